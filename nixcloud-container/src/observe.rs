@@ -1,0 +1,132 @@
+//! How long work reports itself: typed events to an observer, and a token that cancels.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What an operation is doing. Events arrive in order, on the thread that called the operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A phase of the operation begins.
+    Phase(Phase),
+    /// Nix started to build a derivation; `name` is its name without hash and `.drv`.
+    BuildStarted {
+        /// The derivation's name.
+        name: String,
+    },
+    /// Nix finished (or gave up) a build that it had started.
+    BuildFinished {
+        /// The derivation's name.
+        name: String,
+    },
+    /// Nix's own count of builds: `done` of `expected`.
+    BuildCount {
+        /// Builds done.
+        done: u64,
+        /// Builds expected in all, as far as Nix knows yet.
+        expected: u64,
+    },
+    /// Nix's count of bytes to copy or download.
+    DownloadCount {
+        /// Bytes that have arrived.
+        done: u64,
+        /// Bytes expected in all.
+        expected: u64,
+    },
+    /// A line of a build's log.
+    BuildLog {
+        /// The derivation's name.
+        name: String,
+        /// The line, without its end.
+        line: String,
+    },
+    /// A warning or note of Nix itself.
+    NixMessage {
+        /// Whether Nix calls it a warning.
+        warning: bool,
+        /// The text, without colour codes.
+        text: String,
+    },
+    /// A line that `switch-to-configuration` printed in the guest.
+    Activation {
+        /// The line, without its end.
+        line: String,
+    },
+    /// Something that the user should know and that did not stop the operation.
+    Note(String),
+}
+
+/// The phases of create, update and their like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Nix evaluates the container file.
+    Evaluate,
+    /// Nix builds the system.
+    Build,
+    /// Files are made: profile, rootfs, LXC configuration.
+    Install,
+    /// The running guest switches to its new generation.
+    Activate,
+    /// An earlier state is put back.
+    Undo,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Evaluate => "evaluate",
+            Self::Build => "build",
+            Self::Install => "install",
+            Self::Activate => "activate",
+            Self::Undo => "undo",
+        })
+    }
+}
+
+/// Receives the events of one operation. A closure is one, and so is `()`, which ignores them.
+pub trait Observer {
+    /// Called for each event, in order.
+    fn event(&mut self, event: Event);
+}
+
+impl<F: FnMut(Event)> Observer for F {
+    fn event(&mut self, event: Event) {
+        self(event);
+    }
+}
+
+impl Observer for () {
+    fn event(&mut self, _event: Event) {}
+}
+
+/// Cancels an operation from another thread or a signal handler: the operation stops what it
+/// started, undoes what it did and returns its `Cancelled` error.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// A token that nobody has cancelled yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A token that shares a flag which a signal handler sets.
+    #[must_use]
+    pub fn from_flag(flag: Arc<AtomicBool>) -> Self {
+        Self(flag)
+    }
+
+    /// Asks the operation to stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
