@@ -1,7 +1,98 @@
-//! Unprivileged NixOS containers on LXC.
+//! Unprivileged NixOS containers on LXC that share the host's `/nix/store`, each with its own generations: created,
+//! updated in place and rolled back alone.
+//!
+//! # How it goes
+//!
+//! ```text
+//!  container file --nix-instantiate--> spec + derivation --nix-store--> generation N of the container's Nix profile
+//!      (Nix)                             (JSON, typed)                     |  /init in the guest
+//!                                            |                            v
+//!  record (TOML), leases ------------> LXC configuration ----worker----> unprivileged guest
+//!   address, ids, phase                 (rendered, golden-tested)         idmapped, locked read-only store
+//! ```
+//!
+//! [`Manager`] opens a host, [`Container`] is what it hands out; operations are methods with request and outcome types.
+//! Progress is typed events ([`observe`]), errors carry a [`kind`](Error::kind) and a [`hint`](Error::hint). The
+//! library prints nothing, exits nowhere and blocks for ever on nothing.
+//!
+//! A program that starts or enters containers calls [`worker::init`] first in `main`.
+//!
+//! # Floors
+//!
+//! A file imports its own floor's neighbours to the left and lower floors only; a test proves it.
+//!
+//! | floor | owns |
+//! |---|---|
+//! | roof | [`Manager`], [`Container`] |
+//! | operations | create, update, switch, destroy, power, session, inspect, bridges |
+//! | error | [`Error`]: the errors of all floors below |
+//! | stores | record, lease, generations, rootfs, facts, foreign |
+//! | drivers | [`lxc`], worker, [`mod@nix`], [`net`], [`fs`], [`mod@proc`] |
+//! | contracts | [`layout`], [`config`], [`render`] |
+//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`spec`], [`observe`] |
 
+pub mod config;
 pub mod fs;
+pub mod generation;
+pub mod idmap;
+pub mod layout;
+pub mod lease;
 pub mod lxc;
+pub mod name;
 pub mod net;
 pub mod nix;
 pub mod observe;
+pub mod proc;
+pub mod record;
+pub mod render;
+pub mod spec;
+pub mod state;
+pub mod worker;
+
+mod activation;
+mod bridges;
+mod build;
+mod container;
+mod create;
+mod destroy;
+mod error;
+mod expression;
+mod facts;
+mod foreign;
+mod generations;
+mod host;
+mod inspect;
+mod install;
+mod manager;
+mod power;
+mod presence;
+mod recover;
+mod rootfs;
+mod session;
+mod switch;
+mod update;
+
+pub use bridges::{BridgeChange, Change};
+pub use config::HostConfig;
+pub use container::Container;
+pub use create::{CreateRequest, Created};
+pub use destroy::DestroyRequest;
+pub use error::{Error, ErrorKind, FailedActivation};
+pub use facts::FactsError;
+pub use foreign::ForeignError;
+pub use generation::{Generation, GenerationId, Selection};
+pub use generations::GenerationsError;
+pub use inspect::{Listed, Status};
+pub use manager::Manager;
+pub use name::{ContainerName, InterfaceName};
+pub use observe::{Cancel, Event, Observer, Phase};
+pub use power::{StartOutcome, StopOutcome};
+pub use presence::PresenceError;
+pub use render::PendingRestart;
+pub use rootfs::RootfsError;
+pub use session::{RunRequest, Streams};
+pub use spec::ContainerSpec;
+pub use state::{Action, State};
+pub use switch::Switched;
+pub use update::{UpdateRequest, Updated};
+pub use worker::{Exit, WorkerError};

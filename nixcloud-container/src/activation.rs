@@ -1,0 +1,165 @@
+//! Activation: the guest switches to its current generation, by that generation's own `switch-to-configuration`.
+
+use std::io::{BufRead, BufReader, Read};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::error::{Error, FailedActivation};
+use crate::host::Host;
+use crate::install;
+use crate::name::ContainerName;
+use crate::observe::{Cancel, Event, Observer, Phase as Progress};
+use crate::power;
+use crate::worker::{Answer, AttachCommand, Exit, Request, Stdio};
+
+/// In the guest: the profile's system, whichever generation that is.
+const SWITCH: &str = "/init/profile/container/bin/switch-to-configuration";
+
+/// After the switch has ended, how long its last lines may take. A background child may hold the pipe for ever.
+const LAST_LINES: Duration = Duration::from_millis(200);
+
+/// A line of a guest is shown, not stored: what is longer is cut.
+const LONGEST_LINE: u64 = 64 * 1024;
+
+enum Said {
+    Line(String),
+    Ended(Result<Exit, Error>),
+}
+
+/// Switches the running guest. `Ok(None)` is success; a failed activation is not an error of ours.
+pub(crate) fn switch(
+    host: &Host,
+    name: &ContainerName,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Option<FailedActivation>, Error> {
+    observer.event(Event::Phase(Progress::Activate));
+    let mut units = Vec::new();
+    let exit = run(host, name, cancel, &mut |line| {
+        failed_units(&line, &mut units);
+        observer.event(Event::Activation { line });
+    })?;
+    Ok(match exit {
+        Exit::Code(0) => None,
+        Exit::Code(4) => Some(FailedActivation::UnitsFailed { units }),
+        Exit::Code(100) => Some(FailedActivation::NeedsRestart),
+        Exit::Code(code) => Some(FailedActivation::Failed { code }),
+        Exit::Signal(signal) => Some(FailedActivation::Killed { signal }),
+    })
+}
+
+/// NixOS names them on one line: `warning: the following units failed: a.service, b.service`.
+fn failed_units(line: &str, units: &mut Vec<String>) {
+    if let Some((_, names)) = line.split_once("the following units failed:") {
+        units.extend(names.split([',', ' ']).map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned));
+    }
+}
+
+fn run(
+    host: &Host,
+    name: &ContainerName,
+    cancel: &Cancel,
+    line: &mut dyn FnMut(String),
+) -> Result<Exit, Error> {
+    let pipe = |source| Error::Io { action: "make a pipe for", path: SWITCH.into(), source };
+    let (reader, writer) = std::io::pipe().map_err(pipe)?;
+    let stdio = Stdio::Fds {
+        stdin: std::fs::File::open("/dev/null").map_err(pipe)?.into(),
+        stdout: writer.try_clone().map_err(pipe)?.into(),
+        stderr: writer.into(),
+    };
+    let request = Request::Attach { target: power::target(host, name), command: command() };
+    let (say, said) = mpsc::channel();
+    let lines = say.clone();
+    // Not joined: it ends when the last process of the guest closes the pipe, and holds nothing but the pipe.
+    std::thread::spawn(move || read_lines(reader, &lines));
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let limit = host.config.timeouts.activate();
+            let ended = match host.worker.call(&request, stdio, Some(limit), cancel) {
+                Ok(Answer::Exited(exit)) => Ok(exit),
+                Ok(other) => Err(install::unexpected(&other)),
+                Err(error) => Err(error.into()),
+            };
+            let _ = say.send(Said::Ended(ended));
+        });
+        let mut ended = None;
+        loop {
+            let next = match ended {
+                None => said.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+                Some(_) => said.recv_timeout(LAST_LINES),
+            };
+            match (next, ended.take()) {
+                (Ok(Said::Line(text)), still) => {
+                    line(text);
+                    ended = still;
+                }
+                (Ok(Said::Ended(result)), _) => ended = Some(result),
+                (Err(_), Some(result)) => return result,
+                // Both senders are gone and neither spoke: the worker's thread died.
+                (Err(_), None) => return Err(Error::Worker(crate::worker::WorkerError::None)),
+            }
+        }
+    })
+}
+
+fn read_lines(reader: impl Read, lines: &mpsc::Sender<Said>) {
+    let mut reader = BufReader::new(reader);
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        match reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut bytes) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        // The guest is hostile: its control characters do not reach a terminal.
+        let text: String =
+            String::from_utf8_lossy(&bytes).chars().filter(|c| !c.is_control() || *c == '\t').collect();
+        if lines.send(Said::Line(text)).is_err() {
+            return;
+        }
+    }
+}
+
+fn command() -> AttachCommand {
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    AttachCommand {
+        argv: vec![SWITCH.to_owned(), "switch".to_owned()],
+        env: vec![
+            variable("PATH", "/run/current-system/sw/bin:/run/wrappers/bin:/bin"),
+            variable("HOME", "/root"),
+            variable("LC_ALL", "C"),
+            // The store is the host's: syncing it is the host's business.
+            variable("NIXOS_NO_SYNC", "1"),
+        ],
+        ..AttachCommand::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_units_are_read_as_nixos_names_them() {
+        let mut units = Vec::new();
+        failed_units("starting the following units: a.service", &mut units);
+        failed_units("warning: the following units failed: web.service, db.service", &mut units);
+        assert_eq!(units, ["web.service", "db.service"]);
+    }
+
+    #[test]
+    fn lines_of_a_guest_carry_no_control_characters_and_are_cut() {
+        let (say, said) = mpsc::channel();
+        let mut bytes = b"\x1b[31mred\x07\n".to_vec();
+        bytes.extend(vec![b'x'; 70_000]);
+        read_lines(&bytes[..], &say);
+        drop(say);
+        let lines: Vec<String> = said
+            .into_iter()
+            .filter_map(|said| if let Said::Line(line) = said { Some(line) } else { None })
+            .collect();
+        assert_eq!(lines[0], "[31mred");
+        assert_eq!(lines[1].len(), 65_536);
+    }
+}

@@ -1,0 +1,340 @@
+//! The host configuration, `/etc/nixcloud-container/config.toml`. Every key has a default; unknown keys are refused.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnetwork::Ipv4Network;
+use serde::{Deserialize, Serialize};
+
+use crate::idmap;
+use crate::name::InterfaceName;
+
+/// Where the host configuration is looked for.
+pub const DEFAULT_PATH: &str = "/etc/nixcloud-container/config.toml";
+
+/// How this host runs its containers.
+///
+/// ```
+/// let config = nixcloud_container::HostConfig::from_toml(r#"
+///     root = "/srv/lab"
+///     [timeouts]
+///     stop = 30
+/// "#)?;
+/// assert_eq!(config.timeouts.stop().as_secs(), 30);
+/// assert_eq!(config.network.hostonly.bridge.as_str(), "brNC-hostonly");
+/// # Ok::<(), nixcloud_container::config::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostConfig {
+    /// A folder that stands before every path below, for tests and try-outs. The Nix store stays where it is.
+    pub root: PathBuf,
+    /// Where things are kept.
+    pub paths: Paths,
+    /// The bridges and their address pools.
+    pub network: Networks,
+    /// The pool of user and group ids.
+    pub ids: Ids,
+    /// How Nix is called.
+    pub nix: NixConfig,
+    /// What every container is limited to.
+    pub limits: Limits,
+    /// How long is waited for what, in seconds.
+    pub timeouts: Timeouts,
+    /// Keys that `lxcExtraConfig` may set although they can undo the protection; a trailing `*` matches the rest.
+    pub allow_lxc_keys: Vec<String>,
+    /// The installed worker binary, for programs that do not call `worker::init()`.
+    pub worker: Option<PathBuf>,
+}
+
+/// Where things are kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Paths {
+    /// The LXC path: one folder a container.
+    pub lxc: PathBuf,
+    /// The Nix profiles: one folder a container.
+    pub profiles: PathBuf,
+    /// Records, leases and locks.
+    pub state: PathBuf,
+    /// LXC's share folder, with `config/common.conf`. Found beside the usual places when not given.
+    pub lxc_share: Option<PathBuf>,
+}
+
+/// The bridges and their address pools.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Networks {
+    /// Between the host and its containers; not forwarded.
+    pub hostonly: NetworkConfig,
+    /// The way out, for containers with `network.enableNat`.
+    pub internet: NetworkConfig,
+}
+
+/// One bridge of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// Its name.
+    pub bridge: InterfaceName,
+    /// The host's address on it, with the prefix length of the whole pool.
+    pub address: Ipv4Network,
+}
+
+/// The pool of user and group ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ids {
+    /// Where the first range begins.
+    pub first: u32,
+    /// The files that give ranges to other users of the host; they are respected, never written.
+    pub foreign: Vec<PathBuf>,
+}
+
+/// How Nix is called.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NixConfig {
+    /// What `<nixpkgs>` is, unless the user says otherwise with `-n "-I nixpkgs=..."`. `NIX_PATH` decides when not given.
+    pub nixpkgs: Option<String>,
+    /// The folder of `nix-instantiate`, `nix-store` and `nix-env`. They are looked up in `PATH` when not given.
+    pub bin: Option<PathBuf>,
+    /// The expression that evaluates container files, when not the one built in.
+    pub expression: Option<PathBuf>,
+    /// The system to build for, such as `x86_64-linux`. The host's own when not given.
+    pub system: Option<String>,
+}
+
+/// What every container is limited to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Processes and threads a container may have; 0 sets no limit.
+    pub pids: u32,
+}
+
+/// How long is waited for what, in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// For LXC to bring a container to RUNNING.
+    pub start: u32,
+    /// For a guest to shut down cleanly.
+    pub stop: u32,
+    /// For another process to release a lock.
+    pub lock: u32,
+    /// For a guest's `switch-to-configuration`.
+    pub activate: u32,
+}
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        Self {
+            root: PathBuf::from("/"),
+            paths: Paths::default(),
+            network: Networks::default(),
+            ids: Ids::default(),
+            nix: NixConfig::default(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            allow_lxc_keys: Vec::new(),
+            worker: None,
+        }
+    }
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            lxc: "/var/lib/lxc".into(),
+            profiles: "/nix/var/nix/profiles/nixcloud-container".into(),
+            state: "/var/lib/nixcloud/container".into(),
+            lxc_share: None,
+        }
+    }
+}
+
+/// `NAME` on a bridge with `HOST/PREFIX`; both are literals of this file, checked by a test.
+fn network(bridge: &str, address: [u8; 4], prefix: u8) -> Option<NetworkConfig> {
+    let address = Ipv4Network::new(address.into(), prefix).ok()?;
+    Some(NetworkConfig { bridge: bridge.parse().ok()?, address })
+}
+
+impl Default for Networks {
+    #[expect(clippy::expect_used, reason = "two literals, read by a test")]
+    fn default() -> Self {
+        Self {
+            hostonly: network("brNC-hostonly", [10, 101, 0, 1], 16).expect("a literal"),
+            internet: network("brNC-internet", [10, 202, 0, 1], 16).expect("a literal"),
+        }
+    }
+}
+
+impl Default for Ids {
+    fn default() -> Self {
+        Self { first: idmap::FIRST, foreign: vec!["/etc/subuid".into(), "/etc/subgid".into()] }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { pids: 16_384 }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { start: 60, stop: 60, lock: 300, activate: 600 }
+    }
+}
+
+impl Timeouts {
+    /// For LXC to bring a container to RUNNING.
+    #[must_use]
+    pub fn start(&self) -> Duration {
+        Duration::from_secs(self.start.into())
+    }
+
+    /// For a guest to shut down cleanly.
+    #[must_use]
+    pub fn stop(&self) -> Duration {
+        Duration::from_secs(self.stop.into())
+    }
+
+    /// For another process to release a lock.
+    #[must_use]
+    pub fn lock(&self) -> Duration {
+        Duration::from_secs(self.lock.into())
+    }
+
+    /// For a guest's `switch-to-configuration`.
+    #[must_use]
+    pub fn activate(&self) -> Duration {
+        Duration::from_secs(self.activate.into())
+    }
+}
+
+/// A host configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the host configuration {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not TOML, or has a key or value that does not belong there.
+    #[error("the host configuration is not valid")]
+    Toml(#[from] toml::de::Error),
+    /// A value that cannot be.
+    #[error("{key} cannot be {value}: {why}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// Why not.
+        why: &'static str,
+    },
+}
+
+impl HostConfig {
+    /// Reads the file at `path`; with `None` the one at [`DEFAULT_PATH`], whose absence means all defaults.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not valid.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+        match std::fs::read_to_string(file) {
+            Ok(text) => Self::from_toml(&text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_none() => Ok(Self::default()),
+            Err(source) => Err(ConfigError::Read { path: file.to_owned(), source }),
+        }
+    }
+
+    /// Reads a configuration from TOML.
+    ///
+    /// # Errors
+    /// When it is not valid.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let absolute = |key, path: &Path| {
+            if path.is_absolute() && !path.components().any(|part| part == std::path::Component::ParentDir) {
+                Ok(())
+            } else {
+                let why = "an absolute path without `..` is needed";
+                Err(ConfigError::Value { key, value: path.display().to_string(), why })
+            }
+        };
+        absolute("root", &self.root)?;
+        absolute("paths.lxc", &self.paths.lxc)?;
+        absolute("paths.profiles", &self.paths.profiles)?;
+        absolute("paths.state", &self.paths.state)?;
+        for (key, network) in
+            [("network.hostonly", &self.network.hostonly), ("network.internet", &self.network.internet)]
+        {
+            let address = network.address;
+            if !(8..=30).contains(&address.prefix()) {
+                return Err(ConfigError::Value {
+                    key,
+                    value: address.to_string(),
+                    why: "its prefix length is to be 8 to 30",
+                });
+            }
+            if address.ip() == address.network() || address.ip() == address.broadcast() {
+                let why = "it is the address of the network or of the broadcast, not of the host";
+                return Err(ConfigError::Value { key, value: address.to_string(), why });
+            }
+        }
+        if self.network.hostonly.bridge == self.network.internet.bridge {
+            let value = self.network.internet.bridge.to_string();
+            let why = "both networks would share one bridge";
+            return Err(ConfigError::Value { key: "network.internet.bridge", value, why });
+        }
+        if let Err(_error) = idmap::IdMap::new(self.ids.first) {
+            let why = "ids below 65536 are the host's own";
+            return Err(ConfigError::Value { key: "ids.first", value: self.ids.first.to_string(), why });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_survive_toml() {
+        let text = toml::to_string(&HostConfig::default()).unwrap();
+        assert_eq!(HostConfig::from_toml(&text).unwrap(), HostConfig::default());
+        assert_eq!(HostConfig::from_toml("").unwrap(), HostConfig::default());
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        let error = HostConfig::from_toml("[paths]\nlcx = \"/x\"").unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("lcx") && source.contains("lxc_share"), "{source}");
+    }
+
+    #[test]
+    fn impossible_values_are_refused() {
+        for bad in [
+            "root = \"lab\"",
+            "root = \"/a/../b\"",
+            "ids = { first = 1000 }",
+            "[network.hostonly]\nbridge = \"br0\"\naddress = \"10.0.0.0/16\"",
+            "[network.hostonly]\nbridge = \"brNC-internet\"\naddress = \"10.0.0.1/16\"",
+        ] {
+            assert!(matches!(HostConfig::from_toml(bad), Err(ConfigError::Value { .. })), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! A container: a name on a host, and what can be asked of it.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::create::{self, CreateRequest, Created};
+use crate::destroy::{self, DestroyRequest};
+use crate::error::Error;
+use crate::generation::{Generation, GenerationId, Selection};
+use crate::host::Host;
+use crate::inspect::{self, Status};
+use crate::name::ContainerName;
+use crate::observe::{Cancel, Observer};
+use crate::power::{self, StartOutcome, StopOutcome};
+use crate::session::{self, RunRequest, Streams};
+use crate::state::State;
+use crate::switch::{self, Switched};
+use crate::update::{self, UpdateRequest, Updated};
+use crate::worker::Exit;
+
+/// One container of a [`Manager`](crate::Manager)'s host.
+///
+/// ```text
+///            create                start
+///  (nothing) -----> stopped ------------------> running --- update, switch: in place
+///      ^               |  ^                       |  | ^
+///      |    destroy    |  |   stop, terminate     |  | |    freeze, unfreeze
+///      +---------------+  +-----------------------+  +-+--- frozen
+/// ```
+///
+/// Operations that change it take its lock and wait for others that hold it.
+#[derive(Debug, Clone)]
+pub struct Container<'m> {
+    host: &'m Host,
+    cancel: &'m Cancel,
+    name: ContainerName,
+}
+
+impl<'m> Container<'m> {
+    pub(crate) fn new(host: &'m Host, cancel: &'m Cancel, name: ContainerName) -> Self {
+        Self { host, cancel, name }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &ContainerName {
+        &self.name
+    }
+
+    /// Creates it: leases an address and ids, evaluates, builds, installs. It does not start.
+    ///
+    /// # Errors
+    /// When it exists, or a step fails; then nothing of it is left.
+    pub fn create(&self, request: &CreateRequest, observer: &mut dyn Observer) -> Result<Created, Error> {
+        create::create(self.host, &self.name, request, observer, self.cancel)
+    }
+
+    /// Makes a new generation, and activates it in place if the container runs. Creates the container if there is none.
+    ///
+    /// # Errors
+    /// When it does not build, or its activation fails; then the previous generation is put back and activated again
+    /// ([`Error::Activation`] says so).
+    pub fn update(&self, request: &UpdateRequest, observer: &mut dyn Observer) -> Result<Updated, Error> {
+        update::update(self.host, &self.name, request, observer, self.cancel)
+    }
+
+    /// Goes to the newest generation that is older than the current one.
+    ///
+    /// # Errors
+    /// When there is none, another container holds its fixed address now, or its activation fails.
+    pub fn rollback(&self, observer: &mut dyn Observer) -> Result<Switched, Error> {
+        let choose = |generations: &crate::generations::Generations| generations.previous();
+        switch::switch(self.host, &self.name, &choose, observer, self.cancel)
+    }
+
+    /// Goes to a generation.
+    ///
+    /// # Errors
+    /// When it does not exist, another container holds its fixed address now, or its activation fails.
+    pub fn switch_generation(&self, id: GenerationId, observer: &mut dyn Observer) -> Result<Switched, Error> {
+        let choose = |generations: &crate::generations::Generations| generations.link(id).map(|_| id);
+        switch::switch(self.host, &self.name, &choose, observer, self.cancel)
+    }
+
+    /// Its generations, oldest first.
+    ///
+    /// # Errors
+    /// When it does not exist or cannot be read.
+    pub fn generations(&self) -> Result<Vec<Generation>, Error> {
+        inspect::generations(self.host, &self.name)
+    }
+
+    /// Deletes generations, never the current nor the booted one; nothing is activated. Returns those deleted.
+    ///
+    /// # Errors
+    /// When one that is named does not exist, or is current or booted.
+    pub fn delete_generations(
+        &self,
+        selection: &Selection,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<GenerationId>, Error> {
+        switch::delete_generations(self.host, &self.name, selection, observer, self.cancel)
+    }
+
+    /// Removes it with all that is its own.
+    ///
+    /// # Errors
+    /// When it runs and `force` is not set, or something is mounted in its folder.
+    pub fn destroy(&self, request: DestroyRequest) -> Result<(), Error> {
+        destroy::destroy(self.host, &self.name, request, self.cancel)
+    }
+
+    /// Boots it; waits for one that is just ending.
+    ///
+    /// # Errors
+    /// When a bridge is missing or LXC fails, with LXC's own words.
+    pub fn start(&self, observer: &mut dyn Observer) -> Result<StartOutcome, Error> {
+        power::start(self.host, &self.name, observer, self.cancel)
+    }
+
+    /// Shuts it down cleanly, within `limit` or the configured time.
+    ///
+    /// # Errors
+    /// When it does not end in time; it then still runs.
+    pub fn stop(&self, limit: Option<Duration>) -> Result<StopOutcome, Error> {
+        power::stop(self.host, &self.name, limit, self.cancel)
+    }
+
+    /// Ends it at once; returns when its name can be used again.
+    ///
+    /// # Errors
+    /// When it does not exist or the kernel refuses.
+    pub fn terminate(&self) -> Result<StopOutcome, Error> {
+        power::terminate(self.host, &self.name, self.cancel)
+    }
+
+    /// Freezes all its processes.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn freeze(&self) -> Result<(), Error> {
+        power::freeze(self.host, &self.name, true, self.cancel)
+    }
+
+    /// Thaws them.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn unfreeze(&self) -> Result<(), Error> {
+        power::freeze(self.host, &self.name, false, self.cancel)
+    }
+
+    /// Runs a command in it and waits for its end.
+    ///
+    /// # Errors
+    /// When it does not run or cannot be entered. A command that fails is no error: see [`Exit`].
+    pub fn run(&self, request: RunRequest, streams: Streams) -> Result<Exit, Error> {
+        session::run(self.host, &self.name, request, streams, self.cancel)
+    }
+
+    /// What it does.
+    ///
+    /// # Errors
+    /// When it does not exist or that cannot be found out.
+    pub fn state(&self) -> Result<State, Error> {
+        inspect::state(self.host, &self.name)
+    }
+
+    /// All that is known of it.
+    ///
+    /// # Errors
+    /// When it does not exist or cannot be read.
+    pub fn status(&self) -> Result<Status, Error> {
+        inspect::status(self.host, &self.name)
+    }
+
+    /// Whether it exists.
+    ///
+    /// # Errors
+    /// When its record cannot be read.
+    pub fn exists(&self) -> Result<bool, Error> {
+        inspect::exists(self.host, &self.name)
+    }
+
+    /// Its addresses; none where its bridge gives it one.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub fn addresses(&self) -> Result<Vec<Ipv4Addr>, Error> {
+        inspect::addresses(self.host, &self.name)
+    }
+}

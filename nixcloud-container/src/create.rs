@@ -1,0 +1,119 @@
+//! Create: lease, evaluate once, build, install. What fails or is interrupted is removed again.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use crate::build::{self, Source};
+use crate::destroy;
+use crate::error::Error;
+use crate::generation::GenerationId;
+use crate::generations::Generations;
+use crate::host::Host;
+use crate::install;
+use crate::lease::Leases;
+use crate::name::ContainerName;
+use crate::observe::{Cancel, Event, Observer, Phase as Progress};
+use crate::record::{Phase, Record};
+use crate::rootfs;
+
+/// What is to be created.
+#[derive(Debug, Clone)]
+pub struct CreateRequest {
+    /// The container file, or a folder with a `default.nix`.
+    pub file: PathBuf,
+    /// Arguments for Nix, already split: `["-I", "nixpkgs=/nixpkgs"]`.
+    pub nix_args: Vec<String>,
+}
+
+/// What was created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// The container.
+    pub name: ContainerName,
+    /// Its first generation.
+    pub generation: GenerationId,
+    /// Its address, unless its bridge gives it one.
+    pub address: Option<Ipv4Addr>,
+}
+
+pub(crate) fn create(
+    host: &Host,
+    name: &ContainerName,
+    request: &CreateRequest,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Created, Error> {
+    let source = Source::new(&request.file, &request.nix_args)?;
+    let _lock = host.lock(name, cancel)?;
+    create_locked(host, name, &source, observer, cancel)
+}
+
+/// With the container's lock held.
+pub(crate) fn create_locked(
+    host: &Host,
+    name: &ContainerName,
+    source: &Source,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Created, Error> {
+    match Record::load(&host.layout, name)? {
+        Some(record) if matches!(record.phase, Phase::Creating | Phase::Destroying) => {
+            observer.event(Event::Note(format!("an operation on `{name}` was cut off: its remains are removed first")));
+            destroy::remains(host, record)?;
+        }
+        Some(_) => return Err(Error::Exists { name: name.clone() }),
+        None => refuse_strangers(host, name)?,
+    }
+    let mut record = Record::new(name.clone(), source.file.clone(), source.nix_args.clone());
+    record.save(&host.layout)?;
+    match build_and_install(host, &mut record, source, observer, cancel) {
+        Ok(created) => Ok(created),
+        Err(failure) => {
+            observer.event(Event::Phase(Progress::Undo));
+            Err(failure.undone(destroy::remains(host, record)))
+        }
+    }
+}
+
+/// A folder or profile without a record is somebody else's.
+fn refuse_strangers(host: &Host, name: &ContainerName) -> Result<(), Error> {
+    let exists = |path: &Path| path.symlink_metadata().is_ok();
+    if exists(&host.layout.container_dir(name)) || exists(&host.layout.profile(name)) {
+        return Err(Error::Foreign { name: name.clone() });
+    }
+    Ok(())
+}
+
+fn build_and_install(
+    host: &Host,
+    record: &mut Record,
+    source: &Source,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Created, Error> {
+    let foreign = install::others(host)?;
+    build::lease_for_evaluation(host, record, &foreign)?;
+    let evaluated = build::evaluate(host, record, source, observer, cancel)?;
+    let spec = evaluated.spec.clone();
+    install::claim_addresses(host, record, &spec, &foreign)?;
+    install::drop_unused_lease(host, record, &spec)?;
+    let ids = Leases::new(&host.layout, &host.config).claim_ids(&record.name, spec.idmap, &foreign)?;
+    record.ids = Some(ids);
+    record.idmap = spec.idmap;
+    record.save(&host.layout)?;
+    // Before the build, which may take an hour: a refused line is known now.
+    let rendered = install::rendered(host, record, &spec, ids)?;
+    install::check_extra(host, &rendered, cancel)?;
+    let generation = build::realise(host, record, source, evaluated, observer, cancel)?;
+
+    observer.event(Event::Phase(Progress::Install));
+    rootfs::create(&host.layout, &record.name, ids)?;
+    install::write_config(host, record, &rendered, observer)?;
+    if cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    record.phase = Phase::Ready;
+    record.save(&host.layout)?;
+    debug_assert_eq!(Generations::new(&host.layout, &record.name).current().ok(), Some(generation));
+    Ok(Created { name: record.name.clone(), generation, address: spec.effective.ip })
+}

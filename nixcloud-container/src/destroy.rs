@@ -1,0 +1,129 @@
+//! Destroy: everything that is a container's, and nothing else.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::build;
+use crate::error::Error;
+use crate::fs::remove;
+use crate::generations::Generations;
+use crate::host::Host;
+use crate::idmap::IdMapKind;
+use crate::lease::Leases;
+use crate::name::ContainerName;
+use crate::observe::Cancel;
+use crate::power;
+use crate::presence;
+use crate::proc;
+use crate::record::{Phase, Record, Run};
+use crate::rootfs;
+use crate::state::{Action, Permission};
+
+/// Where LXC keeps its own locks; it never removes one.
+const LXC_LOCKS: &str = "/run/lxc/lock";
+
+/// How to destroy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DestroyRequest {
+    /// Terminate it first if it runs.
+    pub force: bool,
+}
+
+pub(crate) fn destroy(
+    host: &Host,
+    name: &ContainerName,
+    request: DestroyRequest,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    host.record(name)?;
+    let _lock = host.lock(name, cancel)?;
+    let record = host.record(name)?;
+    let mut here = presence::look(host, &record)?;
+    if request.force && here.state.is_live() {
+        power::terminate_locked(host, &record, cancel)?;
+        here = presence::look(host, &record)?;
+    }
+    if here.state.permits(Action::Destroy) == Permission::Wait {
+        here = power::wait_until_stopped(host, &record, host.config.timeouts.stop(), cancel)?;
+    }
+    match here.state.permits(Action::Destroy) {
+        Permission::Allowed => remains(host, record),
+        _ => Err(Error::State { name: name.clone(), state: here.state, action: Action::Destroy }),
+    }
+}
+
+/// Removes what there is of a container, in an order that can be cut off anywhere and taken up again: the record,
+/// which says what is to be removed, goes last. The caller has made sure that nothing of it runs.
+pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
+    let layout = &host.layout;
+    let name = record.name.clone();
+    if record.phase != Phase::Destroying {
+        record.phase = Phase::Destroying;
+        record.save(layout)?;
+    }
+    rootfs::destroy(layout, &name)?;
+    build::clear_work(host, &name)?;
+    Generations::new(layout, &name).remove_all()?;
+    // Once the links are gone the folder holds nothing, unless somebody put something there.
+    remove::tree(&layout.profile_dir(&name))?;
+    remove_lxc_lock(layout.lxc_path(), &name);
+    remove_empty_cgroups(&name);
+    Run::delete(layout, &name)?;
+    release_claims(host, &record)?;
+    Record::delete(layout, &name)?;
+    Ok(())
+}
+
+fn release_claims(host: &Host, record: &Record) -> Result<(), Error> {
+    let leases = Leases::new(&host.layout, &host.config);
+    for address in record.lease.iter().chain(&record.fixed) {
+        leases.free_address(&record.name, *address)?;
+    }
+    let Some(ids) = record.ids else { return Ok(()) };
+    if record.idmap == IdMapKind::Isolated {
+        leases.free_ids(&record.name, ids)?;
+        return Ok(());
+    }
+    for other in Record::names(&host.layout)? {
+        if other == record.name {
+            continue;
+        }
+        // One that cannot be read may well use the shared ids.
+        match Record::load(&host.layout, &other) {
+            Ok(Some(other)) if other.ids != Some(ids) => {}
+            Ok(None) => {}
+            _ => return Ok(()),
+        }
+    }
+    leases.free_shared_ids(ids)?;
+    Ok(())
+}
+
+/// LXC's lock of the container, and the folders that this empties.
+fn remove_lxc_lock(lxc_path: &Path, name: &ContainerName) {
+    let top = Path::new(LXC_LOCKS);
+    let folder: PathBuf = top.join(lxc_path.strip_prefix("/").unwrap_or(lxc_path));
+    // Nothing depends on it: LXC makes it anew at its next look.
+    let _ = std::fs::remove_file(folder.join(format!(".{name}")));
+    for folder in folder.ancestors().take_while(|folder| *folder != top && folder.starts_with(top)) {
+        if std::fs::remove_dir(folder).is_err() {
+            break;
+        }
+    }
+}
+
+/// Cgroups that LXC left because its monitor was killed. One that somebody uses cannot be removed.
+fn remove_empty_cgroups(name: &ContainerName) {
+    fn prune(cgroup: &Path) -> io::Result<()> {
+        for entry in std::fs::read_dir(cgroup)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                prune(&entry.path())?;
+            }
+        }
+        std::fs::remove_dir(cgroup)
+    }
+    for cgroup in proc::payload_cgroups(name.as_str()) {
+        let _ = prune(&cgroup);
+    }
+}

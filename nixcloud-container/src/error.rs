@@ -1,0 +1,436 @@
+//! What operations return when they fail: the errors of the floors below, and the refusals that are their own.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::ConfigError;
+use crate::facts::FactsError;
+use crate::foreign::ForeignError;
+use crate::fs::{atomic, lock, remove};
+use crate::generation::GenerationId;
+use crate::generations::GenerationsError;
+use crate::layout::LayoutError;
+use crate::lease::LeaseError;
+use crate::name::{ContainerName, InterfaceName};
+use crate::net;
+use crate::nix;
+use crate::presence::PresenceError;
+use crate::record::RecordError;
+use crate::render::ExtraError;
+use crate::rootfs::RootfsError;
+use crate::spec::SpecError;
+use crate::state::{Action, State};
+use crate::worker::WorkerError;
+
+/// Why an operation failed. `Display` says what, `source()` says why, [`hint`](Error::hint) how to go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller is not root.
+    #[error("containers are managed as root")]
+    NeedsRoot,
+    /// There is no such container.
+    #[error("container `{name}` does not exist")]
+    NotFound {
+        /// The name.
+        name: ContainerName,
+    },
+    /// There is one already.
+    #[error("container `{name}` exists already")]
+    Exists {
+        /// The name.
+        name: ContainerName,
+    },
+    /// An LXC container of that name is not ours.
+    #[error("`{name}` is an LXC container that nixcloud-container did not make")]
+    Foreign {
+        /// The name.
+        name: ContainerName,
+    },
+    /// Its state does not allow what was asked.
+    #[error("cannot {action} container `{name}`: it is {state}")]
+    State {
+        /// The container.
+        name: ContainerName,
+        /// Its state.
+        state: State,
+        /// What was asked.
+        action: Action,
+    },
+    /// Another process changes the container.
+    #[error("container `{name}` is being changed by {}; waited {} s", holder(*.pid), .waited.as_secs())]
+    Busy {
+        /// The container.
+        name: ContainerName,
+        /// Who holds it.
+        pid: Option<u32>,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The container file is not there.
+    #[error("cannot find the container file {}", .path.display())]
+    ContainerFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A bridge that the container needs is not there.
+    #[error("bridge {bridge} does not exist")]
+    NoBridge {
+        /// The bridge.
+        bridge: InterfaceName,
+        /// Whether `host up` makes it.
+        ours: bool,
+    },
+    /// Whose ids a container uses cannot be changed yet.
+    #[error("container `{name}` cannot change its `idmap`: its files belong to the ids it has")]
+    IdMapChange {
+        /// The container.
+        name: ContainerName,
+    },
+    /// liblxc does not take a line of `lxcExtraConfig`.
+    #[error("LXC refuses `{key} = {value}` of lxcExtraConfig: {why}")]
+    ExtraRefused {
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// LXC's words.
+        why: String,
+    },
+    /// A container did not shut down in time.
+    #[error("container `{name}` did not shut down within {} s", .limit.as_secs())]
+    StopTimeout {
+        /// The container.
+        name: ContainerName,
+        /// The limit.
+        limit: Duration,
+    },
+    /// LXC did not let go of a container.
+    #[error("container `{name}` is still {state} after {} s", .limit.as_secs())]
+    StillThere {
+        /// The container.
+        name: ContainerName,
+        /// What it does.
+        state: State,
+        /// The limit.
+        limit: Duration,
+    },
+    /// The new generation did not work out in the running guest.
+    #[error("generation {generation} of `{name}` {outcome}")]
+    Activation {
+        /// The container.
+        name: ContainerName,
+        /// The generation.
+        generation: GenerationId,
+        /// What happened.
+        outcome: FailedActivation,
+        /// The generation that was put back, if one was.
+        restored: Option<GenerationId>,
+    },
+    /// An operation failed, and so did undoing it.
+    #[error("{failure}; and undoing it failed too: {}", chain(.undo))]
+    Undo {
+        /// The first failure.
+        #[source]
+        failure: Box<Error>,
+        /// Why it could not be undone.
+        undo: Box<Error>,
+    },
+    /// The caller cancelled. What had been done was undone.
+    #[error("cancelled")]
+    Cancelled,
+    /// The host configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The folders of the layout.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// LXC's share folder.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    /// Other LXC containers and the host's addresses.
+    #[error(transparent)]
+    ForeignScan(#[from] ForeignError),
+    /// A lock file.
+    #[error("cannot lock the container")]
+    Lock(#[source] lock::Error),
+    /// A record.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// An address or id range.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// Generations.
+    #[error(transparent)]
+    Generations(#[from] GenerationsError),
+    /// The root file system.
+    #[error(transparent)]
+    Rootfs(#[from] RootfsError),
+    /// `lxcExtraConfig`.
+    #[error(transparent)]
+    Extra(#[from] ExtraError),
+    /// The spec.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// Nix.
+    #[error(transparent)]
+    Nix(nix::Error),
+    /// The network.
+    #[error(transparent)]
+    Net(#[from] net::Error),
+    /// The worker, or LXC in it.
+    #[error(transparent)]
+    Worker(WorkerError),
+    /// Whether the container runs cannot be found out.
+    #[error(transparent)]
+    Presence(#[from] PresenceError),
+    /// A file of ours.
+    #[error(transparent)]
+    Write(#[from] atomic::Error),
+    /// A folder of ours.
+    #[error(transparent)]
+    Remove(#[from] remove::Error),
+    /// Anything else of the file system.
+    #[error("cannot {action} {}", .path.display())]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// What went wrong with an activation: the exit code of `switch-to-configuration`, by its meaning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailedActivation {
+    /// Exit 1, 2, 3 or another: the switch did not succeed.
+    Failed {
+        /// The exit code.
+        code: i32,
+    },
+    /// Exit 4: switched, but units failed.
+    UnitsFailed {
+        /// The units, as far as they were named.
+        units: Vec<String>,
+    },
+    /// Exit 100: nothing was activated, the guest's init is too old or too new for it.
+    NeedsRestart,
+    /// A signal ended it.
+    Killed {
+        /// The signal.
+        signal: i32,
+    },
+}
+
+impl std::fmt::Display for FailedActivation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed { code } => {
+                let meaning = match code {
+                    1 => "a check before the switch failed, or the switch itself",
+                    2 => "its activation script failed",
+                    3 => "systemd could not be reloaded",
+                    126 => "switch-to-configuration is not executable",
+                    127 => "switch-to-configuration is missing",
+                    _ => "unexpected",
+                };
+                write!(f, "could not be activated: exit code {code}, {meaning}")
+            }
+            Self::UnitsFailed { units } if units.is_empty() => f.write_str("is active, but units failed"),
+            Self::UnitsFailed { units } => write!(f, "is active, but units failed: {}", units.join(", ")),
+            Self::NeedsRestart => f.write_str("cannot be activated in the running guest: it needs a restart"),
+            Self::Killed { signal } => write!(f, "could not be activated: signal {signal} ended it"),
+        }
+    }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+/// An error and all that it came from, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// Errors by what a program would do about them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The caller lacks rights.
+    Permission,
+    /// There is no such container, generation or file.
+    NotFound,
+    /// There is one already.
+    Exists,
+    /// The state of the container, or who owns it, does not allow it.
+    Refused,
+    /// Somebody else is at it; later it may work.
+    Busy,
+    /// What the user wrote is wrong: a container file, a name, a configuration.
+    Input,
+    /// The system does not build.
+    Build,
+    /// The new system does not run.
+    Activation,
+    /// The host lacks something: a bridge, Nix, LXC, ids.
+    Host,
+    /// LXC failed.
+    Lxc,
+    /// It took too long.
+    Timeout,
+    /// The caller cancelled.
+    Cancelled,
+    /// Files, the kernel, anything else.
+    System,
+}
+
+impl From<nix::Error> for Error {
+    fn from(error: nix::Error) -> Self {
+        match error {
+            nix::Error::Cancelled => Self::Cancelled,
+            error => Self::Nix(error),
+        }
+    }
+}
+
+impl From<WorkerError> for Error {
+    fn from(error: WorkerError) -> Self {
+        match error {
+            WorkerError::Cancelled => Self::Cancelled,
+            error => Self::Worker(error),
+        }
+    }
+}
+
+impl Error {
+    /// What a program would do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NeedsRoot => ErrorKind::Permission,
+            Self::NotFound { .. }
+            | Self::ContainerFile { .. }
+            | Self::Generations(GenerationsError::Missing { .. } | GenerationsError::NoOlder { .. }) => {
+                ErrorKind::NotFound
+            }
+            Self::Exists { .. } => ErrorKind::Exists,
+            Self::Foreign { .. }
+            | Self::State { .. }
+            | Self::IdMapChange { .. }
+            | Self::Generations(GenerationsError::Protected { .. })
+            | Self::Lease(LeaseError::AddressTaken { .. } | LeaseError::HostAddress { .. }) => ErrorKind::Refused,
+            Self::Busy { .. } => ErrorKind::Busy,
+            Self::Config(_)
+            | Self::Extra(_)
+            | Self::ExtraRefused { .. }
+            | Self::Spec(_)
+            | Self::Nix(nix::Error::Evaluation { .. } | nix::Error::Argument(_)) => ErrorKind::Input,
+            Self::Nix(nix::Error::Build { .. }) => ErrorKind::Build,
+            Self::Activation { .. } => ErrorKind::Activation,
+            Self::NoBridge { .. }
+            | Self::Facts(_)
+            | Self::Lease(LeaseError::AddressesExhausted { .. } | LeaseError::IdsExhausted { .. })
+            | Self::Nix(nix::Error::Missing { .. })
+            | Self::Worker(WorkerError::None) => ErrorKind::Host,
+            Self::Worker(WorkerError::Lxc { .. } | WorkerError::NoAnswer { .. }) => ErrorKind::Lxc,
+            Self::StopTimeout { .. } | Self::StillThere { .. } | Self::Worker(WorkerError::Deadline { .. }) => {
+                ErrorKind::Timeout
+            }
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Undo { failure, .. } => failure.kind(),
+            _ => ErrorKind::System,
+        }
+    }
+
+    /// How to go on, where there is a way.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NeedsRoot => "run it with sudo".to_owned(),
+            Self::NotFound { .. } => "`nixcloud-container list` shows those that exist".to_owned(),
+            Self::Exists { name } => {
+                format!("`nixcloud-container update {name} FILE` makes a new generation of it")
+            }
+            Self::Foreign { name } => format!("choose another name, or see to it with `lxc-info -n {name}`"),
+            Self::State { name, state, action } => state_hint(name, *state, *action)?,
+            Self::NoBridge { ours: true, .. } => "`nixcloud-container host up` makes it".to_owned(),
+            Self::NoBridge { bridge, .. } => format!("`network.bridge` names it: `ip link add {bridge} type bridge`"),
+            Self::IdMapChange { name } => format!("`nixcloud-container destroy {name}`, then create it anew"),
+            Self::StopTimeout { name, .. } => format!("`nixcloud-container terminate {name}` ends it at once"),
+            Self::Activation { name, outcome, .. } => match outcome {
+                FailedActivation::NeedsRestart => {
+                    format!("restart it: `nixcloud-container stop {name}` and `nixcloud-container start {name}`")
+                }
+                FailedActivation::UnitsFailed { units } if !units.is_empty() => {
+                    format!("`nixcloud-container run {name} systemctl status {}` shows why", units[0])
+                }
+                FailedActivation::UnitsFailed { .. } => {
+                    format!("`nixcloud-container run {name} systemctl --failed` names them")
+                }
+                _ => return None,
+            },
+            Self::Undo { failure, .. } => failure.hint()?,
+            Self::Facts(_) => "install LXC, or name its share folder in the host configuration (`paths.lxc_share`)".to_owned(),
+            Self::Generations(GenerationsError::Missing { have, .. }) if !have.is_empty() => {
+                let have: Vec<String> = have.iter().map(ToString::to_string).collect();
+                format!("there are: {}", have.join(", "))
+            }
+            Self::Nix(error) => error.hint()?,
+            Self::Worker(WorkerError::None) => {
+                "call `nixcloud_container::worker::init()` first in `main`, or name an installed \
+                 nixcloud-container-worker in the host configuration (`worker`)"
+                    .to_owned()
+            }
+            _ => return None,
+        })
+    }
+
+    /// What Nix itself printed, in full, where there is any. To be shown once.
+    #[must_use]
+    pub fn details(&self) -> Option<String> {
+        match self {
+            Self::Nix(error) => error.details(),
+            Self::Undo { failure, .. } => failure.details(),
+            _ => None,
+        }
+    }
+
+    /// Keeps both failures where undoing failed too.
+    pub(crate) fn undone(self, undo: Result<(), Self>) -> Self {
+        match undo {
+            Ok(()) => self,
+            Err(undo) => Self::Undo { failure: Box::new(self), undo: Box::new(undo) },
+        }
+    }
+}
+
+fn state_hint(name: &ContainerName, state: State, action: Action) -> Option<String> {
+    let command = |verb: &str| format!("`nixcloud-container {verb} {name}`");
+    Some(match (action, state) {
+        (_, State::Incomplete) => format!("{} tidies it up", command("destroy")),
+        (Action::Destroy, State::Running | State::Frozen | State::Unreachable) => {
+            format!("{} first, or `nixcloud-container destroy --force {name}`", command("stop"))
+        }
+        (_, State::Unreachable) => format!(
+            "it was started in another network namespace, or its LXC monitor hangs; {} ends it",
+            command("terminate")
+        ),
+        (Action::Enter | Action::Freeze, State::Stopped) => format!("{} boots it", command("start")),
+        (_, State::Frozen) => format!("{} first", command("unfreeze")),
+        _ => return None,
+    })
+}

@@ -1,0 +1,29 @@
+//! The Nix expression that evaluates container files: built in, and placed where Nix can read it.
+
+use std::path::PathBuf;
+
+use crate::error::Error;
+use crate::fs::atomic::{self, Durability};
+use crate::host::Host;
+use crate::rootfs;
+
+/// `nix/` of the repository, the part that evaluates containers.
+const FILES: &[(&str, &str)] = &[
+    ("containers.nix", include_str!("../nix/containers.nix")),
+    ("guest.nix", include_str!("../nix/guest.nix")),
+    ("package.nix", include_str!("../nix/package.nix")),
+    ("spec.nix", include_str!("../nix/spec.nix")),
+];
+
+/// The path of `containers.nix`, written where it is missing or differs.
+pub(crate) fn place(host: &Host) -> Result<PathBuf, Error> {
+    if let Some(path) = &host.config.nix.expression {
+        return Ok(path.clone());
+    }
+    let folder = host.layout.state().join("nix");
+    rootfs::make_dirs(&folder, 0o755)?;
+    for (name, text) in FILES {
+        atomic::write_if_changed(&folder.join(name), text.as_bytes(), 0o644, Durability::Volatile)?;
+    }
+    Ok(folder.join("containers.nix"))
+}

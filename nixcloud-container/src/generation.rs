@@ -1,0 +1,187 @@
+//! Generations: built systems of one container, numbered by Nix.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The number of a generation, from 1 up, as in Nix's `profile-N-link`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GenerationId(NonZeroU64);
+
+/// A text or number that is no generation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a generation: a whole number from 1 up is")]
+pub struct GenerationIdError {
+    text: String,
+}
+
+impl GenerationId {
+    /// The generation of that number.
+    ///
+    /// # Errors
+    /// When it is 0.
+    pub fn new(number: u64) -> Result<Self, GenerationIdError> {
+        NonZeroU64::new(number).map(Self).ok_or_else(|| GenerationIdError { text: number.to_string() })
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl FromStr for GenerationId {
+    type Err = GenerationIdError;
+
+    fn from_str(text: &str) -> Result<Self, GenerationIdError> {
+        text.parse().map(Self).map_err(|_| GenerationIdError { text: text.to_owned() })
+    }
+}
+
+impl fmt::Display for GenerationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// What is known of a generation's activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// It was never activated in a running guest.
+    #[default]
+    Untried,
+    /// It was activated without a fault.
+    Good,
+    /// Its activation failed, or left failed units behind.
+    Bad,
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Untried => "untried",
+            Self::Good => "good",
+            Self::Bad => "bad",
+        })
+    }
+}
+
+/// One generation as `list-generations` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation {
+    /// Its number.
+    pub id: GenerationId,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether the profile points to it: it boots at the next start.
+    pub current: bool,
+    /// Whether the running guest was booted from it.
+    pub booted: bool,
+    /// The NixOS version of its system, where the system names one.
+    pub system_version: Option<String>,
+    /// What came of its activation.
+    pub health: Health,
+    /// The built container in the Nix store.
+    pub path: std::path::PathBuf,
+}
+
+/// Which generations `delete-generations` is asked to delete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// These.
+    Ids(Vec<GenerationId>),
+    /// All but the current and the booted one.
+    Old,
+    /// Those older than this many days, except the newest of them: it was active at that time.
+    OlderThanDays(u32),
+    /// All but the newest `n` and those after the current one.
+    KeepNewest(u32),
+}
+
+/// Words that select no generations.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectionError {
+    /// Nothing was said.
+    #[error("no generation is named")]
+    Empty,
+    /// A word is none of the forms.
+    #[error("`{word}` selects no generations: use numbers, or one of `old`, `30d`, `+5`")]
+    Word {
+        /// The word.
+        word: String,
+    },
+    /// A form that stands alone was mixed with others.
+    #[error("`{word}` stands alone: it cannot be mixed with other words")]
+    Mixed {
+        /// The word.
+        word: String,
+    },
+}
+
+impl Selection {
+    /// Reads the words of a command line: numbers, or one of `old`, `30d`, `+5`.
+    ///
+    /// # Errors
+    /// When a word has none of these forms, or a form that stands alone does not.
+    pub fn from_words<S: AsRef<str>>(words: &[S]) -> Result<Self, SelectionError> {
+        let lone = |word: &str| -> Option<Self> {
+            if word == "old" {
+                Some(Self::Old)
+            } else if let Some(days) = word.strip_suffix('d') {
+                days.parse().ok().map(Self::OlderThanDays)
+            } else {
+                word.strip_prefix('+').and_then(|n| n.parse().ok()).map(Self::KeepNewest)
+            }
+        };
+        match words {
+            [] => Err(SelectionError::Empty),
+            [word] if lone(word.as_ref()).is_some() => {
+                lone(word.as_ref()).ok_or_else(|| SelectionError::Word { word: word.as_ref().to_owned() })
+            }
+            words => words
+                .iter()
+                .map(|word| {
+                    let word = word.as_ref();
+                    // "+5" would parse as the number 5.
+                    if lone(word).is_some() {
+                        return Err(SelectionError::Mixed { word: word.to_owned() });
+                    }
+                    word.parse().map_err(|_| SelectionError::Word { word: word.to_owned() })
+                })
+                .collect::<Result<_, _>>()
+                .map(Self::Ids),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_is_a_number_from_one_up() {
+        assert_eq!("12".parse::<GenerationId>().unwrap().get(), 12);
+        for bad in ["", "0", "-1", "x", "1.5", "99999999999999999999999"] {
+            assert!(bad.parse::<GenerationId>().is_err(), "{bad:?} passed");
+        }
+    }
+
+    #[test]
+    fn selections_read_as_nix_writes_them() {
+        assert_eq!(Selection::from_words(&["old"]).unwrap(), Selection::Old);
+        assert_eq!(Selection::from_words(&["30d"]).unwrap(), Selection::OlderThanDays(30));
+        assert_eq!(Selection::from_words(&["+5"]).unwrap(), Selection::KeepNewest(5));
+        let ids = vec![GenerationId::new(1).unwrap(), GenerationId::new(3).unwrap()];
+        assert_eq!(Selection::from_words(&["1", "3"]).unwrap(), Selection::Ids(ids));
+        assert_eq!(Selection::from_words::<&str>(&[]), Err(SelectionError::Empty));
+        assert!(matches!(Selection::from_words(&["old", "3"]), Err(SelectionError::Mixed { .. })));
+        assert!(matches!(Selection::from_words(&["+5", "3"]), Err(SelectionError::Mixed { .. })));
+        assert!(matches!(Selection::from_words(&["young"]), Err(SelectionError::Word { .. })));
+    }
+}

@@ -1,0 +1,211 @@
+//! The generations of one container, over its Nix profile.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::generation::{Generation, GenerationId, Selection};
+use crate::layout::{Layout, NIX_STATE};
+use crate::name::ContainerName;
+use crate::nix::{self, Profile, ProfileGeneration, roots};
+use crate::record::{Record, Run};
+use crate::spec::{ContainerSpec, SpecError};
+
+/// A generation that cannot be read or chosen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenerationsError {
+    /// The profile cannot be read.
+    #[error("cannot read the generations")]
+    Profile(#[source] nix::profile::Error),
+    /// A root of the garbage collector cannot be made or removed.
+    #[error("cannot change the roots of the garbage collector")]
+    Roots(#[source] nix::roots::Error),
+    /// A generation's spec cannot be read.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A generation's spec is not one.
+    #[error("generation {id} has a spec that cannot be used")]
+    Spec {
+        /// The generation.
+        id: GenerationId,
+        /// Why.
+        source: SpecError,
+    },
+    /// No generation has this number.
+    #[error("there is no generation {id}")]
+    Missing {
+        /// The number.
+        id: GenerationId,
+        /// Those that exist.
+        have: Vec<GenerationId>,
+    },
+    /// The profile has no current generation.
+    #[error("no generation is current")]
+    NoCurrent,
+    /// Nothing to roll back to.
+    #[error("no generation is older than the current one, {current}")]
+    NoOlder {
+        /// The current one.
+        current: GenerationId,
+    },
+    /// The current or the booted generation was to be deleted.
+    #[error("generation {id} is {why} and cannot be deleted")]
+    Protected {
+        /// The generation.
+        id: GenerationId,
+        /// `current` or `booted`.
+        why: &'static str,
+    },
+}
+
+/// The generations of one container.
+#[derive(Debug, Clone)]
+pub(crate) struct Generations {
+    profile: Profile,
+    layout: Layout,
+    name: ContainerName,
+}
+
+impl Generations {
+    pub(crate) fn new(layout: &Layout, name: &ContainerName) -> Self {
+        Self { profile: Profile::new(layout.profile(name)), layout: layout.clone(), name: name.clone() }
+    }
+
+    fn all(&self) -> Result<Vec<ProfileGeneration>, GenerationsError> {
+        self.profile.generations().map_err(GenerationsError::Profile)
+    }
+
+    fn ids(&self) -> Result<Vec<GenerationId>, GenerationsError> {
+        Ok(self.all()?.iter().filter_map(|generation| GenerationId::new(generation.id).ok()).collect())
+    }
+
+    /// The current generation.
+    pub(crate) fn current(&self) -> Result<GenerationId, GenerationsError> {
+        let current = self.profile.current().map_err(GenerationsError::Profile)?;
+        current.and_then(|id| GenerationId::new(id).ok()).ok_or(GenerationsError::NoCurrent)
+    }
+
+    /// The newest generation older than the current one.
+    pub(crate) fn previous(&self) -> Result<GenerationId, GenerationsError> {
+        let current = self.current()?;
+        let older = self.ids()?.into_iter().filter(|id| *id < current).max();
+        older.ok_or(GenerationsError::NoOlder { current })
+    }
+
+    /// The link of an existing generation.
+    pub(crate) fn link(&self, id: GenerationId) -> Result<PathBuf, GenerationsError> {
+        let found = self.all()?.into_iter().find(|generation| generation.id == id.get());
+        match found {
+            Some(generation) => Ok(generation.link),
+            None => Err(GenerationsError::Missing { id, have: self.ids()? }),
+        }
+    }
+
+    /// The spec that a generation was built with.
+    pub(crate) fn spec(&self, id: GenerationId) -> Result<ContainerSpec, GenerationsError> {
+        let path = self.link(id)?.join("spec.json");
+        let json = std::fs::read(&path).map_err(|source| GenerationsError::Read { path, source })?;
+        ContainerSpec::from_json(&json).map_err(|source| GenerationsError::Spec { id, source })
+    }
+
+    /// All generations as they are shown, oldest first.
+    pub(crate) fn list(&self, record: &Record, run: Option<&Run>) -> Result<Vec<Generation>, GenerationsError> {
+        let current = self.profile.current().map_err(GenerationsError::Profile)?;
+        let booted = run.and_then(|run| run.generation);
+        let mut list = Vec::new();
+        for found in self.all()? {
+            let Ok(id) = GenerationId::new(found.id) else { continue };
+            list.push(Generation {
+                id,
+                created: found.created,
+                current: current == Some(found.id),
+                booted: booted == Some(id),
+                system_version: system_version(&found.target),
+                health: record.health(id),
+                path: found.target,
+            });
+        }
+        Ok(list)
+    }
+
+    /// The numbers that a selection means; the current and the booted one are never among them.
+    pub(crate) fn select(
+        &self,
+        selection: &Selection,
+        booted: Option<GenerationId>,
+    ) -> Result<Vec<GenerationId>, GenerationsError> {
+        let current = self.current()?;
+        let all = self.all()?;
+        let known = |id: &GenerationId| all.iter().any(|generation| generation.id == id.get());
+        let protected = |id: GenerationId| id == current || Some(id) == booted;
+        let ids = all.iter().filter_map(|generation| Some((GenerationId::new(generation.id).ok()?, generation.created)));
+        let chosen: Vec<GenerationId> = match selection {
+            Selection::Ids(asked) => {
+                for id in asked {
+                    if !known(id) {
+                        return Err(GenerationsError::Missing { id: *id, have: self.ids()? });
+                    }
+                    if *id == current {
+                        return Err(GenerationsError::Protected { id: *id, why: "current" });
+                    }
+                    if Some(*id) == booted {
+                        return Err(GenerationsError::Protected { id: *id, why: "booted" });
+                    }
+                }
+                asked.clone()
+            }
+            Selection::Old => ids.map(|(id, _)| id).collect(),
+            Selection::OlderThanDays(days) => {
+                let age = jiff::SignedDuration::from_hours(i64::from(*days) * 24);
+                let limit = jiff::Timestamp::now() - age;
+                let mut old: Vec<GenerationId> = ids.filter(|(_, made)| *made < limit).map(|(id, _)| id).collect();
+                // The newest of them was the active one at that time: it stays, as with Nix.
+                old.pop();
+                old
+            }
+            Selection::KeepNewest(count) => {
+                let mut up_to_current: Vec<GenerationId> =
+                    ids.map(|(id, _)| id).filter(|id| *id <= current).collect();
+                up_to_current.truncate(up_to_current.len().saturating_sub(*count as usize));
+                up_to_current
+            }
+        };
+        let mut chosen: Vec<GenerationId> = chosen.into_iter().filter(|id| !protected(*id)).collect();
+        chosen.sort_unstable();
+        chosen.dedup();
+        Ok(chosen)
+    }
+
+    /// Keeps the closure that a guest was booted from, whatever happens to its generation.
+    pub(crate) fn root_booted(&self, id: GenerationId) -> Result<(), GenerationsError> {
+        let link = self.link(id)?;
+        let target =
+            std::fs::read_link(&link).map_err(|source| GenerationsError::Read { path: link, source })?;
+        let booted = self.layout.booted(&self.name);
+        roots::add(&booted, &target, Path::new(NIX_STATE)).map_err(GenerationsError::Roots)
+    }
+
+    /// Lets it go.
+    pub(crate) fn unroot_booted(&self) -> Result<(), GenerationsError> {
+        let booted = self.layout.booted(&self.name);
+        roots::remove(&booted, Path::new(NIX_STATE)).map_err(GenerationsError::Roots).map(drop)
+    }
+
+    /// Fault 5 of the shell original: destroy left the generation links for ever.
+    pub(crate) fn remove_all(&self) -> Result<(), GenerationsError> {
+        self.unroot_booted()?;
+        self.profile.remove_all(Path::new(NIX_STATE)).map_err(GenerationsError::Profile).map(drop)
+    }
+}
+
+/// What the system calls itself.
+fn system_version(container: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(container.join("container/nixos-version")).ok()?;
+    let version = text.trim();
+    (!version.is_empty()).then(|| version.to_owned())
+}

@@ -1,0 +1,80 @@
+//! One host: its configuration and the drivers that every operation uses.
+
+use std::time::Duration;
+
+use crate::config::HostConfig;
+use crate::error::Error;
+use crate::facts;
+use crate::fs::lock::{self, Lock};
+use crate::layout::Layout;
+use crate::name::ContainerName;
+use crate::nix::Nix;
+use crate::observe::Cancel;
+use crate::record::Record;
+use crate::render::HostFacts;
+use crate::rootfs;
+use crate::worker::Client;
+
+/// What operations stand on.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    pub(crate) config: HostConfig,
+    pub(crate) layout: Layout,
+    pub(crate) worker: Client,
+}
+
+impl Host {
+    pub(crate) fn open(config: HostConfig) -> Result<Self, Error> {
+        if !::nix::unistd::geteuid().is_root() {
+            return Err(Error::NeedsRoot);
+        }
+        let layout = Layout::new(&config)?;
+        let worker = Client::new(config.worker.as_deref());
+        Ok(Self { config, layout, worker })
+    }
+
+    /// Makes the folders of our own state. Only operations that write call it.
+    pub(crate) fn prepare(&self) -> Result<(), Error> {
+        if self.layout.state_dirs().iter().all(|dir| dir.is_dir()) {
+            return Ok(());
+        }
+        // Records name files and arguments of root: nobody else's business.
+        rootfs::make_dirs(self.layout.state(), 0o700)?;
+        for dir in self.layout.state_dirs() {
+            rootfs::make_dirs(&dir, 0o700)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the lock of a container; it is held while the container is changed.
+    pub(crate) fn lock(&self, name: &ContainerName, cancel: &Cancel) -> Result<Lock, Error> {
+        self.prepare()?;
+        self.lock_within(name, self.config.timeouts.lock(), cancel)
+    }
+
+    pub(crate) fn lock_within(&self, name: &ContainerName, limit: Duration, cancel: &Cancel) -> Result<Lock, Error> {
+        match Lock::acquire(&self.layout.container_lock(name), limit, &|| cancel.is_cancelled()) {
+            Ok(lock) => Ok(lock),
+            Err(lock::Error::Cancelled { .. }) => Err(Error::Cancelled),
+            Err(lock::Error::Held { pid, waited, .. }) => Err(Error::Busy { name: name.clone(), pid, waited }),
+            Err(source) => Err(Error::Lock(source)),
+        }
+    }
+
+    pub(crate) fn facts(&self) -> Result<HostFacts, Error> {
+        Ok(facts::probe(&self.config, &self.layout)?)
+    }
+
+    pub(crate) fn nix(&self) -> Nix {
+        Nix::new(self.config.nix.bin.as_deref())
+    }
+
+    /// The record of a container of ours.
+    pub(crate) fn record(&self, name: &ContainerName) -> Result<Record, Error> {
+        match Record::load(&self.layout, name)? {
+            Some(record) => Ok(record),
+            None if self.layout.lxc_config(name).exists() => Err(Error::Foreign { name: name.clone() }),
+            None => Err(Error::NotFound { name: name.clone() }),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Looking at containers: list, state, addresses, generations. Nothing here changes anything.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::error::Error;
+use crate::foreign;
+use crate::generation::{Generation, GenerationId};
+use crate::generations::Generations;
+use crate::host::Host;
+use crate::idmap::IdMap;
+use crate::name::ContainerName;
+use crate::presence;
+use crate::record::Record;
+use crate::render::{self, PendingRestart};
+use crate::spec::ContainerSpec;
+use crate::state::State;
+
+/// What is known of one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Its name.
+    pub name: ContainerName,
+    /// What it does.
+    pub state: State,
+    /// Its address: fixed or leased. `None` where its bridge gives it one.
+    pub address: Option<Ipv4Addr>,
+    /// The generation that boots at the next start.
+    pub generation: Option<GenerationId>,
+    /// The generation that the running guest was booted from.
+    pub booted: Option<GenerationId>,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// Its ids on the host.
+    pub ids: Option<IdMap>,
+    /// Its init, in the host's pid namespace, when it runs.
+    pub init_pid: Option<i32>,
+    /// When the running guest was started.
+    pub started: Option<Timestamp>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// The container file last used.
+    pub file: PathBuf,
+    /// The arguments for Nix that go with it.
+    pub nix_args: Vec<String>,
+    /// What of LXC's side waits for a restart.
+    pub pending_restart: Vec<PendingRestart>,
+}
+
+/// A container in a list: one of ours, one that cannot be read, or somebody else's.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Listed {
+    /// One of ours.
+    Container(Box<Status>),
+    /// One of ours about which something cannot be read. It does not hide the others.
+    Broken {
+        /// Its name.
+        name: ContainerName,
+        /// Why.
+        error: Error,
+    },
+    /// An LXC container that nixcloud-container did not make.
+    Foreign {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Listed {
+    /// The name, whatever it is.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Container(status) => status.name.as_str(),
+            Self::Broken { name, .. } => name.as_str(),
+            Self::Foreign { name } => name,
+        }
+    }
+}
+
+pub(crate) fn list(host: &Host) -> Result<Vec<Listed>, Error> {
+    let mut list = Vec::new();
+    for name in Record::names(&host.layout)? {
+        match status(host, &name) {
+            Ok(status) => list.push(Listed::Container(Box::new(status))),
+            // Destroyed since the folder was read.
+            Err(Error::NotFound { .. }) => {}
+            Err(error) => list.push(Listed::Broken { name, error }),
+        }
+    }
+    list.extend(foreign::containers(&host.layout)?.into_iter().map(|name| Listed::Foreign { name }));
+    list.sort_by(|a, b| a.name().cmp(b.name()));
+    Ok(list)
+}
+
+pub(crate) fn status(host: &Host, name: &ContainerName) -> Result<Status, Error> {
+    let record = host.record(name)?;
+    let here = presence::look(host, &record)?;
+    let generations = Generations::new(&host.layout, name);
+    let current = generations.current().ok();
+    let spec = current.and_then(|id| generations.spec(id).ok());
+    let pending_restart = match (&here.run, &spec, record.ids) {
+        (Some(run), Some(spec), Some(ids)) => {
+            let next = crate::install::rendered(host, &record, spec, ids)?;
+            render::compare(&run.config, &next.text)
+        }
+        _ => Vec::new(),
+    };
+    Ok(Status {
+        name: name.clone(),
+        state: here.state,
+        address: address(&record, spec.as_ref()),
+        generation: current,
+        booted: here.run.as_ref().and_then(|run| run.generation),
+        autostart: spec.as_ref().is_some_and(|spec| spec.autostart.enable),
+        ids: record.ids,
+        init_pid: here.init.map(|init| init.pid),
+        started: here.run.as_ref().map(|run| run.started),
+        created: record.created,
+        file: record.file,
+        nix_args: record.nix_args,
+        pending_restart,
+    })
+}
+
+fn address(record: &Record, spec: Option<&ContainerSpec>) -> Option<Ipv4Addr> {
+    match spec {
+        Some(spec) => spec.effective.ip,
+        None => record.fixed.first().copied().or(record.lease),
+    }
+}
+
+pub(crate) fn state(host: &Host, name: &ContainerName) -> Result<State, Error> {
+    let record = host.record(name)?;
+    Ok(presence::look(host, &record)?.state)
+}
+
+pub(crate) fn exists(host: &Host, name: &ContainerName) -> Result<bool, Error> {
+    Ok(Record::load(&host.layout, name)?.is_some())
+}
+
+pub(crate) fn addresses(host: &Host, name: &ContainerName) -> Result<Vec<Ipv4Addr>, Error> {
+    let record = host.record(name)?;
+    let generations = Generations::new(&host.layout, name);
+    let spec = generations.current().and_then(|id| generations.spec(id)).ok();
+    Ok(address(&record, spec.as_ref()).into_iter().collect())
+}
+
+pub(crate) fn generations(host: &Host, name: &ContainerName) -> Result<Vec<Generation>, Error> {
+    let record = host.record(name)?;
+    let here = presence::look(host, &record)?;
+    Ok(Generations::new(&host.layout, name).list(&record, here.run.as_ref())?)
+}

@@ -1,0 +1,127 @@
+//! Putting a generation in place on LXC's side: its addresses, its rendered configuration.
+
+use std::path::PathBuf;
+
+use crate::error::Error;
+use crate::foreign;
+use crate::fs::atomic::{self, Durability};
+use crate::host::Host;
+use crate::idmap::IdMap;
+use crate::lease::{Foreign, Leases};
+use crate::observe::{Cancel, Event, Observer};
+use crate::record::Record;
+use crate::render::{self, Input, Rendered};
+use crate::spec::ContainerSpec;
+use crate::worker::{Answer, Request, Stdio};
+
+/// How long liblxc may take to look at a few lines.
+const CHECK: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// What others of the host have.
+pub(crate) fn others(host: &Host) -> Result<Foreign, Error> {
+    Ok(foreign::scan(&host.layout)?)
+}
+
+/// Claims what `spec` asks for and the container does not hold yet. Nothing is given back: until the generation has
+/// proved itself, the one before it must be able to come back.
+pub(crate) fn claim_addresses(
+    host: &Host,
+    record: &mut Record,
+    spec: &ContainerSpec,
+    foreign: &Foreign,
+) -> Result<(), Error> {
+    let Some(address) = spec.effective.ip else { return Ok(()) };
+    if record.lease == Some(address) || record.fixed.contains(&address) {
+        return Ok(());
+    }
+    // Also where the address was leased and given back: its generation comes back only if nobody has it now.
+    Leases::new(&host.layout, &host.config).fix_address(&record.name, address, foreign)?;
+    record.fixed.push(address);
+    Ok(record.save(&host.layout)?)
+}
+
+/// Gives back the fixed addresses that `spec` does not use. The record is saved last: until then it names them, and
+/// giving back twice does no harm.
+pub(crate) fn release_addresses(host: &Host, record: &mut Record, spec: &ContainerSpec) -> Result<(), Error> {
+    let (kept, unused): (Vec<_>, Vec<_>) =
+        record.fixed.iter().partition(|address| spec.effective.ip == Some(**address));
+    if unused.is_empty() {
+        return Ok(());
+    }
+    for address in unused {
+        Leases::new(&host.layout, &host.config).free_address(&record.name, address)?;
+    }
+    record.fixed = kept;
+    Ok(record.save(&host.layout)?)
+}
+
+/// Gives back a lease that was taken for an evaluation and is not used.
+pub(crate) fn drop_unused_lease(host: &Host, record: &mut Record, spec: &ContainerSpec) -> Result<(), Error> {
+    if let Some(lease) = record.lease
+        && spec.effective.ip != Some(lease)
+    {
+        Leases::new(&host.layout, &host.config).free_address(&record.name, lease)?;
+        record.lease = None;
+        record.save(&host.layout)?;
+    }
+    Ok(())
+}
+
+/// Renders the configuration of `record` with `spec`.
+pub(crate) fn rendered(host: &Host, record: &Record, spec: &ContainerSpec, ids: IdMap) -> Result<Rendered, Error> {
+    let facts = host.facts()?;
+    let input =
+        Input { name: &record.name, spec, ids, layout: &host.layout, config: &host.config, facts: &facts };
+    Ok(render::render(&input)?)
+}
+
+/// Lets liblxc look at the lines of the container file before anything is changed.
+pub(crate) fn check_extra(host: &Host, rendered: &Rendered, cancel: &Cancel) -> Result<(), Error> {
+    if rendered.extra.is_empty() {
+        return Ok(());
+    }
+    let request = Request::Check { items: rendered.extra.clone() };
+    match host.worker.call(&request, Stdio::Null, Some(CHECK), cancel)? {
+        Answer::Checked { refused } => match refused.into_iter().next() {
+            Some((key, value, why)) => Err(Error::ExtraRefused { key, value, why }),
+            None => Ok(()),
+        },
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Writes the configuration where it differs. A file that somebody edited by hand is kept beside it, and said so.
+pub(crate) fn write_config(
+    host: &Host,
+    record: &mut Record,
+    rendered: &Rendered,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
+    let path = host.layout.lxc_config(&record.name);
+    let there = std::fs::read_to_string(&path).ok();
+    let hash = render::fingerprint(&rendered.text);
+    if there.as_deref() != Some(&rendered.text) {
+        if let Some(text) = there
+            && record.config_hash.as_ref().is_some_and(|ours| *ours != render::fingerprint(&text))
+        {
+            let kept: PathBuf = path.with_extension("edited");
+            atomic::write(&kept, text.as_bytes(), 0o640, Durability::Synced)?;
+            observer.event(Event::Note(format!(
+                "{} was edited by hand: the edited file is kept as {}; `lxcExtraConfig` takes lines that stay",
+                path.display(),
+                kept.display()
+            )));
+        }
+        atomic::write(&path, rendered.text.as_bytes(), 0o640, Durability::Synced)?;
+    }
+    if record.config_hash.as_ref() != Some(&hash) {
+        record.config_hash = Some(hash);
+        record.save(&host.layout)?;
+    }
+    Ok(())
+}
+
+/// The worker and its client are of one version; another answer is a fault of ours.
+pub(crate) fn unexpected(answer: &Answer) -> Error {
+    Error::Worker(crate::worker::WorkerError::NoAnswer { status: format!("it said {answer:?}") })
+}

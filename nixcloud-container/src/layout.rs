@@ -1,0 +1,244 @@
+//! Every path of ours, from one root. Nothing else joins paths.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use crate::config::HostConfig;
+use crate::name::ContainerName;
+
+/// Where everything is. Paths are canonical: LXC knows a container by the *string* of its path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    lxc: PathBuf,
+    profiles: PathBuf,
+    state: PathBuf,
+}
+
+/// The state folder of Nix itself, where it keeps profiles and GC roots.
+pub const NIX_STATE: &str = "/nix/var/nix";
+
+/// The store that all containers share.
+pub const NIX_STORE: &str = "/nix/store";
+
+/// A folder of the layout that cannot be made canonical.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot resolve {}", .path.display())]
+pub struct LayoutError {
+    /// The folder.
+    pub path: PathBuf,
+    /// Why.
+    pub source: std::io::Error,
+}
+
+/// Symlinks resolved in the part of `path` that exists; the rest is kept as it is.
+fn canonical(path: &Path) -> Result<PathBuf, LayoutError> {
+    let mut missing = Vec::new();
+    let mut existing = path;
+    loop {
+        match existing.canonicalize() {
+            Ok(mut whole) => {
+                whole.extend(missing.iter().rev());
+                return Ok(whole);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let (Some(parent), Some(name)) = (existing.parent(), existing.file_name()) else {
+                    return Err(LayoutError { path: path.to_owned(), source: error });
+                };
+                // A dangling symlink is not "missing": what it points to must not be made in its place.
+                if existing.symlink_metadata().is_ok() {
+                    return Err(LayoutError { path: existing.to_owned(), source: error });
+                }
+                missing.push(name);
+                existing = parent;
+            }
+            Err(source) => return Err(LayoutError { path: path.to_owned(), source }),
+        }
+    }
+}
+
+impl Layout {
+    /// The layout of a host configuration.
+    ///
+    /// # Errors
+    /// When a folder that exists cannot be resolved, or a symlink on the way dangles.
+    pub fn new(config: &HostConfig) -> Result<Self, LayoutError> {
+        let under_root = |path: &Path| {
+            let relative = path.strip_prefix("/").unwrap_or(path);
+            canonical(&config.root.join(relative))
+        };
+        Ok(Self {
+            lxc: under_root(&config.paths.lxc)?,
+            profiles: under_root(&config.paths.profiles)?,
+            state: under_root(&config.paths.state)?,
+        })
+    }
+
+    /// The LXC path.
+    #[must_use]
+    pub fn lxc_path(&self) -> &Path {
+        &self.lxc
+    }
+
+    /// The folder of a container in the LXC path.
+    #[must_use]
+    pub fn container_dir(&self, name: &ContainerName) -> PathBuf {
+        self.lxc.join(name.as_str())
+    }
+
+    /// The LXC configuration of a container.
+    #[must_use]
+    pub fn lxc_config(&self, name: &ContainerName) -> PathBuf {
+        self.container_dir(name).join("config")
+    }
+
+    /// The root file system of a container.
+    #[must_use]
+    pub fn rootfs(&self, name: &ContainerName) -> PathBuf {
+        self.container_dir(name).join("rootfs")
+    }
+
+    /// The empty folder where the worker's own mount namespace shows the locked read-only sources.
+    #[must_use]
+    pub fn locked(&self, name: &ContainerName) -> PathBuf {
+        self.container_dir(name).join("locked")
+    }
+
+    /// What LXC logged at the last start.
+    #[must_use]
+    pub fn lxc_log(&self, name: &ContainerName) -> PathBuf {
+        self.container_dir(name).join("lxc.log")
+    }
+
+    /// The folder of all profiles.
+    #[must_use]
+    pub fn profiles(&self) -> &Path {
+        &self.profiles
+    }
+
+    /// The folder of a container's profile: `/init` in the guest.
+    #[must_use]
+    pub fn profile_dir(&self, name: &ContainerName) -> PathBuf {
+        self.profiles.join(name.as_str())
+    }
+
+    /// The Nix profile of a container.
+    #[must_use]
+    pub fn profile(&self, name: &ContainerName) -> PathBuf {
+        self.profile_dir(name).join("profile")
+    }
+
+    /// The GC root of the generation that the running guest was booted from.
+    #[must_use]
+    pub fn booted(&self, name: &ContainerName) -> PathBuf {
+        self.profile_dir(name).join("booted")
+    }
+
+    /// The state folder.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The folder of all records.
+    #[must_use]
+    pub fn records(&self) -> PathBuf {
+        self.state.join("records")
+    }
+
+    /// The record of a container.
+    #[must_use]
+    pub fn record(&self, name: &ContainerName) -> PathBuf {
+        self.records().join(format!("{name}.toml"))
+    }
+
+    /// What is known of a container's running guest.
+    #[must_use]
+    pub fn run(&self, name: &ContainerName) -> PathBuf {
+        self.state.join("running").join(format!("{name}.toml"))
+    }
+
+    /// The folder of address claims, one file an address.
+    #[must_use]
+    pub fn addresses(&self) -> PathBuf {
+        self.state.join("addresses")
+    }
+
+    /// The claim of an address.
+    #[must_use]
+    pub fn address(&self, address: Ipv4Addr) -> PathBuf {
+        self.addresses().join(address.to_string())
+    }
+
+    /// The folder of id range claims, one file a first id.
+    #[must_use]
+    pub fn ids(&self) -> PathBuf {
+        self.state.join("ids")
+    }
+
+    /// The claim of the id range that begins at `base`.
+    #[must_use]
+    pub fn id_range(&self, base: u32) -> PathBuf {
+        self.ids().join(base.to_string())
+    }
+
+    /// The lock of a container: held while it is changed.
+    #[must_use]
+    pub fn container_lock(&self, name: &ContainerName) -> PathBuf {
+        self.state.join("locks").join(name.as_str())
+    }
+
+    /// The lock of the pools: held while an address or id range is looked for. Dots keep it apart from names.
+    #[must_use]
+    pub fn host_lock(&self) -> PathBuf {
+        self.state.join("locks").join(".host")
+    }
+
+    /// The folder of work in progress of a container: the request to Nix and the roots of its build.
+    #[must_use]
+    pub fn work(&self, name: &ContainerName) -> PathBuf {
+        self.state.join("work").join(name.as_str())
+    }
+
+    /// The folders that must exist before anything is kept, outermost first.
+    pub(crate) fn state_dirs(&self) -> [PathBuf; 6] {
+        [
+            self.records(),
+            self.addresses(),
+            self.ids(),
+            self.state.join("running"),
+            self.state.join("locks"),
+            self.state.join("work"),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn under(root: &Path) -> Result<Layout, LayoutError> {
+        Layout::new(&HostConfig { root: root.to_owned(), ..HostConfig::default() })
+    }
+
+    #[test]
+    fn one_root_moves_everything() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = under(root.path()).unwrap();
+        let base = root.path().canonicalize().unwrap();
+        let name: ContainerName = "web".parse().unwrap();
+        assert_eq!(layout.lxc_config(&name), base.join("var/lib/lxc/web/config"));
+        assert_eq!(layout.profile(&name), base.join("nix/var/nix/profiles/nixcloud-container/web/profile"));
+        assert_eq!(layout.record(&name), base.join("var/lib/nixcloud/container/records/web.toml"));
+    }
+
+    #[test]
+    fn symlinks_are_resolved_to_one_string_and_dangling_ones_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let base = root.path().canonicalize().unwrap();
+        std::fs::create_dir(base.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", base.join("var")).unwrap();
+        assert_eq!(under(&base).unwrap().lxc_path(), base.join("real/lib/lxc"));
+        std::fs::remove_dir(base.join("real")).unwrap();
+        assert!(under(&base).is_err());
+    }
+}

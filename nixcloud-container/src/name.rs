@@ -1,0 +1,213 @@
+//! Names: of a container, of a network interface. Valid by construction.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The name of a container: 1 to 63 letters, digits, `-` or `_`, the first and the last a letter or digit.
+///
+/// These are the names that are at once a NixOS host name, a cgroup, a directory and a DNS label
+/// without any quoting, so a name never changes its meaning on the way.
+///
+/// ```
+/// use nixcloud_container::ContainerName;
+///
+/// let name: ContainerName = "web-1".parse()?;
+/// assert_eq!(name.as_str(), "web-1");
+/// let error = "../etc".parse::<ContainerName>().unwrap_err();
+/// assert_eq!(error.to_string(), "container name `../etc` has `.` at position 1: letters, digits, `-` and `_` are allowed");
+/// # Ok::<(), nixcloud_container::name::NameError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContainerName(String);
+
+impl ContainerName {
+    /// The longest name, in bytes: a DNS label.
+    pub const MAX: usize = 63;
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The name of a network interface: 1 to 15 visible ASCII characters without `/`, `:` and `%` (the kernel's limit).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct InterfaceName(String);
+
+impl InterfaceName {
+    /// The longest name, in bytes: `IFNAMSIZ` less its NUL.
+    pub const MAX: usize = 15;
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a text is not a name. Positions count characters from 1.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// The text is empty.
+    #[error("{what} is empty")]
+    Empty {
+        /// What was to be named.
+        what: &'static str,
+    },
+    /// The text is too long.
+    #[error("{what} `{name}` has {length} characters: at most {max} are allowed")]
+    TooLong {
+        /// What was to be named.
+        what: &'static str,
+        /// The text.
+        name: String,
+        /// Its length.
+        length: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A character does not belong into a name.
+    #[error("{what} `{name}` has `{}` at position {position}: {allowed}", .character.escape_debug())]
+    Character {
+        /// What was to be named.
+        what: &'static str,
+        /// The text.
+        name: String,
+        /// The character.
+        character: char,
+        /// Where it stands, from 1.
+        position: usize,
+        /// What may stand there.
+        allowed: &'static str,
+    },
+}
+
+fn check(
+    what: &'static str,
+    text: &str,
+    max: usize,
+    allowed: &'static str,
+    fits: impl Fn(usize, char, bool) -> bool,
+) -> Result<(), NameError> {
+    let length = text.chars().count();
+    if length == 0 {
+        return Err(NameError::Empty { what });
+    }
+    // The bad character first: it says more than the length.
+    for (index, character) in text.chars().enumerate() {
+        if !fits(index, character, index + 1 == length) {
+            let name = text.chars().take(80).collect();
+            return Err(NameError::Character { what, name, character, position: index + 1, allowed });
+        }
+    }
+    if length > max {
+        return Err(NameError::TooLong { what, name: text.chars().take(80).collect(), length, max });
+    }
+    Ok(())
+}
+
+impl FromStr for ContainerName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let what = "container name";
+        check(what, text, Self::MAX, "letters, digits, `-` and `_` are allowed", |_, c, _| {
+            c.is_ascii_alphanumeric() || c == '-' || c == '_'
+        })?;
+        let ends = "the first and the last character are a letter or a digit";
+        check(what, text, Self::MAX, ends, |index, c, last| {
+            c.is_ascii_alphanumeric() || !(index == 0 || last)
+        })?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl FromStr for InterfaceName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let what = "interface name";
+        let allowed = "visible ASCII characters without `/`, `:` and `%` are allowed";
+        check(what, text, Self::MAX, allowed, |_, c, _| c.is_ascii_graphic() && !matches!(c, '/' | ':' | '%'))?;
+        if text == "." || text == ".." {
+            let name = text.to_owned();
+            return Err(NameError::Character { what, name, character: '.', position: 1, allowed });
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+macro_rules! text_newtype {
+    ($type:ty) => {
+        impl TryFrom<String> for $type {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<Self, NameError> {
+                text.parse()
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(name: $type) -> Self {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $type {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+text_newtype!(ContainerName);
+text_newtype!(InterfaceName);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_host_names_pass() {
+        for good in ["a", "0", "web", "Web-1", "a_b", &"x".repeat(63)] {
+            assert_eq!(good.parse::<ContainerName>().unwrap().as_str(), good);
+        }
+    }
+
+    /// Fault 9 of the shell original: names were regular expressions and never validated.
+    #[test]
+    fn field_09_names_are_validated() {
+        for bad in ["", ".", "..", "a/b", "../x", "a b", ".*", "-a", "a-", "_", "ä", "a\n", "a.b", &"x".repeat(64)] {
+            assert!(bad.parse::<ContainerName>().is_err(), "{bad:?} passed");
+        }
+    }
+
+    #[test]
+    fn the_error_names_the_character_and_its_position() {
+        let error = "web/x".parse::<ContainerName>().unwrap_err();
+        assert!(matches!(error, NameError::Character { character: '/', position: 4, .. }));
+        let error = "-a".parse::<ContainerName>().unwrap_err();
+        assert!(error.to_string().contains("the first and the last"), "{error}");
+    }
+
+    #[test]
+    fn interface_names_hold_the_kernel_limit() {
+        assert!("brNC-hostonly".parse::<InterfaceName>().is_ok());
+        for bad in ["", "..", "a/b", "a b", "abcdefghijklmnop", "eth0:1"] {
+            assert!(bad.parse::<InterfaceName>().is_err(), "{bad:?} passed");
+        }
+    }
+}

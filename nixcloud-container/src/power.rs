@@ -1,0 +1,337 @@
+//! Start, stop, terminate, freeze: what changes whether a container runs.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::error::Error;
+use crate::facts;
+use crate::generations::Generations;
+use crate::host::Host;
+use crate::install;
+use crate::lxc::pidfd::PidFd;
+use crate::name::{ContainerName, InterfaceName};
+use crate::net::Netlink;
+use crate::observe::{Cancel, Event, Observer};
+use crate::presence::{self, Presence};
+use crate::proc::{self, Process};
+use crate::record::{Record, Run};
+use crate::recover;
+use crate::render::{self, Rendered};
+use crate::spec::ContainerSpec;
+use crate::state::{Action, Permission, State};
+use crate::worker::{Answer, Request, Stdio, Target, WorkerError};
+
+/// How often a passing state is looked at.
+const TICK: Duration = Duration::from_millis(2);
+const SLOW_TICK: Duration = Duration::from_millis(20);
+
+/// How long a killed guest's monitor may take to end by itself.
+const MONITOR_END: Duration = Duration::from_secs(10);
+
+/// What a start came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartOutcome {
+    /// It was booted.
+    Started {
+        /// Its init, in the host's pid namespace.
+        init_pid: i32,
+    },
+    /// It ran already; nothing was done.
+    AlreadyRunning,
+}
+
+/// What a stop or terminate came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopOutcome {
+    /// It ran and is stopped now; its name can be used again.
+    Stopped,
+    /// It did not run.
+    NotRunning,
+}
+
+pub(crate) fn target(host: &Host, name: &ContainerName) -> Target {
+    Target { lxc_path: host.layout.lxc_path().to_owned(), name: name.to_string() }
+}
+
+/// Waits until a dying container is gone, or a starting one has started.
+pub(crate) fn wait_while_passing(
+    host: &Host,
+    record: &Record,
+    action: Action,
+    limit: Duration,
+    cancel: &Cancel,
+) -> Result<Presence, Error> {
+    let begin = Instant::now();
+    loop {
+        let here = presence::look(host, record)?;
+        if here.state.permits(action) != Permission::Wait {
+            return Ok(here);
+        }
+        pause(&record.name, here.state, begin, limit, cancel)?;
+    }
+}
+
+pub(crate) fn wait_until_stopped(
+    host: &Host,
+    record: &Record,
+    limit: Duration,
+    cancel: &Cancel,
+) -> Result<Presence, Error> {
+    let begin = Instant::now();
+    loop {
+        let here = presence::look(host, record)?;
+        if !here.state.is_live() {
+            return Ok(here);
+        }
+        pause(&record.name, here.state, begin, limit, cancel)?;
+    }
+}
+
+fn pause(
+    name: &ContainerName,
+    state: State,
+    begin: Instant,
+    limit: Duration,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    let waited = begin.elapsed();
+    if cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    if waited >= limit {
+        return Err(Error::StillThere { name: name.clone(), state, limit });
+    }
+    std::thread::sleep(if waited < Duration::from_millis(200) { TICK } else { SLOW_TICK });
+    Ok(())
+}
+
+pub(crate) fn start(
+    host: &Host,
+    name: &ContainerName,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<StartOutcome, Error> {
+    host.record(name)?;
+    let _lock = host.lock(name, cancel)?;
+    let mut record = host.record(name)?;
+    recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    let here = wait_while_passing(host, &record, Action::Start, host.config.timeouts.start(), cancel)?;
+    match here.state.permits(Action::Start) {
+        Permission::Already => Ok(StartOutcome::AlreadyRunning),
+        Permission::Allowed => boot(host, &mut record, observer, cancel),
+        _ => Err(Error::State { name: name.clone(), state: here.state, action: Action::Start }),
+    }
+}
+
+fn boot(
+    host: &Host,
+    record: &mut Record,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<StartOutcome, Error> {
+    let name = record.name.clone();
+    let generations = Generations::new(&host.layout, &name);
+    let current = generations.current()?;
+    let spec = generations.spec(current)?;
+    let Some(ids) = record.ids else { return Err(Error::NotFound { name }) };
+    require_bridges(host, &spec)?;
+    let mut rendered = install::rendered(host, record, &spec, ids)?;
+    install::write_config(host, record, &rendered, observer)?;
+    let init_pid = match call_start(host, &name, &rendered, cancel) {
+        Err(Error::Worker(failure)) if idmap_failed(&failure) && host.facts()?.idmapped_store => {
+            observer.event(Event::Note(format!(
+                "the store cannot be shown with the guest's ids here ({failure}): it is mounted read-only without them"
+            )));
+            facts::refuse_idmapped_store(&host.layout);
+            rendered = install::rendered(host, record, &spec, ids)?;
+            install::write_config(host, record, &rendered, observer)?;
+            call_start(host, &name, &rendered, cancel)?
+        }
+        other => other?,
+    };
+    let gone = || Error::Worker(WorkerError::NoAnswer { status: "the guest's init is gone".to_owned() });
+    let init = Process::now(init_pid).ok_or_else(gone)?;
+    let run = Run {
+        boot_id: proc::boot_id().map_err(proc_error)?,
+        init,
+        monitor: init.parent(),
+        netns: proc::own_network_namespace().map_err(proc_error)?,
+        started: Timestamp::now(),
+        generation: Some(current),
+        config: rendered.text,
+    };
+    run.save(&host.layout, &name)?;
+    generations.root_booted(current)?;
+    Ok(StartOutcome::Started { init_pid })
+}
+
+fn proc_error(source: std::io::Error) -> Error {
+    Error::Io { action: "read", path: "/proc".into(), source }
+}
+
+/// LXC's words where a mount cannot get the guest's ids: too old a kernel or file system.
+fn idmap_failed(failure: &WorkerError) -> bool {
+    let WorkerError::Lxc { source, .. } = failure else { return false };
+    source.log.iter().any(|line| line.contains("idmap") || line.contains("mount_setattr"))
+}
+
+fn call_start(host: &Host, name: &ContainerName, rendered: &Rendered, cancel: &Cancel) -> Result<i32, Error> {
+    let request = Request::Start {
+        target: target(host, name),
+        log: host.layout.lxc_log(name),
+        locked: host.layout.locked(name),
+        sources: rendered.locked.clone(),
+    };
+    match host.worker.call(&request, Stdio::Null, Some(host.config.timeouts.start()), cancel)? {
+        Answer::Started { init_pid } => Ok(init_pid),
+        other => Err(install::unexpected(&other)),
+    }
+}
+
+/// LXC's own message for a missing bridge is "failed to create network devices".
+fn require_bridges(host: &Host, spec: &ContainerSpec) -> Result<(), Error> {
+    let first = render::bridge(spec, &host.config);
+    let second = spec.network.enable_nat.then_some(&host.config.network.internet.bridge);
+    let mut netlink = Netlink::open()?;
+    let ours = |bridge: &InterfaceName| {
+        *bridge == host.config.network.hostonly.bridge || *bridge == host.config.network.internet.bridge
+    };
+    for bridge in std::iter::once(first).chain(second) {
+        if netlink.link(bridge.as_str())?.is_none() {
+            return Err(Error::NoBridge { bridge: bridge.clone(), ours: ours(bridge) });
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn stop(
+    host: &Host,
+    name: &ContainerName,
+    limit: Option<Duration>,
+    cancel: &Cancel,
+) -> Result<StopOutcome, Error> {
+    host.record(name)?;
+    let _lock = host.lock(name, cancel)?;
+    let record = host.record(name)?;
+    let limit = limit.unwrap_or_else(|| host.config.timeouts.stop());
+    let begin = Instant::now();
+    let here = presence::look(host, &record)?;
+    match here.state.permits(Action::Stop) {
+        Permission::Already => return Ok(StopOutcome::NotRunning),
+        Permission::Refused => {
+            return Err(Error::State { name: name.clone(), state: here.state, action: Action::Stop });
+        }
+        Permission::Allowed | Permission::Wait => {}
+    }
+    let timed_out = || Error::StopTimeout { name: name.clone(), limit };
+    let mut asked: Option<Process> = None;
+    loop {
+        // A guest that reboots instead has another init: it is asked too.
+        let here = presence::look(host, &record)?;
+        if !here.state.is_live() {
+            stopped(host, &record)?;
+            return Ok(StopOutcome::Stopped);
+        }
+        let left = limit.checked_sub(begin.elapsed()).ok_or_else(timed_out)?;
+        if let Some(init) = here.init
+            && asked != Some(init)
+            && let Some(pidfd) = PidFd::open(init).map_err(proc_error)?
+        {
+            pidfd.signal(halt_signal(init)).map_err(proc_error)?;
+            asked = Some(init);
+            if !pidfd.wait(left, &|| cancel.is_cancelled()).map_err(proc_error)? && !cancel.is_cancelled() {
+                return Err(timed_out());
+            }
+        }
+        pause(name, here.state, begin, limit, cancel).map_err(|error| match error {
+            Error::StillThere { .. } => timed_out(),
+            other => other,
+        })?;
+    }
+}
+
+/// What asks an init to shut down, chosen as LXC does: systemd blocks SIGRTMIN+3 to read it by signalfd.
+fn halt_signal(init: Process) -> i32 {
+    let halt = libc::SIGRTMIN() + 3;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", init.pid)).unwrap_or_default();
+    let blocked = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigBlk:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0);
+    if blocked & (1 << (halt - 1)) != 0 { halt } else { libc::SIGPWR }
+}
+
+pub(crate) fn terminate(host: &Host, name: &ContainerName, cancel: &Cancel) -> Result<StopOutcome, Error> {
+    host.record(name)?;
+    let _lock = host.lock(name, cancel)?;
+    let record = host.record(name)?;
+    terminate_locked(host, &record, cancel)
+}
+
+/// Ends a guest at once and returns when its name can be used again.
+pub(crate) fn terminate_locked(host: &Host, record: &Record, cancel: &Cancel) -> Result<StopOutcome, Error> {
+    let here = wait_while_passing(host, record, Action::Terminate, host.config.timeouts.start(), cancel);
+    let here = match here {
+        // It hangs in a passing state: end it all the same.
+        Err(Error::StillThere { .. }) => presence::look(host, record)?,
+        other => other?,
+    };
+    if here.state.permits(Action::Terminate) == Permission::Already {
+        return Ok(StopOutcome::NotRunning);
+    }
+    let begin = Instant::now();
+    if let Some(init) = here.init
+        && let Some(pidfd) = PidFd::open(init).map_err(proc_error)?
+    {
+        pidfd.signal(libc::SIGKILL).map_err(proc_error)?;
+        if here.state == State::Frozen {
+            thaw(host, record, cancel)?;
+        }
+        pidfd.wait(MONITOR_END, &|| false).map_err(proc_error)?;
+    }
+    if let Some(monitor) = here.monitor
+        && let Some(pidfd) = PidFd::open(monitor).map_err(proc_error)?
+        && !pidfd.wait(MONITOR_END.saturating_sub(begin.elapsed()), &|| false).map_err(proc_error)?
+    {
+        // It hangs (stopped by a signal, or in a hook): the kernel takes down what it held.
+        pidfd.signal(libc::SIGKILL).map_err(proc_error)?;
+        pidfd.wait(MONITOR_END, &|| false).map_err(proc_error)?;
+    }
+    wait_until_stopped(host, record, MONITOR_END, cancel)?;
+    stopped(host, record)?;
+    Ok(StopOutcome::Stopped)
+}
+
+/// A frozen process takes its SIGKILL only when it is thawed.
+fn thaw(host: &Host, record: &Record, cancel: &Cancel) -> Result<(), Error> {
+    let request = Request::Freeze { target: target(host, &record.name), frozen: false };
+    host.worker.call(&request, Stdio::Null, Some(MONITOR_END), cancel)?;
+    Ok(())
+}
+
+fn stopped(host: &Host, record: &Record) -> Result<(), Error> {
+    Run::delete(&host.layout, &record.name)?;
+    Generations::new(&host.layout, &record.name).unroot_booted()?;
+    Ok(())
+}
+
+pub(crate) fn freeze(host: &Host, name: &ContainerName, frozen: bool, cancel: &Cancel) -> Result<(), Error> {
+    host.record(name)?;
+    let _lock = host.lock(name, cancel)?;
+    let record = host.record(name)?;
+    let action = if frozen { Action::Freeze } else { Action::Unfreeze };
+    let here = wait_while_passing(host, &record, action, host.config.timeouts.start(), cancel)?;
+    match here.state.permits(action) {
+        Permission::Already => Ok(()),
+        Permission::Allowed => {
+            let request = Request::Freeze { target: target(host, name), frozen };
+            host.worker.call(&request, Stdio::Null, Some(host.config.timeouts.start()), cancel)?;
+            Ok(())
+        }
+        _ => Err(Error::State { name: name.clone(), state: here.state, action }),
+    }
+}

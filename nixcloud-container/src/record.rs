@@ -1,0 +1,362 @@
+//! Records: what we know of a container that nothing else does. One TOML file each, written whole.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::fs::atomic::{self, Durability};
+use crate::generation::{GenerationId, Health};
+use crate::idmap::{IdMap, IdMapKind};
+use crate::layout::Layout;
+use crate::name::ContainerName;
+use crate::proc::{FileId, Process};
+
+/// The schema of records that this version writes.
+pub const SCHEMA: u32 = 1;
+
+/// What is kept of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The schema that it was written in.
+    pub schema: u32,
+    /// The container.
+    pub name: ContainerName,
+    /// When it was created.
+    pub created: Timestamp,
+    /// The operation under way; what a killed one left is known by it.
+    pub phase: Phase,
+    /// The container file last used.
+    pub file: PathBuf,
+    /// Arguments for Nix that go with the file.
+    #[serde(default)]
+    pub nix_args: Vec<String>,
+    /// The address leased from the pool, kept for the container's life.
+    pub lease: Option<Ipv4Addr>,
+    /// The fixed addresses that it holds: that of the current generation, and during a switch the next one's too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fixed: Vec<Ipv4Addr>,
+    /// Its ids.
+    pub ids: Option<IdMap>,
+    /// Whether those are its own.
+    #[serde(default)]
+    pub idmap: IdMapKind,
+    /// Hash of the LXC configuration as we wrote it.
+    pub config_hash: Option<String>,
+    /// What came of activations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub generations: Vec<GenerationNote>,
+}
+
+/// What came of the activation of one generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenerationNote {
+    /// The generation.
+    pub id: GenerationId,
+    /// What came of it.
+    pub health: Health,
+}
+
+/// The operation under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "is", deny_unknown_fields)]
+pub enum Phase {
+    /// None.
+    Ready,
+    /// Create: everything there is can be removed.
+    Creating,
+    /// A switch to another generation: until it has proved itself, `from` is the one to boot.
+    Switching {
+        /// The generation that was current before.
+        from: GenerationId,
+    },
+    /// Destroy: what is left is to be removed.
+    Destroying,
+}
+
+/// What is known of a running guest. Of one boot only, and so never synced to disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// The boot that it belongs to.
+    pub boot_id: String,
+    /// Its init.
+    pub init: Process,
+    /// LXC's monitor of it.
+    pub monitor: Option<Process>,
+    /// The network namespace that it was started from: LXC's command socket is seen only there.
+    pub netns: FileId,
+    /// When it was started.
+    pub started: Timestamp,
+    /// The generation that it was booted from.
+    pub generation: Option<GenerationId>,
+    /// The LXC configuration that it was booted with.
+    pub config: String,
+}
+
+/// A record that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// It cannot be read.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not one of ours.
+    #[error("{} is damaged", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: toml::de::Error,
+    },
+    /// A newer version wrote it.
+    #[error("{} has schema {found}; this version reads up to {SCHEMA}", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+    },
+    /// It names another container.
+    #[error("{} is the record of `{found}`", .path.display())]
+    Misplaced {
+        /// The file.
+        path: PathBuf,
+        /// The name in it.
+        found: ContainerName,
+    },
+    /// It cannot be put into TOML.
+    #[error("cannot write {} as TOML", .path.display())]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: toml::ser::Error,
+    },
+    /// It cannot be written.
+    #[error("cannot write the record")]
+    Write(#[from] atomic::Error),
+}
+
+/// The text of a file, or `None` where there is none.
+fn read(path: &Path) -> Result<Option<String>, RecordError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(RecordError::Read { path: path.to_owned(), source }),
+    }
+}
+
+fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result<(), RecordError> {
+    let text =
+        toml::to_string(value).map_err(|source| RecordError::Encode { path: path.to_owned(), source })?;
+    atomic::write(path, text.as_bytes(), 0o600, durability)?;
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), RecordError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(RecordError::Read { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Record {
+    /// The record of a container that is about to be created.
+    #[must_use]
+    pub fn new(name: ContainerName, file: PathBuf, nix_args: Vec<String>) -> Self {
+        Self {
+            schema: SCHEMA,
+            name,
+            created: Timestamp::now(),
+            phase: Phase::Creating,
+            file,
+            nix_args,
+            lease: None,
+            fixed: Vec::new(),
+            ids: None,
+            idmap: IdMapKind::default(),
+            config_hash: None,
+            generations: Vec::new(),
+        }
+    }
+
+    /// Reads the record of a container; `None` where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, is damaged, or a newer version wrote it.
+    pub fn load(layout: &Layout, name: &ContainerName) -> Result<Option<Self>, RecordError> {
+        #[derive(Deserialize)]
+        struct Probe {
+            schema: u32,
+        }
+        let path = layout.record(name);
+        let Some(text) = read(&path)? else { return Ok(None) };
+        let damaged = |source| RecordError::Damaged { path: path.clone(), source };
+        // The number first: a newer record has fields that this version would call unknown.
+        let Probe { schema } = toml::from_str(&text).map_err(damaged)?;
+        if schema > SCHEMA {
+            return Err(RecordError::Newer { path, found: schema });
+        }
+        let record: Self = toml::from_str(&text).map_err(damaged)?;
+        if record.name != *name {
+            return Err(RecordError::Misplaced { path, found: record.name });
+        }
+        Ok(Some(record))
+    }
+
+    /// Writes the record, whole and durable.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old one is then still there.
+    pub fn save(&self, layout: &Layout) -> Result<(), RecordError> {
+        write(&layout.record(&self.name), self, Durability::Synced)
+    }
+
+    /// Removes the record of a container.
+    ///
+    /// # Errors
+    /// When it cannot be removed; a missing one is no error.
+    pub fn delete(layout: &Layout, name: &ContainerName) -> Result<(), RecordError> {
+        remove(&layout.record(name))
+    }
+
+    /// The names of all records, sorted. Files that are no record are passed over.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn names(layout: &Layout) -> Result<Vec<ContainerName>, RecordError> {
+        let path = layout.records();
+        let entries = match std::fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(RecordError::Read { path, source }),
+        };
+        let mut names: Vec<ContainerName> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".toml")?.parse().ok())
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// What is noted of a generation.
+    #[must_use]
+    pub fn health(&self, id: GenerationId) -> Health {
+        self.generations.iter().find(|note| note.id == id).map(|note| note.health).unwrap_or_default()
+    }
+
+    /// Notes what came of a generation.
+    pub fn note_health(&mut self, id: GenerationId, health: Health) {
+        self.generations.retain(|note| note.id != id);
+        self.generations.push(GenerationNote { id, health });
+    }
+}
+
+impl Run {
+    /// Reads what is known of a container's guest in this boot; `None` where nothing is, or where the file is of
+    /// an earlier boot or torn: it is of no use then.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn load(layout: &Layout, name: &ContainerName, boot_id: &str) -> Result<Option<Self>, RecordError> {
+        let Some(text) = read(&layout.run(name))? else { return Ok(None) };
+        Ok(toml::from_str(&text).ok().filter(|run: &Self| run.boot_id == boot_id))
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, layout: &Layout, name: &ContainerName) -> Result<(), RecordError> {
+        write(&layout.run(name), self, Durability::Volatile)
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// When it cannot be removed; a missing one is no error.
+    pub fn delete(layout: &Layout, name: &ContainerName) -> Result<(), RecordError> {
+        remove(&layout.run(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::HostConfig;
+
+    fn layout(root: &Path) -> Layout {
+        let layout = Layout::new(&HostConfig { root: root.to_owned(), ..HostConfig::default() }).unwrap();
+        for dir in layout.state_dirs() {
+            std::fs::create_dir_all(dir).unwrap();
+        }
+        layout
+    }
+
+    #[test]
+    fn a_record_survives_its_file() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = layout(root.path());
+        let name: ContainerName = "web".parse().unwrap();
+        assert_eq!(Record::load(&layout, &name).unwrap(), None);
+        let mut record = Record::new(name.clone(), "/etc/web.nix".into(), vec!["-I".into(), "a=b c".into()]);
+        record.phase = Phase::Switching { from: GenerationId::new(3).unwrap() };
+        record.lease = Some("10.101.0.2".parse().unwrap());
+        record.ids = Some(IdMap::new(100_000).unwrap());
+        record.note_health(GenerationId::new(3).unwrap(), Health::Good);
+        record.save(&layout).unwrap();
+        assert_eq!(Record::load(&layout, &name).unwrap(), Some(record));
+        assert_eq!(Record::names(&layout).unwrap(), std::slice::from_ref(&name));
+        Record::delete(&layout, &name).unwrap();
+        Record::delete(&layout, &name).unwrap();
+        assert!(Record::names(&layout).unwrap().is_empty());
+    }
+
+    #[test]
+    fn newer_damaged_and_misplaced_records_are_named() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = layout(root.path());
+        let name: ContainerName = "web".parse().unwrap();
+        std::fs::write(layout.record(&name), "schema = 9\ncolour = 1\n").unwrap();
+        assert!(matches!(Record::load(&layout, &name), Err(RecordError::Newer { found: 9, .. })));
+        std::fs::write(layout.record(&name), "schema = 1\nna").unwrap();
+        assert!(matches!(Record::load(&layout, &name), Err(RecordError::Damaged { .. })));
+        Record::new("other".parse().unwrap(), "/x".into(), Vec::new()).save(&layout).unwrap();
+        let other = layout.record(&"other".parse().unwrap());
+        std::fs::rename(other, layout.record(&name)).unwrap();
+        assert!(matches!(Record::load(&layout, &name), Err(RecordError::Misplaced { .. })));
+    }
+
+    #[test]
+    fn a_run_of_another_boot_is_of_no_use() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = layout(root.path());
+        let name: ContainerName = "web".parse().unwrap();
+        let run = Run {
+            boot_id: "a".into(),
+            init: Process { pid: 5, start: 6 },
+            monitor: None,
+            netns: FileId { dev: 4, ino: 7 },
+            started: Timestamp::UNIX_EPOCH,
+            generation: None,
+            config: "lxc.a = 1\n# \"quoted\"\n".into(),
+        };
+        run.save(&layout, &name).unwrap();
+        assert_eq!(Run::load(&layout, &name, "a").unwrap(), Some(run));
+        assert_eq!(Run::load(&layout, &name, "b").unwrap(), None);
+        std::fs::write(layout.run(&name), "boot_id = \"a").unwrap();
+        assert_eq!(Run::load(&layout, &name, "a").unwrap(), None);
+    }
+}

@@ -1,0 +1,379 @@
+//! `lxcExtraConfig`: which keys keep the protection, and mount entries as values.
+
+use std::fmt::Write as _;
+use std::path::{Component, Path, PathBuf};
+
+/// One `key = value` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtraLine {
+    /// The line's number in `lxcExtraConfig`, from 1.
+    pub number: usize,
+    /// The LXC key.
+    pub key: String,
+    /// Its value, as LXC would read it.
+    pub value: String,
+}
+
+/// A line of `lxcExtraConfig` that is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("lxcExtraConfig line {number}, `{line}`: {why}")]
+pub struct ExtraError {
+    /// The line's number, from 1.
+    pub number: usize,
+    /// The line.
+    pub line: String,
+    /// Why it is refused.
+    pub why: String,
+}
+
+/// Keys that limit or describe a guest and give it nothing of the host. Everything else is refused,
+/// since LXC grows keys and a list of bad ones would always be one release behind.
+const HARMLESS: &[&str] = &[
+    "lxc.mount.entry",
+    "lxc.cgroup.*",
+    "lxc.cgroup2.*",
+    "lxc.prlimit.*",
+    "lxc.sysctl.*",
+    "lxc.proc.*",
+    "lxc.environment",
+    "lxc.signal.*",
+    "lxc.start.*",
+    "lxc.group",
+    "lxc.arch",
+    "lxc.uts.name",
+    "lxc.tty.max",
+    "lxc.pty.max",
+    "lxc.console.buffer.size",
+    "lxc.time.offset.*",
+];
+
+/// Where LXC puts the guest's cgroups decides whether limits hold: not the container file's to say.
+const CGROUP_PLACES: &[&str] = &["dir", "relative"];
+
+/// What may be said of an interface that is not one of ours.
+const NETWORK: &[&str] = &[
+    "link", "flags", "name", "mtu", "hwaddr", "l2proxy", "ipv4.", "ipv6.", "veth.", "macvlan.", "ipvlan.", "vlan.",
+];
+
+/// Interface types that take nothing away from the host and do not share its network namespace.
+const NETWORK_TYPES: &[&str] = &["veth", "macvlan", "ipvlan", "empty"];
+
+/// Splits `lxcExtraConfig` as LXC reads a file and refuses what would undo the protection.
+/// `allowed` are the keys that the host configuration allows by name.
+///
+/// # Errors
+/// The first line that is refused.
+pub fn parse(text: &str, allowed: &[String]) -> Result<Vec<ExtraLine>, ExtraError> {
+    let mut lines = Vec::new();
+    for (index, raw) in text.lines().enumerate() {
+        let line = raw.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let number = index + 1;
+        let refuse = |why: String| ExtraError { number, line: line.to_owned(), why };
+        if line.contains(|c: char| c.is_control() && c != '\t') {
+            return Err(refuse("it holds a control character".to_owned()));
+        }
+        let Some((key, value)) = line.split_once('=') else {
+            return Err(refuse("it is not `key = value`".to_owned()));
+        };
+        let (key, value) = (key.trim(), unquote(value.trim()));
+        if !allowed.iter().any(|pattern| matches(pattern, key)) {
+            judge(key, value).map_err(refuse)?;
+        }
+        lines.push(ExtraLine { number, key: key.to_owned(), value: value.to_owned() });
+    }
+    Ok(lines)
+}
+
+/// LXC takes one pair of quotes off a value.
+fn unquote(value: &str) -> &str {
+    for quote in ['"', '\''] {
+        if let Some(inner) = value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
+            return inner;
+        }
+    }
+    value
+}
+
+fn matches(pattern: &str, key: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => key.len() > start.len() && key.starts_with(start),
+        None => key == pattern,
+    }
+}
+
+fn judge(key: &str, value: &str) -> Result<(), String> {
+    if let Some(rest) = key.strip_prefix("lxc.net.") {
+        return judge_network(rest, value);
+    }
+    if !HARMLESS.iter().any(|pattern| matches(pattern, key)) {
+        return Err("this key can undo the container's protection; the host configuration can allow it by name \
+                    (`allow_lxc_keys`)"
+            .to_owned());
+    }
+    if value.is_empty() {
+        return Err("an empty value clears what nixcloud-container set".to_owned());
+    }
+    let cgroup = key.strip_prefix("lxc.cgroup.").or_else(|| key.strip_prefix("lxc.cgroup2."));
+    if cgroup.is_some_and(|item| CGROUP_PLACES.contains(&item.split('.').next().unwrap_or(item))) {
+        return Err("where the guest's cgroups are is not the container file's to say".to_owned());
+    }
+    Ok(())
+}
+
+fn judge_network(rest: &str, value: &str) -> Result<(), String> {
+    let Some((index, item)) = rest.split_once('.') else {
+        return Err("it clears an interface; `network.*` of the container file describes ours".to_owned());
+    };
+    let Ok(index) = index.parse::<u32>() else {
+        return Err("interfaces are numbered".to_owned());
+    };
+    if index < 2 {
+        return Err("interfaces 0 and 1 are described by `network.*` of the container file; use 2 and up".to_owned());
+    }
+    if value.is_empty() {
+        return Err("a value is missing".to_owned());
+    }
+    if item == "type" {
+        return if NETWORK_TYPES.contains(&value) {
+            Ok(())
+        } else {
+            Err(format!("of the interface types, {} keep the host apart", NETWORK_TYPES.join(", ")))
+        };
+    }
+    let fits = |known: &&str| item == *known || known.ends_with('.') && item.starts_with(*known);
+    if NETWORK.iter().any(|known| fits(&known)) {
+        Ok(())
+    } else {
+        Err("this key acts on the host; the host configuration can allow it by name (`allow_lxc_keys`)".to_owned())
+    }
+}
+
+/// An `lxc.mount.entry`: the fields of fstab(5), decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MountEntry {
+    pub(super) source: String,
+    pub(super) target: String,
+    pub(super) kind: String,
+    pub(super) options: Vec<String>,
+}
+
+impl MountEntry {
+    /// Reads a value and refuses what would cover or open one of our own mounts.
+    pub(super) fn parse(value: &str) -> Result<Self, String> {
+        let fields: Vec<&str> = value.split_ascii_whitespace().collect();
+        let [source, target, kind, options, rest @ ..] = fields.as_slice() else {
+            return Err("a mount entry is `SOURCE TARGET TYPE OPTIONS [DUMP PASS]`".to_owned());
+        };
+        if rest.len() > 2 {
+            return Err("a mount entry has at most six fields; a blank in a path is written \\040".to_owned());
+        }
+        let entry = Self {
+            source: decode(source),
+            target: decode(target),
+            kind: decode(kind),
+            options: options.split(',').map(str::to_owned).collect(),
+        };
+        entry.judge()?;
+        Ok(entry)
+    }
+
+    pub(super) fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|have| have == option)
+    }
+
+    fn is_bind(&self) -> bool {
+        self.has("bind") || self.has("rbind")
+    }
+
+    /// Whether the worker must lock its source read-only before LXC sees it.
+    pub(super) fn locks(&self) -> bool {
+        self.is_bind() && self.has("ro")
+    }
+
+    fn judge(&self) -> Result<(), String> {
+        // LXC 5 matches options by prefix and took `bind.ro` for a read-write `bind`; newer ones do not know it.
+        if let Some(odd) = self.options.iter().find(|option| {
+            let word = option.split('=').next().unwrap_or(option);
+            ["bind", "rbind", "ro"].iter().any(|known| word.starts_with(known) && word != *known)
+        }) {
+            return Err(format!("mount option `{odd}` is not one; did you mean `bind,ro`?"));
+        }
+        let target = Path::new(&self.target);
+        if target.is_absolute() {
+            return Err("the target is relative to the guest's root: write it without the leading `/`".to_owned());
+        }
+        if target.components().next().is_none()
+            || target.components().any(|part| !matches!(part, Component::Normal(_)))
+        {
+            return Err("the target is to be a plain path below the guest's root".to_owned());
+        }
+        for ours in ["nix/store", "init"] {
+            let ours = Path::new(ours);
+            if target.starts_with(ours) || ours.starts_with(target) {
+                return Err(format!("the target would cover our mount on /{}", ours.display()));
+            }
+        }
+        if self.is_bind() && !Path::new(&self.source).is_absolute() {
+            return Err("the source of a bind is to be an absolute path".to_owned());
+        }
+        let mapped = self.options.iter().any(|option| option.starts_with("idmap"));
+        if mapped && !self.locks() {
+            return Err("an idmapped folder that the guest can write would let it make files of host root; \
+                        use `bind,ro,idmap=container`"
+                .to_owned());
+        }
+        Ok(())
+    }
+
+    /// The entry as a value of `lxc.mount.entry`, from `source`.
+    pub(super) fn render(&self, source: &Path) -> String {
+        let source = encode(&source.to_string_lossy());
+        format!("{source} {} {} {} 0 0", encode(&self.target), encode(&self.kind), self.options.join(","))
+    }
+
+    pub(super) fn source(&self) -> PathBuf {
+        PathBuf::from(&self.source)
+    }
+}
+
+/// fstab(5) writes blanks as `\040`.
+fn decode(field: &str) -> String {
+    let mut text = String::with_capacity(field.len());
+    let mut rest = field;
+    while let Some(at) = rest.find('\\') {
+        text.push_str(&rest[..at]);
+        let code = rest.get(at + 1..at + 4).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code {
+            Some(byte) if byte.is_ascii() => {
+                text.push(char::from(byte));
+                rest = &rest[at + 4..];
+            }
+            _ => {
+                text.push('\\');
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    text.push_str(rest);
+    text
+}
+
+/// The opposite of [`decode`].
+pub(super) fn encode(text: &str) -> String {
+    let mut field = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, ' ' | '\t' | '\n' | '\\') {
+            // Writing to a String cannot fail.
+            let _ = write!(field, "\\{:03o}", u32::from(c));
+        } else {
+            field.push(c);
+        }
+    }
+    field
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(line: &str) -> String {
+        parse(line, &[]).map(|_| ()).expect_err(line).why
+    }
+
+    #[test]
+    fn keys_that_undo_the_protection_are_refused() {
+        for line in [
+            "lxc.idmap =",
+            "lxc.idmap = u 0 0 4294967295",
+            "lxc.rootfs.path = /",
+            "lxc.rootfs.options = idmap=container",
+            "lxc.hook.pre-start = /bin/sh",
+            "lxc.hook.mount =",
+            "lxc.include = /etc/passwd",
+            "lxc.apparmor.profile = unconfined",
+            "lxc.selinux.context = x",
+            "lxc.cap.keep = none",
+            "lxc.cap.drop =",
+            "lxc.seccomp.profile =",
+            "lxc.namespace.share.net = 1",
+            "lxc.namespace.clone = mount",
+            "lxc.init.cmd = /bin/sh",
+            "lxc.init.uid = 1",
+            "lxc.mount.fstab = /etc/fstab",
+            "lxc.mount.auto = cgroup-full:rw:force",
+            "lxc.mount.entry =",
+            "lxc.log.file = /etc/passwd",
+            "lxc.console.logfile = /etc/passwd",
+            "lxc.cgroup2 =",
+            "lxc.cgroup2.devices.allow =",
+            "lxc.cgroup.dir = /",
+            "lxc.cgroup.dir.container = /",
+            "lxc.cgroup.relative = 1",
+            "lxc.net =",
+            "lxc.net.0.type = none",
+            "lxc.net.0.ipv4.address = 10.0.0.1/8",
+            "lxc.net.2 =",
+            "lxc.net.2.type = none",
+            "lxc.net.2.type = phys",
+            "lxc.net.2.script.up = /bin/sh",
+            "lxc.execute.cmd = x",
+            "lxc.some.new.key = 1",
+            "LXC.IDMAP = x",
+        ] {
+            refused(line);
+        }
+    }
+
+    #[test]
+    fn harmless_keys_pass_and_the_host_can_allow_others() {
+        let text = "# limits\n\n  lxc.cgroup2.memory.max = 1G\nlxc.net.2.type=veth\nlxc.net.2.link = br9\nlxc.environment = \"A=b c\"\n";
+        let lines = parse(text, &[]).unwrap();
+        assert_eq!(lines.len(), 4);
+        assert_eq!((lines[0].number, lines[0].value.as_str()), (3, "1G"));
+        assert_eq!(lines[3].value, "A=b c");
+        assert!(parse("lxc.hook.mount = /x", &["lxc.hook.*".to_owned()]).is_ok());
+        assert!(parse("lxc.hooks = /x", &["lxc.hook.*".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        let error = parse("lxc.group = a\nlxc.idmap =", &[]).unwrap_err();
+        assert_eq!(error.number, 2);
+        assert!(error.to_string().starts_with("lxcExtraConfig line 2, `lxc.idmap =`: "), "{error}");
+        assert_eq!(refused("nonsense"), "it is not `key = value`");
+    }
+
+    /// Fault 13 of the shell original: `bind.ro` mounted read-write.
+    #[test]
+    fn field_13_bind_ro_with_a_dot_is_refused() {
+        let error = MountEntry::parse("/data data none defaults,bind.ro 0 0").unwrap_err();
+        assert!(error.contains("`bind.ro`") && error.contains("bind,ro"), "{error}");
+    }
+
+    #[test]
+    fn mount_entries_never_cover_ours_nor_open_the_host() {
+        for bad in [
+            "/x nix/store none bind 0 0",
+            "/x nix none bind 0 0",
+            "/x nix/store/abc none bind 0 0",
+            "/x init none bind 0 0",
+            "/x init/profile none bind 0 0",
+            "/x ../x none bind 0 0",
+            "/x /abs none bind 0 0",
+            "/x . none bind 0 0",
+            "x data none bind 0 0",
+            "/x data none bind,idmap=container 0 0",
+            "/x data none bind,rw,idmap=container 0 0",
+            "/x data none",
+        ] {
+            assert!(MountEntry::parse(bad).is_err(), "{bad} passed");
+        }
+        let entry = MountEntry::parse("/my\\040data srv/data none bind,ro,optional,create=dir 0 0").unwrap();
+        assert_eq!(entry.source, "/my data");
+        assert!(entry.locks() && entry.has("optional"));
+        assert_eq!(entry.render(Path::new("/l x")), "/l\\040x srv/data none bind,ro,optional,create=dir 0 0");
+    }
+}

@@ -1,0 +1,340 @@
+//! The LXC configuration, rendered from spec, record and host: a pure function, golden-tested.
+//!
+//! It is rendered again at create, update, switch and start, so that a rolled-back generation brings
+//! back its own network, and an upgraded LXC never leaves a stale include path.
+
+mod extra;
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use ipnetwork::Ipv4Network;
+use sha2::{Digest, Sha256};
+
+use crate::config::HostConfig;
+use crate::idmap::{IdMap, RANGE};
+use crate::layout::{Layout, NIX_STORE};
+use crate::name::{ContainerName, InterfaceName};
+use crate::spec::ContainerSpec;
+
+pub use extra::{ExtraError, ExtraLine, parse as parse_extra};
+
+/// What the rendering depends on that is the host's, found once an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFacts {
+    /// LXC's folder with `common.conf`.
+    pub lxc_config_dir: PathBuf,
+    /// Whether lxcfs is mounted. Where it is not, its hooks only cost time (Debian's make a stop 0.5 s slower).
+    pub lxcfs: bool,
+    /// Whether AppArmor is on.
+    pub apparmor: bool,
+    /// Whether the pids controller is on a cgroup v1 hierarchy.
+    pub pids_on_v1: bool,
+    /// Whether the store can be mounted with the guest's ids.
+    pub idmapped_store: bool,
+}
+
+/// What one container's configuration is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The container.
+    pub name: &'a ContainerName,
+    /// The spec of the generation that is to boot.
+    pub spec: &'a ContainerSpec,
+    /// Its ids.
+    pub ids: IdMap,
+    /// Where things are.
+    pub layout: &'a Layout,
+    /// The host's own choices.
+    pub config: &'a HostConfig,
+    /// What the host is.
+    pub facts: &'a HostFacts,
+}
+
+/// A host path that the guest may read and never write.
+///
+/// The worker binds it read-only in its own mount namespace, *outside* the guest's user namespace, before LXC
+/// sees it: only then is the flag locked. A bare `bind,ro,idmap=container` of the path is an escape to host root.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LockedSource {
+    /// The host path.
+    pub source: PathBuf,
+    /// Its name in the container's `locked` folder.
+    pub name: String,
+    /// Whether the mounts below it come along.
+    pub recursive: bool,
+    /// Whether it may be missing.
+    pub optional: bool,
+}
+
+/// A rendered configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The text of the `config` file.
+    pub text: String,
+    /// The read-only sources that the worker locks.
+    pub locked: Vec<LockedSource>,
+    /// The container file's own lines, which liblxc checks on a scratch handle.
+    pub extra: Vec<(String, String)>,
+}
+
+/// The stable identity of a container on this host, from which interface names and MAC addresses come.
+fn identity(layout: &Layout, name: &ContainerName) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(layout.lxc_path().as_os_str().as_encoded_bytes());
+    hash.update(b"\0");
+    hash.update(name.as_str().as_bytes());
+    hash.finalize().into()
+}
+
+/// The host's name of interface `index` of a container: `nci-` for the first, `ncn-` for the second.
+#[must_use]
+pub fn host_interface(layout: &Layout, name: &ContainerName, index: u8) -> String {
+    let id = identity(layout, name);
+    let prefix = if index == 0 { "nci" } else { "ncn" };
+    // 40 bits in 10 digits: with the prefix 14 of the 15 characters that the kernel allows.
+    format!("{prefix}-{:02x}{:02x}{:02x}{:02x}{:02x}", id[0], id[1], id[2], id[3], id[4])
+}
+
+/// The MAC address of interface `index`: locally administered, unicast, stable over restarts.
+#[must_use]
+pub fn mac(layout: &Layout, name: &ContainerName, index: u8) -> String {
+    let id = identity(layout, name);
+    format!("02:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", id[5], id[6], id[7], id[8], id[9].wrapping_add(index))
+}
+
+/// The bridge of the first interface.
+#[must_use]
+pub fn bridge<'a>(spec: &'a ContainerSpec, config: &'a HostConfig) -> &'a InterfaceName {
+    spec.network.bridge.as_ref().unwrap_or(&config.network.hostonly.bridge)
+}
+
+/// Renders the configuration of one container.
+///
+/// # Errors
+/// When a line of `lxcExtraConfig` is refused.
+pub fn render(input: &Input<'_>) -> Result<Rendered, ExtraError> {
+    let mut text = Text(String::with_capacity(2048));
+    let mut locked = Vec::new();
+    header(&mut text, input);
+    includes(&mut text, input.facts);
+    system(&mut text, input);
+    mounts(&mut text, input, &mut locked);
+    network(&mut text, input);
+    let extra = extra_lines(&mut text, input, &mut locked)?;
+    Ok(Rendered { text: text.0, locked, extra })
+}
+
+struct Text(String);
+
+impl Text {
+    fn line(&mut self, key: &str, value: impl std::fmt::Display) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{}", format!("{key} = {value}").trim_end());
+    }
+
+    fn comment(&mut self, text: &str) {
+        let _ = writeln!(self.0, "\n# {text}");
+    }
+}
+
+fn header(text: &mut Text, input: &Input<'_>) {
+    text.0.push_str(
+        "# Written by nixcloud-container, anew at each start: change the container file instead\n\
+         # (`lxcExtraConfig` takes lines for this file). Start it with `nixcloud-container start`:\n",
+    );
+    let locked = input.layout.locked(input.name);
+    let _ = writeln!(
+        text.0,
+        "# {} is filled only in the mount namespace of that command, read-only and locked\n\
+         # against the guest. Elsewhere it is empty, so lxc-start fails rather than open the host.",
+        locked.display()
+    );
+}
+
+fn includes(text: &mut Text, facts: &HostFacts) {
+    text.comment("LXC's own defaults for unprivileged guests: devices, seccomp, cgroups.");
+    text.line("lxc.include", facts.lxc_config_dir.join("common.conf").display());
+    text.line("lxc.include", facts.lxc_config_dir.join("userns.conf").display());
+    if !facts.lxcfs {
+        text.line("lxc.hook.mount", "");
+        text.line("lxc.hook.post-stop", "");
+    }
+}
+
+fn system(text: &mut Text, input: &Input<'_>) {
+    let Input { name, ids, layout, .. } = *input;
+    text.comment("The guest.");
+    text.line("lxc.uts.name", name);
+    text.line("lxc.arch", std::env::consts::ARCH);
+    text.line("lxc.rootfs.path", format_args!("dir:{}", layout.rootfs(name).display()));
+    text.line("lxc.init.cmd", "/init/profile/init");
+    text.line("lxc.idmap", format_args!("u 0 {} {RANGE}", ids.base()));
+    text.line("lxc.idmap", format_args!("g 0 {} {RANGE}", ids.base()));
+    if input.facts.apparmor {
+        text.line("lxc.apparmor.profile", "generated");
+        // systemd in the guest mounts for its services; the user namespace confines what that can be.
+        text.line("lxc.apparmor.allow_nesting", 1);
+    }
+    if input.config.limits.pids > 0 {
+        let key = if input.facts.pids_on_v1 { "lxc.cgroup.pids.max" } else { "lxc.cgroup2.pids.max" };
+        text.line(key, input.config.limits.pids);
+    }
+}
+
+/// A read-only bind of a host path by way of the `locked` folder.
+fn locked_bind(text: &mut Text, input: &Input<'_>, source: LockedSource, target: &str, options: &str) -> LockedSource {
+    let place = input.layout.locked(input.name).join(&source.name);
+    let place = extra::encode(&place.to_string_lossy());
+    text.line("lxc.mount.entry", format_args!("{place} {target} none {options} 0 0"));
+    source
+}
+
+fn mounts(text: &mut Text, input: &Input<'_>, locked: &mut Vec<LockedSource>) {
+    let source = |path: &Path, name: &str| LockedSource {
+        source: path.to_owned(),
+        name: name.to_owned(),
+        recursive: false,
+        optional: false,
+    };
+    text.comment("The host's store, the container's generations, and what systemd expects of a runtime.");
+    let store = source(Path::new(NIX_STORE), "store");
+    let options =
+        if input.facts.idmapped_store { "bind,ro,idmap=container,create=dir" } else { "bind,ro,create=dir" };
+    locked.push(locked_bind(text, input, store, "nix/store", options));
+    let profile = source(&input.layout.profile_dir(input.name), "profile");
+    locked.push(locked_bind(text, input, profile, "init", "bind,ro,create=dir"));
+    text.line("lxc.mount.entry", "tmpfs run tmpfs rw,nosuid,nodev,mode=755,create=dir 0 0");
+    // Without it sys-kernel-debug.mount fails and a systemd guest is "degraded". Each shows only what root of
+    // the host sees, which the guest is not.
+    for path in ["sys/kernel/debug", "sys/kernel/security", "sys/fs/pstore"] {
+        text.line("lxc.mount.entry", format_args!("/{path} {path} none bind,optional 0 0"));
+    }
+}
+
+fn network(text: &mut Text, input: &Input<'_>) {
+    let Input { name, spec, layout, config, .. } = *input;
+    text.comment("Interface `hostonly`.");
+    interface(text, layout, name, 0, bridge(spec, config), "hostonly");
+    if let Some((address, prefix)) = spec.effective.ip.zip(spec.effective.prefix_length) {
+        text.line("lxc.net.0.ipv4.address", with_broadcast(address, prefix));
+        if let Some(gateway) = spec.network.gateway {
+            text.line("lxc.net.0.ipv4.gateway", gateway);
+        }
+    }
+    if spec.network.enable_nat {
+        text.comment("Interface `internet`: its address comes by DHCP.");
+        interface(text, layout, name, 1, &config.network.internet.bridge, "internet");
+    }
+}
+
+/// LXC 5.0 computes the broadcast address of a /16 as 0.0.255.255 unless it is given.
+fn with_broadcast(address: Ipv4Addr, prefix: u8) -> String {
+    match Ipv4Network::new(address, prefix) {
+        Ok(network) => format!("{network} {}", network.broadcast()),
+        Err(_) => format!("{address}/{prefix}"),
+    }
+}
+
+fn interface(
+    text: &mut Text,
+    layout: &Layout,
+    name: &ContainerName,
+    index: u8,
+    bridge: &InterfaceName,
+    inside: &str,
+) {
+    let mut item = |key: &str, value: &dyn std::fmt::Display| text.line(&format!("lxc.net.{index}.{key}"), value);
+    item("type", &"veth");
+    item("link", bridge);
+    item("flags", &"up");
+    item("name", &inside);
+    item("hwaddr", &mac(layout, name, index));
+    item("veth.pair", &host_interface(layout, name, index));
+}
+
+fn extra_lines(
+    text: &mut Text,
+    input: &Input<'_>,
+    locked: &mut Vec<LockedSource>,
+) -> Result<Vec<(String, String)>, ExtraError> {
+    let lines = extra::parse(&input.spec.lxc_extra_config, &input.config.allow_lxc_keys)?;
+    let mut checked = Vec::with_capacity(lines.len());
+    if !lines.is_empty() {
+        text.comment("lxcExtraConfig of the container file.");
+    }
+    for ExtraLine { number, key, value } in lines {
+        let mut value = value;
+        if key == "lxc.mount.entry" {
+            let refuse = |why| ExtraError { number, line: format!("{key} = {value}"), why };
+            let entry = extra::MountEntry::parse(&value).map_err(refuse)?;
+            if entry.locks() {
+                let place = format!("extra-{number}");
+                let rendered = entry.render(&input.layout.locked(input.name).join(&place));
+                locked.push(LockedSource {
+                    source: entry.source(),
+                    name: place,
+                    recursive: entry.has("rbind"),
+                    optional: entry.has("optional"),
+                });
+                value = rendered;
+            }
+        }
+        text.line(&key, &value);
+        checked.push((key, value));
+    }
+    Ok(checked)
+}
+
+/// The hash by which a hand-edited configuration is noticed.
+#[must_use]
+pub fn fingerprint(text: &str) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// A setting that differs between the configuration a guest was booted with and the one it would boot with.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PendingRestart {
+    /// The LXC key.
+    pub key: String,
+    /// Its values in the running guest.
+    pub running: Vec<String>,
+    /// Its values at the next start.
+    pub next: Vec<String>,
+}
+
+/// Compares two rendered configurations key by key; comments and order do not count.
+#[must_use]
+pub fn compare(running: &str, next: &str) -> Vec<PendingRestart> {
+    use std::collections::BTreeMap;
+    fn by_key(text: &str) -> BTreeMap<&str, Vec<String>> {
+        let mut map: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            if let Some((key, value)) = line.split_once('=') {
+                map.entry(key.trim()).or_default().push(value.trim().to_owned());
+            }
+        }
+        map
+    }
+    let (mut old, new) = (by_key(running), by_key(next));
+    let mut pending = Vec::new();
+    for (key, next) in new {
+        let running = old.remove(key).unwrap_or_default();
+        if running != next {
+            pending.push(PendingRestart { key: key.to_owned(), running, next });
+        }
+    }
+    for (key, running) in old {
+        pending.push(PendingRestart { key: key.to_owned(), running, next: Vec::new() });
+    }
+    pending.sort_by(|a, b| a.key.cmp(&b.key));
+    pending
+}
+
+#[cfg(test)]
+mod tests;

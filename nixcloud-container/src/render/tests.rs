@@ -1,0 +1,115 @@
+//! Golden tests of the rendering.
+
+use super::*;
+use crate::spec::{Autostart, Effective, NetworkSpec, SCHEMA};
+
+fn spec() -> ContainerSpec {
+    ContainerSpec {
+        schema: SCHEMA,
+        name: None,
+        autostart: Autostart::default(),
+        network: NetworkSpec::default(),
+        lxc_extra_config: String::new(),
+        idmap: crate::idmap::IdMapKind::Isolated,
+        effective: Effective { ip: Some("10.101.0.2".parse().unwrap()), prefix_length: Some(16) },
+    }
+}
+
+fn facts() -> HostFacts {
+    HostFacts {
+        lxc_config_dir: "/usr/share/lxc/config".into(),
+        lxcfs: false,
+        apparmor: false,
+        pids_on_v1: true,
+        idmapped_store: true,
+    }
+}
+
+fn rendered(spec: &ContainerSpec, facts: &HostFacts) -> Result<Rendered, ExtraError> {
+    // A root that exists nowhere, so that the text is the same on every machine.
+    let config = HostConfig { root: "/srv/golden".into(), ..HostConfig::default() };
+    let layout = Layout::new(&config).unwrap();
+    let name = "web".parse().unwrap();
+    let ids = IdMap::new(100_000).unwrap();
+    render(&Input { name: &name, spec, ids, layout: &layout, config: &config, facts })
+}
+
+fn golden(spec: &ContainerSpec, facts: &HostFacts) -> String {
+    // The architecture is the machine's.
+    let arch = format!("lxc.arch = {}", std::env::consts::ARCH);
+    rendered(spec, facts).unwrap().text.replace(&arch, "lxc.arch = ARCH")
+}
+
+#[test]
+fn a_plain_container() {
+    insta::assert_snapshot!(golden(&spec(), &facts()));
+}
+
+#[test]
+fn everything_at_once() {
+    let mut spec = spec();
+    spec.network = NetworkSpec {
+        bridge: Some("br-lab".parse().unwrap()),
+        ip: Some("192.0.2.9".parse().unwrap()),
+        prefix_length: Some(24),
+        gateway: Some("192.0.2.1".parse().unwrap()),
+        enable_nat: true,
+    };
+    spec.effective = Effective { ip: spec.network.ip, prefix_length: Some(24) };
+    spec.lxc_extra_config =
+        "lxc.cgroup2.memory.max = 1G\nlxc.mount.entry = /srv/my\\040data srv/data none rbind,ro,optional 0 0\n\
+         lxc.mount.entry = /srv/rw srv/rw none bind 0 0"
+            .into();
+    let facts = HostFacts { lxcfs: true, apparmor: true, pids_on_v1: false, idmapped_store: false, ..facts() };
+    insta::assert_snapshot!(golden(&spec, &facts));
+    let locked = rendered(&spec, &facts).unwrap().locked;
+    assert_eq!(locked.len(), 3, "store, profile, and the read-only entry alone: {locked:?}");
+    assert_eq!(locked[2].source, Path::new("/srv/my data"));
+    assert!(locked[2].recursive && locked[2].optional);
+}
+
+#[test]
+fn addressing_left_to_the_bridge() {
+    let mut spec = spec();
+    spec.network.bridge = Some("br-lab".parse().unwrap());
+    spec.effective = Effective::default();
+    let text = golden(&spec, &facts());
+    assert!(text.contains("lxc.net.0.link = br-lab\n") && !text.contains("ipv4"), "{text}");
+}
+
+/// No source that the guest may only read is ever named to LXC by its own path.
+#[test]
+fn read_only_sources_come_from_the_locked_folder_alone() {
+    let mut spec = spec();
+    spec.lxc_extra_config = "lxc.mount.entry = /etc/ssl etc/ssl none bind,ro,create=dir 0 0".into();
+    for line in golden(&spec, &facts()).lines().filter(|line| line.contains("ro,") || line.contains("idmap=")) {
+        assert!(line.starts_with("lxc.mount.entry = /srv/golden/var/lib/lxc/web/locked/"), "{line}");
+    }
+}
+
+#[test]
+fn interface_names_fit_the_kernel_and_differ() {
+    let layout = Layout::new(&HostConfig::default()).unwrap();
+    let mut seen = std::collections::HashSet::new();
+    for n in 0..500 {
+        let name: ContainerName = format!("c{n}").parse().unwrap();
+        for index in [0, 1] {
+            let interface = host_interface(&layout, &name, index);
+            assert!(interface.len() <= 15);
+            assert!(seen.insert(interface) && seen.insert(mac(&layout, &name, index)));
+        }
+    }
+}
+
+#[test]
+fn only_differing_settings_wait_for_a_restart() {
+    let a = golden(&spec(), &facts());
+    assert_eq!(compare(&a, &a), []);
+    let mut other = spec();
+    other.network.enable_nat = true;
+    other.effective.ip = Some("10.101.0.3".parse().unwrap());
+    let pending = compare(&a, &golden(&other, &facts()));
+    let keys: Vec<&str> = pending.iter().map(|p| p.key.as_str()).collect();
+    assert!(keys.contains(&"lxc.net.0.ipv4.address") && keys.contains(&"lxc.net.1.type"), "{keys:?}");
+    assert!(!keys.contains(&"lxc.uts.name"));
+}

@@ -1,0 +1,84 @@
+//! The root file system of a guest: a skeleton that belongs to the guest's root. NixOS's activation makes the rest.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use crate::fs::{beneath, remove, tree};
+use crate::idmap::IdMap;
+use crate::layout::Layout;
+use crate::name::ContainerName;
+
+/// What a guest needs before its init runs: mount points, and the folders that activation takes for granted.
+const SKELETON: &[(&str, u32)] = &[
+    (".", 0o755),
+    ("proc", 0o555),
+    ("sys", 0o555),
+    ("dev", 0o755),
+    ("run", 0o755),
+    ("init", 0o755),
+    ("nix", 0o755),
+    ("nix/store", 0o755),
+    ("etc", 0o755),
+    ("var", 0o755),
+    ("tmp", 0o1777),
+    ("root", 0o700),
+];
+
+/// A folder of a container that cannot be made or removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootfsError {
+    /// The rootfs.
+    #[error("cannot make the root file system")]
+    Skeleton(#[from] beneath::Error),
+    /// What is around it.
+    #[error("cannot {action} {}", .path.display())]
+    Folder {
+        /// What was attempted.
+        action: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Removal.
+    #[error("cannot remove the container's folder")]
+    Remove(#[from] remove::Error),
+}
+
+/// Makes the folder of a container in the LXC path, and in it the rootfs and the empty `locked` folder.
+///
+/// The folder is `0710 root:GUEST-ROOT`: the guest's root must pass through it, and no other user of the host may,
+/// since a guest can make set-uid files of its own users.
+pub(crate) fn create(layout: &Layout, name: &ContainerName, ids: IdMap) -> Result<(), RootfsError> {
+    let folder = layout.container_dir(name);
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| RootfsError::Folder { action, path, source }
+    };
+    make_dirs(layout.lxc_path(), 0o755)?;
+    match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        other => other.map_err(failed("make", &folder))?,
+    }
+    chown(&folder, Some(0), Some(ids.base())).map_err(failed("change the owner of", &folder))?;
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o710)).map_err(failed("open", &folder))?;
+    tree::skeleton(&layout.locked(name), &[(".", 0o711)], 0, 0)?;
+    tree::skeleton(&layout.rootfs(name), SKELETON, ids.base(), ids.base())?;
+    Ok(())
+}
+
+/// Removes all that is in the container's folder, and the folder. Refuses when anything is mounted in it.
+pub(crate) fn destroy(layout: &Layout, name: &ContainerName) -> Result<(), RootfsError> {
+    Ok(remove::tree(&layout.container_dir(name))?)
+}
+
+/// Makes a folder and those above it, with `mode` for each that is new.
+pub(crate) fn make_dirs(path: &Path, mode: u32) -> Result<(), RootfsError> {
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(|source| RootfsError::Folder {
+        action: "make",
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,177 @@
+//! The spec: a container file in its evaluated, typed form. The serde contract with `nix/containers.nix`.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::idmap::IdMapKind;
+use crate::name::{ContainerName, InterfaceName};
+
+/// The schema of requests, answers and `spec.json` that this version speaks.
+pub const SCHEMA: u32 = 1;
+
+/// What a container file says beside its NixOS configuration.
+///
+/// A generation carries it as `spec.json`, so that a rollback brings back the network and limits of that time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ContainerSpec {
+    /// The schema that the spec was written in.
+    pub schema: u32,
+    /// The name that the file proposes.
+    pub name: Option<ContainerName>,
+    /// Whether and how it starts with the host.
+    pub autostart: Autostart,
+    /// Its network.
+    pub network: NetworkSpec,
+    /// Lines for the LXC configuration, checked before use.
+    pub lxc_extra_config: String,
+    /// Whose ids it uses.
+    pub idmap: IdMapKind,
+    /// What the system was built with.
+    pub effective: Effective,
+}
+
+/// Start with the host.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Autostart {
+    /// Whether it starts with the host.
+    pub enable: bool,
+    /// Lower starts earlier.
+    pub order: i64,
+    /// Seconds to wait after it was started, before the next.
+    pub delay: u32,
+    /// Containers that must run before it.
+    pub after: Vec<ContainerName>,
+}
+
+/// The network part of a container file.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NetworkSpec {
+    /// A bridge in place of the standard one.
+    pub bridge: Option<InterfaceName>,
+    /// A fixed address.
+    pub ip: Option<Ipv4Addr>,
+    /// The prefix length that the fixed address carries.
+    pub prefix_length: Option<u8>,
+    /// The guest's default gateway.
+    pub gateway: Option<Ipv4Addr>,
+    /// Whether there is a second interface, `internet`.
+    pub enable_nat: bool,
+}
+
+/// The address that the system was built with: fixed or leased; none where the bridge leaves it to DHCP.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Effective {
+    /// The address.
+    pub ip: Option<Ipv4Addr>,
+    /// Its prefix length.
+    pub prefix_length: Option<u8>,
+}
+
+/// A spec that this version cannot read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// It is not the JSON that was agreed.
+    #[error("the spec is not what nix/containers.nix writes")]
+    Json(#[from] serde_json::Error),
+    /// A newer tool wrote it.
+    #[error("the spec has schema {found}, this version reads up to {SCHEMA}")]
+    Newer {
+        /// The schema found.
+        found: u32,
+    },
+    /// A field holds a value that cannot be.
+    #[error("{field} cannot be {value}: {why}")]
+    Value {
+        /// The field as the container file spells it.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// Why not.
+        why: &'static str,
+    },
+}
+
+impl ContainerSpec {
+    /// Reads a spec of this or an older schema and checks what types alone cannot.
+    ///
+    /// # Errors
+    /// When it is not a spec, a newer one, or holds an impossible value.
+    pub fn from_json(json: &[u8]) -> Result<Self, SpecError> {
+        #[derive(Deserialize)]
+        struct Probe {
+            schema: u32,
+        }
+        // The number first: a newer spec has fields that this version would call unknown.
+        let Probe { schema } = serde_json::from_slice(json)?;
+        if schema > SCHEMA {
+            return Err(SpecError::Newer { found: schema });
+        }
+        let spec: Self = serde_json::from_slice(json)?;
+        spec.check()?;
+        Ok(spec)
+    }
+
+    /// Checks what types alone cannot.
+    ///
+    /// # Errors
+    /// When a field holds an impossible value.
+    pub fn check(&self) -> Result<(), SpecError> {
+        let network = &self.network;
+        if let Some(prefix) = network.prefix_length
+            && !(1..=30).contains(&prefix)
+        {
+            let why = "a prefix length is 1 to 30";
+            return Err(SpecError::Value { field: "network.ip", value: format!("/{prefix}"), why });
+        }
+        for (field, address) in [("network.ip", network.ip), ("network.gateway", network.gateway)] {
+            if let Some(address) = address
+                && (address.is_unspecified()
+                    || address.is_loopback()
+                    || address.is_multicast()
+                    || address.is_broadcast())
+            {
+                let why = "it is not the address of a host";
+                return Err(SpecError::Value { field, value: address.to_string(), why });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &str = r#"{"schema":1,"name":null,"autostart":{"enable":false,"order":0,"delay":0,"after":[]},
+        "network":{"bridge":null,"ip":null,"prefixLength":null,"gateway":null,"enableNat":false},
+        "lxcExtraConfig":"","idmap":"isolated","effective":{"ip":"10.101.0.2","prefixLength":16}}"#;
+
+    #[test]
+    fn the_normal_form_is_read() {
+        let spec = ContainerSpec::from_json(PLAIN.as_bytes()).unwrap();
+        assert_eq!(spec.effective.ip, Some("10.101.0.2".parse().unwrap()));
+        let again = serde_json::to_vec(&spec).unwrap();
+        assert_eq!(ContainerSpec::from_json(&again).unwrap(), spec);
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_by_its_number() {
+        let newer = PLAIN.replacen("\"schema\":1", "\"schema\":7,\"colour\":1", 1);
+        assert!(matches!(ContainerSpec::from_json(newer.as_bytes()), Err(SpecError::Newer { found: 7 })));
+    }
+
+    #[test]
+    fn unknown_fields_and_impossible_values_are_refused() {
+        let unknown = PLAIN.replacen("\"name\"", "\"colour\":1,\"name\"", 1);
+        assert!(matches!(ContainerSpec::from_json(unknown.as_bytes()), Err(SpecError::Json(_))));
+        let bad = PLAIN.replacen("\"ip\":null", "\"ip\":\"127.0.0.1\"", 1);
+        let error = ContainerSpec::from_json(bad.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), "network.ip cannot be 127.0.0.1: it is not the address of a host");
+    }
+}

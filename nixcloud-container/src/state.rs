@@ -1,0 +1,150 @@
+//! What a container is doing, and the one table that says which action each state allows.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a container is doing, as far as the whole host knows: command socket, record, and cgroup together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum State {
+    /// Nothing of it runs.
+    Stopped,
+    /// LXC is setting it up.
+    Starting,
+    /// Its init runs.
+    Running,
+    /// Its processes are frozen.
+    Frozen,
+    /// Its init is gone or going; LXC has not finished yet, so it cannot be started yet.
+    Stopping,
+    /// Its init runs, but it cannot be reached from here: it was started in another network namespace,
+    /// or its monitor does not answer.
+    Unreachable,
+    /// A create or destroy of it was cut off; the next create or destroy tidies it up.
+    Incomplete,
+}
+
+/// What a user can ask of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Boot it.
+    Start,
+    /// Shut it down cleanly.
+    Stop,
+    /// End it at once.
+    Terminate,
+    /// Run a command or a shell in it.
+    Enter,
+    /// Remove it.
+    Destroy,
+    /// Make a new generation, or go to another.
+    Update,
+    /// Freeze its processes.
+    Freeze,
+    /// Thaw them.
+    Unfreeze,
+}
+
+/// What the table says of an action in a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// It goes ahead.
+    Allowed,
+    /// There is nothing to do: it is so already.
+    Already,
+    /// It goes ahead once a passing state is over.
+    Wait,
+    /// It is refused.
+    Refused,
+}
+
+impl State {
+    /// Whether an init process of it may be alive.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        !matches!(self, Self::Stopped | Self::Incomplete)
+    }
+
+    /// What this state says to an action. Every operation asks here and nowhere else.
+    #[must_use]
+    pub fn permits(self, action: Action) -> Permission {
+        use Permission::{Allowed, Already, Refused, Wait};
+        match (action, self) {
+            (Action::Start, Self::Stopped) => Allowed,
+            (Action::Start, Self::Running) => Already,
+            (Action::Start, Self::Starting | Self::Stopping) => Wait,
+            (Action::Start, Self::Frozen | Self::Unreachable | Self::Incomplete) => Refused,
+
+            (Action::Stop | Action::Terminate, Self::Stopped) => Already,
+            (Action::Stop | Action::Terminate, Self::Stopping | Self::Starting) => Wait,
+            (Action::Stop, Self::Running) => Allowed,
+            // A frozen init cannot shut itself down, an unreachable one cannot be asked.
+            (Action::Stop, Self::Frozen | Self::Unreachable) => Refused,
+            (Action::Terminate, Self::Running | Self::Frozen | Self::Unreachable) => Allowed,
+            (Action::Stop | Action::Terminate, Self::Incomplete) => Already,
+
+            (Action::Enter, Self::Running) => Allowed,
+            (Action::Enter, Self::Starting) => Wait,
+            (Action::Enter, _) => Refused,
+
+            (Action::Destroy, Self::Stopped | Self::Incomplete) => Allowed,
+            (Action::Destroy, Self::Stopping) => Wait,
+            (Action::Destroy, _) => Refused,
+
+            (Action::Update, Self::Stopped | Self::Running) => Allowed,
+            (Action::Update, Self::Starting | Self::Stopping) => Wait,
+            (Action::Update, Self::Frozen | Self::Unreachable | Self::Incomplete) => Refused,
+
+            (Action::Freeze, Self::Running) | (Action::Unfreeze, Self::Frozen) => Allowed,
+            (Action::Freeze, Self::Frozen) | (Action::Unfreeze, Self::Running) => Already,
+            (Action::Freeze | Action::Unfreeze, Self::Starting) => Wait,
+            (Action::Freeze | Action::Unfreeze, _) => Refused,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Frozen => "frozen",
+            Self::Stopping => "stopping",
+            Self::Unreachable => "unreachable",
+            Self::Incomplete => "incomplete",
+        })
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Terminate => "terminate",
+            Self::Enter => "enter",
+            Self::Destroy => "destroy",
+            Self::Update => "update",
+            Self::Freeze => "freeze",
+            Self::Unfreeze => "unfreeze",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_live_is_ever_destroyed_or_started_twice() {
+        for state in [State::Starting, State::Running, State::Frozen, State::Stopping, State::Unreachable] {
+            assert!(state.is_live());
+            assert_ne!(state.permits(Action::Destroy), Permission::Allowed, "{state}");
+            assert_ne!(state.permits(Action::Start), Permission::Allowed, "{state}");
+        }
+    }
+}

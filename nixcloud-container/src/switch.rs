@@ -1,0 +1,217 @@
+//! Switch, rollback and delete-generations; and the step that they share with update: making a generation the one
+//! that counts, in the profile, on LXC's side and in the running guest.
+
+use crate::activation;
+use crate::error::{Error, FailedActivation};
+use crate::generation::{GenerationId, Health, Selection};
+use crate::generations::Generations;
+use crate::host::Host;
+use crate::install;
+use crate::name::ContainerName;
+use crate::observe::{Cancel, Event, Observer, Phase as Progress};
+use crate::power;
+use crate::presence::{self, Presence};
+use crate::record::{Phase, Record};
+use crate::recover;
+use crate::render::{self, PendingRestart};
+use crate::spec::ContainerSpec;
+use crate::state::{Action, Permission, State};
+
+/// What an update, switch or rollback came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Switched {
+    /// The container.
+    pub name: ContainerName,
+    /// The generation that was current before.
+    pub from: GenerationId,
+    /// The one that is current now.
+    pub to: GenerationId,
+    /// Whether the running guest was switched to it; otherwise it boots at the next start.
+    pub activated: bool,
+    /// What of LXC's side (network, limits, mounts) waits for a restart.
+    pub pending_restart: Vec<PendingRestart>,
+}
+
+pub(crate) fn switch(
+    host: &Host,
+    name: &ContainerName,
+    choose: &dyn Fn(&Generations) -> Result<GenerationId, crate::generations::GenerationsError>,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Switched, Error> {
+    host.record(name)?;
+    let _lock = host.lock(name, cancel)?;
+    let mut record = host.record(name)?;
+    recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    let here = allowed(host, &record, cancel)?;
+    let generations = Generations::new(&host.layout, name);
+    let (from, to) = (generations.current()?, choose(&generations)?);
+    let spec = generations.spec(to)?;
+    prepare(host, &mut record, &spec, cancel)?;
+    begin(host, &mut record, from)?;
+    if to != from
+        && let Err(failure) =
+            host.nix().switch_generation(&host.layout.profile(name), to.get(), observer, cancel)
+    {
+        return Err(put_back(host, &mut record, observer, Error::from(failure)));
+    }
+    settle(host, &mut record, &spec, &here, Step { from, to }, observer, cancel)
+}
+
+/// Whether the container's state lets its generation change.
+pub(crate) fn allowed(host: &Host, record: &Record, cancel: &Cancel) -> Result<Presence, Error> {
+    let limit = host.config.timeouts.start();
+    let here = power::wait_while_passing(host, record, Action::Update, limit, cancel)?;
+    match here.state.permits(Action::Update) {
+        Permission::Allowed => Ok(here),
+        _ => Err(Error::State { name: record.name.clone(), state: here.state, action: Action::Update }),
+    }
+}
+
+/// Everything that can refuse a generation, before the profile changes: its addresses, its ids, its extra lines.
+pub(crate) fn prepare(
+    host: &Host,
+    record: &mut Record,
+    spec: &ContainerSpec,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    if spec.idmap != record.idmap {
+        return Err(Error::IdMapChange { name: record.name.clone() });
+    }
+    let Some(ids) = record.ids else { return Err(Error::NotFound { name: record.name.clone() }) };
+    let rendered = install::rendered(host, record, spec, ids)?;
+    install::check_extra(host, &rendered, cancel)?;
+    let foreign = install::others(host)?;
+    install::claim_addresses(host, record, spec, &foreign)
+}
+
+/// From here to [`settle`], a killed operation is undone by the next one.
+pub(crate) fn begin(host: &Host, record: &mut Record, from: GenerationId) -> Result<(), Error> {
+    record.phase = Phase::Switching { from };
+    record.save(&host.layout)?;
+    Ok(())
+}
+
+/// From one generation to another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step {
+    pub(crate) from: GenerationId,
+    pub(crate) to: GenerationId,
+}
+
+/// The profile points to `to`: writes the configuration, switches a running guest, and either ends the operation or
+/// puts `from` back.
+pub(crate) fn settle(
+    host: &Host,
+    record: &mut Record,
+    spec: &ContainerSpec,
+    here: &Presence,
+    step: Step,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Switched, Error> {
+    let Step { from, to } = step;
+    let Some(ids) = record.ids else { return Err(Error::NotFound { name: record.name.clone() }) };
+    let rendered = match install::rendered(host, record, spec, ids) {
+        Ok(rendered) => rendered,
+        Err(failure) => return Err(put_back(host, record, observer, failure)),
+    };
+    if let Err(failure) = install::write_config(host, record, &rendered, observer) {
+        return Err(put_back(host, record, observer, failure));
+    }
+    let name = record.name.clone();
+    let running = here.state == State::Running;
+    let mut pending_restart = Vec::new();
+    if running {
+        if let Some(run) = &here.run {
+            pending_restart = render::compare(&run.config, &rendered.text);
+        }
+        let outcome = match activation::switch(host, &name, observer, cancel) {
+            Ok(outcome) => outcome,
+            Err(failure) => {
+                record.note_health(to, Health::Bad);
+                return Err(put_back_and_activate(host, record, observer, failure));
+            }
+        };
+        record.note_health(to, if outcome.is_none() { Health::Good } else { Health::Bad });
+        match outcome {
+            None => {}
+            Some(outcome @ (FailedActivation::UnitsFailed { .. } | FailedActivation::NeedsRestart)) => {
+                // Exit 100 activated nothing, so nothing about the generation is known to be bad.
+                if outcome == FailedActivation::NeedsRestart {
+                    record.note_health(to, Health::Untried);
+                }
+                finish(host, record)?;
+                return Err(Error::Activation { name, generation: to, outcome, restored: None });
+            }
+            Some(outcome) => {
+                let failure =
+                    Error::Activation { name, generation: to, outcome, restored: Some(from) };
+                return Err(put_back_and_activate(host, record, observer, failure));
+            }
+        }
+    }
+    finish(host, record)?;
+    Ok(Switched { name, from, to, activated: running, pending_restart })
+}
+
+fn finish(host: &Host, record: &mut Record) -> Result<(), Error> {
+    let generations = Generations::new(&host.layout, &record.name);
+    let spec = generations.spec(generations.current()?)?;
+    install::release_addresses(host, record, &spec)?;
+    record.phase = Phase::Ready;
+    // Notes of generations that are gone.
+    if let Ok(list) = generations.list(record, None) {
+        record.generations.retain(|note| list.iter().any(|generation| generation.id == note.id));
+    }
+    record.save(&host.layout)?;
+    Ok(())
+}
+
+/// A failure before the guest was touched.
+pub(crate) fn put_back(host: &Host, record: &mut Record, observer: &mut dyn Observer, failure: Error) -> Error {
+    observer.event(Event::Phase(Progress::Undo));
+    // The user's Ctrl-C does not cut the undoing off.
+    let undo = recover::interrupted_switch(host, record, &mut (), &Cancel::new());
+    failure.undone(undo)
+}
+
+/// A failure that may have left the guest half switched: the old generation is activated again.
+fn put_back_and_activate(host: &Host, record: &mut Record, observer: &mut dyn Observer, failure: Error) -> Error {
+    let name = record.name.clone();
+    let failure = put_back(host, record, observer, failure);
+    if matches!(failure, Error::Undo { .. }) {
+        return failure;
+    }
+    let undo = match activation::switch(host, &name, observer, &Cancel::new()) {
+        Ok(None) => Ok(()),
+        Ok(Some(outcome)) => match Generations::new(&host.layout, &name).current() {
+            Ok(generation) => Err(Error::Activation { name, generation, outcome, restored: None }),
+            Err(error) => Err(error.into()),
+        },
+        Err(error) => Err(error),
+    };
+    failure.undone(undo)
+}
+
+pub(crate) fn delete_generations(
+    host: &Host,
+    name: &ContainerName,
+    selection: &Selection,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Vec<GenerationId>, Error> {
+    host.record(name)?;
+    let _lock = host.lock(name, cancel)?;
+    let mut record = host.record(name)?;
+    recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    let here = presence::look(host, &record)?;
+    let generations = Generations::new(&host.layout, name);
+    let chosen = generations.select(selection, here.run.and_then(|run| run.generation))?;
+    if !chosen.is_empty() {
+        let ids: Vec<u64> = chosen.iter().map(|id| id.get()).collect();
+        host.nix().delete_generations(&host.layout.profile(name), &ids, observer, cancel)?;
+        finish(host, &mut record)?;
+    }
+    Ok(chosen)
+}

@@ -1,0 +1,125 @@
+//! Update: a new generation, activated in place where the guest runs.
+
+use std::path::PathBuf;
+
+use crate::build::{self, Source};
+use crate::create::{self, Created};
+use crate::error::Error;
+use crate::generations::Generations;
+use crate::host::Host;
+use crate::install;
+use crate::name::ContainerName;
+use crate::observe::{Cancel, Observer};
+use crate::record::{Phase, Record};
+use crate::recover;
+use crate::switch::{self, Step, Switched};
+
+/// What is to be updated.
+#[derive(Debug, Clone, Default)]
+pub struct UpdateRequest {
+    /// The container file; the one last used when not given.
+    pub file: Option<PathBuf>,
+    /// Arguments for Nix, already split; those last used when not given.
+    pub nix_args: Option<Vec<String>>,
+}
+
+/// What an update came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Updated {
+    /// There was no such container: it was created.
+    Created(Created),
+    /// It has a new generation, or the one it had, if nothing changed.
+    Switched(Switched),
+}
+
+pub(crate) fn update(
+    host: &Host,
+    name: &ContainerName,
+    request: &UpdateRequest,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Updated, Error> {
+    let given = |file: &PathBuf, args: &[String]| Source::new(file, request.nix_args.as_deref().unwrap_or(args));
+    // A mistyped file is named before anything is locked.
+    if let Some(file) = &request.file {
+        given(file, &[])?;
+    }
+    if request.file.is_none() {
+        host.record(name)?;
+    }
+    let _lock = host.lock(name, cancel)?;
+    let record = match host.record(name) {
+        Ok(record) if !matches!(record.phase, Phase::Creating | Phase::Destroying) => record,
+        Ok(_) | Err(Error::NotFound { .. }) => {
+            let Some(file) = &request.file else { return Err(Error::NotFound { name: name.clone() }) };
+            let source = given(file, &[])?;
+            return create::create_locked(host, name, &source, observer, cancel).map(Updated::Created);
+        }
+        Err(error) => return Err(error),
+    };
+    let file = request.file.as_ref().unwrap_or(&record.file);
+    let source = given(file, &record.nix_args)?;
+    update_locked(host, record, &source, observer, cancel).map(Updated::Switched)
+}
+
+fn update_locked(
+    host: &Host,
+    mut record: Record,
+    source: &Source,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Switched, Error> {
+    recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    switch::allowed(host, &record, cancel)?;
+    let had_lease = record.lease.is_some();
+    let outcome = build_and_switch(host, &mut record, source, observer, cancel);
+    if !had_lease {
+        // The evaluation needed an address to offer; whether it is used is known only now.
+        let spec = Generations::new(&host.layout, &record.name);
+        let spec = spec.current().and_then(|current| spec.spec(current));
+        if let Ok(spec) = spec {
+            let dropped = install::drop_unused_lease(host, &mut record, &spec);
+            return match outcome {
+                Ok(switched) => dropped.map(|()| switched),
+                Err(failure) => Err(failure.undone(dropped)),
+            };
+        }
+    }
+    outcome
+}
+
+fn build_and_switch(
+    host: &Host,
+    record: &mut Record,
+    source: &Source,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Switched, Error> {
+    let generations = Generations::new(&host.layout, &record.name);
+    let from = generations.current()?;
+    let foreign = install::others(host)?;
+    build::lease_for_evaluation(host, record, &foreign)?;
+    let built = (|| {
+        let evaluated = build::evaluate(host, record, source, observer, cancel)?;
+        let spec = evaluated.spec.clone();
+        switch::prepare(host, record, &spec, cancel)?;
+        switch::begin(host, record, from)?;
+        build::realise(host, record, source, evaluated, observer, cancel).map(|to| (spec, to))
+    })();
+    let (spec, to) = match built {
+        Ok(built) => built,
+        Err(failure) if matches!(record.phase, Phase::Switching { .. }) => {
+            return Err(switch::put_back(host, record, observer, failure));
+        }
+        Err(failure) => return Err(failure.undone(build::clear_work(host, &record.name))),
+    };
+    // A build may take long: whether the guest runs is asked now.
+    let here = match switch::allowed(host, record, cancel) {
+        Ok(here) => here,
+        Err(failure) => return Err(switch::put_back(host, record, observer, failure)),
+    };
+    record.file.clone_from(&source.file);
+    record.nix_args.clone_from(&source.nix_args);
+    switch::settle(host, record, &spec, &here, Step { from, to }, observer, cancel)
+}

@@ -1,0 +1,245 @@
+//! The caller's side of the worker: spawn it, ask, wait no longer than the deadline, reap it.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use command_fds::{CommandFdExt, FdMapping};
+
+use super::protocol::{Answer, Fault, Request};
+use super::{CHANNEL, MARK, is_initialised};
+use crate::observe::Cancel;
+
+/// The worker's `PATH`: for the tools that LXC's hooks run. newuidmap of these folders is masked in its namespace.
+const PATH: &str = "/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How often a cancelled token is noticed.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Spawns workers.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    installed: Option<PathBuf>,
+}
+
+/// What the worker's stdin, stdout and stderr are.
+#[derive(Debug, Default)]
+pub(crate) enum Stdio {
+    /// `/dev/null`, all three.
+    #[default]
+    Null,
+    /// The caller's own.
+    Inherit,
+    /// These.
+    Fds {
+        /// Standard input.
+        stdin: OwnedFd,
+        /// Standard output.
+        stdout: OwnedFd,
+        /// Standard error.
+        stderr: OwnedFd,
+    },
+}
+
+/// The worker could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// There is no worker to run.
+    #[error("this program cannot run LXC operations: it has no worker")]
+    None,
+    /// The worker cannot be started.
+    #[error("cannot start the worker {}", .path.display())]
+    Spawn {
+        /// Its program.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The control channel broke.
+    #[error("cannot talk to the worker")]
+    Channel(#[source] io::Error),
+    /// The worker ended without an answer.
+    #[error("the worker ended without an answer ({status})")]
+    NoAnswer {
+        /// How it ended.
+        status: String,
+    },
+    /// It took too long and was killed.
+    #[error("LXC did not finish within {} s", .limit.as_secs())]
+    Deadline {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The caller cancelled.
+    #[error("cancelled")]
+    Cancelled,
+    /// LXC refused or failed.
+    #[error("{what}")]
+    Lxc {
+        /// What failed.
+        what: String,
+        /// Why, and LXC's own lines.
+        source: LxcWords,
+    },
+}
+
+/// What LXC itself said about a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LxcWords {
+    /// The reasons, outermost first.
+    pub chain: Vec<String>,
+    /// LXC's error lines, oldest first.
+    pub log: Vec<String>,
+}
+
+impl std::fmt::Display for LxcWords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.chain.is_empty() && self.log.is_empty() {
+            return f.write_str("LXC gave no reason");
+        }
+        f.write_str(&self.chain.join(": "))?;
+        for (index, line) in self.log.iter().enumerate() {
+            let separator = if index == 0 && self.chain.is_empty() { "" } else { "\n  lxc: " };
+            write!(f, "{separator}{line}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for LxcWords {}
+
+impl From<Fault> for WorkerError {
+    fn from(fault: Fault) -> Self {
+        let mut chain = fault.chain.into_iter();
+        let what = chain.next().unwrap_or_else(|| "LXC failed".to_owned());
+        Self::Lxc { what, source: LxcWords { chain: chain.collect(), log: fault.log } }
+    }
+}
+
+/// Kills and reaps the worker when the caller leaves early, by an error or a panic.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Reaped already: both calls then do nothing.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Client {
+    /// A client that re-executes this program where it can be its own worker, and else runs `installed`.
+    pub(crate) fn new(installed: Option<&Path>) -> Self {
+        Self { installed: installed.map(Path::to_owned) }
+    }
+
+    fn program(&self) -> Result<PathBuf, WorkerError> {
+        if is_initialised() {
+            // The link itself, not what it points to: it still works when the binary was replaced on disk.
+            return Ok("/proc/self/exe".into());
+        }
+        self.installed.clone().ok_or(WorkerError::None)
+    }
+
+    /// Asks a worker and waits for its answer. `limit` is the deadline; `None` waits as long as the command runs.
+    pub(crate) fn call(
+        &self,
+        request: &Request,
+        stdio: Stdio,
+        limit: Option<Duration>,
+        cancel: &Cancel,
+    ) -> Result<Answer, WorkerError> {
+        let path = self.program()?;
+        let (ours, theirs) = UnixStream::pair().map_err(WorkerError::Channel)?;
+        let mut command = self.command(&path, stdio);
+        command
+            .fd_mappings(vec![FdMapping { parent_fd: theirs.into(), child_fd: CHANNEL }])
+            .map_err(|error| WorkerError::Channel(io::Error::other(error)))?;
+        let child = command.spawn().map_err(|source| WorkerError::Spawn { path: path.clone(), source })?;
+        // The command holds the worker's end of the channel; with it open there would be no end of file.
+        drop(command);
+        let mut guard = Guard(child);
+        let answer = converse(ours, request, limit, cancel)?;
+        let status = guard.0.wait().map_err(WorkerError::Channel)?;
+        match answer {
+            Some(Answer::Failed(fault)) => Err(fault.into()),
+            Some(answer) => Ok(answer),
+            None => Err(WorkerError::NoAnswer { status: status.to_string() }),
+        }
+    }
+
+    fn command(&self, path: &Path, stdio: Stdio) -> Command {
+        let mut command = Command::new(path);
+        command.arg0(MARK[0]).arg(MARK[1]).env_clear().env("PATH", PATH);
+        match stdio {
+            // LXC prints on stderr where a configuration is broken: the answer carries that text instead.
+            Stdio::Null => {
+                command.stdin(std::process::Stdio::null());
+                command.stdout(std::process::Stdio::null());
+                command.stderr(std::process::Stdio::null());
+                // A Ctrl-C on the caller's terminal is the caller's to judge.
+                command.process_group(0);
+                command.current_dir("/");
+            }
+            Stdio::Inherit => {}
+            Stdio::Fds { stdin, stdout, stderr } => {
+                command.stdin(stdin).stdout(stdout).stderr(stderr).process_group(0);
+            }
+        }
+        command
+    }
+}
+
+/// Writes the request and reads the answer; `None` when the worker closed the channel without one.
+fn converse(
+    mut channel: UnixStream,
+    request: &Request,
+    limit: Option<Duration>,
+    cancel: &Cancel,
+) -> Result<Option<Answer>, WorkerError> {
+    let end = limit.map(|limit| Instant::now() + limit);
+    let request = serde_json::to_vec(request).map_err(|error| WorkerError::Channel(error.into()))?;
+    channel.set_read_timeout(Some(TICK)).map_err(WorkerError::Channel)?;
+    channel.set_write_timeout(Some(Duration::from_secs(5))).map_err(WorkerError::Channel)?;
+    let sent = channel.write_all(&request).and_then(|()| channel.shutdown(std::net::Shutdown::Write));
+    if let Err(error) = sent
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        return Err(WorkerError::Channel(error));
+    }
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match channel.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => text.extend_from_slice(&buffer[..count]),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                if let (Some(end), Some(limit)) = (end, limit)
+                    && Instant::now() >= end
+                {
+                    return Err(WorkerError::Deadline { limit });
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(WorkerError::Channel(error)),
+        }
+        // `run` and `login` have no deadline: there Ctrl-C belongs to the command in the guest.
+        if end.is_some() && cancel.is_cancelled() {
+            return Err(WorkerError::Cancelled);
+        }
+    }
+    if text.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice(&text).map(Some).map_err(|error| WorkerError::Channel(error.into()))
+}
+
+/// Copies of the caller's descriptors for a worker that inherits others than the caller's own three.
+pub(crate) fn duplicate(fd: impl AsFd) -> io::Result<OwnedFd> {
+    fd.as_fd().try_clone_to_owned()
+}

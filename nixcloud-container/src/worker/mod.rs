@@ -1,0 +1,62 @@
+//! The worker: a short-lived process in which liblxc does what it must not do inside a caller.
+//!
+//! `start` moves its caller into the monitor's cgroup for ever, attach leaves signals ignored, a `setenv` in any
+//! thread deadlocks its fork, a bad configuration prints, a stopped monitor hangs. All of that happens in a
+//! re-executed, single-threaded process with clean signals, umask and environment, a mount namespace of its own and
+//! a deadline.
+//!
+//! ```text
+//! caller                                worker
+//!   | Client::call(request, deadline)     .
+//!   |------ spawn, fd 3 ----------------->| init(): is this the worker?
+//!   |------ Request, JSON --------------->| serve: hygiene, mounts, liblxc
+//!   |<----- Answer, JSON -----------------| exit
+//!   x reaps it, or kills it at the deadline
+//! ```
+//!
+//! A program that embeds the library calls [`init`] first in `main`; others name an installed
+//! `nixcloud-container-worker` in the host configuration.
+
+mod client;
+mod mounts;
+mod protocol;
+mod server;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(crate) use client::{Client, Stdio};
+pub use client::WorkerError;
+pub use protocol::Exit;
+pub(crate) use protocol::{Answer, AttachCommand, Request, Target};
+
+/// What a worker is called and told: its first two arguments. No variable, which LXC's hooks would inherit.
+const MARK: [&str; 2] = ["nixcloud-container-worker", "serve"];
+
+/// The file descriptor of the control channel.
+const CHANNEL: i32 = 3;
+
+/// Whether this program called [`init`]: only then does re-executing it give a worker and not a second program.
+static INITIALISED: AtomicBool = AtomicBool::new(false);
+
+/// Makes this program able to be its own worker. Call it first in `main`, before any thread exists.
+///
+/// In the caller it returns at once. In the re-executed worker it never returns: it does the one thing asked of it
+/// and ends the process.
+///
+/// ```no_run
+/// fn main() {
+///     nixcloud_container::worker::init();
+///     // ... the program itself
+/// }
+/// ```
+pub fn init() {
+    let mut args = std::env::args_os();
+    if MARK.iter().all(|mark| args.next().is_some_and(|arg| arg == *mark)) {
+        server::main();
+    }
+    INITIALISED.store(true, Ordering::Relaxed);
+}
+
+fn is_initialised() -> bool {
+    INITIALISED.load(Ordering::Relaxed)
+}

@@ -1,0 +1,103 @@
+//! What is asked of the worker and what it answers, as JSON over its control channel.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::render::LockedSource;
+
+/// One container as LXC knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Target {
+    /// The LXC path, canonical.
+    pub(crate) lxc_path: PathBuf,
+    /// The container's name.
+    pub(crate) name: String,
+}
+
+/// What the worker is asked to do. One request, one answer, then it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Boot a container.
+    Start {
+        target: Target,
+        /// Where LXC logs; the monitor keeps it open.
+        log: PathBuf,
+        /// The folder that shows the locked sources.
+        locked: PathBuf,
+        /// What it shows.
+        sources: Vec<LockedSource>,
+    },
+    /// Run a command in a container, on the worker's own stdin, stdout and stderr.
+    Attach { target: Target, command: AttachCommand },
+    /// Ask liblxc whether it takes these configuration items.
+    Check { items: Vec<(String, String)> },
+    /// Freeze or thaw.
+    Freeze { target: Target, frozen: bool },
+}
+
+/// A command in a guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AttachCommand {
+    /// Program and arguments; the program is looked for in the guest's `PATH`.
+    pub(crate) argv: Vec<String>,
+    /// The whole environment.
+    pub(crate) env: Vec<(String, String)>,
+    /// Where it runs.
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    /// Whether LXC puts a pseudo terminal of the guest between.
+    pub(crate) terminal: bool,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The code that a shell would show: 128 and the signal's number for a killed command.
+    #[must_use]
+    pub fn shell_code(self) -> u8 {
+        let code = match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        };
+        u8::try_from(code & 0xff).unwrap_or(u8::MAX)
+    }
+
+    /// Whether it exited with 0.
+    #[must_use]
+    pub fn success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
+/// What the worker answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// The container runs; this is its init.
+    Started { init_pid: i32 },
+    /// The command ran.
+    Exited(Exit),
+    /// The items that liblxc refuses, with its words.
+    Checked { refused: Vec<(String, String, String)> },
+    /// Done.
+    Done,
+    /// It failed.
+    Failed(Fault),
+}
+
+/// A failure in the worker, in words, since the C library gives no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fault {
+    /// What failed and why, outermost first.
+    pub(crate) chain: Vec<String>,
+    /// LXC's own lines about it.
+    pub(crate) log: Vec<String>,
+}
