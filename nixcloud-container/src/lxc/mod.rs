@@ -1,1 +1,46 @@
-//! lxc
+//! liblxc: the only module that may be unsafe, and the traps of the C library that end here.
+//!
+//! # Who may call what
+//!
+//! liblxc was written for short-lived programs. `start` moves its caller into the container's monitor cgroup for ever,
+//! `attach` hands its caller's signals and open files to the guest, a bad configuration prints, a stopped monitor hangs
+//! the call, the log is one per process. So:
+//!
+//! | where | what |
+//! |---|---|
+//! | any process, any thread | [`command`]: state, init's pid and presence over the command socket, with a deadline, in safe code; [`version`] |
+//! | a worker: re-executed, single-threaded, short-lived, with a deadline kept by its parent | [`Handle`] and all it does, [`scratch`], [`log::Log`] |
+//! | a worker, first thing | [`process`]: signals, umask, inherited files, mounts of its own |
+//!
+//! [`Handle::start`] and [`Handle::attach`] refuse a process that is not clean ([`process::check_clean`]), so that a
+//! caller in the wrong place gets an error and not a guest with its signals ignored.
+//!
+//! # Errors
+//!
+//! liblxc returns `false`; what went wrong is in its log alone. [`log::Log`] therefore always writes to a file (in memory
+//! unless told otherwise), nothing of it reaches standard error, and each [`Error`] that comes from liblxc carries the
+//! records of its call ([`log::Reason`]).
+#![expect(
+    unsafe_code,
+    reason = "the one door to liblxc and to what of the kernel the nix crate leaves unsafe"
+)]
+
+mod address;
+mod attach;
+pub mod command;
+mod error;
+mod handle;
+pub mod log;
+pub mod process;
+pub mod scratch;
+mod start;
+mod state;
+pub mod version;
+
+pub use address::{Address, InvalidAddress};
+pub use attach::{Attach, Attached, Exit};
+pub use error::{Action, Error, ExecFailure};
+pub use handle::Handle;
+pub use start::StartOptions;
+pub use state::State;
+pub use version::Version;

@@ -1,0 +1,477 @@
+//! A container's command socket, spoken to directly: no liblxc, no configuration read, and a deadline.
+//!
+//! liblxc waits for a monitor's answer for ever (before 6.0 always), so a monitor that was stopped hangs whoever lists
+//! containers. The protocol is private to LXC but only ever appended to: a request of sixteen bytes on a stream socket in
+//! the abstract namespace, an answer of sixteen.
+//!
+//! The abstract namespace belongs to the *network namespace*: from another one a running container seems stopped. And any
+//! local user can bind a name there first, so an answer counts only if root or this user listens.
+
+use std::io::{self, IoSlice, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ::nix::errno::Errno;
+use ::nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, connect,
+    getsockopt, sendmsg, setsockopt, socket, sockopt,
+};
+use ::nix::sys::time::{TimeVal, TimeValLike};
+use ::nix::unistd::geteuid;
+use thiserror::Error;
+
+use super::address::{Address, InvalidAddress};
+use super::state::State;
+
+/// `LXC_CMD_GET_STATE` and `LXC_CMD_GET_INIT_PID`: fixed by the protocol.
+const GET_STATE: i32 = 3;
+const GET_INIT_PID: i32 = 4;
+
+/// Two `int`s and a pointer, both ways.
+const MESSAGE: usize = 8 + size_of::<usize>();
+
+/// Why a question had no answer.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The path or name would name another container.
+    #[error("no such container can be named")]
+    Address(#[from] InvalidAddress),
+    /// The monitor did not answer in time: it was stopped, or the host is overloaded.
+    #[error("the monitor of container {name} did not answer within {} ms", timeout.as_millis())]
+    Timeout {
+        /// The container.
+        name: String,
+        /// The time it had.
+        timeout: Duration,
+    },
+    /// Somebody else listens on the container's name.
+    #[error("user {uid}, not root, listens on the name of container {name}")]
+    Foreign {
+        /// The container.
+        name: String,
+        /// The user.
+        uid: u32,
+    },
+    /// The monitor takes no commands of this user.
+    #[error("permission denied by the monitor of container {name}")]
+    PermissionDenied {
+        /// The container.
+        name: String,
+    },
+    /// The monitor's answer makes no sense.
+    #[error("the monitor of container {name} gave an answer that means nothing: {answer}")]
+    Nonsense {
+        /// The container.
+        name: String,
+        /// The number that it answered.
+        answer: i64,
+    },
+    /// The monitor hung up.
+    #[error("the monitor of container {name} hung up")]
+    HungUp {
+        /// The container.
+        name: String,
+    },
+    /// The socket failed in another way.
+    #[error("{what} the monitor of container {name} failed")]
+    Socket {
+        /// The step.
+        what: &'static str,
+        /// The container.
+        name: String,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
+    /// The list of sockets cannot be read.
+    #[error("cannot read {SOCKETS}")]
+    List(#[source] io::Error),
+}
+
+/// Asks monitors, each with a deadline. Safe in any process and any thread.
+#[derive(Debug, Clone, Copy)]
+pub struct Client {
+    timeout: Duration,
+}
+
+impl Default for Client {
+    /// Two seconds: an answer takes 0.04 ms.
+    fn default() -> Self {
+        Self::new(Duration::from_secs(2))
+    }
+}
+
+impl Client {
+    /// A client that waits for `timeout` (at least a millisecond) in all for each answer.
+    #[must_use]
+    pub fn new(timeout: Duration) -> Self {
+        Self { timeout: timeout.max(Duration::from_millis(1)) }
+    }
+
+    /// The state of a container; [`State::Stopped`] when nobody listens.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn state(&self, lxc_path: &Path, name: &str) -> Result<State, Error> {
+        match self.ask(&Address::new(lxc_path, name)?, GET_STATE)? {
+            None => Ok(State::Stopped),
+            Some(answer) => State::from_number(answer.data)
+                .ok_or_else(|| Error::Nonsense { name: name.to_owned(), answer: answer.data }),
+        }
+    }
+
+    /// The pid of init as the monitor sees it; `None` when stopped or not yet made.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn init_pid(&self, lxc_path: &Path, name: &str) -> Result<Option<i32>, Error> {
+        let Some(answer) = self.ask(&Address::new(lxc_path, name)?, GET_INIT_PID)? else {
+            return Ok(None);
+        };
+        match i32::try_from(answer.data) {
+            Ok(0 | -1) => Ok(None),
+            Ok(pid) if pid > 0 => Ok(Some(pid)),
+            _ => Err(Error::Nonsense { name: name.to_owned(), answer: answer.data }),
+        }
+    }
+
+    /// The pid of the monitor, from the kernel and not from the monitor's own words: a stopped one is found too. `None`
+    /// when nobody listens.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn monitor_pid(&self, lxc_path: &Path, name: &str) -> Result<Option<i32>, Error> {
+        let address = Address::new(lxc_path, name)?;
+        let peer = Conversation::open(&address, self.timeout)?;
+        Ok(peer.map(|conversation| conversation.monitor))
+    }
+
+    fn ask(&self, address: &Address, command: i32) -> Result<Option<Answer>, Error> {
+        // A monitor on its way down hangs up on those who had connected; the next connection is then refused.
+        for _ in 0..2 {
+            let Some(mut conversation) = Conversation::open(address, self.timeout)? else {
+                return Ok(None);
+            };
+            if let Some(answer) = conversation.ask(command)? {
+                return Ok(Some(answer));
+            }
+        }
+        Err(Error::HungUp { name: address.name().to_owned() })
+    }
+}
+
+/// What a monitor answered: `struct lxc_cmd_rsp`.
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    data: i64,
+}
+
+/// One connection to one monitor.
+struct Conversation<'a> {
+    address: &'a Address,
+    stream: UnixStream,
+    monitor: i32,
+    timeout: Duration,
+    deadline: Instant,
+}
+
+impl<'a> Conversation<'a> {
+    /// Connects; `None` when nobody listens.
+    fn open(address: &'a Address, timeout: Duration) -> Result<Option<Self>, Error> {
+        let deadline = Instant::now() + timeout;
+        let failed = |what, source| match source {
+            Errno::EAGAIN => Error::Timeout { name: address.name().to_owned(), timeout },
+            source => Error::Socket { what, name: address.name().to_owned(), source },
+        };
+        let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+            .map_err(|errno| failed("making a socket for", errno))?;
+        let limit = microseconds(timeout);
+        setsockopt(&fd, sockopt::SendTimeout, &limit)
+            .map_err(|errno| failed("limiting the wait for", errno))?;
+        let name = UnixAddr::new_abstract(&address.socket_name()).map_err(|errno| failed("naming", errno))?;
+        loop {
+            // Blocks, for as long as `SO_SNDTIMEO` says, while the queue of a stopped monitor is full.
+            match connect(fd.as_raw_fd(), &name) {
+                Ok(()) => break,
+                Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Ok(None),
+                Err(Errno::EINTR) if Instant::now() < deadline => {}
+                Err(Errno::EINTR) => return Err(failed("connecting to", Errno::EAGAIN)),
+                Err(errno) => return Err(failed("connecting to", errno)),
+            }
+        }
+        let peer = getsockopt(&fd, sockopt::PeerCredentials).map_err(|errno| failed("identifying", errno))?;
+        if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
+            return Err(Error::Foreign { name: address.name().to_owned(), uid: peer.uid() });
+        }
+        Ok(Some(Self { address, stream: UnixStream::from(fd), monitor: peer.pid(), timeout, deadline }))
+    }
+
+    /// Sends a command without data and reads the answer; `None` when the monitor hung up.
+    fn ask(&mut self, command: i32) -> Result<Option<Answer>, Error> {
+        let mut request = [0; MESSAGE];
+        request[..4].copy_from_slice(&command.to_ne_bytes());
+        // The monitor looks at who asks.
+        let credentials = UnixCredentials::new();
+        let control = [ControlMessage::ScmCredentials(&credentials)];
+        loop {
+            let sent = sendmsg::<UnixAddr>(
+                self.stream.as_raw_fd(),
+                &[IoSlice::new(&request)],
+                &control,
+                MsgFlags::MSG_NOSIGNAL,
+                None,
+            );
+            match sent {
+                Ok(length) if length == request.len() => break,
+                Ok(_) | Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(None),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Err(self.timeout()),
+                Err(source) => return Err(self.failed("asking", source)),
+            }
+        }
+        let mut answer = [0; MESSAGE];
+        let mut filled = 0;
+        while filled < answer.len() {
+            let rest = self.deadline.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return Err(self.timeout());
+            }
+            setsockopt(&self.stream, sockopt::ReceiveTimeout, &microseconds(rest))
+                .map_err(|source| self.failed("limiting the wait for", source))?;
+            match self.stream.read(&mut answer[filled..]) {
+                Ok(0) => return Ok(None),
+                Ok(length) => filled += length,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Err(self.timeout()),
+                    io::ErrorKind::ConnectionReset => return Ok(None),
+                    _ => {
+                        let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+                        return Err(self.failed("hearing", errno));
+                    }
+                },
+            }
+        }
+        self.read(&answer).map(Some)
+    }
+
+    fn read(&self, answer: &[u8; MESSAGE]) -> Result<Answer, Error> {
+        let (head, data) = answer.split_at(8);
+        let result = i32::from_ne_bytes([head[0], head[1], head[2], head[3]]);
+        if result == -libc::EPERM || result == -libc::EACCES {
+            return Err(Error::PermissionDenied { name: self.address.name().to_owned() });
+        }
+        if result < 0 {
+            return Err(self.failed("asking", Errno::from_raw(-result)));
+        }
+        // The value travels in the pointer.
+        let mut word = [0; size_of::<usize>()];
+        word.copy_from_slice(data);
+        Ok(Answer { data: i64::try_from(isize::from_ne_bytes(word)).unwrap_or(i64::MAX) })
+    }
+
+    fn timeout(&self) -> Error {
+        Error::Timeout { name: self.address.name().to_owned(), timeout: self.timeout }
+    }
+
+    fn failed(&self, what: &'static str, source: Errno) -> Error {
+        Error::Socket { what, name: self.address.name().to_owned(), source }
+    }
+}
+
+/// Zero would mean no limit.
+fn microseconds(duration: Duration) -> TimeVal {
+    TimeVal::microseconds(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX).max(1))
+}
+
+/// `/proc/net/unix` would be that of the thread group's leader, which may be in another network namespace.
+const SOCKETS: &str = "/proc/thread-self/net/unix";
+
+/// `__SO_ACCEPTCON` in the flags: the socket listens.
+const LISTENS: u32 = 1 << 16;
+
+/// Which containers have a monitor, by the kernel's list of sockets.
+///
+/// The list is made of names that any local user may have bound: who matters is asked of [`Client`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Running {
+    /// Names under the LXC path that was asked for, sorted.
+    pub names: Vec<String>,
+    /// The hashes of sockets whose path and name are too long to be told; [`Address::socket_hash`] tells whether a
+    /// container is one of them. They may be of any LXC path.
+    pub hashed: Vec<String>,
+}
+
+impl Running {
+    /// Whether a container is among them.
+    #[must_use]
+    pub fn contains(&self, address: &Address) -> bool {
+        match address.socket_hash() {
+            Some(hash) => self.hashed.contains(&hash),
+            None => self.names.iter().any(|name| name == address.name()),
+        }
+    }
+}
+
+/// The containers under `lxc_path` (and no other path that begins with it) that have a monitor in this network
+/// namespace: one read, nobody is asked.
+///
+/// # Errors
+/// When the list cannot be read, or the path is not canonical.
+pub fn running(lxc_path: &Path) -> Result<Running, Error> {
+    if !super::address::is_canonical(lxc_path) {
+        return Err(InvalidAddress::Path { path: lxc_path.to_owned() }.into());
+    }
+    Ok(pick(&std::fs::read(SOCKETS).map_err(Error::List)?, lxc_path))
+}
+
+fn pick(list: &[u8], lxc_path: &Path) -> Running {
+    let mut running = Running::default();
+    for line in list.split(|byte| *byte == b'\n') {
+        let Some(socket) = listening_name(line) else { continue };
+        let Some(rest) = socket.strip_suffix(b"/command") else { continue };
+        if let Some(name) =
+            rest.strip_prefix(lxc_path.as_os_str().as_bytes()).and_then(|r| r.strip_prefix(b"/"))
+        {
+            if let Some(name) = str::from_utf8(name).ok().filter(|name| Address::new(lxc_path, name).is_ok())
+            {
+                running.names.push(name.to_owned());
+            }
+        } else if let Some(hash) = rest.strip_prefix(b"lxc/")
+            && hash.len() == 16
+            && hash.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))
+        {
+            running.hashed.push(String::from_utf8_lossy(hash).into_owned());
+        }
+    }
+    for list in [&mut running.names, &mut running.hashed] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    running
+}
+
+/// The abstract name of a socket that listens, from `Num: RefCount Protocol Flags Type St Inode Path`.
+fn listening_name(line: &[u8]) -> Option<&[u8]> {
+    let mut rest = line;
+    let mut flags = None;
+    for column in 0..7 {
+        rest = rest.trim_ascii_start();
+        let end = rest.iter().position(|byte| *byte == b' ')?;
+        let (word, after) = rest.split_at(end);
+        if column == 3 {
+            flags = u32::from_str_radix(str::from_utf8(word).ok()?, 16).ok();
+        }
+        rest = after;
+    }
+    (flags? & LISTENS != 0).then_some(())?;
+    rest.strip_prefix(b" @")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+
+    use super::*;
+
+    const LIST: &[u8] = b"\
+Num       RefCount Protocol Flags    Type St Inode Path
+0000000000000000: 00000002 00000000 00010000 0001 01 12345 @/var/lib/lxc/web/command
+0000000000000000: 00000003 00000000 00000000 0001 03 12346 @/var/lib/lxc/client/command
+0000000000000000: 00000002 00000000 00010000 0001 01 12347 @/var/lib/lxc-other/db/command
+0000000000000000: 00000002 00000000 00010000 0001 01 12348 @/var/lib/lxc/a b/command
+0000000000000000: 00000002 00000000 00010000 0001 01 12349 @/var/lib/lxc/deep/er/command
+0000000000000000: 00000002 00000000 00010000 0001 01 12350 @lxc/0123456789abcdef/command
+0000000000000000: 00000002 00000000 00010000 0001 01 12351 /var/lib/lxc/file/command
+0000000000000000: 00000002 00000000 00010000 0005 01 12352
+0000000000000000: 00000002 00000000 00010000 0001 01 12353 @/var/lib/lxc/web/command
+";
+
+    #[test]
+    fn only_listening_abstract_names_of_this_very_path_count() {
+        let running = pick(LIST, Path::new("/var/lib/lxc"));
+        assert_eq!(running.names, ["a b", "web"]);
+        assert_eq!(running.hashed, ["0123456789abcdef"]);
+        assert_eq!(pick(LIST, Path::new("/var/lib/lxc-other")).names, ["db"]);
+        assert_eq!(pick(LIST, Path::new("/var/lib")).names, [] as [&str; 0]);
+    }
+
+    /// A listener on the name of a container of this process's own.
+    fn listen(name: &str) -> (UnixListener, std::path::PathBuf) {
+        let path = std::path::PathBuf::from(format!("/nxc-test-{}-{name}", std::process::id()));
+        let socket = Address::new(&path, name).unwrap().socket_name();
+        let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(socket).unwrap()).unwrap();
+        (listener, path)
+    }
+
+    #[test]
+    fn nobody_there_is_stopped() {
+        let client = Client::default();
+        let path = Path::new("/nxc-test-nobody");
+        assert_eq!(client.state(path, "web").unwrap(), State::Stopped);
+        assert_eq!(client.init_pid(path, "web").unwrap(), None);
+        assert_eq!(client.monitor_pid(path, "web").unwrap(), None);
+    }
+
+    /// A monitor that accepts nothing is one that was stopped.
+    #[test]
+    fn silence_is_a_timeout_and_the_monitor_is_known_by_the_kernel() {
+        let (_listener, path) = listen("silent");
+        let client = Client::new(Duration::from_millis(60));
+        let start = Instant::now();
+        assert!(matches!(client.state(&path, "silent"), Err(Error::Timeout { .. })));
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        let us = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(client.monitor_pid(&path, "silent").unwrap(), Some(us));
+        assert_eq!(running(&path).unwrap().names, ["silent"]);
+    }
+
+    /// Once its queue is full, already connecting blocks.
+    #[test]
+    fn a_full_queue_is_a_timeout() {
+        let (listener, path) = listen("full");
+        ::nix::sys::socket::listen(&listener, ::nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+        let client = Client::new(Duration::from_millis(40));
+        let address = Address::new(&path, "full").unwrap();
+        let first = Conversation::open(&address, Duration::from_millis(40)).unwrap();
+        assert!(first.is_some());
+        assert!(matches!(client.state(&path, "full"), Err(Error::Timeout { .. })));
+    }
+
+    /// Answers one question with these bytes.
+    fn answered(name: &str, answer: Vec<u8>) -> (Client, std::path::PathBuf) {
+        let (listener, path) = listen(name);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().take(2) {
+                let mut stream = stream.unwrap();
+                let mut request = [0; MESSAGE];
+                stream.read_exact(&mut request).unwrap();
+                io::Write::write_all(&mut stream, &answer).unwrap();
+            }
+        });
+        (Client::new(Duration::from_secs(5)), path)
+    }
+
+    fn message(result: i32, data: i64) -> Vec<u8> {
+        [&result.to_ne_bytes()[..], &0_i32.to_ne_bytes(), &data.to_ne_bytes()].concat()
+    }
+
+    #[test]
+    fn answers_are_read_and_judged() {
+        let (client, path) = answered("ok", message(0, 2));
+        assert_eq!(client.state(&path, "ok").unwrap(), State::Running);
+        let (client, path) = answered("denied", message(-libc::EPERM, 0));
+        assert!(matches!(client.state(&path, "denied"), Err(Error::PermissionDenied { .. })));
+        let (client, path) = answered("mad", message(0, 99));
+        assert!(matches!(client.state(&path, "mad"), Err(Error::Nonsense { answer: 99, .. })));
+        let (client, path) = answered("mute", Vec::new());
+        assert!(matches!(client.state(&path, "mute"), Err(Error::HungUp { .. })));
+        let (client, path) = answered("pid", message(0, 4711));
+        assert_eq!(client.init_pid(&path, "pid").unwrap(), Some(4711));
+    }
+}

@@ -1,0 +1,250 @@
+//! What a worker does before it touches liblxc: a monitor, a guest's init and an attached command inherit the signals,
+//! the umask and the open files of the process that made them, and liblxc resets none of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use ::nix::errno::Errno;
+use ::nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use ::nix::mount::{MsFlags, mount};
+use ::nix::sched::{CloneFlags, unshare};
+use ::nix::sys::prctl::set_pdeathsig;
+use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use ::nix::sys::stat::{Mode, umask};
+use ::nix::unistd::{Pid, getppid};
+use thiserror::Error;
+
+/// What of this process a guest would inherit.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Unclean {
+    /// Other threads may hold locks that the processes which liblxc forks would wait for, for ever.
+    #[error("it has {threads} threads")]
+    Threads {
+        /// How many.
+        threads: u64,
+    },
+    /// Ignored signals stay ignored in every process of the guest. Rust's runtime ignores SIGPIPE.
+    #[error("it ignores signals (mask {mask:#x}); `process::reset_signals` was not called")]
+    Ignored {
+        /// A bit per signal, the lowest is signal 1.
+        mask: u64,
+    },
+    /// Blocked signals stay blocked in every process of the guest.
+    #[error("it blocks signals (mask {mask:#x}); `process::reset_signals` was not called")]
+    Blocked {
+        /// A bit per signal, the lowest is signal 1.
+        mask: u64,
+    },
+    /// The kernel does not say.
+    #[error("cannot read /proc/thread-self/status")]
+    Unreadable(#[source] io::Error),
+}
+
+/// A step of the preparation that failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A call of the kernel.
+    #[error("{what} failed")]
+    System {
+        /// The call.
+        what: &'static str,
+        /// Its error.
+        #[source]
+        source: Errno,
+    },
+    /// The descriptor is not one that was handed over an exec.
+    #[error("file descriptor {fd} was not inherited")]
+    NotInherited {
+        /// Its number.
+        fd: RawFd,
+    },
+    /// `/proc` cannot be read.
+    #[error("cannot list the open files")]
+    Files(#[source] io::Error),
+    /// The parent ended before this process could ask to end with it.
+    #[error("the parent process is gone")]
+    Orphan,
+}
+
+fn system(what: &'static str) -> impl FnOnce(Errno) -> Error {
+    move |source| Error::System { what, source }
+}
+
+/// Gives every signal its default action and unblocks all: ignored and blocked signals go through exec, into the guest.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn reset_signals() -> Result<(), Error> {
+    for signal in 1..=libc::SIGRTMAX() {
+        if matches!(signal, libc::SIGKILL | libc::SIGSTOP) {
+            continue;
+        }
+        // SAFETY: a struct of integers and a nullable function pointer; all zero is SIG_DFL without flags.
+        let mut action: libc::sigaction = unsafe { mem::zeroed() };
+        action.sa_sigaction = libc::SIG_DFL;
+        // SAFETY: a valid action, and no handler of ours is left to run.
+        let result = unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
+        // EINVAL: the signals that the C library keeps to itself.
+        if result != 0 && Errno::last() != Errno::EINVAL {
+            return Err(system("resetting a signal")(Errno::last()));
+        }
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(system("unblocking signals"))
+}
+
+/// Sets the umask to 022.
+pub fn set_umask() {
+    umask(Mode::from_bits_truncate(0o022));
+}
+
+/// Whether a guest can be started or entered from here.
+///
+/// # Errors
+/// When there are other threads, or signals are ignored or blocked.
+pub fn check_clean() -> Result<(), Unclean> {
+    let status = fs::read_to_string("/proc/thread-self/status").map_err(Unclean::Unreadable)?;
+    judge(&status)
+}
+
+fn judge(status: &str) -> Result<(), Unclean> {
+    let field = |name: &str, radix| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .and_then(|value| u64::from_str_radix(value.trim(), radix).ok())
+            .ok_or_else(|| Unclean::Unreadable(io::Error::new(io::ErrorKind::InvalidData, name.to_owned())))
+    };
+    match (field("Threads", 10)?, field("SigIgn", 16)?, field("SigBlk", 16)?) {
+        (1, 0, 0) => Ok(()),
+        (1, 0, mask) => Err(Unclean::Blocked { mask }),
+        (1, mask, _) => Err(Unclean::Ignored { mask }),
+        (threads, ..) => Err(Unclean::Threads { threads }),
+    }
+}
+
+/// Takes over a file descriptor that the parent handed to this process, and marks it close-on-exec.
+///
+/// Everything that Rust opens is close-on-exec from the start; a descriptor that is not has come through exec and has no
+/// owner here. So one descriptor is taken once, and none that somebody owns.
+///
+/// # Errors
+/// [`Error::NotInherited`] when it is not open, is one of 0, 1 and 2, or has an owner.
+pub fn take_fd(fd: RawFd) -> Result<OwnedFd, Error> {
+    if fd <= 2 || !is_inherited(fd) {
+        return Err(Error::NotInherited { fd });
+    }
+    // SAFETY: it is open, and nobody in this process owns it (see above).
+    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+    fcntl(&owned, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(system("marking a file close-on-exec"))?;
+    Ok(owned)
+}
+
+fn is_inherited(fd: RawFd) -> bool {
+    // SAFETY: reads the flags of a number; one that is not open gives EBADF.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
+/// Closes every file above 2 that came through exec and is not in `keep`. What this process opened stays.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn close_other_fds(keep: &[BorrowedFd<'_>]) -> Result<(), Error> {
+    let keep: BTreeSet<RawFd> = keep.iter().map(AsRawFd::as_raw_fd).collect();
+    let names = fs::read_dir("/proc/thread-self/fd").and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let open = names
+        .map_err(Error::Files)?
+        .iter()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok())
+        .collect::<Vec<_>>();
+    for fd in open {
+        if !keep.contains(&fd) && fd > 2 && is_inherited(fd) {
+            drop(take_fd(fd)?);
+        }
+    }
+    Ok(())
+}
+
+/// Marks every file above 2 close-on-exec, so that no command of a guest inherits one.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(super) fn cloexec_all() -> Result<(), super::Error> {
+    let what = "marking files close-on-exec";
+    // SAFETY: sets a flag on whatever is open; no descriptor is closed or made.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result == 0 { Ok(()) } else { Err(super::Error::System { what, source: Errno::last() }) }
+}
+
+/// Gives this process mounts of its own: the host's changes arrive, ours do not leave.
+///
+/// # Errors
+/// When the kernel refuses (it needs root).
+pub fn private_mounts() -> Result<(), Error> {
+    unshare(CloneFlags::CLONE_NEWNS).map_err(system("leaving the host's mount namespace"))?;
+    let flags = MsFlags::MS_REC | MsFlags::MS_SLAVE;
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).map_err(system("making the mounts slaves"))
+}
+
+/// Lets the kernel kill this process when its parent ends: precisely, the parent's *thread* that made it. Monitors and
+/// guests started later are not killed.
+///
+/// # Errors
+/// [`Error::Orphan`] when `parent` (its pid, which it told us) is already gone.
+pub fn die_with_parent(parent: i32) -> Result<(), Error> {
+    set_pdeathsig(Signal::SIGKILL).map_err(system("asking to end with the parent"))?;
+    // If it ended before the line above, no signal will ever come.
+    if getppid() == Pid::from_raw(parent) { Ok(()) } else { Err(Error::Orphan) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::IntoRawFd;
+
+    use super::*;
+
+    fn status(threads: u32, ignored: &str, blocked: &str) -> String {
+        format!("Name:\tx\nThreads:\t{threads}\nSigBlk:\t{blocked}\nSigIgn:\t{ignored}\n")
+    }
+
+    #[test]
+    fn what_a_guest_would_inherit_is_refused() {
+        let none = "0000000000000000";
+        assert!(judge(&status(1, none, none)).is_ok());
+        assert!(matches!(judge(&status(2, none, none)), Err(Unclean::Threads { threads: 2 })));
+        // SIGPIPE, as Rust's runtime leaves it.
+        assert!(matches!(
+            judge(&status(1, "0000000000001000", none)),
+            Err(Unclean::Ignored { mask: 0x1000 })
+        ));
+        assert!(matches!(judge(&status(1, none, "1")), Err(Unclean::Blocked { mask: 1 })));
+        assert!(matches!(judge(""), Err(Unclean::Unreadable(_))));
+    }
+
+    #[test]
+    fn this_threaded_test_process_is_unclean() {
+        assert!(check_clean().is_err());
+    }
+
+    #[test]
+    fn only_an_inherited_descriptor_is_taken_and_only_once() {
+        let (reader, _writer) = io::pipe().unwrap();
+        let ours = reader.as_raw_fd();
+        assert!(matches!(take_fd(ours), Err(Error::NotInherited { .. })), "ours is close-on-exec");
+
+        let fd = OwnedFd::from(reader).into_raw_fd();
+        // SAFETY: ours, and given up above.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
+        let taken = take_fd(fd).unwrap();
+        assert!(take_fd(fd).is_err(), "it has an owner now");
+        drop(taken);
+        assert!(take_fd(1).is_err());
+        assert!(take_fd(-1).is_err());
+    }
+}

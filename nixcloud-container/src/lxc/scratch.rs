@@ -1,0 +1,97 @@
+//! Asking liblxc whether it would take configuration lines, without a container. For workers.
+
+use std::ffi::CString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::error::Error;
+use super::handle::Handle;
+
+/// Setting this key opens (and makes) the file that it names, at once.
+const OPENS_A_FILE: &str = "lxc.log.file";
+
+/// A line that liblxc would not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+    /// Why: liblxc's own words where it has some.
+    pub why: String,
+}
+
+/// Sets each line, in order, on a handle of no container, and gives back those that liblxc refuses. Nothing is left on
+/// disk. What liblxc takes may still be unwise: it has no objection to an empty `lxc.idmap`.
+///
+/// `lxc.include` is read, from this process's current directory if relative. `lxc.log.file` is only looked at, as liblxc
+/// would make the file.
+///
+/// # Errors
+/// When no handle can be had.
+pub fn check<K: AsRef<str>, V: AsRef<str>>(lines: &[(K, V)]) -> Result<Vec<Rejected>, Error> {
+    // Held from before liblxc makes it until after the handle is gone.
+    let lock = LockDirectory::new();
+    let mut handle = Handle::open(&lock.lxc_path, "check")?;
+    let mut rejected = Vec::new();
+    for (key, value) in lines {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        if let Some(why) = try_line(&mut handle, key, value) {
+            rejected.push(Rejected { key: key.to_owned(), value: value.to_owned(), why });
+        }
+    }
+    drop(handle);
+    drop(lock);
+    Ok(rejected)
+}
+
+fn try_line(handle: &mut Handle, key: &str, value: &str) -> Option<String> {
+    // Through the API they would pass; in the file they would end the line.
+    if value.contains(['\n', '\r', '\0']) {
+        return Some("the value does not fit on one line".to_owned());
+    }
+    let Ok(c_key) = CString::new(key) else { return Some("the key has a NUL byte in it".to_owned()) };
+    // SAFETY: a NUL-terminated string that outlives the call.
+    if !unsafe { lxc_sys::lxc_config_item_is_supported(c_key.as_ptr()) } {
+        return Some(format!("this liblxc has no key {key:?}"));
+    }
+    if key == OPENS_A_FILE {
+        return (!Path::new(value).is_absolute()).then(|| "the path is not absolute".to_owned());
+    }
+    match handle.set_config_item(key, value) {
+        Ok(()) => None,
+        Err(Error::Failed { reason, .. }) if !reason.records().is_empty() => Some(reason.to_string()),
+        Err(_) => Some("liblxc does not take this value".to_owned()),
+    }
+}
+
+/// An LXC path that is nowhere, and the directory for its lock that liblxc makes under its run directory.
+struct LockDirectory {
+    lxc_path: PathBuf,
+    /// `lock` and its parents, from the inside, as far as they were not there before.
+    made: Vec<PathBuf>,
+}
+
+impl LockDirectory {
+    fn new() -> Self {
+        let name = format!("nixcloud-container-check-{}", std::process::id());
+        let base = Path::new("/run/lxc");
+        let made = [base.join("lock").join(&name), base.join("lock"), base.to_owned()]
+            .into_iter()
+            .filter(|path| !path.exists())
+            .collect();
+        Self { lxc_path: Path::new("/").join(name), made }
+    }
+}
+
+impl Drop for LockDirectory {
+    fn drop(&mut self) {
+        // Best effort: an empty directory that stays harms nobody, and another process may have come to use one.
+        if let Some(own) = self.made.first() {
+            drop(fs::remove_file(own.join(".check")));
+        }
+        for directory in &self.made {
+            drop(fs::remove_dir(directory));
+        }
+    }
+}
