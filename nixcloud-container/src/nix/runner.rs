@@ -20,8 +20,16 @@ use crate::observe::{Cancel, Observer};
 
 /// How often the token is looked at while Nix says nothing.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 25_000_000 };
-/// How long Nix may take to stop its builders after SIGINT.
-const GRACE: Duration = Duration::from_secs(2);
+
+/// How long Nix may take after SIGINT to stop its builders and to release its locks. Its evaluator
+/// does not listen (tried with 2.8: a loop runs on for ever), and loses nothing when it is killed.
+fn grace(program: Program) -> Duration {
+    match program {
+        Program::NixInstantiate => Duration::from_millis(500),
+        Program::NixStore | Program::NixEnv => Duration::from_secs(2),
+    }
+}
+
 /// A longer line is cut: a builder may print without end.
 const LINE_MAX: usize = 4 << 20;
 /// What is read of one pipe before the token and the other pipe get their turn.
@@ -59,7 +67,7 @@ pub(super) fn run(
         }
     })?;
     let lost = |source| Error::Pipe { program, source };
-    let mut running = Running::new(child).map_err(lost)?;
+    let mut running = Running::new(child, grace(program)).map_err(lost)?;
     running.finish(observer, cancel).map_err(lost)?.ok_or(Error::Cancelled)
 }
 
@@ -93,6 +101,7 @@ impl Drop for Guard {
 
 struct Running {
     guard: Guard,
+    grace: Duration,
     pidfd: OwnedFd,
     stdout: Pipe,
     stderr: Pipe,
@@ -105,12 +114,12 @@ enum Stop {
 }
 
 impl Running {
-    fn new(child: Child) -> io::Result<Self> {
+    fn new(child: Child, grace: Duration) -> io::Result<Self> {
         let mut guard = Guard { child, reaped: false };
         let pidfd = pidfd_open(guard.pid(), PidfdFlags::empty())?;
         let stdout = Pipe::new(guard.child.stdout.take().map(OwnedFd::from))?;
         let stderr = Pipe::new(guard.child.stderr.take().map(OwnedFd::from))?;
-        Ok(Self { guard, pidfd, stdout, stderr })
+        Ok(Self { guard, grace, pidfd, stdout, stderr })
     }
 
     /// `None` when it was cancelled.
@@ -158,7 +167,7 @@ impl Running {
             None if cancel.is_cancelled() => {
                 // Nix then kills its builders, releases its locks and ends.
                 let _gone = kill_process_group(self.guard.pid(), Signal::INT);
-                Some(Stop::Asked(Instant::now() + GRACE))
+                Some(Stop::Asked(Instant::now() + self.grace))
             }
             Some(Stop::Asked(late)) if Instant::now() >= late => {
                 tree::kill(self.guard.pid());

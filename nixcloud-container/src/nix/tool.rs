@@ -85,7 +85,8 @@ impl Nix {
     /// # Errors
     ///
     /// Any but those that are about the meaning of an answer. A program that was cancelled has
-    /// ended, with its builders, when this returns: after SIGINT, or 2 seconds later by SIGKILL.
+    /// ended, with its builders, when this returns: after SIGINT, or by SIGKILL if it does not obey
+    /// within 2 seconds (an evaluation: half a second).
     pub fn run(
         &self,
         invocation: &Invocation,
