@@ -291,7 +291,7 @@ impl Log {
         let named = |error: &Reported| {
             text::quoted_store_path(&error.message)
                 .filter(StorePath::is_derivation)
-                .map(|derivation| (derivation, error.message.clone()))
+                .map(|derivation| (derivation, without_log(&error.message)))
         };
         let failures: Vec<_> = self.errors.iter().filter_map(named).collect();
         let ran = |derivation: &StorePath| {
@@ -318,6 +318,13 @@ impl Log {
 pub(super) fn build_name(derivation: &StorePath) -> String {
     let name = derivation.name();
     name.strip_suffix(".drv").unwrap_or(name).to_owned()
+}
+
+/// Later versions of Nix put the end of the log and how to get the rest into the message.
+fn without_log(message: &str) -> String {
+    let ends = [";\nlast ", "\nOutput paths:", "\nLast ", "\nFor full logs"];
+    let end = ends.iter().filter_map(|end| message.find(end)).min().unwrap_or(message.len());
+    message[..end].to_owned()
 }
 
 fn is_warning(text: &str) -> bool {

@@ -139,6 +139,23 @@ fn the_build_that_failed_and_the_end_of_its_log() {
 }
 
 #[test]
+fn the_log_that_later_versions_put_into_the_message_is_left_out() {
+    let reason = |text: &str| read(&[error(text)]).0.failed_build().unwrap().message;
+    assert_eq!(
+        reason(&format!(
+            r"builder for '{ONE}' failed with exit code 1;\nlast 1 log lines:\n> x\nFor full logs, run:"
+        )),
+        format!("builder for '{ONE}' failed with exit code 1")
+    );
+    assert_eq!(
+        reason(&format!(
+            r"Cannot build '{ONE}'.\nReason: builder failed.\nOutput paths:\n  x\nLast 1 log lines:\n> x"
+        )),
+        format!("Cannot build '{ONE}'.\nReason: builder failed.")
+    );
+}
+
+#[test]
 fn failures_without_a_run_and_paths_that_are_gone() {
     let (log, _) = read(&[error(&format!("a 'x' with features {{}} is required to build '{ONE}'"))]);
     let failed = log.failed_build().unwrap();

@@ -55,7 +55,7 @@ impl Error {
 ///
 /// `target` must be rooted by something else during the call, for instance by a generation of a
 /// profile: a collection that runs already does not see the new root. Calling it again mends a
-/// call that was killed in the middle.
+/// call that was killed in the middle. One call at a time for one link.
 ///
 /// # Errors
 ///
@@ -79,14 +79,16 @@ pub fn add(link: &Path, target: &StorePath, state_dir: &Path) -> Result<(), Erro
 ///
 /// [`Error::NotALink`] when something else is at `link`; [`Error::BadPath`]; [`Error::Io`].
 pub fn remove(link: &Path, state_dir: &Path) -> Result<(), Error> {
-    let link = match canonical(link) {
+    let resolved = match canonical(link) {
         // Without the directory there is no link, but there may be what led to it.
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => link.to_owned(),
-        link => link?,
+        resolved => resolved?,
     };
-    refuse_others(&link)?;
-    remove_file(&link)?;
-    remove_auto(state_dir, |target| target == link)
+    refuse_others(&resolved)?;
+    remove_file(&resolved)?;
+    remove_file(&unfinished(&resolved))?;
+    // Nix does not resolve the path that it is given.
+    remove_auto(state_dir, |target| target == link || target == resolved)
 }
 
 /// Removes those links in `gcroots/auto` whose target `matches`, whoever made them.
@@ -138,11 +140,7 @@ fn refuse_others(link: &Path) -> Result<(), Error> {
 
 /// Puts a link at `path` in one step.
 fn replace(path: &Path, target: &Path) -> Result<(), Error> {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.tmp", std::process::id()));
-    let new = path.with_file_name(name);
-    // Left by a process of that pid which was killed here.
+    let new = unfinished(path);
     remove_file(&new)?;
     symlink(target, &new).map_err(Error::io("create", &new))?;
     fs::rename(&new, path).map_err(|source| {
@@ -151,6 +149,15 @@ fn replace(path: &Path, target: &Path) -> Result<(), Error> {
         let _left = fs::remove_file(&new);
         error
     })
+}
+
+/// Where a link stands until it is put at `path`. The same each time: where every link is a root,
+/// one that a killed process left must be found again.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".new");
+    path.with_file_name(name)
 }
 
 /// A name of the same shape as Nix's own: 160 bits of a hash of the path, in its base 32.
@@ -198,9 +205,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let roots = dir.path().join("gcroots/nixcloud");
         fs::create_dir_all(&roots).unwrap();
-        add(&roots.join("x"), &path("a"), dir.path()).unwrap();
+        let link = roots.join("x");
+        add(&link, &path("a"), dir.path()).unwrap();
         assert!(autos(dir.path()).is_empty());
-        remove(&roots.join("x"), dir.path()).unwrap();
+        // As a process leaves it that is killed half way.
+        symlink(path("b").as_path(), unfinished(&link)).unwrap();
+        remove(&link, dir.path()).unwrap();
+        assert_eq!(fs::read_dir(&roots).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_entry_by_another_way_to_the_directory_goes_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, other) = (dir.path().join("real"), dir.path().join("other"));
+        fs::create_dir(&real).unwrap();
+        symlink("real", &other).unwrap();
+        add(&real.join("x"), &path("a"), dir.path()).unwrap();
+        symlink(other.join("x"), dir.path().join("gcroots/auto/by-nix")).unwrap();
+        remove(&other.join("x"), dir.path()).unwrap();
+        assert!(autos(dir.path()).is_empty());
     }
 
     #[test]
