@@ -1,0 +1,288 @@
+//! What is put on Nix's command lines: pure values, compared by tests. Nothing here runs.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::{ArgumentError, StorePath, UserArgs};
+
+/// Nix's programs that are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Program {
+    /// Evaluates.
+    NixInstantiate,
+    /// Builds.
+    NixStore,
+    /// Writes profiles.
+    NixEnv,
+}
+
+impl Program {
+    /// The name of the program's file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NixInstantiate => "nix-instantiate",
+            Self::NixStore => "nix-store",
+            Self::NixEnv => "nix-env",
+        }
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One call of a Nix program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Invocation {
+    /// Which program.
+    pub program: Program,
+    /// Its arguments, without the program's own name.
+    pub args: Vec<OsString>,
+    /// Variables that are added to the environment that this process has.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+impl Invocation {
+    fn new(program: Program) -> Self {
+        Self { program, args: Vec::new(), env: Vec::new() }
+    }
+
+    fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    fn args<I>(mut self, args: I) -> Self
+    where
+        I: IntoIterator<Item: Into<OsString>>,
+    {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Stands after the user's arguments: the last log format wins.
+    fn logging(self) -> Self {
+        self.args(["--log-format", "internal-json"])
+    }
+
+    /// Adds a variable to the environment of this call.
+    #[must_use]
+    pub fn with_env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// Entries of Nix's search path that the host configuration gives, such as `nixpkgs=/path`.
+/// The user's own `-I` come before them, `NIX_PATH` after them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SearchPath(Vec<(String, OsString)>);
+
+impl SearchPath {
+    /// No entries.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets `<prefix>` be `target`: a path, or what else Nix takes there (a URL, `flake:...`).
+    #[must_use]
+    pub fn with(mut self, prefix: impl Into<String>, target: impl Into<OsString>) -> Self {
+        self.0.push((prefix.into(), target.into()));
+        self
+    }
+
+    /// The targets that are absolute paths.
+    pub(super) fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        self.0.iter().map(|(_, target)| PathBuf::from(target)).filter(|path| path.is_absolute())
+    }
+
+    fn args(&self) -> impl Iterator<Item = OsString> {
+        self.0.iter().flat_map(|(prefix, target)| {
+            let mut entry = OsString::from(prefix);
+            entry.push("=");
+            entry.push(target);
+            [OsString::from("-I"), entry]
+        })
+    }
+}
+
+/// Evaluates the function in the file `expression` with `request`, the path of a JSON file, as
+/// its argument of that name, and prints the result as JSON. Derivations it names are written to
+/// the store.
+///
+/// # Errors
+///
+/// [`ArgumentError::NotAbsolute`] for a relative path, which Nix could read as something else.
+pub fn evaluate(
+    expression: &Path,
+    request: &Path,
+    search: &SearchPath,
+    user: &UserArgs,
+) -> Result<Invocation, ArgumentError> {
+    Ok(Invocation::new(Program::NixInstantiate)
+        // The trace costs nothing unless something fails, and without it a `throw` has no place.
+        .args(["--eval", "--strict", "--json", "--read-write-mode", "--show-trace"])
+        .args(user.for_evaluation())
+        .args(search.args())
+        .logging()
+        .arg(absolute(expression)?)
+        .args(["--argstr", "request"])
+        .arg(absolute(request)?))
+}
+
+/// Builds `derivation`, or fetches its output, and makes `add_root` a link to the output and a
+/// root of the garbage collector.
+///
+/// # Errors
+///
+/// [`ArgumentError::NotAbsolute`] for a relative `add_root`.
+pub fn realise(
+    derivation: &StorePath,
+    add_root: &Path,
+    user: &UserArgs,
+) -> Result<Invocation, ArgumentError> {
+    Ok(Invocation::new(Program::NixStore)
+        .arg("--realise")
+        .arg(derivation.as_str())
+        .arg("--add-root")
+        .arg(absolute(add_root)?)
+        .args(user.for_build())
+        .logging())
+}
+
+/// Makes `out` the profile's newest and current generation.
+///
+/// # Errors
+///
+/// [`ArgumentError::NotAbsolute`] for a relative `profile`.
+pub fn set_profile(profile: &Path, out: &StorePath) -> Result<Invocation, ArgumentError> {
+    Ok(on_profile(profile)?.arg("--set").arg(out.as_str()))
+}
+
+/// Makes an existing generation the current one.
+///
+/// # Errors
+///
+/// [`ArgumentError::NotAbsolute`] for a relative `profile`.
+pub fn switch_generation(profile: &Path, id: u64) -> Result<Invocation, ArgumentError> {
+    Ok(on_profile(profile)?.arg("--switch-generation").arg(id.to_string()))
+}
+
+/// Removes generations from the profile. Nix refuses to remove the current one, and is silent
+/// about unknown ones.
+///
+/// # Errors
+///
+/// [`ArgumentError::NotAbsolute`] for a relative `profile`; [`ArgumentError::NoGenerations`] when
+/// `ids` is empty.
+pub fn delete_generations(profile: &Path, ids: &[u64]) -> Result<Invocation, ArgumentError> {
+    if ids.is_empty() {
+        return Err(ArgumentError::NoGenerations);
+    }
+    Ok(on_profile(profile)?.arg("--delete-generations").args(ids.iter().map(u64::to_string)))
+}
+
+/// Asks a program for its version.
+#[must_use]
+pub fn version(program: Program) -> Invocation {
+    Invocation::new(program).arg("--version")
+}
+
+fn on_profile(profile: &Path) -> Result<Invocation, ArgumentError> {
+    Ok(Invocation::new(Program::NixEnv).logging().arg("-p").arg(absolute(profile)?))
+}
+
+fn absolute(path: &Path) -> Result<&OsStr, ArgumentError> {
+    if path.is_absolute() {
+        Ok(path.as_os_str())
+    } else {
+        Err(ArgumentError::NotAbsolute { path: path.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+
+    use super::*;
+
+    fn line(invocation: &Invocation) -> String {
+        let args = invocation.args.iter().map(|arg| arg.to_str().unwrap());
+        std::iter::once(invocation.program.name()).chain(args).collect::<Vec<_>>().join(" ")
+    }
+
+    fn user(args: &[&str]) -> UserArgs {
+        UserArgs::parse(args).unwrap()
+    }
+
+    fn path(name: &str) -> StorePath {
+        format!("/nix/store/4pdrk2l54x8lw75fdyqhqcq15xwk0kyk-{name}").parse().unwrap()
+    }
+
+    #[test]
+    fn evaluation() {
+        let search = SearchPath::new().with("nixpkgs", "/etc/nixpkgs").with("x", "flake:x");
+        let user = user(&["-I", "nixpkgs=/mine", "-j4", "--keep-going"]);
+        let call = evaluate(Path::new("/lib/c.nix"), Path::new("/run/r.json"), &search, &user).unwrap();
+        assert_eq!(
+            line(&call),
+            "nix-instantiate --eval --strict --json --read-write-mode --show-trace -I nixpkgs=/mine -j 4 \
+             --keep-going -I nixpkgs=/etc/nixpkgs -I x=flake:x --log-format internal-json /lib/c.nix \
+             --argstr request /run/r.json"
+        );
+        assert!(call.env.is_empty());
+    }
+
+    #[test]
+    fn building_gets_no_flags_of_evaluation() {
+        let user = user(&["-I", "a=/b", "--option", "cores", "2", "--impure", "-K"]);
+        let call = realise(&path("c.drv"), Path::new("/nix/var/root"), &user).unwrap();
+        assert_eq!(
+            line(&call),
+            format!(
+                "nix-store --realise {} --add-root /nix/var/root --option cores 2 -K --log-format internal-json",
+                path("c.drv")
+            )
+        );
+    }
+
+    #[test]
+    fn profiles() {
+        let profile = Path::new("/p/profile");
+        let start = "nix-env --log-format internal-json -p /p/profile";
+        assert_eq!(line(&set_profile(profile, &path("c")).unwrap()), format!("{start} --set {}", path("c")));
+        assert_eq!(line(&switch_generation(profile, 3).unwrap()), format!("{start} --switch-generation 3"));
+        assert_eq!(
+            line(&delete_generations(profile, &[1, 20]).unwrap()),
+            format!("{start} --delete-generations 1 20")
+        );
+        assert_eq!(delete_generations(profile, &[]), Err(ArgumentError::NoGenerations));
+    }
+
+    #[test]
+    fn relative_paths_are_refused_since_nix_may_misread_them() {
+        for bad in ["c.nix", "-E", "https://example.org/x", "<nixpkgs>", ""] {
+            let bad = Path::new(bad);
+            let none = SearchPath::new();
+            let good = Path::new("/x");
+            let refused = Err(ArgumentError::NotAbsolute { path: bad.to_owned() });
+            assert_eq!(evaluate(bad, good, &none, &UserArgs::default()), refused);
+            assert_eq!(evaluate(good, bad, &none, &UserArgs::default()), refused);
+            assert_eq!(realise(&path("c.drv"), bad, &UserArgs::default()), refused);
+            assert_eq!(set_profile(bad, &path("c")), refused);
+        }
+    }
+
+    #[test]
+    fn bytes_of_paths_survive() {
+        let odd = PathBuf::from(OsString::from_vec(b"/a b/\xff".to_vec()));
+        let call = evaluate(&odd, &odd, &SearchPath::new().with("n", &odd), &UserArgs::default()).unwrap();
+        assert_eq!(call.args.iter().filter(|arg| arg.as_bytes().ends_with(b"/a b/\xff")).count(), 3);
+    }
+}

@@ -1,0 +1,245 @@
+//! Why Nix did not do what it was asked.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use super::argv::Program;
+use super::log::Log;
+use super::text;
+use super::{ArgumentError, StorePath, VersionError};
+
+/// Where in a Nix file something is. Lines and columns count from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Position {
+    /// The file, absolute.
+    pub file: PathBuf,
+    /// The line.
+    pub line: u64,
+    /// The column, where Nix gives one.
+    pub column: Option<u64>,
+}
+
+impl Position {
+    /// `None` when `file` is no file, such as Nix's `(string)`.
+    pub(super) fn new(file: &str, line: u64, column: Option<u64>) -> Option<Self> {
+        file.starts_with('/').then(|| Self { file: file.into(), line, column })
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)?;
+        self.column.map_or(Ok(()), |column| write!(f, ":{column}"))
+    }
+}
+
+/// A failure of Nix or of running it. [`Error::details`] has what Nix printed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The program is not installed, or not on `PATH`.
+    #[error("cannot find `{}`", path.display())]
+    Missing {
+        /// Which program.
+        program: Program,
+        /// The name or path under which it was looked for.
+        path: PathBuf,
+    },
+    /// The program could not be started.
+    #[error("cannot start `{}`", path.display())]
+    Spawn {
+        /// Its path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Reading what the program printed, or waiting for it, failed. The program was killed.
+    #[error("lost touch with {program}")]
+    Pipe {
+        /// Which program.
+        program: Program,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An argument of the user that cannot be passed on, or a path that Nix would misread.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    /// The expression cannot be evaluated.
+    #[error("evaluation failed: {}", text::one_line(message))]
+    Evaluation {
+        /// What is wrong, without trace.
+        message: String,
+        /// The places that the trace names: those in the user's own files first.
+        positions: Vec<Position>,
+        /// All that Nix says about it, with its trace, as Nix prints it.
+        trace: String,
+    },
+    /// A derivation cannot be built.
+    #[error("cannot build {name}: {}", text::one_line(message))]
+    Build {
+        /// The derivation's name without hash and `.drv`.
+        name: String,
+        /// The derivation, for `nix-store --read-log`.
+        derivation: StorePath,
+        /// Nix's reason.
+        message: String,
+        /// The last lines of that build's log; empty when it never ran.
+        log_tail: Vec<String>,
+        /// All the errors that Nix reported, in order.
+        errors: Vec<String>,
+    },
+    /// A path that should be in the store is not there (any more): nothing roots a derivation
+    /// between evaluation and build. Evaluating again brings it back.
+    #[error("{path} is not in the store")]
+    NotInStore {
+        /// The path.
+        path: StorePath,
+    },
+    /// The program failed in a way that has no name here.
+    #[error("{program} failed with {status}{}", last_line(stderr))]
+    Failed {
+        /// Which program.
+        program: Program,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines it printed.
+        stderr: Vec<String>,
+    },
+    /// A signal that did not come from here ended the program: out of memory, a stack overflow,
+    /// somebody's `kill`.
+    #[error("{program} was killed by signal {signal}{}", last_line(stderr))]
+    Killed {
+        /// Which program.
+        program: Program,
+        /// The signal's number.
+        signal: i32,
+        /// The last lines it printed.
+        stderr: Vec<String>,
+    },
+    /// It was cancelled. Whether the work had been done already must be looked up.
+    #[error("cancelled")]
+    Cancelled,
+    /// The result is not the JSON that was expected.
+    #[error("{program} gave an unexpected answer")]
+    Answer {
+        /// Which program.
+        program: Program,
+        /// What does not fit.
+        source: serde_json::Error,
+    },
+    /// Nix printed no version.
+    #[error("{program} does not say its version")]
+    Version {
+        /// Which program.
+        program: Program,
+        /// What it printed instead.
+        source: VersionError,
+    },
+    /// The build succeeded, but its root is not a link to a store path.
+    #[error("`{}` does not lead to a store path", link.display())]
+    Root {
+        /// The link that Nix was told to make.
+        link: PathBuf,
+        /// Why it cannot be read or what it holds.
+        source: io::Error,
+    },
+}
+
+fn last_line(stderr: &[String]) -> String {
+    stderr
+        .iter()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .map_or_else(String::new, |line| format!(": {}", text::one_line(line)))
+}
+
+impl Error {
+    /// What Nix itself says, in full: the trace of an evaluation, the errors and the end of the
+    /// log of a build, the last lines of anything else. To be shown once.
+    #[must_use]
+    pub fn details(&self) -> Option<String> {
+        let text = match self {
+            Self::Evaluation { trace, .. } => trace.clone(),
+            Self::Build { errors, log_tail, name, .. } => {
+                let mut lines = errors.clone();
+                if !log_tail.is_empty() {
+                    lines.push(format!("the last {} lines of the log of {name}:", log_tail.len()));
+                    lines.extend(log_tail.iter().map(|line| format!("> {line}")));
+                }
+                lines.join("\n")
+            }
+            Self::Failed { stderr, .. } | Self::Killed { stderr, .. } => stderr.join("\n"),
+            _ => return None,
+        };
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// The place of an evaluation error: in the user's own files if the trace leads there.
+    #[must_use]
+    pub fn position(&self) -> Option<&Position> {
+        match self {
+            Self::Evaluation { positions, .. } => positions.first(),
+            _ => None,
+        }
+    }
+
+    /// What the user could do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { .. } => Some(
+                "install Nix (Debian: nix-bin), put its programs on PATH or name them in the host configuration"
+                    .to_owned(),
+            ),
+            Self::Argument(error) => error.hint(),
+            Self::Build { derivation, log_tail, .. } if !log_tail.is_empty() => {
+                Some(format!("`nix-store --read-log {derivation}` shows the whole log"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Turns a failed run into the error that says most about it.
+    pub(super) fn of_run(program: Program, status: ExitStatus, log: Log) -> Self {
+        use std::os::unix::process::ExitStatusExt as _;
+
+        if let Some(signal) = status.signal() {
+            return Self::Killed { program, signal, stderr: log.into_lines() };
+        }
+        // While evaluating it is a mistake in an expression.
+        if let Some(path) = log.missing_path().filter(|_| program != Program::NixInstantiate) {
+            return Self::NotInStore { path };
+        }
+        if let Some(failed) = log.failed_build() {
+            let name = super::log::build_name(&failed.derivation);
+            let errors = log.errors().iter().map(|error| error.text.clone()).collect();
+            return Self::Build {
+                name,
+                derivation: failed.derivation,
+                message: failed.message,
+                log_tail: failed.log_tail,
+                errors,
+            };
+        }
+        match (program, log.errors()) {
+            (Program::NixInstantiate, [first, rest @ ..]) => {
+                let mut positions = first.positions.clone();
+                for position in text::positions(&first.text) {
+                    if !positions.contains(&position) {
+                        positions.push(position);
+                    }
+                }
+                let mut trace = first.text.clone();
+                for error in rest {
+                    trace.push('\n');
+                    trace.push_str(&error.text);
+                }
+                Self::Evaluation { message: first.message.clone(), positions, trace }
+            }
+            _ => Self::Failed { program, status, stderr: log.into_lines() },
+        }
+    }
+}

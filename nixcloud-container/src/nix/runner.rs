@@ -1,0 +1,251 @@
+//! The one place that starts a Nix process: reads what it prints while it runs, cancels it, and
+//! never leaves it behind.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use super::Program;
+use super::error::Error;
+use super::log::Log;
+use super::tree;
+use crate::observe::{Cancel, Observer};
+
+/// How often the token is looked at while Nix says nothing.
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 25_000_000 };
+
+/// How long Nix may take after SIGINT to stop its builders and to release its locks. Its evaluator
+/// does not listen (tried with 2.8: a loop runs on for ever), and loses nothing when it is killed.
+fn grace(program: Program) -> Duration {
+    match program {
+        Program::NixInstantiate => Duration::from_millis(500),
+        Program::NixStore | Program::NixEnv => Duration::from_secs(2),
+    }
+}
+
+/// A longer line is cut: a builder may print without end.
+const LINE_MAX: usize = 4 << 20;
+/// What is read of one pipe before the token and the other pipe get their turn.
+const TURN: usize = 256 << 10;
+
+/// A process that ended by itself.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) status: ExitStatus,
+    pub(super) stdout: Vec<u8>,
+    pub(super) log: Log,
+}
+
+/// Runs `command` to its end, whatever its exit status.
+///
+/// It gets an own process group (the terminal's Ctrl-C is the caller's to handle, by `cancel`) and
+/// no stdin. If an observer panics, everything below is killed on the way out.
+pub(super) fn run(
+    mut command: Command,
+    program: Program,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Finished, Error> {
+    use std::os::unix::process::CommandExt as _;
+
+    if cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let child = command.spawn().map_err(|source| {
+        let path = command.get_program().into();
+        match source.kind() {
+            io::ErrorKind::NotFound => Error::Missing { program, path },
+            _ => Error::Spawn { path, source },
+        }
+    })?;
+    let lost = |source| Error::Pipe { program, source };
+    let mut running = Running::new(child, grace(program)).map_err(lost)?;
+    running.finish(observer, cancel).map_err(lost)?.ok_or(Error::Cancelled)
+}
+
+/// A child that is killed, with all below it, unless it was seen to end.
+struct Guard {
+    child: Child,
+    reaped: bool,
+}
+
+impl Guard {
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait()?;
+        self.reaped = true;
+        Ok(status)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.reaped {
+            tree::kill(self.pid());
+            // Nobody is left to tell.
+            let _status = self.child.wait();
+        }
+    }
+}
+
+struct Running {
+    guard: Guard,
+    grace: Duration,
+    pidfd: OwnedFd,
+    stdout: Pipe,
+    stderr: Pipe,
+}
+
+enum Stop {
+    /// Asked by SIGINT; killed when the time is over.
+    Asked(Instant),
+    Killed,
+}
+
+impl Running {
+    fn new(child: Child, grace: Duration) -> io::Result<Self> {
+        let mut guard = Guard { child, reaped: false };
+        let pidfd = pidfd_open(guard.pid(), PidfdFlags::empty())?;
+        let stdout = Pipe::new(guard.child.stdout.take().map(OwnedFd::from))?;
+        let stderr = Pipe::new(guard.child.stderr.take().map(OwnedFd::from))?;
+        Ok(Self { guard, grace, pidfd, stdout, stderr })
+    }
+
+    /// `None` when it was cancelled.
+    fn finish(&mut self, observer: &mut dyn Observer, cancel: &Cancel) -> io::Result<Option<Finished>> {
+        let mut stop = None;
+        let mut output = Vec::new();
+        let mut lines = Lines::default();
+        let mut log = Log::default();
+        loop {
+            // The end is looked for before the pipes are read, and a turn is more than a pipe holds: so
+            // all that the process wrote is read, and no more of what others, who may hold its pipes
+            // open, write for ever.
+            let ended = self.wait()?;
+            let mut ignore = ();
+            let heard: &mut dyn Observer = if stop.is_none() { observer } else { &mut ignore };
+            self.stdout.read(|bytes| output.extend_from_slice(bytes))?;
+            self.stderr.read(|bytes| lines.push(bytes, |line| log.line(line, heard)))?;
+            if ended {
+                lines.end(|line| log.line(line, heard));
+                break;
+            }
+            stop = self.stop(stop, cancel);
+        }
+        if stop.is_some() {
+            // The zombie still holds the group's number, so this can hit nobody else.
+            let _gone = kill_process_group(self.guard.pid(), Signal::KILL);
+        }
+        let status = self.guard.reap()?;
+        Ok(stop.is_none().then_some(Finished { status, stdout: output, log }))
+    }
+
+    /// Waits for output, the end or a tick. Returns whether the process has ended.
+    fn wait(&self) -> io::Result<bool> {
+        let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
+        fds.extend([&self.stdout, &self.stderr].into_iter().filter_map(Pipe::poll_fd));
+        match poll(&mut fds, Some(&TICK)) {
+            Ok(_) => Ok(!fds[0].revents().is_empty()),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn stop(&self, stop: Option<Stop>, cancel: &Cancel) -> Option<Stop> {
+        match stop {
+            None if cancel.is_cancelled() => {
+                // Nix then kills its builders, releases its locks and ends.
+                let _gone = kill_process_group(self.guard.pid(), Signal::INT);
+                Some(Stop::Asked(Instant::now() + self.grace))
+            }
+            Some(Stop::Asked(late)) if Instant::now() >= late => {
+                tree::kill(self.guard.pid());
+                Some(Stop::Killed)
+            }
+            stop => stop,
+        }
+    }
+}
+
+/// The reading end of a pipe; `None` after its end.
+struct Pipe(Option<File>);
+
+impl Pipe {
+    fn new(fd: Option<OwnedFd>) -> io::Result<Self> {
+        if let Some(fd) = &fd {
+            fcntl_setfl(fd, fcntl_getfl(fd)? | OFlags::NONBLOCK)?;
+        }
+        Ok(Self(fd.map(File::from)))
+    }
+
+    fn poll_fd(&self) -> Option<PollFd<'_>> {
+        self.0.as_ref().map(|file| PollFd::from_borrowed_fd(file.as_fd(), PollFlags::IN))
+    }
+
+    /// Reads what is there, one turn at most.
+    fn read(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        let mut buffer = [0; 16 << 10];
+        let mut total = 0;
+        while let Some(file) = &mut self.0 {
+            match file.read(&mut buffer) {
+                Ok(0) => self.0 = None,
+                Ok(count) => {
+                    take(&buffer[..count]);
+                    total += count;
+                    if total >= TURN {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Cuts a stream into lines.
+#[derive(Default)]
+struct Lines(Vec<u8>);
+
+impl Lines {
+    fn push(&mut self, bytes: &[u8], mut take: impl FnMut(&[u8])) {
+        let mut rest = bytes;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            self.append(&rest[..end]);
+            take(&self.0);
+            self.0.clear();
+            rest = &rest[end + 1..];
+        }
+        self.append(rest);
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        let room = LINE_MAX - self.0.len();
+        self.0.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// The last line, if it had no end.
+    fn end(&mut self, mut take: impl FnMut(&[u8])) {
+        if !self.0.is_empty() {
+            take(&self.0);
+            self.0.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "runner_tests.rs"]
+mod tests;
