@@ -137,10 +137,7 @@ impl Walk<'_> {
             match rustix::fs::unlinkat(dir, &frame.name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(Errno::NOTEMPTY | Errno::EXIST) => {
-                    self.refills += 1;
-                    if self.refills > MOST_REFILLS {
-                        return Err(Error::Refilled { path: self.path_of(Some(&frame.name)) });
-                    }
+                    self.refilled(Some(&frame.name))?;
                     // Once more into it; `next_directory` of the one above would find it too, the top has none.
                     if above.is_none() {
                         match self.enter(parent.as_fd(), frame.name)? {
@@ -194,6 +191,7 @@ impl Walk<'_> {
     /// Removes what can be removed from `dir` without entering anything, and names a directory to be entered;
     /// `None` once `dir` is empty.
     fn next_directory(&mut self, dir: BorrowedFd<'_>) -> Result<Option<CString>, Error> {
+        let mut emptied = false;
         loop {
             if let Some(name) = self.stack.last_mut().and_then(|frame| frame.pending.pop()) {
                 self.pending -= 1;
@@ -221,6 +219,11 @@ impl Walk<'_> {
             if !seen {
                 return Ok(None);
             }
+            // What a second reading finds is new.
+            if emptied {
+                self.refilled(None)?;
+            }
+            emptied = true;
         }
     }
 
@@ -287,6 +290,14 @@ impl Walk<'_> {
             },
             Err(errno) => Err(self.failed("remove", Some(name), errno)),
         }
+    }
+
+    fn refilled(&mut self, name: Option<&CStr>) -> Result<(), Error> {
+        self.refills += 1;
+        if self.refills > MOST_REFILLS {
+            return Err(Error::Refilled { path: self.path_of(name) });
+        }
+        Ok(())
     }
 
     fn identity(&self, dir: BorrowedFd<'_>, name: Option<&CStr>) -> Result<(u64, u64), Error> {

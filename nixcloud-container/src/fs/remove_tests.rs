@@ -31,7 +31,7 @@ fn nest(base: &Path, levels: usize) {
         rustix::fs::mkdirat(&here, "d", Mode::RWXU).unwrap();
         here = rustix::fs::openat(&here, "d", DIRECTORY, Mode::empty()).unwrap();
     }
-    fs::File::from(rustix::fs::openat(&here, "f", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap());
+    rustix::fs::openat(&here, "f", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap();
 }
 
 fn victim(temp: &Path) -> PathBuf {
@@ -142,6 +142,31 @@ fn a_process_that_moves_directories_about_leads_us_nowhere() {
         assert!(outside.join("kept").exists());
     });
     assert_eq!(fs::read(host.join("precious")).unwrap(), b"x");
+}
+
+#[test]
+fn a_process_that_fills_it_again_does_not_keep_us_for_ever() {
+    let temp = tempfile::tempdir().unwrap();
+    let top = temp.path().join("top");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    fs::create_dir(&top).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            let (top, done) = (&top, &done);
+            scope.spawn(move || {
+                for at in 0.. {
+                    let _ = fs::write(top.join(format!("{thread}-{at}")), "");
+                    if done.load(std::sync::atomic::Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            });
+        }
+        let outcome = tree(&top);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(matches!(outcome, Ok(()) | Err(Error::Refilled { .. })), "{outcome:?}");
+    });
+    tree(&top).unwrap();
 }
 
 #[test]
