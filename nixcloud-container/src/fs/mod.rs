@@ -1,1 +1,24 @@
-//! fs
+//! File-system drivers: writing that is whole or not at all, claims, locks, and work inside trees that a
+//! hostile guest may have filled. They import nothing of this crate.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`atomic`] | replacing a file or a symlink as one step |
+//! | [`claim`] | a file that exactly one of many processes creates |
+//! | [`lock`] | waiting for a lock file, with a time limit |
+//! | [`beneath`] | paths inside an untrusted tree, never through a symlink or a mount |
+//! | [`tree`] | the directories of a new rootfs |
+//! | [`remove`] | recursive removal that stays inside its directory |
+//! | [`mounts`] | which mounts lie at or below a directory |
+//! | [`path`] | one spelling for a path |
+
+pub mod atomic;
+pub mod beneath;
+pub mod claim;
+pub mod lock;
+pub mod mounts;
+pub mod path;
+pub mod remove;
+pub mod tree;
+
+pub use path::canonical;

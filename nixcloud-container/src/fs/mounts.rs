@@ -1,0 +1,65 @@
+//! Which mounts lie at or below a directory, as this thread's mount namespace sees them.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// The calling thread's own view. `/proc/self` would show that of the thread group's leader, which differs once a
+/// thread has unshared.
+const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
+
+/// Every mount point at or below `directory`, in the order in which they were mounted. `directory` must be
+/// canonical.
+///
+/// # Errors
+///
+/// When `/proc` cannot be read.
+pub fn at_or_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let table = std::fs::read(MOUNTINFO)?;
+    Ok(mount_points(&table).filter(|point| point.starts_with(directory)).collect())
+}
+
+/// The fifth field of each line of a mountinfo table (proc_pid_mountinfo(5)).
+fn mount_points(table: &[u8]) -> impl Iterator<Item = PathBuf> + '_ {
+    table
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| line.split(|&byte| byte == b' ').nth(4))
+        .map(|field| PathBuf::from(OsString::from_vec(unescape(field))))
+}
+
+/// Undoes the kernel's octal escapes (`\040` is a space).
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        match (first, tail) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
+                out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = after;
+            }
+            _ => out.push(first),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_undone_and_odd_lines_survive() {
+        let table = b"22 1 0:20 / /a\\040b\\134c rw - tmpfs x rw\nshort\n23 1 0:20 / /tail\\04 rw - x\n";
+        let points: Vec<_> = mount_points(table).collect();
+        assert_eq!(points, [PathBuf::from("/a b\\c"), PathBuf::from("/tail\\04")]);
+    }
+
+    #[test]
+    fn proc_is_below_the_root_but_not_below_its_namesake() {
+        let all = at_or_below(Path::new("/")).unwrap();
+        assert!(all.contains(&PathBuf::from("/proc")));
+        assert_eq!(at_or_below(Path::new("/pro")).unwrap(), Vec::<PathBuf>::new());
+    }
+}

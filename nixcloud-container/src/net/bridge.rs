@@ -1,0 +1,372 @@
+//! The host's bridges: made if they are missing, completed if they are ours, otherwise left alone.
+//!
+//! A bridge is ours if its alias is [`MARK`]. The kernel takes no alias at creation, so a bridge is made with a
+//! hardware address that follows from its name: one with this address and no alias is ours too, left by a process
+//! that was killed before it could mark it.
+
+use ipnetwork::{IpNetwork, Ipv4Network};
+use sha2::{Digest, Sha256};
+
+use super::addr;
+use super::link::{Link, SETTINGS};
+use super::socket::{self, Netlink};
+
+/// The alias of a bridge that is ours.
+pub const MARK: &str = "nixcloud-container";
+
+/// A bridge as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeSpec {
+    /// Its name, at most 15 bytes.
+    pub name: String,
+    /// The host's own address on it, with the prefix of the network.
+    pub address: Ipv4Network,
+}
+
+/// What [`ensure`] found and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was made.
+    Created,
+    /// It was ours and something was corrected.
+    Completed,
+    /// It was as it should be.
+    Unchanged,
+    /// It is not ours: nothing was changed.
+    Foreign {
+        /// Whether it has the address that was asked for, with that prefix.
+        has_address: bool,
+        /// Whether it is set up.
+        up: bool,
+    },
+}
+
+/// Why a bridge was not made or removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An interface of that name is something else. It was left alone.
+    #[error("interface {name} is not a bridge but {}", .kind.as_deref().unwrap_or("hardware"))]
+    NotABridge {
+        /// The interface.
+        name: String,
+        /// Its driver.
+        kind: Option<String>,
+    },
+    /// The bridge has another owner. It was left alone.
+    #[error("bridge {name} was not made by nixcloud-container")]
+    NotOurs {
+        /// The bridge.
+        name: String,
+    },
+    /// Another interface is in the same network, or has the same address. No address was given.
+    #[error("bridge {name} cannot have {wanted}: interface {interface} has {address}")]
+    AddressConflict {
+        /// The bridge.
+        name: String,
+        /// The address that was asked for.
+        wanted: Ipv4Network,
+        /// The other interface.
+        interface: String,
+        /// Its address.
+        address: IpNetwork,
+    },
+    /// Interfaces are attached to the bridge. It was left alone.
+    #[error("bridge {name} is in use by {}", .ports.join(", "))]
+    InUse {
+        /// The bridge.
+        name: String,
+        /// Its ports, sorted.
+        ports: Vec<String>,
+    },
+    /// The kernel refused.
+    #[error(transparent)]
+    Netlink(#[from] socket::Error),
+}
+
+/// Makes the bridge, or completes it if it is ours: mark, hardware address, no spanning tree and forward delay,
+/// the address, up. Other addresses stay, unless they are the same with another prefix. A second call changes
+/// nothing.
+///
+/// # Errors
+///
+/// [`Error::AddressConflict`] is found out before anything is made.
+pub fn ensure(netlink: &mut Netlink, spec: &BridgeSpec) -> Result<Outcome, Error> {
+    let name = spec.name.as_str();
+    let address = IpNetwork::V4(spec.address);
+    let existing = match netlink.link(name)? {
+        Some(link) if !link.is_bridge() => {
+            return Err(Error::NotABridge { name: name.to_owned(), kind: link.kind });
+        }
+        Some(link) if !is_ours(&link) => {
+            let has_address = netlink.addresses(link.index)?.contains(&address);
+            return Ok(Outcome::Foreign { has_address, up: link.up });
+        }
+        other => other,
+    };
+    let index = existing.as_ref().map(|link| link.index);
+    let own = match index {
+        Some(index) => netlink.addresses(index)?,
+        None => Vec::new(),
+    };
+    if !own.contains(&address) {
+        no_conflict(netlink, spec, index)?;
+    }
+    let (link, mut changed) = match existing {
+        Some(link) => (link, false),
+        None => match make(netlink, name)? {
+            Some(link) => (link, true),
+            // Another process made it in the meantime, perhaps one of ours: look again.
+            None => return ensure(netlink, spec),
+        },
+    };
+    let created = changed;
+    if link.alias.as_deref() != Some(MARK) {
+        netlink.set_alias(name, MARK)?;
+        changed = true;
+    }
+    if link.bridge != Some(SETTINGS) {
+        netlink.settle_bridge(name)?;
+        changed = true;
+    }
+    changed |= set_address(netlink, name, link.index, address, &own)?;
+    if !link.up {
+        netlink.set_up(name)?;
+        changed = true;
+    }
+    Ok(match (created, changed) {
+        (true, _) => Outcome::Created,
+        (false, true) => Outcome::Completed,
+        (false, false) => Outcome::Unchanged,
+    })
+}
+
+/// Deletes the bridge if it is ours; says whether there was one.
+///
+/// # Errors
+///
+/// [`Error::NotOurs`], [`Error::NotABridge`], and [`Error::InUse`] while it has ports.
+pub fn remove(netlink: &mut Netlink, name: &str) -> Result<bool, Error> {
+    let Some(link) = netlink.link(name)? else { return Ok(false) };
+    if !link.is_bridge() {
+        return Err(Error::NotABridge { name: name.to_owned(), kind: link.kind });
+    }
+    if !is_ours(&link) {
+        return Err(Error::NotOurs { name: name.to_owned() });
+    }
+    let ports: Vec<String> = netlink.ports_of(link.index)?.into_iter().map(|port| port.name).collect();
+    if !ports.is_empty() {
+        return Err(Error::InUse { name: name.to_owned(), ports });
+    }
+    match netlink.delete_link(name) {
+        Ok(()) => Ok(true),
+        // Another process was quicker.
+        Err(error) if error.errno() == Some(libc::ENODEV) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a bridge was made by us, see the module's description.
+#[must_use]
+pub fn is_ours(link: &Link) -> bool {
+    match link.alias.as_deref() {
+        Some(alias) => alias == MARK,
+        None => link.is_bridge() && link.mac == Some(mac_of(&link.name)),
+    }
+}
+
+/// A locally administered unicast address that follows from the bridge's name. It stays when ports come and go, so
+/// that guests need not learn the gateway's anew.
+fn mac_of(name: &str) -> [u8; 6] {
+    let digest: [u8; 32] = Sha256::digest(format!("{MARK} bridge {name}")).into();
+    [0x02, digest[0], digest[1], digest[2], digest[3], digest[4]]
+}
+
+/// `None` if the name was taken meanwhile.
+fn make(netlink: &mut Netlink, name: &str) -> Result<Option<Link>, Error> {
+    match netlink.add_bridge(name, MARK, Some(mac_of(name))) {
+        Ok(()) => Ok(netlink.link(name)?),
+        Err(error) if error.errno() == Some(libc::EEXIST) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn no_conflict(netlink: &mut Netlink, spec: &BridgeSpec, own: Option<u32>) -> Result<(), Error> {
+    let found = netlink
+        .all_addresses()?
+        .into_iter()
+        .find(|&(index, address)| Some(index) != own && addr::conflicts(spec.address, address));
+    let Some((index, address)) = found else { return Ok(()) };
+    let interface = netlink
+        .links()?
+        .into_iter()
+        .find(|link| link.index == index)
+        .map_or_else(|| format!("number {index}"), |link| link.name);
+    Err(Error::AddressConflict { name: spec.name.clone(), wanted: spec.address, interface, address })
+}
+
+fn set_address(
+    netlink: &mut Netlink,
+    name: &str,
+    index: u32,
+    address: IpNetwork,
+    own: &[IpNetwork],
+) -> Result<bool, Error> {
+    let mut changed = false;
+    if !own.contains(&address) {
+        match netlink.add_address(name, index, address) {
+            // Another process was quicker.
+            Err(error) if error.errno() == Some(libc::EEXIST) => {}
+            other => other?,
+        }
+        changed = true;
+    }
+    for &stale in own.iter().filter(|other| other.ip() == address.ip() && **other != address) {
+        netlink.delete_address(name, index, stale)?;
+        changed = true;
+    }
+    Ok(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::testing::{in_own_netns, ip};
+
+    fn spec() -> BridgeSpec {
+        BridgeSpec { name: "brNC-hostonly".to_owned(), address: "10.101.0.1/16".parse().unwrap() }
+    }
+
+    fn addresses(netlink: &mut Netlink, name: &str) -> Vec<String> {
+        let index = netlink.link(name).unwrap().unwrap().index;
+        let v4 = netlink.addresses(index).unwrap().into_iter().filter(IpNetwork::is_ipv4);
+        v4.map(|address| address.to_string()).collect()
+    }
+
+    #[test]
+    fn the_mac_is_local_unicast_and_follows_the_name() {
+        assert_eq!(mac_of("a")[0] & 3, 2);
+        assert_eq!(mac_of("a"), mac_of("a"));
+        assert_ne!(mac_of("a"), mac_of("b"));
+    }
+
+    #[test]
+    fn root_it_is_made_once_and_removed_once() {
+        in_own_netns(|| {
+            let mut netlink = Netlink::open().unwrap();
+            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Created);
+            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Unchanged);
+            let link = netlink.link("brNC-hostonly").unwrap().unwrap();
+            assert!(link.up && is_ours(&link));
+            assert_eq!((link.alias.as_deref(), link.bridge), (Some(MARK), Some(SETTINGS)));
+            assert_eq!(addresses(&mut netlink, "brNC-hostonly"), ["10.101.0.1/16"]);
+            assert!(remove(&mut netlink, "brNC-hostonly").unwrap());
+            assert!(!remove(&mut netlink, "brNC-hostonly").unwrap());
+            assert_eq!(netlink.links().unwrap().len(), 1);
+        });
+    }
+
+    #[test]
+    fn root_what_a_killed_process_left_is_completed() {
+        in_own_netns(|| {
+            let mut netlink = Netlink::open().unwrap();
+            let mac = mac_of("brNC-hostonly").map(|byte| format!("{byte:02x}")).join(":");
+            ip(&format!("link add brNC-hostonly address {mac} type bridge"));
+            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Completed);
+            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Unchanged);
+            // Each thing alone that a hand may have changed.
+            for change in [
+                "link set brNC-hostonly down",
+                "link set brNC-hostonly type bridge stp_state 1",
+                "addr del 10.101.0.1/16 dev brNC-hostonly",
+                "addr add 10.101.0.1/24 dev brNC-hostonly",
+            ] {
+                ip(change);
+                assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Completed, "{change}");
+                assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Unchanged, "{change}");
+                assert_eq!(addresses(&mut netlink, "brNC-hostonly"), ["10.101.0.1/16"], "{change}");
+            }
+        });
+    }
+
+    #[test]
+    fn root_what_is_not_ours_is_left_alone() {
+        in_own_netns(|| {
+            let mut netlink = Netlink::open().unwrap();
+            ip("link add brNC-hostonly type bridge");
+            let foreign = |has_address, up| Outcome::Foreign { has_address, up };
+            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), foreign(false, false));
+            assert!(matches!(remove(&mut netlink, "brNC-hostonly"), Err(Error::NotOurs { .. })));
+            assert_eq!(addresses(&mut netlink, "brNC-hostonly"), Vec::<String>::new());
+            ip("addr add 10.101.0.1/16 dev brNC-hostonly");
+            ip("link set brNC-hostonly up alias theirs");
+            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), foreign(true, true));
+            assert!(matches!(remove(&mut netlink, "brNC-hostonly"), Err(Error::NotOurs { .. })));
+
+            ip("link add v0 type veth peer name v1");
+            let veth = BridgeSpec { name: "v0".to_owned(), ..spec() };
+            let error = ensure(&mut netlink, &veth).unwrap_err();
+            assert_eq!(error.to_string(), "interface v0 is not a bridge but veth");
+            assert!(matches!(remove(&mut netlink, "v0"), Err(Error::NotABridge { .. })));
+            assert!(matches!(remove(&mut netlink, "lo"), Err(Error::NotABridge { kind: None, .. })));
+        });
+    }
+
+    #[test]
+    fn root_a_conflict_names_the_other_interface_and_makes_nothing() {
+        in_own_netns(|| {
+            let mut netlink = Netlink::open().unwrap();
+            ip("link add lan0 type veth peer name lan1");
+            ip("addr add 10.101.5.5/24 dev lan0");
+            let error = ensure(&mut netlink, &spec()).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "bridge brNC-hostonly cannot have 10.101.0.1/16: interface lan0 has 10.101.5.5/24"
+            );
+            assert_eq!(netlink.link("brNC-hostonly").unwrap(), None);
+            ip("addr flush dev lan0");
+            ip("addr add 10.0.0.5/8 dev lan0");
+            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Created);
+        });
+    }
+
+    #[test]
+    fn root_a_bridge_with_ports_is_not_removed() {
+        in_own_netns(|| {
+            let mut netlink = Netlink::open().unwrap();
+            ensure(&mut netlink, &spec()).unwrap();
+            for port in ["nci-b", "nci-a"] {
+                ip(&format!("link add {port} type veth peer name p{port}"));
+                ip(&format!("link set {port} master brNC-hostonly"));
+            }
+            let error = remove(&mut netlink, "brNC-hostonly").unwrap_err();
+            assert_eq!(error.to_string(), "bridge brNC-hostonly is in use by nci-a, nci-b");
+            // The ports do not take its hardware address away.
+            assert_eq!(netlink.link("brNC-hostonly").unwrap().unwrap().mac, Some(mac_of("brNC-hostonly")));
+            ip("link del nci-a");
+            ip("link del nci-b");
+            assert!(remove(&mut netlink, "brNC-hostonly").unwrap());
+        });
+    }
+
+    #[test]
+    fn root_many_at_once_agree() {
+        in_own_netns(|| {
+            // Threads inherit the namespace.
+            let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..8)
+                    .map(|_| scope.spawn(|| ensure(&mut Netlink::open().unwrap(), &spec()).unwrap()))
+                    .collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert!(
+                !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Foreign { .. })),
+                "{outcomes:?}"
+            );
+            assert_eq!(outcomes.iter().filter(|&&outcome| outcome == Outcome::Created).count(), 1);
+            let mut netlink = Netlink::open().unwrap();
+            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Unchanged);
+            assert_eq!(addresses(&mut netlink, "brNC-hostonly"), ["10.101.0.1/16"]);
+        });
+    }
+}
