@@ -21,7 +21,8 @@ in
       # Interfaces that want DHCP say so below; anything else would only wait for an answer.
       networking.useDHCP = mkDefault false;
       # No host resolv.conf is handed in. 900: beats the mkDefault of isContainer, yields to the user.
-      networking.useHostResolvConf = lib.mkOverride 900 false;
+      # 18.03 has no mkDefault there, so only 90 beats it (and the user needs mkForce).
+      networking.useHostResolvConf = lib.mkOverride (if options ? documentation then 900 else 90) false;
 
       # Set from outside by LXC, too; this side keeps it when the guest reconfigures its network.
       networking.interfaces.hostonly =
