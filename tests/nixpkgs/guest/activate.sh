@@ -50,7 +50,7 @@ while read -r name mode; do
 done <"$system/etc-copied"
 
 for file in passwd group; do
-  cp "$system/users/$file" "/etc/$file.new" && mv -f "/etc/$file.new" "/etc/$file" || status=1
+  cat "$system/users/$file" >"/etc/$file.new" && mv -f "/etc/$file.new" "/etc/$file" || status=1
 done
 [ -s /etc/machine-id ] || tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
 

@@ -84,8 +84,11 @@ let
 
   # Prefixes of systemd's command lines that have no meaning here.
   commands = concatMapStrings (command: "${plain command}\n");
-  plain = command: let found = builtins.match "[@:+!]*(-?)[@:+!]*(.*)" command; in
-    builtins.elemAt found 1 + optionalString (builtins.elemAt found 0 == "-") " || :";
+  # (`match` loses what a string depends on, so it only measures.)
+  plain = command:
+    let prefix = builtins.head (builtins.match "([-@:+!]*).*" command);
+    in builtins.substring (builtins.stringLength prefix) (-1) command
+      + optionalString (builtins.match ".*-.*" prefix != null) " || :";
 
   # Nothing of the guest knows a dependency; what any target wants is started at boot.
   folder = name: service:

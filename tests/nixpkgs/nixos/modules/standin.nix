@@ -63,8 +63,12 @@ in
         script = "exec /run/current-system/bin/standin-net dhcp ${lib.escapeShellArg interface}";
       })
       (lib.attrNames (lib.filterAttrs (_: interface: interface.useDHCP == true) config.networking.interfaces)));
-    environment.etc = lib.mkIf (!config.standin.kernelMounts) (lib.genAttrs
-      (map (unit: "systemd/system/${unit}") [ "sys-kernel-debug.mount" "sys-kernel-tracing.mount" "sys-kernel-config.mount" ])
-      (_: { source = "/dev/null"; }));
+    environment.etc = lib.genAttrs
+      (map (unit: "systemd/system/${unit}") (
+        # NixOS makes its own users.
+        [ "systemd-sysusers.service" ]
+        ++ lib.optionals (!config.standin.kernelMounts) [ "sys-kernel-debug.mount" "sys-kernel-tracing.mount" "sys-kernel-config.mount" ]
+      ))
+      (_: { source = "/dev/null"; });
   };
 }

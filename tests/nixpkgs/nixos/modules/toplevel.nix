@@ -50,6 +50,7 @@ let
     concatMapStrings
       (name: ''
         (
+        :
         ${scripts.${name}.text}
         ) || { echo "Activation script snippet '${name}' failed ($?)" >&2; status=1; }
       '')
