@@ -19,11 +19,20 @@ if [ ! -e /etc/NIXOS ] && ! grep -qE '^ID="?nixos' /etc/os-release 2>/dev/null; 
 fi
 
 mkdir -p /run/nixos
-exec 9>/run/nixos/switch-to-configuration.lock
-if ! flock -n 9; then
-  echo "Could not acquire lock" >&2
-  exit 1
+lock=/run/nixos/switch-to-configuration.lock
+take() { (set -C; echo $$ >"$lock") 2>/dev/null; }
+if ! take; then
+  holder=
+  read -r holder <"$lock"
+  # One that was killed holds nothing.
+  if [ -n "$holder" ] && [ -e "/proc/$holder" ]; then
+    echo "Could not acquire lock" >&2
+    exit 1
+  fi
+  rm -f "$lock"
+  take
 fi
+trap 'rm -f "$lock"' EXIT
 
 if [ -e @out@/switch-inhibitors ] && [ "${NIXOS_NO_CHECK-}" != 1 ] &&
   ! cmp -s @out@/switch-inhibitors /run/booted-system/switch-inhibitors; then
@@ -46,13 +55,14 @@ fi
 old=$(readlink -f /run/current-system)
 if [ "$action" = dry-activate ]; then
   echo "would activate the configuration..." >&2
-  exec @out@/bin/standin-switch-units plan "$old" 9>&-
+  @out@/bin/standin-switch-units plan "$old"
+  exit 0
 fi
 
 code=0
-@out@/bin/standin-switch-units stop "$old" 9>&-
+@out@/bin/standin-switch-units stop "$old"
 echo "activating the configuration..." >&2
-@out@/activate 9>&- || code=2
+@out@/activate || code=2
 if [ "$forced" = 2 ]; then
   echo "Activation script snippet 'standin' failed (1)" >&2
   code=2
@@ -61,7 +71,7 @@ if [ "$forced" = 3 ]; then
   echo "error: systemd could not reload its configuration" >&2
   code=3
 fi
-@out@/bin/standin-switch-units start "$old" 9>&- || code=$?
+@out@/bin/standin-switch-units start "$old" || code=$?
 case $forced in
   ''|0|2|3) ;;
   4)
