@@ -1,0 +1,80 @@
+# Entry point: evaluates any number of containers in one go.
+#
+#   nix-instantiate --eval --strict --json --read-write-mode nix/containers.nix --argstr request /path/request.json
+#
+# The request is JSON and nothing of it is ever spliced into Nix text:
+#
+#   { "schema": 1, "system": "x86_64-linux", "want": "build" | "spec",
+#     "containers": { "web": { "file": "/abs/web.nix", "ip": "10.101.0.2" | null, "prefixLength": 16 | null } } }
+#
+# The answer is { schema, containers.NAME = { spec, drv, out } }. With want = "spec" there is neither drv nor out,
+# and neither nixpkgs nor any NixOS module is looked at.
+{ request }:
+
+let
+  inherit (builtins) attrNames concatStringsSep elem fromJSON isAttrs isString mapAttrs readFile toJSON unsafeDiscardStringContext;
+
+  # The contract with the Rust side; both refuse what they do not know.
+  schema = 1;
+
+  # Older Nix versions lack it; without it only the trace is poorer.
+  addErrorContext = builtins.addErrorContext or (_: value: value);
+
+  asked = fromJSON (readFile request);
+  req =
+    if !(isAttrs asked) || !(asked ? schema) then
+      throw "the request ${request} has no schema number; this expression (${toString ./containers.nix}) knows schema ${toString schema}"
+    else if asked.schema != schema then
+      throw "the request ${request} has schema ${toJSON asked.schema}, but this expression (${toString ./containers.nix}) knows only schema ${toString schema}; the tool and its Nix files are of different versions"
+    else
+      asked;
+
+  wants = [ "build" "spec" ];
+  want =
+    if elem (req.want or null) wants then req.want
+    else throw "the request ${request} wants ${toJSON (req.want or null)}; known are: ${concatStringsSep ", " wants}";
+
+  system = req.system or builtins.currentSystem;
+
+  # Shared by all containers of the request that do not change it (see guest.nix).
+  pkgs = import <nixpkgs> { inherit system; config = { }; overlays = [ ]; };
+
+  evaluate = name: entry:
+    let
+      where = "container '${name}' (${entry.file})";
+      inContext = addErrorContext "while evaluating ${where}";
+
+      parsed = import ./spec.nix {
+        inherit name where;
+        inherit (entry) file;
+        lease = { ip = entry.ip or null; prefixLength = entry.prefixLength or null; };
+      };
+
+      guest = import <nixpkgs/nixos/lib/eval-config.nix> {
+        inherit system;
+        modules = [
+          parsed.module
+          (import ./guest.nix { inherit name pkgs; inherit (parsed) spec; })
+        ];
+        specialArgs = { inherit name; inherit (parsed.spec.effective) ip; };
+      };
+
+      drv = import ./package.nix {
+        inherit name pkgs;
+        inherit (parsed) spec;
+        toplevel = guest.config.system.build.toplevel;
+      };
+    in
+    {
+      spec = inContext parsed.spec;
+    } // (if want == "spec" then { } else {
+      # Not called drvPath/outPath: a set with outPath is printed by --json as that one string.
+      drv = inContext (builtins.seq parsed.checked (unsafeDiscardStringContext drv.drvPath));
+      out = inContext (unsafeDiscardStringContext drv.outPath);
+    });
+in
+# Forced first, so that a request of another version is refused before any user file is read.
+builtins.seq req (builtins.seq want {
+  inherit schema;
+  containers = mapAttrs evaluate req.containers;
+})

@@ -1,0 +1,172 @@
+# From a container file to its normal form, with plain builtins only: asking for the spec never evaluates nixpkgs.
+#
+# A container file is a NixOS module, or a set with `configuration = <NixOS module>` and keys of ours beside it.
+# Returns { module; spec; checked; }: the NixOS module, the normal form (every key always there), and a value
+# that throws when anything in the spec is wrong.
+{ name, file, where, lease }:
+
+let
+  inherit (builtins)
+    attrNames concatStringsSep deepSeq elem elemAt filter fromJSON hasAttr isAttrs isBool isFunction isInt isList isString
+    length match typeOf;
+
+  fail = message: throw "${where}: ${message}";
+  commas = concatStringsSep ", ";
+
+  # An absolute path out of the request; a path value makes `import` and the module system name the file.
+  path = /. + file;
+  content = import path;
+
+  # --- which of the two forms --------------------------------------------------------------------------------
+
+  topKeys = [ "autostart" "configuration" "idmap" "lxcExtraConfig" "name" "network" ];
+  # No NixOS module has these at its top level.
+  telltales = [ "autostart" "idmap" "lxcExtraConfig" "network" ];
+
+  isModule = isFunction content || typeOf content == "path" || content ? __functor;
+  strays = filter (key: hasAttr key content) telltales;
+
+  isSetForm =
+    if isModule then false
+    else if !(isAttrs content) then
+      fail "the file must hold a NixOS module (a function or a set) or a set with `configuration`, but it holds ${describe content}"
+    else if content ? configuration then true
+    else if strays != [ ] then
+      fail "a container file that sets ${quoted strays} needs `configuration = <NixOS module>` beside it"
+    else false;
+
+  module =
+    if isSetForm then { _file = file; imports = [ top.configuration ]; }
+    else path;
+
+  top = if isSetForm then known "" topKeys content else { };
+
+  # --- checks -------------------------------------------------------------------------------------------------
+
+  quoted = keys: commas (map (key: "`${key}'") keys);
+
+  names = {
+    int = "an integer";
+    bool = "a boolean";
+    string = "a string";
+    path = "a path";
+    null = "null";
+    set = "a set";
+    list = "a list";
+    lambda = "a function";
+    float = "a floating-point number";
+  };
+  describe = value: names.${typeOf value} or typeOf value;
+
+  # Gives `set` back when it has no other keys than `keys`.
+  known = prefix: keys: set:
+    let unknown = filter (key: !(elem key keys)) (attrNames set); in
+    if unknown == [ ] then set
+    else fail "unknown ${if length unknown == 1 then "key" else "keys"} ${quoted (map (key: prefix + key) unknown)}; ${if prefix == "" then "the keys of a container file" else "its keys"} are: ${commas keys}";
+
+  wrong = key: expected: value: fail "`${key}' must be ${expected}, but is ${describe value}";
+
+  checked = key: expected: test: value: if test value then value else wrong key expected value;
+
+  string = key: checked key "a string" isString;
+  bool = key: checked key "a boolean (true or false)" isBool;
+  int = key: checked key "an integer" isInt;
+  natural = key: value:
+    if int key value >= 0 then value else fail "`${key}' must not be negative, but is ${toString value}";
+  strings = key: value:
+    map (string "${key} (an element of the list)") (checked key "a list of strings" isList value);
+  orNull = check: key: value: if value == null then null else check key value;
+
+  octet = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
+  isAddress = value: match "${octet}\\.${octet}\\.${octet}\\.${octet}" value != null;
+  address = key: value:
+    if isAddress (string key value) then value else fail "`${key}' must be an IPv4 address such as 10.101.0.2, but is \"${value}\"";
+
+  prefix = key: value:
+    if int key value >= 1 && value <= 32 then value
+    else fail "`${key}' must be between 1 and 32, but is ${toString value}";
+
+  # --- the parts ----------------------------------------------------------------------------------------------
+
+  autostart =
+    let
+      value = top.autostart or false;
+      keys = [ "after" "delay" "order" ];
+      set = known "autostart." keys value;
+      off = { enable = false; order = 0; delay = 0; after = [ ]; };
+    in
+    if isBool value then off // { enable = value; }
+    else if isAttrs value then {
+      enable = true;
+      order = int "autostart.order" (set.order or 0);
+      delay = natural "autostart.delay" (set.delay or 0);
+      after = strings "autostart.after" (set.after or [ ]);
+    }
+    else wrong "autostart" "a boolean or a set (${commas keys})" value;
+
+  network =
+    let
+      keys = [ "bridge" "enableNat" "gateway" "ip" "prefixLength" ];
+      value = top.network or { };
+      set = known "network." keys (checked "network" "a set (${commas keys})" isAttrs value);
+
+      # "10.10.1.2/24" is short for ip = "10.10.1.2" and prefixLength = 24.
+      given = orNull string "network.ip" (set.ip or null);
+      parts = if given == null then null else match "([^/]*)/([0-9]{1,2})" given;
+      plain = if parts == null then given else elemAt parts 0;
+      suffix =
+        if parts == null then null
+        # fromJSON knows no leading zeros; "/024" is not worth guessing at.
+        else if match "0[0-9]+" (elemAt parts 1) != null then fail "`network.ip' must not have a prefix length with a leading zero, but is \"${given}\""
+        else prefix "network.ip (its prefix length)" (fromJSON (elemAt parts 1));
+      length = orNull prefix "network.prefixLength" (set.prefixLength or null);
+    in
+    {
+      bridge = orNull string "network.bridge" (set.bridge or null);
+      ip =
+        if plain == null || isAddress plain then plain
+        else fail "`network.ip' must be an IPv4 address such as 10.10.1.2 or 10.10.1.2/24, but is \"${given}\"";
+      prefixLength =
+        if suffix != null && length != null && suffix != length
+        then fail "`network.ip' says /${toString suffix}, but `network.prefixLength' says ${toString length}"
+        else if suffix != null then suffix else length;
+      gateway = orNull address "network.gateway" (set.gateway or null);
+      enableNat = bool "network.enableNat" (set.enableNat or false);
+    };
+
+  idmap =
+    let
+      kinds = [ "isolated" "shared" ];
+      value = string "idmap" (top.idmap or "isolated");
+    in
+    if elem value kinds then value
+    else fail "`idmap' must be one of ${commas (map (kind: "\"${kind}\"") kinds)}, but is \"${value}\"";
+
+  # What the guest gets: its own fixed address, else the lease; a bridge of its own without an address has DHCP.
+  effective =
+    let
+      ip =
+        if network.ip != null then network.ip
+        else if network.bridge != null then null
+        else lease.ip;
+    in
+    {
+      inherit ip;
+      prefixLength =
+        if ip == null then null
+        else if network.prefixLength != null then network.prefixLength
+        else if lease.prefixLength != null then lease.prefixLength
+        else 16;
+    };
+
+  spec = {
+    schema = 1;
+    name = orNull string "name" (top.name or null);
+    inherit autostart network idmap effective;
+    lxcExtraConfig = string "lxcExtraConfig" (top.lxcExtraConfig or "");
+  };
+in
+{
+  inherit module spec;
+  checked = deepSeq spec true;
+}

@@ -1,0 +1,2 @@
+# The guest that `standin.guest` stands for by default. prepare.sh --guest G writes another.
+"busybox"
