@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom};
+use rustix::fs::{AtFlags, FileType, Mode, RawDir, ResolveFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::beneath::{self, DIRECTORY};
@@ -95,7 +95,7 @@ pub fn tree(path: &Path) -> Result<(), Error> {
     let parent = atomic::open_dir(parent).map_err(|errno| io("open the directory of")(errno.into()))?;
     let name = CString::new(name.as_bytes()).map_err(|_| not_a_directory())?;
     Walk { shown: path, stack: Vec::new(), pending: 0, refills: 0, buffer: Vec::with_capacity(BATCH) }
-        .run(parent, name)
+        .run(&parent, name)
 }
 
 /// A directory that the walk is in.
@@ -118,7 +118,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn run(mut self, parent: OwnedFd, name: CString) -> Result<(), Error> {
+    fn run(mut self, parent: &OwnedFd, name: CString) -> Result<(), Error> {
         let mut here = match self.enter(parent.as_fd(), name)? {
             Some(top) => top,
             None => return Ok(()),
@@ -133,7 +133,7 @@ impl Walk<'_> {
             // Empty: out of it, and away with it.
             let above = if self.stack.len() == 1 { None } else { Some(self.leave(here.as_fd())?) };
             let Some(frame) = self.stack.pop() else { return Ok(()) };
-            let dir = above.as_ref().unwrap_or(&parent);
+            let dir = above.as_ref().unwrap_or(parent);
             match rustix::fs::unlinkat(dir, &frame.name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(Errno::NOTEMPTY | Errno::EXIST) => {

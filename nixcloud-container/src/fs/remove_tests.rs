@@ -7,7 +7,7 @@ use std::process::Command;
 
 use ::nix::mount::{MsFlags, mount};
 use ::nix::sched::{CloneFlags, unshare};
-use rustix::fs::{CWD, IFlags};
+use rustix::fs::{CWD, IFlags, OFlags};
 
 /// Runs `body` in a thread with a mount namespace of its own, from which no mount gets out.
 fn in_own_mounts(body: impl FnOnce() + Send) {
@@ -177,7 +177,7 @@ fn root_modes_do_not_matter_and_neither_do_devices() {
     rustix::fs::mknodat(CWD, top.join("null"), FileType::CharacterDevice, Mode::RUSR, 259).unwrap();
     fs::write(top.join("closed/file"), "").unwrap();
     for dir in ["closed/inner", "closed"] {
-        fs::set_permissions(top.join(dir), PermissionsExt::from_mode(0)).unwrap();
+        fs::set_permissions(top.join(dir), PermissionsExt::from_mode(0o000)).unwrap();
     }
     tree(&top).unwrap();
     assert!(!top.exists());
@@ -269,7 +269,7 @@ fn root_a_mount_that_comes_after_the_look_is_not_crossed() {
                 refills: 0,
                 buffer: Vec::with_capacity(BATCH),
             };
-            match walk.run(parent, c"top".to_owned()) {
+            match walk.run(&parent, c"top".to_owned()) {
                 Err(Error::Mounted { mount_point }) => assert_eq!(mount_point, target),
                 other => panic!("{other:?}"),
             }
