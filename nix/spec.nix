@@ -56,7 +56,7 @@ let
     lambda = "a function";
     float = "a floating-point number";
   };
-  describe = value: names.${typeOf value} or typeOf value;
+  describe = value: names.${typeOf value} or (typeOf value);
 
   # Gives `set` back when it has no other keys than `keys`.
   known = prefix: keys: set:

@@ -1,5 +1,5 @@
 # config.system.build.toplevel: one derivation that lays out all files of a system.
-{ config, lib, pkgs, ... }:
+{ config, options, lib, pkgs, ... }:
 
 let
   inherit (lib) concatMapStrings concatStringsSep filter filterAttrs mapAttrs mapAttrs' mapAttrsToList nameValuePair optionalAttrs;
@@ -121,11 +121,21 @@ let
     preferLocalBuild = true;
   });
 
+  # A real system looks at nearly every option; here each is looked at, so that its type is checked.
+  look = tree: lib.foldl' (done: name: builtins.seq (lookAt tree.${name}) done) true (lib.attrNames tree);
+  lookAt = entry:
+    if !(lib.isOption entry) then look entry
+    else if !entry.isDefined then true
+    else if lib.isList entry.value then lib.foldl' (done: item: builtins.seq item done) true entry.value
+    else if lib.isAttrs entry.value && !(lib.isDerivation entry.value) then lib.foldl' (done: name: builtins.seq entry.value.${name} done) true (lib.attrNames entry.value)
+    else builtins.seq entry.value true;
+  looked = look (removeAttrs options [ "_module" "nixpkgs" "assertions" "warnings" ] // { system = removeAttrs options.system [ "build" ]; });
+
   failed = map (entry: entry.message) (filter (entry: !entry.assertion) config.assertions);
   checked =
     if failed != [ ] then throw "\nFailed assertions:\n${concatStringsSep "\n" (map (message: "- ${message}") failed)}"
     else lib.foldl' (value: warning: lib.warn warning value) toplevel config.warnings;
 in
 {
-  config.system.build.toplevel = checked;
+  config.system.build.toplevel = builtins.seq looked checked;
 }

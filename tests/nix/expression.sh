@@ -1,0 +1,374 @@
+#!/bin/sh
+# Fast test of nix/containers.nix against the stand-in nixpkgs: no LXC, no root, some fifty evaluations.
+#
+# Prints `ok N` for N checks that held; names each one that did not and ends with 1.
+set -u
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
+expression=$root/nix/containers.nix
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export NIX_CONFIG="substitute = false"
+unset NIX_PATH
+
+
+"$root/tests/nixpkgs/prepare.sh" "$work/24.11" --no-systemd || exit 1
+"$root/tests/nixpkgs/prepare.sh" "$work/18.03" --no-systemd --release 18.03 || exit 1
+release=24.11
+
+held=0 broken=0
+
+pass() { held=$((held + 1)); }
+fail() {
+  broken=$((broken + 1))
+  echo "not ok: $1" >&2
+  shift
+  for line; do echo "    $line" >&2; done
+}
+
+# file NAME: standard input becomes the container file NAME.nix
+file() { cat >"$work/$1.nix"; }
+
+# one FILE [WANT [IP]]: a request for one container c; IP is a JSON value
+one() {
+  printf '{ "schema": 1, "system": "x86_64-linux", "want": "%s", "containers": { "c": { "file": "%s", "ip": %s, "prefixLength": 16 } } }\n' \
+    "${2:-spec}" "$work/$1.nix" "${3-\"10.101.0.2\"}" >"$work/request.json"
+}
+
+# evaluate: the answer to request.json in $work/out, Nix's complaints in $work/err. ATTRIBUTE of it as $1, if given.
+evaluate() {
+  nix-instantiate --eval --strict --json --read-write-mode -I "nixpkgs=$work/$release" "$expression" \
+    --argstr request "$work/request.json" ${1+-A "$1"} >"$work/out" 2>"$work/err"
+}
+
+# same WHAT ATTRIBUTE EXPECTED: an attribute of the answer is exactly this JSON
+same() {
+  if evaluate "$2"; then
+    got=$(cat "$work/out")
+    if [ "$got" = "$3" ]; then pass; else fail "$1" "expected $3" "got      $got"; fi
+  else
+    fail "$1" "$(cat "$work/err")"
+  fi
+}
+
+# spec WHAT ATTRIBUTE EXPECTED, of the container file on standard input
+spec() {
+  file c
+  one c spec
+  same "$1" "containers.c.spec$2" "$3"
+}
+
+# refused WHAT TEXT...: the request is refused, with each of these texts in the message
+refused() {
+  what=$1
+  shift
+  if evaluate; then
+    fail "$what" "was not refused: $(cut -c 1-200 "$work/out")"
+    return
+  fi
+  for text; do
+    if ! grep -qF -- "$text" "$work/err"; then
+      fail "$what" "no \"$text\" in:" "$(cat "$work/err")"
+      return
+    fi
+  done
+  pass
+}
+
+# bad WHAT TEXT...: the container file on standard input is refused as a spec, with its name, its path and the texts
+bad() {
+  file c
+  one c spec
+  refused "$@" "container 'c' ($work/c.nix)"
+}
+
+# option WHAT VALUE-OF EXPECTED: an option of the guest's configuration, evaluated as containers.nix does
+option() {
+  cat >"$work/option.nix" <<NIX
+let
+  pkgs = import <nixpkgs> { system = "x86_64-linux"; config = { }; overlays = [ ]; };
+  parsed = import $root/nix/spec.nix { name = "c"; where = "c"; file = "$work/c.nix"; lease = { ip = "10.101.0.2"; prefixLength = 16; }; };
+  system = import <nixpkgs/nixos/lib/eval-config.nix> {
+    system = "x86_64-linux";
+    modules = [ parsed.module (import $root/nix/guest.nix { name = "c"; inherit pkgs; inherit (parsed) spec; }) ];
+    specialArgs = { name = "c"; ip = parsed.spec.effective.ip; };
+  };
+in with removeAttrs system [ "lib" ]; let inherit (system) pkgs; in $2
+NIX
+  if got=$(nix-instantiate --eval --strict --json -I "nixpkgs=$work/$release" "$work/option.nix" 2>"$work/err"); then
+    if [ "$got" = "$3" ]; then pass; else fail "$1" "expected $3" "got      $got"; fi
+  else
+    fail "$1" "$(cat "$work/err")"
+  fi
+}
+
+defaults='{"autostart":{"after":[],"delay":0,"enable":false,"order":0},"effective":{"ip":"10.101.0.2","prefixLength":16},"idmap":"isolated","lxcExtraConfig":"","name":null,"network":{"bridge":null,"enableNat":false,"gateway":null,"ip":null,"prefixLength":null},"schema":1}'
+
+# --- normal form -------------------------------------------------------------------------------------------------
+
+spec "a module function has the defaults" "" "$defaults" <<'NIX'
+{ pkgs, ... }: { }
+NIX
+spec "a module set has the defaults" "" "$defaults" <<'NIX'
+{ networking.firewall.enable = false; }
+NIX
+spec "a set with only configuration has the defaults" "" "$defaults" <<'NIX'
+{ configuration = { }; }
+NIX
+spec "every key" "" '{"autostart":{"after":["a","b"],"delay":3,"enable":true,"order":-2},"effective":{"ip":"10.10.1.2","prefixLength":24},"idmap":"shared","lxcExtraConfig":"lxc.a = b\n","name":"web","network":{"bridge":"br0","enableNat":true,"gateway":"10.10.1.1","ip":"10.10.1.2","prefixLength":24},"schema":1}' <<'NIX'
+{
+  name = "web";
+  autostart = { order = -2; delay = 3; after = [ "a" "b" ]; };
+  network = { bridge = "br0"; ip = "10.10.1.2"; prefixLength = 24; gateway = "10.10.1.1"; enableNat = true; };
+  lxcExtraConfig = "lxc.a = b\n";
+  idmap = "shared";
+  configuration = { };
+}
+NIX
+spec "autostart = true" .autostart '{"after":[],"delay":0,"enable":true,"order":0}' <<'NIX'
+{ autostart = true; configuration = { }; }
+NIX
+spec "autostart as a set means on" .autostart '{"after":["db"],"delay":0,"enable":true,"order":0}' <<'NIX'
+{ autostart.after = [ "db" ]; configuration = { }; }
+NIX
+spec "a prefix in the address" .network '{"bridge":null,"enableNat":false,"gateway":null,"ip":"10.10.1.2","prefixLength":24}' <<'NIX'
+{ network.ip = "10.10.1.2/24"; configuration = { }; }
+NIX
+spec "a fixed address beats the lease, with the lease's prefix" .effective '{"ip":"10.101.9.9","prefixLength":16}' <<'NIX'
+{ network.ip = "10.101.9.9"; configuration = { }; }
+NIX
+spec "the file's prefix beats the request's" .effective '{"ip":"10.101.0.2","prefixLength":20}' <<'NIX'
+{ network.prefixLength = 20; configuration = { }; }
+NIX
+spec "a bridge without an address has DHCP" .effective '{"ip":null,"prefixLength":null}' <<'NIX'
+{ network.bridge = "br0"; configuration = { }; }
+NIX
+one c spec null
+same "nothing leased" containers.c.spec.effective '{"ip":null,"prefixLength":null}'
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+bad "unknown key" "unknown key \`autostrat'" "autostart, configuration, idmap, lxcExtraConfig, name, network" <<'NIX'
+{ autostrat = true; configuration = { }; }
+NIX
+bad "unknown keys" "unknown keys \`a', \`b'" <<'NIX'
+{ a = true; b = 1; configuration = { }; }
+NIX
+bad "unknown network key" "unknown key \`network.gatway'" "bridge, enableNat, gateway, ip, prefixLength" <<'NIX'
+{ network.gatway = "10.0.0.1"; configuration = { }; }
+NIX
+bad "unknown autostart key" "unknown key \`autostart.ordr'" "after, delay, order" <<'NIX'
+{ autostart.ordr = 1; configuration = { }; }
+NIX
+bad "name" "\`name' must be a string, but is an integer" <<'NIX'
+{ name = 1; configuration = { }; }
+NIX
+bad "autostart" "\`autostart' must be a boolean or a set (after, delay, order), but is a string" <<'NIX'
+{ autostart = "yes"; configuration = { }; }
+NIX
+bad "autostart.order" "\`autostart.order' must be an integer, but is a string" <<'NIX'
+{ autostart.order = "1"; configuration = { }; }
+NIX
+bad "autostart.delay" "\`autostart.delay' must not be negative, but is -1" <<'NIX'
+{ autostart.delay = -1; configuration = { }; }
+NIX
+bad "autostart.after" "\`autostart.after' must be a list of strings, but is a string" <<'NIX'
+{ autostart.after = "db"; configuration = { }; }
+NIX
+bad "autostart.after element" "(an element of the list)' must be a string, but is a boolean" <<'NIX'
+{ autostart.after = [ true ]; configuration = { }; }
+NIX
+bad "network" "\`network' must be a set (bridge, enableNat, gateway, ip, prefixLength), but is a string" <<'NIX'
+{ network = "br0"; configuration = { }; }
+NIX
+bad "network.bridge" "\`network.bridge' must be a string, but is a list" <<'NIX'
+{ network.bridge = [ ]; configuration = { }; }
+NIX
+bad "network.enableNat" "\`network.enableNat' must be a boolean (true or false), but is a string" <<'NIX'
+{ network.enableNat = "true"; configuration = { }; }
+NIX
+bad "network.ip is a path" "\`network.ip' must be a string, but is a path" <<'NIX'
+{ network.ip = ./x; configuration = { }; }
+NIX
+bad "network.ip is no address" "\`network.ip' must be an IPv4 address" "10.10.1.256" <<'NIX'
+{ network.ip = "10.10.1.256"; configuration = { }; }
+NIX
+bad "network.ip has an odd prefix" "must be between 1 and 32, but is 33" <<'NIX'
+{ network.ip = "10.10.1.2/33"; configuration = { }; }
+NIX
+bad "two prefixes" "says /24, but \`network.prefixLength' says 16" <<'NIX'
+{ network.ip = "10.10.1.2/24"; network.prefixLength = 16; configuration = { }; }
+NIX
+bad "network.gateway" "\`network.gateway' must be an IPv4 address" "router" <<'NIX'
+{ network.gateway = "router"; configuration = { }; }
+NIX
+bad "lxcExtraConfig" "\`lxcExtraConfig' must be a string, but is a list" <<'NIX'
+{ lxcExtraConfig = [ ]; configuration = { }; }
+NIX
+bad "idmap" "\`idmap' must be one of \"isolated\", \"shared\", but is \"none\"" <<'NIX'
+{ idmap = "none"; configuration = { }; }
+NIX
+bad "no configuration" "a container file that sets \`autostart', \`network' needs \`configuration = <NixOS module>\`" <<'NIX'
+{ autostart = true; network = { }; }
+NIX
+bad "neither form" "must hold a NixOS module (a function or a set) or a set with \`configuration\`, but it holds a list" <<'NIX'
+[ ]
+NIX
+
+file c </dev/null
+one c spec
+sed -i 's/"schema": 1/"schema": 7/' "$work/request.json"
+refused "another schema" "has schema 7" "only schema 1"
+sed -i 's/"schema": 7, //' "$work/request.json"
+refused "no schema" "has no schema number"
+one c guess
+refused "unknown want" "\"guess\"" "build, spec"
+one missing spec
+refused "no such file" "missing.nix"
+
+# --- laziness ----------------------------------------------------------------------------------------------------
+
+file c <<'NIX'
+{ autostart = true; configuration = throw "the configuration was looked at"; }
+NIX
+one c spec
+release=nowhere
+same "a spec needs neither nixpkgs nor the configuration" containers.c.spec.autostart.enable true
+release=24.11
+one c build
+refused "a build does look at it" "the configuration was looked at"
+one c spec
+same "a spec has neither drv nor out" containers '{"c":{"spec":{"autostart":{"after":[],"delay":0,"enable":true,"order":0},"effective":{"ip":"10.101.0.2","prefixLength":16},"idmap":"isolated","lxcExtraConfig":"","name":null,"network":{"bridge":null,"enableNat":false,"gateway":null,"ip":null,"prefixLength":null},"schema":1}}}'
+
+# --- the guest ---------------------------------------------------------------------------------------------------
+
+for release in 24.11 18.03; do
+  file c <<'NIX'
+{ ip, name, lib, pkgs, config, ... }: { environment.etc.facts.text = "${ip} ${name}"; }
+NIX
+  option "$release: ip and name are arguments" 'config.environment.etc.facts.text' '"10.101.0.2 c"'
+  option "$release: host name and container" '[ config.networking.hostName config.boot.isContainer config.networking.useHostResolvConf config.networking.useDHCP ]' '["c",true,false,false]'
+  option "$release: address" '{ inherit (config.networking.interfaces.hostonly) useDHCP; inherit (config.networking.interfaces.hostonly.ipv4) addresses; }' '{"addresses":[{"address":"10.101.0.2","prefixLength":16}],"useDHCP":false}'
+  option "$release: one nixpkgs for all" 'options.nixpkgs.pkgs.highestPrio' 100
+  file c <<'NIX'
+{ network = { bridge = "br0"; gateway = "10.0.0.1"; enableNat = true; }; configuration = { ip, ... }: { networking.hostName = if ip == null then "dhcp" else "bad"; }; }
+NIX
+  option "$release: bridge, gateway and NAT" '[ config.networking.hostName config.networking.interfaces.hostonly.useDHCP config.networking.interfaces.internet.useDHCP config.networking.defaultGateway.address config.networking.defaultGateway.interface ]' '["dhcp",true,true,"10.0.0.1","hostonly"]'
+  file c <<'NIX'
+{ nixpkgs.overlays = [ (self: super: { hello = super.htop; }) ]; environment.etc.x.text = "y"; }
+NIX
+  option "$release: an overlay gets a nixpkgs of its own" 'pkgs.hello.name' '"htop"'
+done
+file c <<'NIX'
+{ }
+NIX
+release=24.11
+option "24.11: manual, getty and nix" '[ config.documentation.enable config.services.getty.autologinUser config.nix.enable (config.services ? mingetty) ]' '[false,"root",false,false]'
+option "24.11: no udev trigger without networkd" 'config.systemd.additionalUpstreamSystemUnits' '[]'
+release=18.03
+option "18.03: manual and mingetty" '[ config.services.nixosManual.enable config.programs.man.enable config.programs.info.enable config.services.mingetty.autologinUser (config ? documentation) (config.nix ? enable) ]' '[false,false,false,"root",false,false]'
+release=24.11
+file c <<'NIX'
+{ networking.useNetworkd = true; documentation.enable = true; networking.useHostResolvConf = true; services.getty.autologinUser = "me"; }
+NIX
+option "networkd gets the udev trigger, the user's word counts" '[ config.systemd.additionalUpstreamSystemUnits config.documentation.enable config.networking.useHostResolvConf config.services.getty.autologinUser ]' '[["systemd-udev-trigger.service"],true,true,"me"]'
+
+# --- NixOS's own complaints come through ---------------------------------------------------------------------------
+
+file c <<'NIX'
+{ services.no.such.option = true; }
+NIX
+one c build
+refused "undeclared option" "The option \`services.no' does not exist." "In \`$work/c.nix'"
+file c <<'NIX'
+{ configuration = { networking.hostname = "x"; }; }
+NIX
+one c build
+refused "undeclared option in the set form" "The option \`networking.hostname' does not exist." "In \`$work/c.nix'"
+file c <<'NIX'
+{ networking.firewall.enable = "yes"; }
+NIX
+one c build
+refused "mistyped option" "A definition for option \`networking.firewall.enable' is not of type \`boolean'." "In \`$work/c.nix': \"yes\""
+file c <<'NIX'
+{ imports = [ { time.timeZone = "UTC"; } ]; time.timeZone = "CET"; }
+NIX
+one c build
+refused "conflict" "The option \`time.timeZone' has conflicting definition values:"
+file c <<'NIX'
+{ assertions = [ { assertion = false; message = "Not like this."; } ]; }
+NIX
+one c build
+refused "assertion" "Failed assertions:" "- Not like this."
+
+# --- the build ---------------------------------------------------------------------------------------------------
+
+# build: the output path of c in $out
+build() {
+  evaluate || return
+  drv=$(sed -n 's|.*"drv":"\([^"]*\)".*|\1|p' "$work/out")
+  out=$(nix-store --realise "$drv" 2>"$work/err")
+}
+
+# True for the same JSON, whatever the order of keys.
+equal() {
+  nix-instantiate --eval -E "let read = path: builtins.fromJSON (builtins.unsafeDiscardStringContext (builtins.readFile path)); in read $1 == read $2" 2>/dev/null | grep -qx true
+}
+
+file c <<'NIX'
+{ network.ip = "10.101.3.3"; lxcExtraConfig = "lxc.environment = A='\${x}' \"$(touch /tmp/spliced)\"\n"; configuration = { }; }
+NIX
+one c build
+if build; then
+  evaluate containers.c.spec
+  mv "$work/out" "$work/spec.json"
+  if equal "$work/spec.json" "$out/spec.json"; then pass; else fail "spec.json is the evaluated spec" "$(cat "$work/spec.json" "$out/spec.json")"; fi
+  if [ "$(readlink "$out/init")" = container/init ] && [ -x "$out/init" ]; then pass; else fail "init"; fi
+  if [ -x "$out/container/bin/switch-to-configuration" ]; then pass; else fail "container"; fi
+  if [ ! -e /tmp/spliced ]; then pass; else fail "text of a container file was run"; fi
+  first=$drv
+  evaluate && again=$(sed -n 's|.*"drv":"\([^"]*\)".*|\1|p' "$work/out")
+  if [ "$first" = "$again" ]; then pass; else fail "two runs give one derivation" "$first" "$again"; fi
+else
+  fail "build" "$(cat "$work/err")"
+fi
+
+file c <<'NIX'
+{ standin.stage2 = "prepare-root"; }
+NIX
+one c build
+if build && [ "$(readlink "$out/init")" = container/prepare-root ]; then pass; else fail "prepare-root is preferred" "$(cat "$work/err")"; fi
+file c <<'NIX'
+{ standin.stage2 = "none"; }
+NIX
+one c build
+if build; then fail "a system without stage 2 was built"
+elif grep -q "has neither prepare-root nor init" "$work/err"; then pass
+else fail "a system without stage 2" "$(cat "$work/err")"; fi
+
+# Blanks, quotes and dollars in a path are nothing but a path.
+mkdir "$work/a b"
+# shellcheck disable=SC2016
+odd='a b/c'"'"'d$e'
+echo '{ }' >"$work/$odd.nix"
+one "$odd" build
+if evaluate; then pass; else fail "an odd path" "$(cat "$work/err")"; fi
+
+# Several containers in one call; an error names the one it is in.
+echo '{ }' >"$work/good.nix"
+echo '{ idmap = 1; configuration = { }; }' >"$work/worse.nix"
+printf '{ "schema": 1, "want": "spec", "containers": { "a": { "file": "%s" }, "b": { "file": "%s" } } }\n' "$work/good.nix" "$work/worse.nix" >"$work/request.json"
+refused "the broken one is named" "container 'b' ($work/worse.nix)"
+same "the other one is well" containers.a.spec.idmap '"isolated"'
+
+# The examples evaluate as they are, on both releases.
+for release in 24.11 18.03; do
+  for example in basic autostart network nat full demo/v1 demo/v2; do
+    printf '{ "schema": 1, "want": "%s", "containers": { "c": { "file": "%s", "ip": "10.101.0.2", "prefixLength": 16 } } }\n' \
+      "$(case $example in demo/*) echo spec ;; *) echo build ;; esac)" "$root/examples/$example.nix" >"$work/request.json"
+    if evaluate; then pass; else fail "$release: examples/$example.nix" "$(cat "$work/err")"; fi
+  done
+done
+
+[ $broken = 0 ] || { echo "$broken of $((held + broken)) checks did not hold" >&2; exit 1; }
+echo "ok $held"
