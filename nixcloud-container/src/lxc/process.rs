@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
@@ -76,7 +75,15 @@ fn system(what: &'static str) -> impl FnOnce(Errno) -> Error {
     move |source| Error::System { what, source }
 }
 
+/// The kernel's `struct sigaction` all zero: SIG_DFL, no flags, an empty mask. Four words at most.
+const KERNEL_DEFAULT: [usize; 4] = [0; 4];
+/// The size of the kernel's signal set, in bytes.
+const KERNEL_SIGSET: usize = 8;
+
 /// Gives every signal its default action and unblocks all: ignored and blocked signals go through exec, into the guest.
+///
+/// The two that the C library keeps for its threads (32 and 33) are among them, since some parents ignore them too; so
+/// call it before this process makes threads.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -85,13 +92,19 @@ pub fn reset_signals() -> Result<(), Error> {
         if matches!(signal, libc::SIGKILL | libc::SIGSTOP) {
             continue;
         }
-        // SAFETY: a struct of integers and a nullable function pointer; all zero is SIG_DFL without flags.
-        let mut action: libc::sigaction = unsafe { mem::zeroed() };
-        action.sa_sigaction = libc::SIG_DFL;
-        // SAFETY: a valid action, and no handler of ours is left to run.
-        let result = unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
-        // EINVAL: the signals that the C library keeps to itself.
-        if result != 0 && Errno::last() != Errno::EINVAL {
+        // The C library's own function refuses 32 and 33.
+        // SAFETY: the kernel reads as many bytes as its struct has, at most those of `KERNEL_DEFAULT`, writes nothing,
+        // and no handler of ours is left to run.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                KERNEL_DEFAULT.as_ptr(),
+                ptr::null_mut::<usize>(),
+                KERNEL_SIGSET,
+            )
+        };
+        if result != 0 {
             return Err(system("resetting a signal")(Errno::last()));
         }
     }

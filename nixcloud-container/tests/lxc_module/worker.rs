@@ -1,0 +1,236 @@
+//! This binary run again as a worker: one job on one container, the answer as lines on standard output.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use nixcloud_container::lxc::{
+    Attach, Error, Exit, Handle, StartOptions, State, log::Log, log::Target, process, scratch,
+};
+
+/// Marks a worker on the command line.
+pub(crate) const FLAG: &str = "--lxc-worker";
+
+/// Descriptor 1 of an attached command, which must not mix with the worker's answer.
+const OUTPUT: &str = "NXC_OUTPUT";
+
+/// What a worker said.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    /// What the attached command printed, both streams.
+    pub(crate) output: String,
+}
+
+impl Answer {
+    /// The answer of a job that succeeded; nothing may have leaked onto standard error.
+    pub(crate) fn ok(&self) -> &str {
+        assert_eq!(self.stderr, "", "leaked onto standard error");
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.stdout.trim_end()
+    }
+
+    /// The error, with its chain, of a job that failed; nothing may have leaked onto standard error.
+    pub(crate) fn err(&self) -> &str {
+        assert_eq!(self.stderr, "", "leaked onto standard error");
+        assert_eq!(self.code, Some(1), "{self:?}");
+        self.stdout.trim_end()
+    }
+}
+
+/// The worker's command line. PATH is without newuidmap, which would ask for lines in /etc/subuid.
+pub(crate) fn command(job: &str, lxc_path: &Path, name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(FLAG).arg(job).arg(lxc_path).arg(name).args(arguments);
+    command.env_clear().env("PATH", "/nonexistent").env("HOST_SECRET", "leaked").stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn run(job: &str, lxc_path: &Path, name: &str, arguments: &[&str]) -> Answer {
+    let output = tempfile::NamedTempFile::new().unwrap();
+    let done = command(job, lxc_path, name, arguments).env(OUTPUT, output.path()).output().unwrap();
+    Answer {
+        code: done.status.code(),
+        stdout: String::from_utf8(done.stdout).unwrap(),
+        stderr: String::from_utf8(done.stderr).unwrap(),
+        output: std::fs::read_to_string(output.path()).unwrap(),
+    }
+}
+
+/// The worker.
+pub(crate) fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(2).collect();
+    let (job, path, name) = (arguments[0].as_str(), PathBuf::from(&arguments[1]), arguments[2].as_str());
+    let rest: Vec<&str> = arguments[3..].iter().map(String::as_str).collect();
+    if job != "unclean" {
+        process::reset_signals().unwrap();
+    }
+    process::set_umask();
+    match work(job, &path, name, &rest) {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            println!("{}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work(job: &str, path: &Path, name: &str, rest: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
+    match job {
+        "scratch" => return Ok(format!("{:#?}", scratch::check(&pairs(rest))?)),
+        "mounts" => return mounts(Path::new(rest[0])),
+        "squat" => return squat(path, name),
+        "orphan" => {
+            process::die_with_parent(rest[0].parse()?)?;
+            return Ok("alive".into());
+        }
+        "log-twice" => {
+            Log::init(Target::Memory)?;
+            Log::init(Target::Memory)?;
+        }
+        "log-file" => {
+            Log::init(Target::File(PathBuf::from(rest[0])))?;
+        }
+        _ => {}
+    }
+    let mut handle = Handle::open(path, name)?;
+    Ok(match job {
+        "open" | "log-file" => format!("{:?} {}", handle, handle.is_defined()?),
+        "start" | "unclean" => {
+            handle.start(StartOptions::default())?;
+            "started".into()
+        }
+        "start-foreground" => {
+            handle.start(StartOptions { daemonize: false })?;
+            "ended".into()
+        }
+        "stop" => {
+            handle.stop()?;
+            "stopped".into()
+        }
+        "shutdown" => format!("{}", handle.shutdown(Duration::from_millis(rest[0].parse()?))?),
+        "wait" => {
+            let state = State::from_name(rest[0]).ok_or("state")?;
+            format!("{}", handle.wait(state, Duration::from_millis(rest[1].parse()?))?)
+        }
+        "state" => format!("{} {:?} {}", handle.state()?, handle.init_pid()?, handle.may_control()?),
+        "freeze" => {
+            handle.freeze()?;
+            handle.state()?.to_string()
+        }
+        "unfreeze" => {
+            handle.unfreeze()?;
+            handle.state()?.to_string()
+        }
+        "cgroup" => {
+            if let [key, value] = rest {
+                handle.set_cgroup_item(key, value)?;
+            }
+            handle.cgroup_item(rest[0])?
+        }
+        "item" => format!("{:?}", handle.config_item(rest[0])?),
+        "running-item" => format!("{:?}", handle.running_config_item(rest[0])?),
+        "set" => {
+            handle.set_config_item(rest[0], rest[1])?;
+            format!("{:?}", handle.config_item(rest[0])?)
+        }
+        "load" => {
+            handle.clear_config()?;
+            let cleared = handle.config_item("lxc.uts.name")?;
+            handle.load_config(Path::new(rest[0]))?;
+            format!("{cleared:?} {:?}", handle.config_item("lxc.uts.name")?)
+        }
+        "run" => run_in(&mut handle, rest)?,
+        "signals" => signals(&mut handle)?,
+        other => return Err(format!("no job {other}").into()),
+    })
+}
+
+fn pairs<'a>(rest: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+    rest.chunks(2).map(|pair| (pair[0], pair[1])).collect()
+}
+
+/// `[KEY=VALUE for cwd, uid, terminal, env:NAME]... -- ARGV...`
+fn run_in(handle: &mut Handle, rest: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
+    let split = rest.iter().position(|word| *word == "--").ok_or("--")?;
+    let options = &rest[..split];
+    let option = |name: &str| options.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    let null = File::open("/dev/null")?;
+    let output = File::options().append(true).open(std::env::var_os(OUTPUT).ok_or("no output")?)?;
+    let stdout = std::io::stdout();
+    let terminal = option("terminal").is_some();
+    let command = Attach {
+        argv: rest[split + 1..].iter().map(OsString::from).collect(),
+        env: option("env").map(|value| ("GIVEN".to_owned(), value.to_owned())).into_iter().collect(),
+        cwd: option("cwd").map(PathBuf::from),
+        uid: option("uid").map(str::parse).transpose()?,
+        gid: option("gid").map(str::parse).transpose()?,
+        stdin: null.as_fd(),
+        // With `host` the worker's own, which the test may have made a terminal.
+        stdout: if option("host").is_some() { stdout.as_fd() } else { output.as_fd() },
+        stderr: output.as_fd(),
+        terminal,
+    };
+    let exit = match handle.attach(&command)?.wait() {
+        Ok(exit) => exit,
+        Err(error) => {
+            let code = error.exit_code();
+            return Err(code
+                .map_or_else(|| chain(&error), |code| format!("{code}: {}", chain(&error)))
+                .into());
+        }
+    };
+    Ok(match exit {
+        Exit::Code(code) => format!("code {code}"),
+        Exit::Signal(signal) => format!("signal {signal} {}", exit.code()),
+    })
+}
+
+/// An error and its sources on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        write!(text, ": {error}").unwrap();
+        source = error.source();
+    }
+    text
+}
+
+/// Two commands in one worker: what the first left behind, the second must not have.
+fn signals(handle: &mut Handle) -> Result<String, Box<dyn std::error::Error>> {
+    for _ in 0..2 {
+        run_in(handle, &["--", "grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"])?;
+    }
+    process::check_clean().map_err(Error::from)?;
+    Ok("clean".into())
+}
+
+/// A mount that the host must not see.
+fn mounts(target: &Path) -> Result<String, Box<dyn std::error::Error>> {
+    process::private_mounts()?;
+    let flags = nix::mount::MsFlags::empty();
+    nix::mount::mount(Some("nxc"), target, Some("tmpfs"), flags, None::<&str>)?;
+    Ok(std::fs::read_to_string("/proc/self/mountinfo")?)
+}
+
+/// Listens on the name of a container as somebody who is not root, until standard input ends.
+fn squat(path: &Path, name: &str) -> Result<String, Box<dyn std::error::Error>> {
+    use std::os::linux::net::SocketAddrExt;
+    nix::unistd::setuid(nix::unistd::Uid::from_raw(65_534))?;
+    let socket = nixcloud_container::lxc::Address::new(path, name)?.socket_name();
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(socket)?;
+    let _listener = std::os::unix::net::UnixListener::bind_addr(&address)?;
+    println!("listening");
+    std::io::read_to_string(std::io::stdin())?;
+    Ok("done".into())
+}
