@@ -51,7 +51,9 @@ pub(crate) fn switch(
 /// NixOS names them on one line: `warning: the following units failed: a.service, b.service`.
 fn failed_units(line: &str, units: &mut Vec<String>) {
     if let Some((_, names)) = line.split_once("the following units failed:") {
-        units.extend(names.split([',', ' ']).map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned));
+        units.extend(
+            names.split([',', ' ']).map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned),
+        );
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::host::Host;
 use crate::name::InterfaceName;
+use crate::net::Netlink;
 use crate::net::bridge::{self, BridgeSpec, Outcome};
 
 /// What `host up` or `host down` did to one bridge.
@@ -35,12 +36,13 @@ pub enum Change {
 pub(crate) fn up(host: &Host) -> Result<Vec<BridgeChange>, Error> {
     host.prepare()?;
     let networks = &host.config.network;
+    let mut netlink = Netlink::open()?;
     let mut changes = Vec::new();
     for network in [&networks.hostonly, &networks.internet] {
         let spec = BridgeSpec { name: network.bridge.to_string(), address: network.address };
-        let change = match bridge::ensure(&spec)? {
+        let change = match bridge::ensure(&mut netlink, &spec)? {
             Outcome::Created => Change::Made,
-            Outcome::Updated => Change::Mended,
+            Outcome::Completed => Change::Mended,
             Outcome::Unchanged => Change::Kept,
             Outcome::Foreign { .. } => Change::Foreign,
         };
@@ -51,10 +53,15 @@ pub(crate) fn up(host: &Host) -> Result<Vec<BridgeChange>, Error> {
 
 pub(crate) fn down(host: &Host) -> Result<Vec<BridgeChange>, Error> {
     let networks = &host.config.network;
+    let mut netlink = Netlink::open()?;
     let mut changes = Vec::new();
     for network in [&networks.internet, &networks.hostonly] {
-        let removed = bridge::remove(network.bridge.as_str())?;
-        let change = if removed { Change::Removed } else { Change::Absent };
+        let change = match bridge::remove(&mut netlink, network.bridge.as_str()) {
+            Ok(true) => Change::Removed,
+            Ok(false) => Change::Absent,
+            Err(bridge::Error::NotOurs { .. }) => Change::Foreign,
+            Err(error) => return Err(error.into()),
+        };
         changes.push(BridgeChange { bridge: network.bridge.clone(), change });
     }
     Ok(changes)

@@ -16,7 +16,7 @@ use crate::host::Host;
 use crate::layout::NIX_STATE;
 use crate::lease::{Foreign, Leases};
 use crate::name::ContainerName;
-use crate::net::Netlink;
+use crate::net::{Link, Netlink};
 use crate::nix::{self, SearchPath, StorePath, UserArgs, roots};
 use crate::observe::{Cancel, Event, Observer, Phase as Progress};
 use crate::record::Record;
@@ -98,17 +98,11 @@ pub(crate) fn lease_for_evaluation(host: &Host, record: &mut Record, foreign: &F
 fn bridges() -> Result<BTreeMap<String, u8>, Error> {
     let mut netlink = Netlink::open()?;
     let mut prefixes = BTreeMap::new();
-    let names: Vec<String> = netlink
-        .links()?
-        .into_iter()
-        .filter(|link| link.kind.as_deref() == Some("bridge"))
-        .map(|link| link.name)
-        .collect();
-    for (interface, address) in netlink.all_addresses()? {
-        if let IpNetwork::V4(address) = address
-            && names.contains(&interface)
-        {
-            prefixes.entry(interface).or_insert(address.prefix());
+    let names: BTreeMap<u32, String> =
+        netlink.links()?.into_iter().filter(Link::is_bridge).map(|link| (link.index, link.name)).collect();
+    for (index, address) in netlink.all_addresses()? {
+        if let (IpNetwork::V4(address), Some(name)) = (address, names.get(&index)) {
+            prefixes.entry(name.clone()).or_insert(address.prefix());
         }
     }
     Ok(prefixes)
@@ -127,8 +121,11 @@ pub(crate) fn evaluate(
     rootfs::make_dirs(&work, 0o700)?;
     let expression = expression::place(host)?;
     let system = host.config.nix.system.clone();
-    let asked =
-        Asked { file: &source.file, ip: record.lease, prefix_length: host.config.network.hostonly.address.prefix() };
+    let asked = Asked {
+        file: &source.file,
+        ip: record.lease,
+        prefix_length: host.config.network.hostonly.address.prefix(),
+    };
     let request = Request {
         schema: SCHEMA,
         system: system.unwrap_or_else(|| format!("{}-linux", std::env::consts::ARCH)),
@@ -151,7 +148,8 @@ pub(crate) fn evaluate(
     if reply.schema != SCHEMA {
         return Err(crate::spec::SpecError::Newer { found: reply.schema }.into());
     }
-    let Some(built) = reply.containers.into_iter().find(|(name, _)| *name == record.name).map(|(_, built)| built)
+    let Some(built) =
+        reply.containers.into_iter().find(|(name, _)| *name == record.name).map(|(_, built)| built)
     else {
         return Err(Error::NotFound { name: record.name.clone() });
     };
@@ -189,7 +187,7 @@ pub(crate) fn realise(
         other => drop(other?),
     }
     rootfs::make_dirs(&host.layout.profile_dir(&record.name), 0o755)?;
-    nix.set_profile(&host.layout.profile(&record.name), &evaluated.out, observer, cancel)?;
+    nix.set_profile(&host.layout.profile(&record.name), &evaluated.out, cancel)?;
     clear_work(host, &record.name)?;
     Ok(Generations::new(&host.layout, &record.name).current()?)
 }

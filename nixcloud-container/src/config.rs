@@ -250,7 +250,9 @@ impl HostConfig {
         let file = path.unwrap_or(Path::new(DEFAULT_PATH));
         match std::fs::read_to_string(file) {
             Ok(text) => Self::from_toml(&text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_none() => Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_none() => {
+                Ok(Self::default())
+            }
             Err(source) => Err(ConfigError::Read { path: file.to_owned(), source }),
         }
     }

@@ -77,7 +77,11 @@ impl<'m> Container<'m> {
     ///
     /// # Errors
     /// When it does not exist, another container holds its fixed address now, or its activation fails.
-    pub fn switch_generation(&self, id: GenerationId, observer: &mut dyn Observer) -> Result<Switched, Error> {
+    pub fn switch_generation(
+        &self,
+        id: GenerationId,
+        observer: &mut dyn Observer,
+    ) -> Result<Switched, Error> {
         let choose = |generations: &crate::generations::Generations| generations.link(id).map(|_| id);
         switch::switch(self.host, &self.name, &choose, observer, self.cancel)
     }

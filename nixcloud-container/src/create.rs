@@ -58,7 +58,9 @@ pub(crate) fn create_locked(
 ) -> Result<Created, Error> {
     match Record::load(&host.layout, name)? {
         Some(record) if matches!(record.phase, Phase::Creating | Phase::Destroying) => {
-            observer.event(Event::Note(format!("an operation on `{name}` was cut off: its remains are removed first")));
+            observer.event(Event::Note(format!(
+                "an operation on `{name}` was cut off: its remains are removed first"
+            )));
             destroy::remains(host, record)?;
         }
         Some(_) => return Err(Error::Exists { name: name.clone() }),

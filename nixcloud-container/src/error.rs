@@ -13,7 +13,7 @@ use crate::generations::GenerationsError;
 use crate::layout::LayoutError;
 use crate::lease::LeaseError;
 use crate::name::{ContainerName, InterfaceName};
-use crate::net;
+use crate::net::{self, bridge};
 use crate::nix;
 use crate::presence::PresenceError;
 use crate::record::RecordError;
@@ -181,6 +181,9 @@ pub enum Error {
     /// The network.
     #[error(transparent)]
     Net(#[from] net::Error),
+    /// A bridge of ours.
+    #[error(transparent)]
+    Bridge(#[from] bridge::Error),
     /// The worker, or LXC in it.
     #[error(transparent)]
     Worker(WorkerError),
@@ -331,8 +334,11 @@ impl Error {
             Self::Foreign { .. }
             | Self::State { .. }
             | Self::IdMapChange { .. }
+            | Self::Bridge(_)
             | Self::Generations(GenerationsError::Protected { .. })
-            | Self::Lease(LeaseError::AddressTaken { .. } | LeaseError::HostAddress { .. }) => ErrorKind::Refused,
+            | Self::Lease(LeaseError::AddressTaken { .. } | LeaseError::HostAddress { .. }) => {
+                ErrorKind::Refused
+            }
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Config(_)
             | Self::Extra(_)
@@ -347,9 +353,9 @@ impl Error {
             | Self::Nix(nix::Error::Missing { .. })
             | Self::Worker(WorkerError::None) => ErrorKind::Host,
             Self::Worker(WorkerError::Lxc { .. } | WorkerError::NoAnswer { .. }) => ErrorKind::Lxc,
-            Self::StopTimeout { .. } | Self::StillThere { .. } | Self::Worker(WorkerError::Deadline { .. }) => {
-                ErrorKind::Timeout
-            }
+            Self::StopTimeout { .. }
+            | Self::StillThere { .. }
+            | Self::Worker(WorkerError::Deadline { .. }) => ErrorKind::Timeout,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Undo { failure, .. } => failure.kind(),
             _ => ErrorKind::System,
@@ -368,12 +374,18 @@ impl Error {
             Self::Foreign { name } => format!("choose another name, or see to it with `lxc-info -n {name}`"),
             Self::State { name, state, action } => state_hint(name, *state, *action)?,
             Self::NoBridge { ours: true, .. } => "`nixcloud-container host up` makes it".to_owned(),
-            Self::NoBridge { bridge, .. } => format!("`network.bridge` names it: `ip link add {bridge} type bridge`"),
+            Self::NoBridge { bridge, .. } => {
+                format!("`network.bridge` names it: `ip link add {bridge} type bridge`")
+            }
             Self::IdMapChange { name } => format!("`nixcloud-container destroy {name}`, then create it anew"),
-            Self::StopTimeout { name, .. } => format!("`nixcloud-container terminate {name}` ends it at once"),
+            Self::StopTimeout { name, .. } => {
+                format!("`nixcloud-container terminate {name}` ends it at once")
+            }
             Self::Activation { name, outcome, .. } => match outcome {
                 FailedActivation::NeedsRestart => {
-                    format!("restart it: `nixcloud-container stop {name}` and `nixcloud-container start {name}`")
+                    format!(
+                        "restart it: `nixcloud-container stop {name}` and `nixcloud-container start {name}`"
+                    )
                 }
                 FailedActivation::UnitsFailed { units } if !units.is_empty() => {
                     format!("`nixcloud-container run {name} systemctl status {}` shows why", units[0])
@@ -384,7 +396,10 @@ impl Error {
                 _ => return None,
             },
             Self::Undo { failure, .. } => failure.hint()?,
-            Self::Facts(_) => "install LXC, or name its share folder in the host configuration (`paths.lxc_share`)".to_owned(),
+            Self::Facts(_) => {
+                "install LXC, or name its share folder in the host configuration (`paths.lxc_share`)"
+                    .to_owned()
+            }
             Self::Generations(GenerationsError::Missing { have, .. }) if !have.is_empty() => {
                 let have: Vec<String> = have.iter().map(ToString::to_string).collect();
                 format!("there are: {}", have.join(", "))

@@ -56,7 +56,9 @@ pub(crate) fn containers(layout: &Layout) -> Result<Vec<String>, ForeignError> {
     let mut names: Vec<String> = entries
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| !name.starts_with('.') && !ours.contains(name) && path.join(name).join("config").is_file())
+        .filter(|name| {
+            !name.starts_with('.') && !ours.contains(name) && path.join(name).join("config").is_file()
+        })
         .collect();
     names.sort();
     Ok(names)
@@ -64,11 +66,13 @@ pub(crate) fn containers(layout: &Layout) -> Result<Vec<String>, ForeignError> {
 
 fn host_addresses() -> Result<Vec<(Ipv4Addr, String)>, ForeignError> {
     let mut netlink = Netlink::open().map_err(ForeignError::Addresses)?;
+    let links = netlink.links().map_err(ForeignError::Addresses)?;
     let addresses = netlink.all_addresses().map_err(ForeignError::Addresses)?;
+    let name = |index| links.iter().find(|link| link.index == index).map(|link| link.name.clone());
     Ok(addresses
         .into_iter()
-        .filter_map(|(interface, address)| match address {
-            IpNetwork::V4(address) => Some((address.ip(), interface)),
+        .filter_map(|(index, address)| match address {
+            IpNetwork::V4(address) => Some((address.ip(), name(index).unwrap_or_else(|| index.to_string()))),
             IpNetwork::V6(_) => None,
         })
         .collect())

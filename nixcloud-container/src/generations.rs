@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::generation::{Generation, GenerationId, Selection};
 use crate::layout::{Layout, NIX_STATE};
 use crate::name::ContainerName;
-use crate::nix::{self, Profile, ProfileGeneration, roots};
+use crate::nix::{self, Profile, ProfileGeneration, StorePath, roots};
 use crate::record::{Record, Run};
 use crate::spec::{ContainerSpec, SpecError};
 
@@ -66,18 +66,21 @@ pub enum GenerationsError {
 /// The generations of one container.
 #[derive(Debug, Clone)]
 pub(crate) struct Generations {
-    profile: Profile,
     layout: Layout,
     name: ContainerName,
 }
 
 impl Generations {
     pub(crate) fn new(layout: &Layout, name: &ContainerName) -> Self {
-        Self { profile: Profile::new(layout.profile(name)), layout: layout.clone(), name: name.clone() }
+        Self { layout: layout.clone(), name: name.clone() }
+    }
+
+    fn profile(&self) -> Result<Profile, GenerationsError> {
+        Profile::new(self.layout.profile(&self.name)).map_err(GenerationsError::Profile)
     }
 
     fn all(&self) -> Result<Vec<ProfileGeneration>, GenerationsError> {
-        self.profile.generations().map_err(GenerationsError::Profile)
+        self.profile()?.generations().map_err(GenerationsError::Profile)
     }
 
     fn ids(&self) -> Result<Vec<GenerationId>, GenerationsError> {
@@ -86,7 +89,7 @@ impl Generations {
 
     /// The current generation.
     pub(crate) fn current(&self) -> Result<GenerationId, GenerationsError> {
-        let current = self.profile.current().map_err(GenerationsError::Profile)?;
+        let current = self.profile()?.current().map_err(GenerationsError::Profile)?;
         current.and_then(|id| GenerationId::new(id).ok()).ok_or(GenerationsError::NoCurrent)
     }
 
@@ -114,8 +117,12 @@ impl Generations {
     }
 
     /// All generations as they are shown, oldest first.
-    pub(crate) fn list(&self, record: &Record, run: Option<&Run>) -> Result<Vec<Generation>, GenerationsError> {
-        let current = self.profile.current().map_err(GenerationsError::Profile)?;
+    pub(crate) fn list(
+        &self,
+        record: &Record,
+        run: Option<&Run>,
+    ) -> Result<Vec<Generation>, GenerationsError> {
+        let current = self.profile()?.current().map_err(GenerationsError::Profile)?;
         let booted = run.and_then(|run| run.generation);
         let mut list = Vec::new();
         for found in self.all()? {
@@ -143,7 +150,9 @@ impl Generations {
         let all = self.all()?;
         let known = |id: &GenerationId| all.iter().any(|generation| generation.id == id.get());
         let protected = |id: GenerationId| id == current || Some(id) == booted;
-        let ids = all.iter().filter_map(|generation| Some((GenerationId::new(generation.id).ok()?, generation.created)));
+        let ids = all
+            .iter()
+            .filter_map(|generation| Some((GenerationId::new(generation.id).ok()?, generation.created)));
         let chosen: Vec<GenerationId> = match selection {
             Selection::Ids(asked) => {
                 for id in asked {
@@ -163,7 +172,8 @@ impl Generations {
             Selection::OlderThanDays(days) => {
                 let age = jiff::SignedDuration::from_hours(i64::from(*days) * 24);
                 let limit = jiff::Timestamp::now() - age;
-                let mut old: Vec<GenerationId> = ids.filter(|(_, made)| *made < limit).map(|(id, _)| id).collect();
+                let mut old: Vec<GenerationId> =
+                    ids.filter(|(_, made)| *made < limit).map(|(id, _)| id).collect();
                 // The newest of them was the active one at that time: it stays, as with Nix.
                 old.pop();
                 old
@@ -184,8 +194,9 @@ impl Generations {
     /// Keeps the closure that a guest was booted from, whatever happens to its generation.
     pub(crate) fn root_booted(&self, id: GenerationId) -> Result<(), GenerationsError> {
         let link = self.link(id)?;
-        let target =
-            std::fs::read_link(&link).map_err(|source| GenerationsError::Read { path: link, source })?;
+        let target = std::fs::read_link(&link)
+            .and_then(|target| StorePath::try_from(target.as_path()).map_err(io::Error::other))
+            .map_err(|source| GenerationsError::Read { path: link, source })?;
         let booted = self.layout.booted(&self.name);
         roots::add(&booted, &target, Path::new(NIX_STATE)).map_err(GenerationsError::Roots)
     }
@@ -199,7 +210,7 @@ impl Generations {
     /// Fault 5 of the shell original: destroy left the generation links for ever.
     pub(crate) fn remove_all(&self) -> Result<(), GenerationsError> {
         self.unroot_booted()?;
-        self.profile.remove_all(Path::new(NIX_STATE)).map_err(GenerationsError::Profile).map(drop)
+        self.profile()?.remove_all(Path::new(NIX_STATE)).map_err(GenerationsError::Profile).map(drop)
     }
 }
 

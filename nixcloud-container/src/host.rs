@@ -8,7 +8,7 @@ use crate::facts;
 use crate::fs::lock::{self, Lock};
 use crate::layout::Layout;
 use crate::name::ContainerName;
-use crate::nix::Nix;
+use crate::nix::{Nix, Program};
 use crate::observe::Cancel;
 use crate::record::Record;
 use crate::render::HostFacts;
@@ -52,11 +52,18 @@ impl Host {
         self.lock_within(name, self.config.timeouts.lock(), cancel)
     }
 
-    pub(crate) fn lock_within(&self, name: &ContainerName, limit: Duration, cancel: &Cancel) -> Result<Lock, Error> {
+    pub(crate) fn lock_within(
+        &self,
+        name: &ContainerName,
+        limit: Duration,
+        cancel: &Cancel,
+    ) -> Result<Lock, Error> {
         match Lock::acquire(&self.layout.container_lock(name), limit, &|| cancel.is_cancelled()) {
             Ok(lock) => Ok(lock),
             Err(lock::Error::Cancelled { .. }) => Err(Error::Cancelled),
-            Err(lock::Error::Held { pid, waited, .. }) => Err(Error::Busy { name: name.clone(), pid, waited }),
+            Err(lock::Error::Held { pid, waited, .. }) => {
+                Err(Error::Busy { name: name.clone(), pid, waited })
+            }
             Err(source) => Err(Error::Lock(source)),
         }
     }
@@ -66,7 +73,10 @@ impl Host {
     }
 
     pub(crate) fn nix(&self) -> Nix {
-        Nix::new(self.config.nix.bin.as_deref())
+        let Some(bin) = &self.config.nix.bin else { return Nix::new() };
+        [Program::NixInstantiate, Program::NixStore, Program::NixEnv]
+            .into_iter()
+            .fold(Nix::new(), |nix, program| nix.with_program(program, bin.join(program.name())))
     }
 
     /// The record of a container of ours.

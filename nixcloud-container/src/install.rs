@@ -68,7 +68,12 @@ pub(crate) fn drop_unused_lease(host: &Host, record: &mut Record, spec: &Contain
 }
 
 /// Renders the configuration of `record` with `spec`.
-pub(crate) fn rendered(host: &Host, record: &Record, spec: &ContainerSpec, ids: IdMap) -> Result<Rendered, Error> {
+pub(crate) fn rendered(
+    host: &Host,
+    record: &Record,
+    spec: &ContainerSpec,
+    ids: IdMap,
+) -> Result<Rendered, Error> {
     let facts = host.facts()?;
     let input =
         Input { name: &record.name, spec, ids, layout: &host.layout, config: &host.config, facts: &facts };

@@ -164,7 +164,12 @@ impl<'a> Leases<'a> {
     ///
     /// # Errors
     /// When none is free or the claim cannot be written.
-    pub fn claim_ids(&self, owner: &ContainerName, kind: IdMapKind, foreign: &Foreign) -> Result<IdMap, LeaseError> {
+    pub fn claim_ids(
+        &self,
+        owner: &ContainerName,
+        kind: IdMapKind,
+        foreign: &Foreign,
+    ) -> Result<IdMap, LeaseError> {
         let owner = match kind {
             IdMapKind::Isolated => owner.as_str(),
             IdMapKind::Shared => SHARED,
@@ -179,7 +184,8 @@ impl<'a> Leases<'a> {
                 }
             }
         }
-        let mut others: Vec<(u64, u64)> = taken.iter().map(|base| (u64::from(*base), u64::from(RANGE))).collect();
+        let mut others: Vec<(u64, u64)> =
+            taken.iter().map(|base| (u64::from(*base), u64::from(RANGE))).collect();
         others.extend(&foreign.ids);
         others.extend(subordinate_ids(&self.config.ids)?);
         others.sort_unstable();
@@ -191,7 +197,8 @@ impl<'a> Leases<'a> {
             if let Some((start, count)) = others.iter().find(|(start, count)| map.overlaps(*start, *count)) {
                 // Ranges stay on the grid from `first` up, so that a freed one fits the next container.
                 let past = (start.saturating_add(*count)).saturating_sub(u64::from(first));
-                base = u64::from(first).saturating_add(past.div_ceil(u64::from(RANGE)).saturating_mul(RANGE.into()));
+                base = u64::from(first)
+                    .saturating_add(past.div_ceil(u64::from(RANGE)).saturating_mul(RANGE.into()));
                 continue;
             }
             if self.claim(&self.layout.id_range(map.base()), owner, &format!("ids from {base}"))? {

@@ -134,7 +134,9 @@ impl FromStr for InterfaceName {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let what = "interface name";
         let allowed = "visible ASCII characters without `/`, `:` and `%` are allowed";
-        check(what, text, Self::MAX, allowed, |_, c, _| c.is_ascii_graphic() && !matches!(c, '/' | ':' | '%'))?;
+        check(what, text, Self::MAX, allowed, |_, c, _| {
+            c.is_ascii_graphic() && !matches!(c, '/' | ':' | '%')
+        })?;
         if text == "." || text == ".." {
             let name = text.to_owned();
             return Err(NameError::Character { what, name, character: '.', position: 1, allowed });
@@ -190,7 +192,9 @@ mod tests {
     /// Fault 9 of the shell original: names were regular expressions and never validated.
     #[test]
     fn field_09_names_are_validated() {
-        for bad in ["", ".", "..", "a/b", "../x", "a b", ".*", "-a", "a-", "_", "ä", "a\n", "a.b", &"x".repeat(64)] {
+        for bad in
+            ["", ".", "..", "a/b", "../x", "a b", ".*", "-a", "a-", "_", "ä", "a\n", "a.b", &"x".repeat(64)]
+        {
             assert!(bad.parse::<ContainerName>().is_err(), "{bad:?} passed");
         }
     }

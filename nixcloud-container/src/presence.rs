@@ -4,7 +4,10 @@
 use std::io;
 
 use crate::host::Host;
-use crate::lxc::{self, command::{self, Client}};
+use crate::lxc::{
+    self,
+    command::{self, Client},
+};
 use crate::name::ContainerName;
 use crate::proc::{self, FileId, Process};
 use crate::record::{Phase, Record, RecordError, Run};

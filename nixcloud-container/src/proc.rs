@@ -136,7 +136,9 @@ pub fn lives_in(cgroups: &[PathBuf], root: FileId) -> Option<Process> {
             }
         }
         let below = fs::read_dir(&cgroup).into_iter().flatten().flatten();
-        pending.extend(below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()));
+        pending.extend(
+            below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()),
+        );
     }
     None
 }

@@ -19,7 +19,7 @@ pub(crate) fn interrupted_switch(
     observer.event(Event::Note(format!("generation {from} of `{}` is put back", record.name)));
     let generations = Generations::new(&host.layout, &record.name);
     if generations.current()? != from {
-        host.nix().switch_generation(&host.layout.profile(&record.name), from.get(), &mut (), cancel)?;
+        host.nix().switch_generation(&host.layout.profile(&record.name), from.get(), cancel)?;
     }
     let spec = generations.spec(from)?;
     let foreign = install::others(host)?;

@@ -94,7 +94,9 @@ pub(crate) fn run(
     let root = request.uid.is_none_or(|uid| uid == 0);
     let mut env = vec![("PATH".to_owned(), PATH.to_owned())];
     if root {
-        env.extend([("HOME", "/root"), ("USER", "root")].map(|(name, value)| (name.to_owned(), value.to_owned())));
+        env.extend(
+            [("HOME", "/root"), ("USER", "root")].map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
     }
     env.retain(|(name, _)| request.env.iter().all(|(theirs, _)| theirs != name));
     env.extend(request.env);

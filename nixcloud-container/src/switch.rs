@@ -50,8 +50,7 @@ pub(crate) fn switch(
     prepare(host, &mut record, &spec, cancel)?;
     begin(host, &mut record, from)?;
     if to != from
-        && let Err(failure) =
-            host.nix().switch_generation(&host.layout.profile(name), to.get(), observer, cancel)
+        && let Err(failure) = host.nix().switch_generation(&host.layout.profile(name), to.get(), cancel)
     {
         return Err(put_back(host, &mut record, observer, Error::from(failure)));
     }
@@ -145,8 +144,7 @@ pub(crate) fn settle(
                 return Err(Error::Activation { name, generation: to, outcome, restored: None });
             }
             Some(outcome) => {
-                let failure =
-                    Error::Activation { name, generation: to, outcome, restored: Some(from) };
+                let failure = Error::Activation { name, generation: to, outcome, restored: Some(from) };
                 return Err(put_back_and_activate(host, record, observer, failure));
             }
         }
@@ -169,7 +167,12 @@ fn finish(host: &Host, record: &mut Record) -> Result<(), Error> {
 }
 
 /// A failure before the guest was touched.
-pub(crate) fn put_back(host: &Host, record: &mut Record, observer: &mut dyn Observer, failure: Error) -> Error {
+pub(crate) fn put_back(
+    host: &Host,
+    record: &mut Record,
+    observer: &mut dyn Observer,
+    failure: Error,
+) -> Error {
     observer.event(Event::Phase(Progress::Undo));
     // The user's Ctrl-C does not cut the undoing off.
     let undo = recover::interrupted_switch(host, record, &mut (), &Cancel::new());
@@ -177,7 +180,12 @@ pub(crate) fn put_back(host: &Host, record: &mut Record, observer: &mut dyn Obse
 }
 
 /// A failure that may have left the guest half switched: the old generation is activated again.
-fn put_back_and_activate(host: &Host, record: &mut Record, observer: &mut dyn Observer, failure: Error) -> Error {
+fn put_back_and_activate(
+    host: &Host,
+    record: &mut Record,
+    observer: &mut dyn Observer,
+    failure: Error,
+) -> Error {
     let name = record.name.clone();
     let failure = put_back(host, record, observer, failure);
     if matches!(failure, Error::Undo { .. }) {
@@ -210,7 +218,7 @@ pub(crate) fn delete_generations(
     let chosen = generations.select(selection, here.run.and_then(|run| run.generation))?;
     if !chosen.is_empty() {
         let ids: Vec<u64> = chosen.iter().map(|id| id.get()).collect();
-        host.nix().delete_generations(&host.layout.profile(name), &ids, observer, cancel)?;
+        host.nix().delete_generations(&host.layout.profile(name), &ids, cancel)?;
         finish(host, &mut record)?;
     }
     Ok(chosen)

@@ -40,7 +40,8 @@ pub(crate) fn update(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Updated, Error> {
-    let given = |file: &PathBuf, args: &[String]| Source::new(file, request.nix_args.as_deref().unwrap_or(args));
+    let given =
+        |file: &PathBuf, args: &[String]| Source::new(file, request.nix_args.as_deref().unwrap_or(args));
     // A mistyped file is named before anything is locked.
     if let Some(file) = &request.file {
         given(file, &[])?;

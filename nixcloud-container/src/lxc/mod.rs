@@ -31,6 +31,7 @@ pub mod command;
 mod error;
 mod handle;
 pub mod log;
+pub mod pidfd;
 pub mod process;
 pub mod scratch;
 mod start;

@@ -52,7 +52,8 @@ const CGROUP_PLACES: &[&str] = &["dir", "relative"];
 
 /// What may be said of an interface that is not one of ours.
 const NETWORK: &[&str] = &[
-    "link", "flags", "name", "mtu", "hwaddr", "l2proxy", "ipv4.", "ipv6.", "veth.", "macvlan.", "ipvlan.", "vlan.",
+    "link", "flags", "name", "mtu", "hwaddr", "l2proxy", "ipv4.", "ipv6.", "veth.", "macvlan.", "ipvlan.",
+    "vlan.",
 ];
 
 /// Interface types that take nothing away from the host and do not share its network namespace.
@@ -109,9 +110,11 @@ fn judge(key: &str, value: &str) -> Result<(), String> {
         return judge_network(rest, value);
     }
     if !HARMLESS.iter().any(|pattern| matches(pattern, key)) {
-        return Err("this key can undo the container's protection; the host configuration can allow it by name \
+        return Err(
+            "this key can undo the container's protection; the host configuration can allow it by name \
                     (`allow_lxc_keys`)"
-            .to_owned());
+                .to_owned(),
+        );
     }
     if value.is_empty() {
         return Err("an empty value clears what nixcloud-container set".to_owned());
@@ -131,7 +134,9 @@ fn judge_network(rest: &str, value: &str) -> Result<(), String> {
         return Err("interfaces are numbered".to_owned());
     };
     if index < 2 {
-        return Err("interfaces 0 and 1 are described by `network.*` of the container file; use 2 and up".to_owned());
+        return Err(
+            "interfaces 0 and 1 are described by `network.*` of the container file; use 2 and up".to_owned()
+        );
     }
     if value.is_empty() {
         return Err("a value is missing".to_owned());
@@ -147,7 +152,8 @@ fn judge_network(rest: &str, value: &str) -> Result<(), String> {
     if NETWORK.iter().any(|known| fits(&known)) {
         Ok(())
     } else {
-        Err("this key acts on the host; the host configuration can allow it by name (`allow_lxc_keys`)".to_owned())
+        Err("this key acts on the host; the host configuration can allow it by name (`allow_lxc_keys`)"
+            .to_owned())
     }
 }
 
@@ -203,7 +209,9 @@ impl MountEntry {
         }
         let target = Path::new(&self.target);
         if target.is_absolute() {
-            return Err("the target is relative to the guest's root: write it without the leading `/`".to_owned());
+            return Err(
+                "the target is relative to the guest's root: write it without the leading `/`".to_owned()
+            );
         }
         if target.components().next().is_none()
             || target.components().any(|part| !matches!(part, Component::Normal(_)))

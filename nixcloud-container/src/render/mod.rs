@@ -184,7 +184,13 @@ fn system(text: &mut Text, input: &Input<'_>) {
 }
 
 /// A read-only bind of a host path by way of the `locked` folder.
-fn locked_bind(text: &mut Text, input: &Input<'_>, source: LockedSource, target: &str, options: &str) -> LockedSource {
+fn locked_bind(
+    text: &mut Text,
+    input: &Input<'_>,
+    source: LockedSource,
+    target: &str,
+    options: &str,
+) -> LockedSource {
     let place = input.layout.locked(input.name).join(&source.name);
     let place = extra::encode(&place.to_string_lossy());
     text.line("lxc.mount.entry", format_args!("{place} {target} none {options} 0 0"));
@@ -245,7 +251,8 @@ fn interface(
     bridge: &InterfaceName,
     inside: &str,
 ) {
-    let mut item = |key: &str, value: &dyn std::fmt::Display| text.line(&format!("lxc.net.{index}.{key}"), value);
+    let mut item =
+        |key: &str, value: &dyn std::fmt::Display| text.line(&format!("lxc.net.{index}.{key}"), value);
     item("type", &"veth");
     item("link", bridge);
     item("flags", &"up");

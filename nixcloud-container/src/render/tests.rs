@@ -60,7 +60,8 @@ fn everything_at_once() {
         "lxc.cgroup2.memory.max = 1G\nlxc.mount.entry = /srv/my\\040data srv/data none rbind,ro,optional 0 0\n\
          lxc.mount.entry = /srv/rw srv/rw none bind 0 0"
             .into();
-    let facts = HostFacts { lxcfs: true, apparmor: true, pids_on_v1: false, idmapped_store: false, ..facts() };
+    let facts =
+        HostFacts { lxcfs: true, apparmor: true, pids_on_v1: false, idmapped_store: false, ..facts() };
     insta::assert_snapshot!(golden(&spec, &facts));
     let locked = rendered(&spec, &facts).unwrap().locked;
     assert_eq!(locked.len(), 3, "store, profile, and the read-only entry alone: {locked:?}");
@@ -82,7 +83,8 @@ fn addressing_left_to_the_bridge() {
 fn read_only_sources_come_from_the_locked_folder_alone() {
     let mut spec = spec();
     spec.lxc_extra_config = "lxc.mount.entry = /etc/ssl etc/ssl none bind,ro,create=dir 0 0".into();
-    for line in golden(&spec, &facts()).lines().filter(|line| line.contains("ro,") || line.contains("idmap=")) {
+    for line in golden(&spec, &facts()).lines().filter(|line| line.contains("ro,") || line.contains("idmap="))
+    {
         assert!(line.starts_with("lxc.mount.entry = /srv/golden/var/lib/lxc/web/locked/"), "{line}");
     }
 }

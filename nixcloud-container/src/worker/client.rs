@@ -1,7 +1,7 @@
 //! The caller's side of the worker: spawn it, ask, wait no longer than the deadline, reap it.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -237,9 +237,4 @@ fn converse(
         return Ok(None);
     }
     serde_json::from_slice(&text).map(Some).map_err(|error| WorkerError::Channel(error.into()))
-}
-
-/// Copies of the caller's descriptors for a worker that inherits others than the caller's own three.
-pub(crate) fn duplicate(fd: impl AsFd) -> io::Result<OwnedFd> {
-    fd.as_fd().try_clone_to_owned()
 }

@@ -24,8 +24,8 @@ mod server;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub(crate) use client::{Client, Stdio};
 pub use client::WorkerError;
+pub(crate) use client::{Client, Stdio};
 pub use protocol::Exit;
 pub(crate) use protocol::{Answer, AttachCommand, Request, Target};
 

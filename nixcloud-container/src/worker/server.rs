@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use ::nix::sys::signal::{SigSet, Signal, SigmaskHow, sigprocmask};
+use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 use super::protocol::{Answer, AttachCommand, Exit, Fault, Request, Target};
 use super::{CHANNEL, mounts};
@@ -42,11 +42,17 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
         Request::Attach { target, command } => Answer::Exited(attach(&target, command)?),
         Request::Check { items } => {
             let refused = scratch::check(&items)?;
-            Answer::Checked { refused: refused.into_iter().map(|item| (item.key, item.value, item.why)).collect() }
+            Answer::Checked {
+                refused: refused.into_iter().map(|item| (item.key, item.value, item.why)).collect(),
+            }
         }
         Request::Freeze { target, frozen } => {
             let mut handle = open(&target)?;
-            if frozen { handle.freeze()? } else { handle.unfreeze()? }
+            if frozen {
+                handle.freeze()?
+            } else {
+                handle.unfreeze()?
+            }
             Answer::Done
         }
     })
@@ -67,7 +73,7 @@ fn start(target: &Target, log: &Path, locked: &Path, sources: &[LockedSource]) -
     mounts::lock(locked, sources)?;
     mounts::hide_id_helpers(&std::env::var("PATH").unwrap_or_default())?;
     let mut handle = open(target)?;
-    handle.start(&StartOptions { daemonize: true })?;
+    handle.start(StartOptions { daemonize: true })?;
     let Some(init_pid) = handle.init_pid()? else {
         return Err("the container stopped as soon as it had started".into());
     };
