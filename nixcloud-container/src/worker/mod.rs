@@ -44,10 +44,9 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 /// and ends the process.
 ///
 /// ```no_run
-/// fn main() {
-///     nixcloud_container::worker::init();
-///     // ... the program itself
-/// }
+/// # fn the_program_itself() {}
+/// nixcloud_container::worker::init();
+/// the_program_itself();
 /// ```
 pub fn init() {
     let mut args = std::env::args_os();

@@ -21,7 +21,6 @@ type Failure = Box<dyn Error>;
 pub(super) fn main() -> ! {
     // Without a channel somebody typed the mark by hand: there is nobody to tell.
     let code = process::take_fd(CHANNEL).map_or(2, |channel| converse(File::from(channel)));
-    #[expect(clippy::exit, reason = "the worker is this process's whole purpose")]
     std::process::exit(code)
 }
 
@@ -49,9 +48,9 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
         Request::Freeze { target, frozen } => {
             let mut handle = open(&target)?;
             if frozen {
-                handle.freeze()?
+                handle.freeze()?;
             } else {
-                handle.unfreeze()?
+                handle.unfreeze()?;
             }
             Answer::Done
         }
