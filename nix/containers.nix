@@ -12,7 +12,7 @@
 { request }:
 
 let
-  inherit (builtins) attrNames concatStringsSep elem fromJSON isAttrs isString mapAttrs readFile toJSON unsafeDiscardStringContext;
+  inherit (builtins) concatStringsSep elem fromJSON isAttrs mapAttrs readFile toJSON unsafeDiscardStringContext;
 
   # The contract with the Rust side; both refuse what they do not know.
   schema = 1;
