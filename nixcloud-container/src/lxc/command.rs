@@ -139,17 +139,6 @@ impl Client {
         }
     }
 
-    /// The pid of the monitor, from the kernel and not from the monitor's own words: a stopped one is found too. `None`
-    /// when nobody listens.
-    ///
-    /// # Errors
-    /// As [`Error`] says.
-    pub fn monitor_pid(&self, lxc_path: &Path, name: &str) -> Result<Option<i32>, Error> {
-        let address = Address::new(lxc_path, name)?;
-        let peer = Conversation::open(&address, self.timeout)?;
-        Ok(peer.map(|conversation| conversation.monitor))
-    }
-
     fn ask(&self, address: &Address, command: i32) -> Result<Option<Answer>, Error> {
         // A monitor on its way down hangs up on those who had connected; the next connection is then refused.
         for _ in 0..2 {
@@ -174,7 +163,6 @@ struct Answer {
 struct Conversation<'a> {
     address: &'a Address,
     stream: UnixStream,
-    monitor: i32,
     timeout: Duration,
     deadline: Instant,
 }
@@ -203,11 +191,12 @@ impl<'a> Conversation<'a> {
                 Err(errno) => return Err(failed("connecting to", errno)),
             }
         }
+        // The user alone: the kernel keeps the pid of who called `listen`, which is the starter's and long gone.
         let peer = getsockopt(&fd, sockopt::PeerCredentials).map_err(|errno| failed("identifying", errno))?;
         if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
             return Err(Error::Foreign { name: address.name().to_owned(), uid: peer.uid() });
         }
-        Ok(Some(Self { address, stream: UnixStream::from(fd), monitor: peer.pid(), timeout, deadline }))
+        Ok(Some(Self { address, stream: UnixStream::from(fd), timeout, deadline }))
     }
 
     /// Sends a command without data and reads the answer; `None` when the monitor hung up.
@@ -415,19 +404,16 @@ Num       RefCount Protocol Flags    Type St Inode Path
         let path = Path::new("/nxc-test-nobody");
         assert_eq!(client.state(path, "web").unwrap(), State::Stopped);
         assert_eq!(client.init_pid(path, "web").unwrap(), None);
-        assert_eq!(client.monitor_pid(path, "web").unwrap(), None);
     }
 
     /// A monitor that accepts nothing is one that was stopped.
     #[test]
-    fn silence_is_a_timeout_and_the_monitor_is_known_by_the_kernel() {
+    fn silence_is_a_timeout() {
         let (_listener, path) = listen("silent");
         let client = Client::new(Duration::from_millis(60));
         let start = Instant::now();
         assert!(matches!(client.state(&path, "silent"), Err(Error::Timeout { .. })));
         assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-        let us = i32::try_from(std::process::id()).unwrap();
-        assert_eq!(client.monitor_pid(&path, "silent").unwrap(), Some(us));
         assert_eq!(running(&path).unwrap().names, ["silent"]);
     }
 

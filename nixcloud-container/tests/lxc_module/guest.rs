@@ -69,6 +69,23 @@ impl Guest {
     pub(crate) fn start(&self) {
         let answer = self.work("start", &[]);
         assert_eq!(answer.ok(), "started", "{answer:?}");
+        self.wait_until_up();
+    }
+
+    /// RUNNING says that init was executed; until its trap stands, the kernel drops our SIGTERM.
+    pub(crate) fn wait_until_up(&self) {
+        self.wait_for(State::Running);
+        let status = format!("/proc/{}/status", self.init_pid());
+        let start = Instant::now();
+        let caught = || {
+            let status = fs::read_to_string(&status).unwrap();
+            let (_, mask) = status.split_once("SigCgt:\t").unwrap();
+            u64::from_str_radix(&mask[..16], 16).unwrap()
+        };
+        while caught() & 1 << (15 - 1) == 0 {
+            assert!(start.elapsed() < Duration::from_secs(5), "init does not come up");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     pub(crate) fn config(&self, extra: &str) -> String {
@@ -98,6 +115,13 @@ impl Guest {
 
     pub(crate) fn init_pid(&self) -> i32 {
         Client::default().init_pid(&self.lxc_path, &self.name).unwrap().expect("an init")
+    }
+
+    /// The monitor is init's parent.
+    pub(crate) fn monitor_pid(&self) -> i32 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.init_pid())).unwrap();
+        let (_, rest) = status.split_once("PPid:\t").unwrap();
+        rest.lines().next().unwrap().parse().unwrap()
     }
 
     /// Runs a worker on this container.
