@@ -54,7 +54,7 @@ fn lives_and_ends() {
     assert!(status.contains("Uid:\t100000\t"), "{status}");
     // Its shell ignores SIGQUIT by itself; SIGPIPE would be Rust's.
     assert!(status.contains("SigIgn:\t0000000000000004"), "{status}");
-    assert_eq!(running(&guest.lxc_path).unwrap().names, [guest.name.clone()]);
+    assert_eq!(running(&guest.lxc_path).unwrap().names, std::slice::from_ref(&guest.name));
     assert_eq!(running(guest.lxc_path.parent().unwrap()).unwrap().names, [] as [&str; 0]);
     // Another path of which this one is a prefix in bytes is another path.
     let other = format!("{}x", guest.lxc_path.display());
@@ -74,7 +74,8 @@ fn waiting() {
     assert!(start.elapsed() < Duration::from_secs(1), "0 waited");
     assert_eq!(guest.work("wait", &["STOPPED", "200"]).ok(), "false");
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
-    assert_eq!(guest.work("shutdown", &["0"]).ok(), "false", "asked, not waited for");
+    // Asked, not waited for: whether it has ended by then is a race, that it ends is not.
+    guest.work("shutdown", &["0"]).ok();
     assert_eq!(guest.work("wait", &["STOPPED", "5000"]).ok(), "true");
 }
 
@@ -294,11 +295,10 @@ fn under_a_terminal(guest: &Guest, words: &[&str]) -> String {
 
 fn terminals() {
     let guest = Guest::running();
-    let text = under_a_terminal(&guest, &["host=1", "--", "id"]);
-    assert!(text.contains("standard output is a terminal of the host"), "{text:?}");
-    let host = fs::read_link("/proc/self/fd/0").unwrap();
+    let text = under_a_terminal(&guest, &["--", "id"]);
+    assert!(text.contains("standard input is a terminal of the host"), "{text:?}");
     let text = under_a_terminal(&guest, &["terminal=1", "--", "sh", "-c", "tty; exit 7"]);
-    assert!(text.contains("code 7"), "{text:?} {host:?}");
+    assert!(text.contains("code 7"), "{text:?}");
     assert!(text.contains("/dev/") || text.contains("not a tty"), "{text:?}");
     let text = under_a_terminal(&guest, &["terminal=1", "--", "sh", "-c", "test -t 0 && echo is-a-terminal"]);
     assert!(text.contains("is-a-terminal"), "{text:?}");

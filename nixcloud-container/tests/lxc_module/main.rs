@@ -2,6 +2,11 @@
 //!
 //! liblxc wants a process without threads, so this binary is run again as the worker of each call (`worker`); what needs
 //! no worker is asked from here, in a network namespace of our own. Root tests are *ignored* for other users.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; without the harness clippy does not see that it is one"
+)]
+#![expect(clippy::print_stdout, reason = "the worker answers on standard output")]
 
 mod cases;
 mod guest;
