@@ -34,7 +34,8 @@ impl Guest {
     pub(crate) fn below(deeper: &str, extra: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("nxc-{}-{number}", std::process::id());
+        // Of one width, so that no name is the beginning of another.
+        let name = format!("nxc-{}-{number:03}", std::process::id());
         let lxc_path = std::env::temp_dir().join(format!("nxc.{name}")).join(deeper);
         let lxc_path: PathBuf = lxc_path.components().collect();
         let guest = Self { lxc_path, name };
@@ -143,13 +144,9 @@ impl Drop for Guest {
         drop(self.work("stop", &[]));
         let top = std::env::temp_dir().join(format!("nxc.{}", self.name));
         drop(fs::remove_dir_all(&top));
-        // liblxc leaves its lock, and the directories above it.
+        // liblxc leaves its lock. The directories above it are shared with guests that start just now.
         let locks = Path::new("/run/lxc/lock");
-        let tree = locks.join(top.strip_prefix("/").unwrap());
-        drop(fs::remove_dir_all(&tree));
-        for above in tree.ancestors().skip(1).take_while(|above| above.starts_with("/run/lxc")) {
-            drop(fs::remove_dir(above));
-        }
+        drop(fs::remove_dir_all(locks.join(top.strip_prefix("/").unwrap())));
         let left = cgroups(&self.name);
         if !std::thread::panicking() {
             assert_eq!(left, [] as [PathBuf; 0], "cgroups are left");
