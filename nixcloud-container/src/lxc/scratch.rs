@@ -24,7 +24,8 @@ pub struct Rejected {
     pub why: String,
 }
 
-/// Sets each line, in order, on a handle of no container, and gives back those that liblxc refuses. No file is left. What liblxc takes may still be unwise: it has no objection to an empty `lxc.idmap`.
+/// Sets each line, in order, on a handle of no container, and gives back those that liblxc refuses. No file is
+/// left. What liblxc takes may still be unwise: it has no objection to an empty `lxc.idmap`.
 ///
 /// `lxc.include` is read, from this process's current directory if relative. `lxc.log.file` is only looked at, as liblxc
 /// would make the file.
