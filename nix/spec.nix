@@ -3,7 +3,7 @@
 # A container file is a NixOS module, or a set with `configuration = <NixOS module>` and keys of ours beside it.
 # Returns { module; spec; checked; }: the NixOS module, the normal form (every key always there), and a value
 # that throws when anything in the spec is wrong.
-{ name, file, where, lease }:
+{ name, file, where, lease, bridges ? { } }:
 
 let
   inherit (builtins)
@@ -155,6 +155,8 @@ let
       prefixLength =
         if ip == null then null
         else if network.prefixLength != null then network.prefixLength
+        # A bridge of the user's has a network of its own, which need not be as wide as the lease's.
+        else if network.bridge != null then bridges.${network.bridge} or 16
         else if lease.prefixLength != null then lease.prefixLength
         else 16;
     };
