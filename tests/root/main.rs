@@ -9,20 +9,22 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::missing_panics_doc,
-    missing_docs,
     unreachable_pub,
     reason = "a test program: it fails by panics and reports by printing"
 )]
 
 mod harness;
 mod life;
+mod power;
+mod session;
+mod update;
 
 use std::process::ExitCode;
 
 use harness::Scenario;
 
 fn scenarios() -> Vec<Scenario> {
-    [life::scenarios()].into_iter().flatten().collect()
+    [life::scenarios(), power::scenarios(), session::scenarios(), update::scenarios()].into_iter().flatten().collect()
 }
 
 fn main() -> ExitCode {

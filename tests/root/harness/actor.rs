@@ -19,7 +19,10 @@ impl Lab {
             command.arg("netns");
         }
         command.arg(self.root()).arg(verb).arg(guest.name().as_str());
-        command.process_group(0);
+        // A login takes its terminal for its own session, which the leader of a process group cannot.
+        if verb != "login" {
+            command.process_group(0);
+        }
         command
     }
 }
@@ -61,6 +64,10 @@ fn call(root: &str, verb: &str, name: &str, file: Option<String>) -> Result<Stri
         "terminate" => format!("{:?}", container.terminate()?),
         "destroy" => format!("{:?}", container.destroy(DestroyRequest { force: false })?),
         "login" => {
+            nix::unistd::setsid().unwrap();
+            // The first terminal that a session leader opens is its controlling one.
+            let terminal = std::fs::read_link("/proc/self/fd/0").unwrap();
+            let _terminal = std::fs::File::options().read(true).write(true).open(terminal).unwrap();
             let exit = container.run(RunRequest::login(Some("xterm".to_owned())), Streams::Inherit)?;
             format!("{exit:?}")
         }

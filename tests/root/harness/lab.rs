@@ -5,7 +5,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use nixcloud_container::net::Netlink;
 use nixcloud_container::{ContainerName, DestroyRequest, HostConfig, Listed, Manager};
 
 use super::{File, Guest, Kind, Must, chain, leaks, runner, sandbox};
@@ -105,14 +104,9 @@ impl Lab {
     pub fn tell(&self) {
         for name in self.names.borrow().iter() {
             let folder = self.root.join("var/lib/lxc").join(name.as_str());
-            for file in ["lxc.log"] {
-                if let Ok(text) = fs::read_to_string(folder.join(file)) {
-                    let lines: Vec<&str> = text.lines().collect();
-                    eprintln!("--- {name}: last lines of {file}");
-                    for line in &lines[lines.len().saturating_sub(15)..] {
-                        eprintln!("{line}");
-                    }
-                }
+            let log = fs::read_to_string(folder.join("lxc.log")).unwrap_or_default();
+            for line in log.lines().filter(|line| line.contains(" ERROR ")) {
+                eprintln!("{line}");
             }
             eprintln!(
                 "--- {name}: {:?}",
@@ -162,7 +156,6 @@ impl Lab {
         for cgroup in leaks::cgroups(&self.mark).iter().rev() {
             let _ = fs::remove_dir(cgroup);
         }
-        let _ = Netlink::open();
         if let Err(error) = fs::remove_dir_all(&self.root) {
             left.push(format!("cannot remove {}: {error}", self.root.display()));
         }

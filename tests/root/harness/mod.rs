@@ -10,7 +10,7 @@ pub mod runner;
 pub mod sandbox;
 
 pub use file::File;
-pub use guest::{Guest, Kind, Said};
+pub use guest::{Guest, Kind};
 pub use lab::Lab;
 
 /// Set where this program is not to call `worker::init`.
