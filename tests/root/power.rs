@@ -28,7 +28,7 @@ scenarios! {
 fn root_freeze_and_unfreeze(lab: &Lab, kind: Kind) {
     let web = lab.guest("web", kind);
     let init = web.boot();
-    web.shell("nohup sh -c 'while :; do echo >>/run/ticks; sleep 0.02; done' >/dev/null 2>&1 &");
+    web.shell("setsid sh -c 'while :; do echo >>/run/ticks; sleep 0.02; done' >/dev/null 2>&1 &");
     let ticks = || std::fs::metadata(format!("/proc/{init}/root/run/ticks")).map_or(0, |file| file.len());
     eventually("it ticks", Duration::from_secs(5), || ticks() > 2);
     web.container().freeze().must("freeze");

@@ -34,11 +34,17 @@ impl fmt::Display for Kind {
 }
 
 /// How a command in a guest ended and what it said.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct Said {
     pub exit: Exit,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
+}
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}, stdout {:?}, stderr {:?}", self.exit, self.text(), self.errors())
+    }
 }
 
 impl Said {
