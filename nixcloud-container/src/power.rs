@@ -306,11 +306,14 @@ pub(crate) fn terminate_locked(host: &Host, record: &Record, cancel: &Cancel) ->
     }
     if let Some(monitor) = here.monitor
         && let Some(pidfd) = PidFd::open(monitor).map_err(proc_error)?
-        && !pidfd.wait(MONITOR_END.saturating_sub(begin.elapsed()), &|| false).map_err(proc_error)?
     {
-        // It hangs (stopped by a signal, or in a hook): the kernel takes down what it held.
-        pidfd.signal(libc::SIGKILL).map_err(proc_error)?;
-        pidfd.wait(MONITOR_END, &|| false).map_err(proc_error)?;
+        // One that a signal stopped goes on, and tidies up itself.
+        pidfd.signal(libc::SIGCONT).map_err(proc_error)?;
+        if !pidfd.wait(MONITOR_END.saturating_sub(begin.elapsed()), &|| false).map_err(proc_error)? {
+            // It hangs, in a hook for instance: the kernel takes down what it held.
+            pidfd.signal(libc::SIGKILL).map_err(proc_error)?;
+            pidfd.wait(MONITOR_END, &|| false).map_err(proc_error)?;
+        }
     }
     wait_until_stopped(host, record, MONITOR_END, cancel)?;
     stopped(host, record)?;
