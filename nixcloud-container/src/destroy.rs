@@ -123,7 +123,11 @@ fn remove_empty_cgroups(name: &ContainerName) {
         }
         std::fs::remove_dir(cgroup)
     }
-    for cgroup in proc::payload_cgroups(name.as_str()) {
-        let _ = prune(&cgroup);
+    let (payload, monitor) = (proc::payload_cgroups(name.as_str()), proc::monitor_cgroups(name.as_str()));
+    for cgroup in payload.into_iter().chain(monitor) {
+        // One that ends with -1 may be that of a container of such a name: a live guest keeps its empty ones too.
+        if proc::is_empty_cgroup(&cgroup) {
+            let _ = prune(&cgroup);
+        }
     }
 }

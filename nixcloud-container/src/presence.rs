@@ -55,7 +55,8 @@ pub(crate) fn look(host: &Host, record: &Record) -> Result<Presence, PresenceErr
     let asked = client.state(host.layout.lxc_path(), name.as_str());
     let (state, asked_init) = match asked {
         // No socket in this network namespace. What was noted, and the kernel, know better.
-        Ok(lxc::State::Stopped) if noted_init.is_some() => (State::Unreachable, None),
+        Ok(lxc::State::Stopped) if noted_init.is_some_and(Process::is_staying) => (State::Unreachable, None),
+        Ok(lxc::State::Stopped) if noted_init.is_some() => (State::Stopping, None),
         Ok(lxc::State::Stopped) if noted_monitor.is_some() => (State::Stopping, None),
         Ok(lxc::State::Stopped) => match stranger(host, name) {
             Some(init) => (State::Unreachable, Some(init)),
@@ -72,8 +73,8 @@ pub(crate) fn look(host: &Host, record: &Record) -> Result<Presence, PresenceErr
     let monitor = asked_init.and_then(Process::parent).or(noted_monitor);
     let state = match (state, record.phase) {
         (State::Stopped, Phase::Creating | Phase::Destroying) => State::Incomplete,
-        // The monitor answers for a while after its init has gone.
-        (State::Running, _) if init.is_some_and(|init| !init.is_alive()) => State::Stopping,
+        // The monitor answers for a while after its init has gone, or was killed.
+        (State::Running, _) if init.is_some_and(|init| !init.is_staying()) => State::Stopping,
         (state, _) => state,
     };
     // A guest that rebooted from inside has another init than the one noted; the rest of the note holds.
