@@ -5,14 +5,18 @@
 # The request is JSON and nothing of it is ever spliced into Nix text:
 #
 #   { "schema": 1, "system": "x86_64-linux", "want": "build" | "spec",
+#     "bridges": { "br0": 24 },
 #     "containers": { "web": { "file": "/abs/web.nix", "ip": "10.101.0.2" | null, "prefixLength": 16 | null } } }
+#
+# `ip` and `prefixLength` are what is leased; `bridges` (optional) are the prefix lengths of the host's bridges, for a
+# fixed address that comes without one.
 #
 # The answer is { schema, containers.NAME = { spec, drv, out } }. With want = "spec" there is neither drv nor out,
 # and neither nixpkgs nor any NixOS module is looked at.
 { request }:
 
 let
-  inherit (builtins) attrNames concatStringsSep elem fromJSON isAttrs isString mapAttrs readFile toJSON unsafeDiscardStringContext;
+  inherit (builtins) concatStringsSep elem fromJSON isAttrs mapAttrs readFile toJSON unsafeDiscardStringContext;
 
   # The contract with the Rust side; both refuse what they do not know.
   schema = 1;
@@ -48,6 +52,7 @@ let
         inherit name where;
         inherit (entry) file;
         lease = { ip = entry.ip or null; prefixLength = entry.prefixLength or null; };
+        bridges = asked.bridges or { };
       };
 
       guest = import <nixpkgs/nixos/lib/eval-config.nix> {

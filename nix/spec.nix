@@ -3,7 +3,7 @@
 # A container file is a NixOS module, or a set with `configuration = <NixOS module>` and keys of ours beside it.
 # Returns { module; spec; checked; }: the NixOS module, the normal form (every key always there), and a value
 # that throws when anything in the spec is wrong.
-{ name, file, where, lease }:
+{ name, file, where, lease, bridges ? { } }:
 
 let
   inherit (builtins)
@@ -59,10 +59,10 @@ let
   describe = value: names.${typeOf value} or (typeOf value);
 
   # Gives `set` back when it has no other keys than `keys`.
-  known = prefix: keys: set:
+  known = within: keys: set:
     let unknown = filter (key: !(elem key keys)) (attrNames set); in
     if unknown == [ ] then set
-    else fail "unknown ${if length unknown == 1 then "key" else "keys"} ${quoted (map (key: prefix + key) unknown)}; ${if prefix == "" then "the keys of a container file" else "its keys"} are: ${commas keys}";
+    else fail "unknown ${if length unknown == 1 then "key" else "keys"} ${quoted (map (key: within + key) unknown)}; ${if within == "" then "the keys of a container file" else "its keys"} are: ${commas keys}";
 
   wrong = key: expected: value: fail "`${key}' must be ${expected}, but is ${describe value}";
 
@@ -119,7 +119,7 @@ let
         # fromJSON knows no leading zeros; "/024" is not worth guessing at.
         else if match "0[0-9]+" (elemAt parts 1) != null then fail "`network.ip' must not have a prefix length with a leading zero, but is \"${given}\""
         else prefix "network.ip (its prefix length)" (fromJSON (elemAt parts 1));
-      length = orNull prefix "network.prefixLength" (set.prefixLength or null);
+      separate = orNull prefix "network.prefixLength" (set.prefixLength or null);
     in
     {
       bridge = orNull string "network.bridge" (set.bridge or null);
@@ -127,9 +127,9 @@ let
         if plain == null || isAddress plain then plain
         else fail "`network.ip' must be an IPv4 address such as 10.10.1.2 or 10.10.1.2/24, but is \"${given}\"";
       prefixLength =
-        if suffix != null && length != null && suffix != length
-        then fail "`network.ip' says /${toString suffix}, but `network.prefixLength' says ${toString length}"
-        else if suffix != null then suffix else length;
+        if suffix != null && separate != null && suffix != separate
+        then fail "`network.ip' says /${toString suffix}, but `network.prefixLength' says ${toString separate}"
+        else if suffix != null then suffix else separate;
       gateway = orNull address "network.gateway" (set.gateway or null);
       enableNat = bool "network.enableNat" (set.enableNat or false);
     };
@@ -155,6 +155,8 @@ let
       prefixLength =
         if ip == null then null
         else if network.prefixLength != null then network.prefixLength
+        # A bridge of the user's has a network of its own, which need not be as wide as the lease's.
+        else if network.bridge != null then bridges.${network.bridge} or 16
         else if lease.prefixLength != null then lease.prefixLength
         else 16;
     };

@@ -29,6 +29,9 @@ const SLOW_TICK: Duration = Duration::from_millis(20);
 /// How long a killed guest's monitor may take to end by itself.
 const MONITOR_END: Duration = Duration::from_secs(10);
 
+/// How often a guest is asked to shut down.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// What a start came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -226,27 +229,35 @@ pub(crate) fn stop(
         }
         Permission::Allowed | Permission::Wait => {}
     }
-    let timed_out = || Error::StopTimeout { name: name.clone(), limit };
-    let mut asked: Option<Process> = None;
+    shut_down(host, &record, begin, limit, cancel)?;
+    stopped(host, &record)?;
+    Ok(StopOutcome::Stopped)
+}
+
+/// Asks the guest's init to end until it has, and LXC with it.
+fn shut_down(
+    host: &Host,
+    record: &Record,
+    begin: Instant,
+    limit: Duration,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    let timed_out = || Error::StopTimeout { name: record.name.clone(), limit };
     loop {
-        // A guest that reboots instead has another init: it is asked too.
-        let here = presence::look(host, &record)?;
+        // Looked at anew each time: a guest that reboots instead has another init.
+        let here = presence::look(host, record)?;
         if !here.state.is_live() {
-            stopped(host, &record)?;
-            return Ok(StopOutcome::Stopped);
+            return Ok(());
         }
         let left = limit.checked_sub(begin.elapsed()).ok_or_else(timed_out)?;
         if let Some(init) = here.init
-            && asked != Some(init)
             && let Some(pidfd) = PidFd::open(init).map_err(proc_error)?
         {
+            // Sent again: an init that has just been executed has no handler yet, and the kernel drops the signal.
             pidfd.signal(halt_signal(init)).map_err(proc_error)?;
-            asked = Some(init);
-            if !pidfd.wait(left, &|| cancel.is_cancelled()).map_err(proc_error)? && !cancel.is_cancelled() {
-                return Err(timed_out());
-            }
+            pidfd.wait(left.min(ASK_AGAIN), &|| cancel.is_cancelled()).map_err(proc_error)?;
         }
-        pause(name, here.state, begin, limit, cancel).map_err(|error| match error {
+        pause(&record.name, here.state, begin, limit, cancel).map_err(|error| match error {
             Error::StillThere { .. } => timed_out(),
             other => other,
         })?;

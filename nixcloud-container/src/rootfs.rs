@@ -74,11 +74,19 @@ pub(crate) fn destroy(layout: &Layout, name: &ContainerName) -> Result<(), Rootf
     Ok(remove::tree(&layout.container_dir(name))?)
 }
 
-/// Makes a folder and those above it, with `mode` for each that is new.
+/// Makes a folder with `mode` and those above it that are missing, which anybody may pass through. The caller's umask
+/// does not count: a guest's root, who is nobody on the host, has to reach its rootfs.
 pub(crate) fn make_dirs(path: &Path, mode: u32) -> Result<(), RootfsError> {
-    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(|source| RootfsError::Folder {
-        action: "make",
-        path: path.to_owned(),
-        source,
-    })
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
+    for folder in missing.into_iter().rev() {
+        let mode = if folder == path { mode } else { 0o755 };
+        let failed = |source| RootfsError::Folder { action: "make", path: folder.to_owned(), source };
+        match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+            Ok(()) => std::fs::set_permissions(folder, PermissionsExt::from_mode(mode)).map_err(failed)?,
+            // Another process makes the same folders.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(())
 }

@@ -109,6 +109,7 @@ case $guest in ''|busybox|systemd) ;; *) usage ;; esac
 cache=${NIXCLOUD_STANDIN_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/nixcloud-container-standin}
 mkdir -p "$cache" "$dest"
 dest=$(CDPATH='' cd -- "$dest" && pwd)
+[ "$dest" != "$here" ] || die "DEST must not be the tree in the repository"
 
 command -v nix-store >/dev/null || die "nix-store is missing (Debian: apt-get install nix-bin)"
 

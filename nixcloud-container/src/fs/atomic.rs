@@ -79,12 +79,12 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> Re
     write_at(dir.as_fd(), name, path, &Request { bytes, mode, owner: None, durability })
 }
 
-/// As [`write`], but leaves a regular file alone that has these bytes and this mode already. Says whether it
+/// As [`write()`], but leaves a regular file alone that has these bytes and this mode already. Says whether it
 /// wrote.
 ///
 /// # Errors
 ///
-/// As [`write`].
+/// As [`write()`].
 pub fn write_if_changed(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> Result<bool, Error> {
     if is_already(path, bytes, mode).map_err(|source| Error::io("read", path, source))? {
         return Ok(false);

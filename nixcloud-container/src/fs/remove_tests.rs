@@ -145,6 +145,22 @@ fn a_process_that_moves_directories_about_leads_us_nowhere() {
 }
 
 #[test]
+fn a_directory_that_was_moved_out_is_not_left_into_its_new_parent() {
+    let temp = tempfile::tempdir().unwrap();
+    let (top, host) = (temp.path().join("top"), victim(temp.path()));
+    fs::create_dir_all(top.join("a/b")).unwrap();
+    let mut walk =
+        Walk { shown: &top, stack: vec![], pending: 0, refills: 0, buffer: Vec::with_capacity(BATCH) };
+    let parent = atomic::open_dir(temp.path()).unwrap();
+    let opened = walk.enter(parent.as_fd(), c"top".to_owned()).unwrap().unwrap();
+    let a = walk.enter(opened.as_fd(), c"a".to_owned()).unwrap().unwrap();
+    let back = walk.leave(a.as_fd()).unwrap();
+    assert_eq!(walk.identity(back.as_fd(), None).unwrap(), walk.identity(opened.as_fd(), None).unwrap());
+    fs::rename(top.join("a"), host.join("a")).unwrap();
+    assert!(matches!(walk.leave(a.as_fd()), Err(Error::Moved { path }) if path == top.join("a")));
+}
+
+#[test]
 fn a_process_that_fills_it_again_does_not_keep_us_for_ever() {
     let temp = tempfile::tempdir().unwrap();
     let top = temp.path().join("top");

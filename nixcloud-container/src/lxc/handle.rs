@@ -148,7 +148,8 @@ impl Handle {
             }
             // liblxc clears as many bytes as it is told that there are, and needs one more than it says, for the NUL.
             let mut buffer = vec![0_u8; usize::try_from(length).unwrap_or(0) + 1];
-            let room = length.saturating_add(1);
+            // From the buffer itself: what liblxc may write to cannot be more than there is.
+            let room = i32::try_from(buffer.len()).unwrap_or(i32::MAX);
             let got = call!(self, get_config_item, c_key.as_ptr(), buffer.as_mut_ptr().cast(), room);
             if got < 0 {
                 return Err(self.failed(Action::ReadConfig(key.to_owned()), mark));

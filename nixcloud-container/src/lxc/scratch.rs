@@ -10,6 +10,9 @@ use super::handle::Handle;
 /// Setting this key opens (and makes) the file that it names, at once.
 const OPENS_A_FILE: &str = "lxc.log.file";
 
+/// The name of the container that there is not.
+const NAME: &str = "check";
+
 /// A line that liblxc would not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
@@ -21,8 +24,8 @@ pub struct Rejected {
     pub why: String,
 }
 
-/// Sets each line, in order, on a handle of no container, and gives back those that liblxc refuses. Nothing is left on
-/// disk. What liblxc takes may still be unwise: it has no objection to an empty `lxc.idmap`.
+/// Sets each line, in order, on a handle of no container, and gives back those that liblxc refuses. No file is
+/// left. What liblxc takes may still be unwise: it has no objection to an empty `lxc.idmap`.
 ///
 /// `lxc.include` is read, from this process's current directory if relative. `lxc.log.file` is only looked at, as liblxc
 /// would make the file.
@@ -32,7 +35,7 @@ pub struct Rejected {
 pub fn check<K: AsRef<str>, V: AsRef<str>>(lines: &[(K, V)]) -> Result<Vec<Rejected>, Error> {
     // Held from before liblxc makes it until after the handle is gone.
     let lock = LockDirectory::new();
-    let mut handle = Handle::open(&lock.lxc_path, "check")?;
+    let mut handle = Handle::open(&lock.lxc_path, NAME)?;
     let mut rejected = Vec::new();
     for (key, value) in lines {
         let (key, value) = (key.as_ref(), value.as_ref());
@@ -65,33 +68,25 @@ fn try_line(handle: &mut Handle, key: &str, value: &str) -> Option<String> {
     }
 }
 
-/// An LXC path that is nowhere, and the directory for its lock that liblxc makes under its run directory.
+/// An LXC path that is nowhere. liblxc makes a directory for its lock all the same, which goes with this value.
+///
+/// The directories above (`/run/lxc/lock`) stay: another process may be making its own below them just now.
 struct LockDirectory {
     lxc_path: PathBuf,
-    /// `lock` and its parents, from the inside, as far as they were not there before.
-    made: Vec<PathBuf>,
+    lock: PathBuf,
 }
 
 impl LockDirectory {
     fn new() -> Self {
         let name = format!("nixcloud-container-check-{}", std::process::id());
-        let base = Path::new("/run/lxc");
-        let made = [base.join("lock").join(&name), base.join("lock"), base.to_owned()]
-            .into_iter()
-            .filter(|path| !path.exists())
-            .collect();
-        Self { lxc_path: Path::new("/").join(name), made }
+        Self { lxc_path: Path::new("/").join(&name), lock: Path::new("/run/lxc/lock").join(name) }
     }
 }
 
 impl Drop for LockDirectory {
     fn drop(&mut self) {
-        // Best effort: an empty directory that stays harms nobody, and another process may have come to use one.
-        if let Some(own) = self.made.first() {
-            drop(fs::remove_file(own.join(".check")));
-        }
-        for directory in &self.made {
-            drop(fs::remove_dir(directory));
-        }
+        // Best effort: an empty directory that stays harms nobody.
+        drop(fs::remove_file(self.lock.join(format!(".{NAME}"))));
+        drop(fs::remove_dir(&self.lock));
     }
 }

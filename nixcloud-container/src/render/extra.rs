@@ -149,7 +149,7 @@ fn judge_network(rest: &str, value: &str) -> Result<(), String> {
         };
     }
     let fits = |known: &&str| item == *known || known.ends_with('.') && item.starts_with(*known);
-    if NETWORK.iter().any(|known| fits(&known)) {
+    if NETWORK.iter().any(fits) {
         Ok(())
     } else {
         Err("this key acts on the host; the host configuration can allow it by name (`allow_lxc_keys`)"

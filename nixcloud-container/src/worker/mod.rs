@@ -24,9 +24,9 @@ mod server;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use crate::lxc::Exit;
 pub use client::WorkerError;
 pub(crate) use client::{Client, Stdio};
-pub use protocol::Exit;
 pub(crate) use protocol::{Answer, AttachCommand, Request, Target};
 
 /// What a worker is called and told: its first two arguments. No variable, which LXC's hooks would inherit.
@@ -44,10 +44,9 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 /// and ends the process.
 ///
 /// ```no_run
-/// fn main() {
-///     nixcloud_container::worker::init();
-///     // ... the program itself
-/// }
+/// # fn the_program_itself() {}
+/// nixcloud_container::worker::init();
+/// the_program_itself();
 /// ```
 pub fn init() {
     let mut args = std::env::args_os();

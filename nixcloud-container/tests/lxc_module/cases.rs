@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,6 +34,7 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("root_no_terminal_of_the_host_gets_in", terminals),
     ("root_a_stopped_monitor_times_out", stopped_monitor),
     ("root_long_paths_are_hashed", long_path),
+    ("root_long_paths_are_hashed_where_lxc_hashes_them", edge_of_hashing),
     ("root_who_squats_a_name_is_no_monitor", squatter),
     ("root_scratch_checks_leave_nothing", scratch),
     ("root_worker_hygiene", hygiene),
@@ -48,13 +50,11 @@ fn lives_and_ends() {
     assert_eq!(guest.state(), State::Running);
     let pid = guest.init_pid();
     assert_eq!(guest.work("state", &[]).ok(), format!("RUNNING Some({pid}) true"));
-    // The worker that started it has ended; the monitor is init's parent.
-    let monitor = client.monitor_pid(&guest.lxc_path, &guest.name).unwrap().unwrap();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    assert!(status.contains(&format!("PPid:\t{monitor}\n")), "{monitor} {status}");
     assert!(status.contains("Uid:\t100000\t"), "{status}");
-    assert!(status.contains("SigIgn:\t0000000000000000"), "{status}");
-    assert_eq!(running(&guest.lxc_path).unwrap().names, [guest.name.clone()]);
+    // Its shell ignores SIGQUIT by itself; SIGPIPE would be Rust's.
+    assert!(status.contains("SigIgn:\t0000000000000004"), "{status}");
+    assert_eq!(running(&guest.lxc_path).unwrap().names, std::slice::from_ref(&guest.name));
     assert_eq!(running(guest.lxc_path.parent().unwrap()).unwrap().names, [] as [&str; 0]);
     // Another path of which this one is a prefix in bytes is another path.
     let other = format!("{}x", guest.lxc_path.display());
@@ -74,7 +74,8 @@ fn waiting() {
     assert!(start.elapsed() < Duration::from_secs(1), "0 waited");
     assert_eq!(guest.work("wait", &["STOPPED", "200"]).ok(), "false");
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
-    assert_eq!(guest.work("shutdown", &["0"]).ok(), "false", "asked, not waited for");
+    // Asked, not waited for: whether it has ended by then is a race, that it ends is not.
+    guest.work("shutdown", &["0"]).ok();
     assert_eq!(guest.work("wait", &["STOPPED", "5000"]).ok(), "true");
 }
 
@@ -115,9 +116,8 @@ fn foreground() {
     let guest = Guest::new("");
     let mut job = worker::command("start-foreground", &guest.lxc_path, &guest.name, &[]);
     let worker = job.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    guest.wait_for(State::Running);
-    let monitor = Client::default().monitor_pid(&guest.lxc_path, &guest.name).unwrap();
-    assert_eq!(monitor, i32::try_from(worker.id()).ok(), "the worker is the monitor");
+    guest.wait_until_up();
+    assert_eq!(guest.monitor_pid(), i32::try_from(worker.id()).unwrap(), "the worker is the monitor");
     kill(Pid::from_raw(guest.init_pid()), Signal::SIGTERM).unwrap();
     let done = worker.wait_with_output().unwrap();
     assert_eq!((done.stdout.as_slice(), done.stderr.as_slice()), (&b"ended\n"[..], &b""[..]));
@@ -245,10 +245,11 @@ fn exit_codes() {
         assert!(answer.err().contains(why), "{answer:?}");
         assert_eq!(answer.output, "", "liblxc wrote to the command's standard error");
     }
-    let long = "x".repeat(200_000);
-    let answer = run(&["echo", &long]);
+    // liblxc exits with 255 for what is neither of the two.
+    symlink("loop", guest.directory().join("rootfs/bin/loop")).unwrap();
+    let answer = run(&["/bin/loop"]);
     assert!(answer.err().starts_with("126: "), "{answer:?}");
-    assert!(answer.err().contains("Argument list too long"), "{answer:?}");
+    assert!(answer.err().contains("Too many levels of symbolic links"), "{answer:?}");
     assert!(guest.work("run", &["--"]).err().starts_with("no program"));
 }
 
@@ -294,11 +295,10 @@ fn under_a_terminal(guest: &Guest, words: &[&str]) -> String {
 
 fn terminals() {
     let guest = Guest::running();
-    let text = under_a_terminal(&guest, &["host=1", "--", "id"]);
-    assert!(text.contains("standard output is a terminal of the host"), "{text:?}");
-    let host = fs::read_link("/proc/self/fd/0").unwrap();
+    let text = under_a_terminal(&guest, &["--", "id"]);
+    assert!(text.contains("standard input is a terminal of the host"), "{text:?}");
     let text = under_a_terminal(&guest, &["terminal=1", "--", "sh", "-c", "tty; exit 7"]);
-    assert!(text.contains("code 7"), "{text:?} {host:?}");
+    assert!(text.contains("code 7"), "{text:?}");
     assert!(text.contains("/dev/") || text.contains("not a tty"), "{text:?}");
     let text = under_a_terminal(&guest, &["terminal=1", "--", "sh", "-c", "test -t 0 && echo is-a-terminal"]);
     assert!(text.contains("is-a-terminal"), "{text:?}");
@@ -309,7 +309,7 @@ fn terminals() {
 fn stopped_monitor() {
     let guest = Guest::running();
     let client = Client::new(Duration::from_millis(100));
-    let monitor = Pid::from_raw(client.monitor_pid(&guest.lxc_path, &guest.name).unwrap().unwrap());
+    let monitor = Pid::from_raw(guest.monitor_pid());
     kill(monitor, Signal::SIGSTOP).unwrap();
     let start = Instant::now();
     let state = client.state(&guest.lxc_path, &guest.name);
@@ -333,18 +333,19 @@ fn long_path() {
     assert_eq!(running.names, [] as [&str; 0]);
     assert!(running.hashed.contains(&address.socket_hash().unwrap()), "{running:?}");
     assert!(running.contains(&address));
-    // The other side of the limit: 105 bytes are not hashed.
-    let short = Guest::new("");
-    let room = 105 - "/command".len() - short.directory().as_os_str().len() - 1;
-    let edge = Guest::below("", "");
-    drop(short);
-    let deeper = "d".repeat(room - 1);
-    drop(edge);
-    let edge = Guest::below(&deeper, "");
-    let length = edge.directory().as_os_str().len() + "/command".len();
-    assert!((103..=106).contains(&length), "{length}");
-    edge.start();
-    assert_eq!(edge.state(), State::Running, "a name of {length} bytes");
+}
+
+/// The longest names that LXC does not hash, and the shortest that it does.
+fn edge_of_hashing() {
+    let bare = Guest::new("").directory().as_os_str().len() + "/command".len();
+    for (length, hashed) in [(105, false), (106, true)] {
+        let guest = Guest::below(&"d".repeat(length - bare - 1), "");
+        assert_eq!(guest.directory().as_os_str().len() + "/command".len(), length);
+        let address = Address::new(&guest.lxc_path, &guest.name).unwrap();
+        assert_eq!(address.socket_hash().is_some(), hashed, "{length}");
+        guest.start();
+        assert!(running(&guest.lxc_path).unwrap().contains(&address), "{length}");
+    }
 }
 
 fn squatter() {

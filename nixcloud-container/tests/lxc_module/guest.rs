@@ -34,7 +34,8 @@ impl Guest {
     pub(crate) fn below(deeper: &str, extra: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("nxc-{}-{number}", std::process::id());
+        // Of one width, so that no name is the beginning of another.
+        let name = format!("nxc-{}-{number:03}", std::process::id());
         let lxc_path = std::env::temp_dir().join(format!("nxc.{name}")).join(deeper);
         let lxc_path: PathBuf = lxc_path.components().collect();
         let guest = Self { lxc_path, name };
@@ -69,6 +70,23 @@ impl Guest {
     pub(crate) fn start(&self) {
         let answer = self.work("start", &[]);
         assert_eq!(answer.ok(), "started", "{answer:?}");
+        self.wait_until_up();
+    }
+
+    /// RUNNING says that init was executed; until its trap stands, the kernel drops our SIGTERM.
+    pub(crate) fn wait_until_up(&self) {
+        self.wait_for(State::Running);
+        let status = format!("/proc/{}/status", self.init_pid());
+        let start = Instant::now();
+        let caught = || {
+            let status = fs::read_to_string(&status).unwrap();
+            let (_, mask) = status.split_once("SigCgt:\t").unwrap();
+            u64::from_str_radix(&mask[..16], 16).unwrap()
+        };
+        while caught() & 1 << (15 - 1) == 0 {
+            assert!(start.elapsed() < Duration::from_secs(5), "init does not come up");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     pub(crate) fn config(&self, extra: &str) -> String {
@@ -100,6 +118,13 @@ impl Guest {
         Client::default().init_pid(&self.lxc_path, &self.name).unwrap().expect("an init")
     }
 
+    /// The monitor is init's parent.
+    pub(crate) fn monitor_pid(&self) -> i32 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.init_pid())).unwrap();
+        let (_, rest) = status.split_once("PPid:\t").unwrap();
+        rest.lines().next().unwrap().parse().unwrap()
+    }
+
     /// Runs a worker on this container.
     pub(crate) fn work(&self, job: &str, arguments: &[&str]) -> worker::Answer {
         worker::run(job, &self.lxc_path, &self.name, arguments)
@@ -119,13 +144,9 @@ impl Drop for Guest {
         drop(self.work("stop", &[]));
         let top = std::env::temp_dir().join(format!("nxc.{}", self.name));
         drop(fs::remove_dir_all(&top));
-        // liblxc leaves its lock, and the directories above it.
+        // liblxc leaves its lock. The directories above it are shared with guests that start just now.
         let locks = Path::new("/run/lxc/lock");
-        let tree = locks.join(top.strip_prefix("/").unwrap());
-        drop(fs::remove_dir_all(&tree));
-        for above in tree.ancestors().skip(1).take_while(|above| above.starts_with("/run/lxc")) {
-            drop(fs::remove_dir(above));
-        }
+        drop(fs::remove_dir_all(locks.join(top.strip_prefix("/").unwrap())));
         let left = cgroups(&self.name);
         if !std::thread::panicking() {
             assert_eq!(left, [] as [PathBuf; 0], "cgroups are left");

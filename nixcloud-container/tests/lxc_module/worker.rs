@@ -159,14 +159,16 @@ fn pairs<'a>(rest: &[&'a str]) -> Vec<(&'a str, &'a str)> {
     rest.chunks(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
-/// `[KEY=VALUE for cwd, uid, terminal, env:NAME]... -- ARGV...`
+/// `[cwd=DIR] [uid=ID] [gid=ID] [env=VALUE] [terminal=1] -- ARGV...`
 fn run_in(handle: &mut Handle, rest: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
     let split = rest.iter().position(|word| *word == "--").ok_or("--")?;
     let options = &rest[..split];
     let option = |name: &str| options.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-    let null = File::open("/dev/null")?;
+    // Descriptor 0 itself is what makes liblxc ignore SIGINT.
+    let stdin = std::io::stdin();
     let output = File::options().append(true).open(std::env::var_os(OUTPUT).ok_or("no output")?)?;
-    let stdout = std::io::stdout();
+    // As a careless part of a program might leave one: not close-on-exec.
+    let _leak = nix::unistd::dup(&output)?;
     let terminal = option("terminal").is_some();
     let command = Attach {
         argv: rest[split + 1..].iter().map(OsString::from).collect(),
@@ -174,9 +176,8 @@ fn run_in(handle: &mut Handle, rest: &[&str]) -> Result<String, Box<dyn std::err
         cwd: option("cwd").map(PathBuf::from),
         uid: option("uid").map(str::parse).transpose()?,
         gid: option("gid").map(str::parse).transpose()?,
-        stdin: null.as_fd(),
-        // With `host` the worker's own, which the test may have made a terminal.
-        stdout: if option("host").is_some() { stdout.as_fd() } else { output.as_fd() },
+        stdin: stdin.as_fd(),
+        stdout: output.as_fd(),
         stderr: output.as_fd(),
         terminal,
     };

@@ -43,8 +43,23 @@ for entry in /etc/*; do
     case $(readlink "$entry") in /etc/static/*) rm "$entry" ;; esac
   fi
 done
+# Files an older system copied go first, as nothing else would.
+if [ -e /etc/.copied ]; then
+  while read -r name; do rm -f "/etc/$name"; done </etc/.copied
+fi
+cut -d ' ' -f 1 "$system/etc-copied" >/etc/.copied
 while read -r name mode; do
   [ -n "$name" ] || continue
+  case $name in
+    */*)
+      # Its folder is a link into the store; make it a real one, with what the store has.
+      folder=${name%/*}
+      if [ -L "/etc/${folder%%/*}" ]; then
+        rm "/etc/${folder%%/*}"
+        cp -r "/etc/static/${folder%%/*}" "/etc/${folder%%/*}"
+        chmod -R u+w "/etc/${folder%%/*}"
+      fi ;;
+  esac
   rm -f "/etc/$name"
   cp "/etc/static/$name" "/etc/$name" && chmod "$mode" "/etc/$name" || status=1
 done <"$system/etc-copied"

@@ -6,7 +6,7 @@
 let
   inherit (builtins)
     all any attrNames attrValues concatLists concatMap concatStringsSep filter foldl' functionArgs genericClosure head
-    isAttrs isBool isFunction isInt isList isString length map mapAttrs removeAttrs seq sort toJSON toString typeOf
+    isAttrs isBool isFunction isInt isList isString length map mapAttrs removeAttrs sort toJSON toString typeOf
     zipAttrsWith;
 
   isType = type: value: isAttrs value && value._type or null == type;

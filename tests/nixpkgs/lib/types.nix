@@ -3,8 +3,8 @@
 
 let
   inherit (builtins)
-    all any attrNames concatLists concatMap concatStringsSep elem filter head isAttrs isBool isFunction isInt isFloat isList isString
-    length listToAttrs map mapAttrs match substring toJSON toString typeOf zipAttrsWith;
+    all any concatLists concatMap concatStringsSep elem filter head isAttrs isBool isFunction isInt isFloat isList isString
+    length map mapAttrs match substring toJSON toString typeOf zipAttrsWith;
   inherit (lib.modules) evalModules mergeDefinitions mergeEqual showDefs showOption;
 
   mkType = name: description: check: merge: { _type = "option-type"; inherit name description check merge; };

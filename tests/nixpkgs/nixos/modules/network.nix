@@ -2,7 +2,7 @@
 { config, lib, ... }:
 
 let
-  inherit (lib) concatMap mapAttrsToList mkOption types;
+  inherit (lib) concatMap mkOption types;
   option = type: default: mkOption { inherit type default; };
   cfg = config.networking;
 

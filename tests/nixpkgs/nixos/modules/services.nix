@@ -2,7 +2,7 @@
 { config, lib, pkgs, ... }:
 
 let
-  inherit (lib) concatMap concatMapStrings concatStringsSep filterAttrs mapAttrs mapAttrsToList mkOption optional optionalAttrs optionalString types;
+  inherit (lib) concatMap concatMapStrings concatStringsSep filterAttrs mapAttrs mapAttrsToList mkOption optionalAttrs optionalString types;
   option = type: default: mkOption { inherit type default; };
   names = option (types.listOf types.str) [ ];
 

@@ -2,7 +2,7 @@
 { config, options, lib, pkgs, ... }:
 
 let
-  inherit (lib) concatMapStrings concatStringsSep filter filterAttrs mapAttrs mapAttrs' mapAttrsToList nameValuePair optionalAttrs;
+  inherit (lib) concatMapStrings concatStringsSep filter filterAttrs mapAttrs' nameValuePair optionalAttrs;
   cfg = config.standin;
   systemd = cfg.guest == "systemd";
 

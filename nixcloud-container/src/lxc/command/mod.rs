@@ -7,9 +7,10 @@
 //! The abstract namespace belongs to the *network namespace*: from another one a running container seems stopped. And any
 //! local user can bind a name there first, so an answer counts only if root or this user listens.
 
+mod running;
+
 use std::io::{self, IoSlice, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ use thiserror::Error;
 
 use super::address::{Address, InvalidAddress};
 use super::state::State;
+
+pub use running::{Running, running};
 
 /// `LXC_CMD_GET_STATE` and `LXC_CMD_GET_INIT_PID`: fixed by the protocol.
 const GET_STATE: i32 = 3;
@@ -88,7 +91,7 @@ pub enum Error {
         source: Errno,
     },
     /// The list of sockets cannot be read.
-    #[error("cannot read {SOCKETS}")]
+    #[error("cannot read {}", running::SOCKETS)]
     List(#[source] io::Error),
 }
 
@@ -115,7 +118,7 @@ impl Client {
     /// The state of a container; [`State::Stopped`] when nobody listens.
     ///
     /// # Errors
-    /// As [`Error`] says.
+    /// As [`enum@Error`] says.
     pub fn state(&self, lxc_path: &Path, name: &str) -> Result<State, Error> {
         match self.ask(&Address::new(lxc_path, name)?, GET_STATE)? {
             None => Ok(State::Stopped),
@@ -127,7 +130,7 @@ impl Client {
     /// The pid of init as the monitor sees it; `None` when stopped or not yet made.
     ///
     /// # Errors
-    /// As [`Error`] says.
+    /// As [`enum@Error`] says.
     pub fn init_pid(&self, lxc_path: &Path, name: &str) -> Result<Option<i32>, Error> {
         let Some(answer) = self.ask(&Address::new(lxc_path, name)?, GET_INIT_PID)? else {
             return Ok(None);
@@ -137,17 +140,6 @@ impl Client {
             Ok(pid) if pid > 0 => Ok(Some(pid)),
             _ => Err(Error::Nonsense { name: name.to_owned(), answer: answer.data }),
         }
-    }
-
-    /// The pid of the monitor, from the kernel and not from the monitor's own words: a stopped one is found too. `None`
-    /// when nobody listens.
-    ///
-    /// # Errors
-    /// As [`Error`] says.
-    pub fn monitor_pid(&self, lxc_path: &Path, name: &str) -> Result<Option<i32>, Error> {
-        let address = Address::new(lxc_path, name)?;
-        let peer = Conversation::open(&address, self.timeout)?;
-        Ok(peer.map(|conversation| conversation.monitor))
     }
 
     fn ask(&self, address: &Address, command: i32) -> Result<Option<Answer>, Error> {
@@ -174,7 +166,6 @@ struct Answer {
 struct Conversation<'a> {
     address: &'a Address,
     stream: UnixStream,
-    monitor: i32,
     timeout: Duration,
     deadline: Instant,
 }
@@ -203,11 +194,12 @@ impl<'a> Conversation<'a> {
                 Err(errno) => return Err(failed("connecting to", errno)),
             }
         }
+        // The user alone: the kernel keeps the pid of who called `listen`, which is the starter's and long gone.
         let peer = getsockopt(&fd, sockopt::PeerCredentials).map_err(|errno| failed("identifying", errno))?;
         if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
             return Err(Error::Foreign { name: address.name().to_owned(), uid: peer.uid() });
         }
-        Ok(Some(Self { address, stream: UnixStream::from(fd), monitor: peer.pid(), timeout, deadline }))
+        Ok(Some(Self { address, stream: UnixStream::from(fd), timeout, deadline }))
     }
 
     /// Sends a command without data and reads the answer; `None` when the monitor hung up.
@@ -288,118 +280,12 @@ fn microseconds(duration: Duration) -> TimeVal {
     TimeVal::microseconds(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX).max(1))
 }
 
-/// `/proc/net/unix` would be that of the thread group's leader, which may be in another network namespace.
-const SOCKETS: &str = "/proc/thread-self/net/unix";
-
-/// `__SO_ACCEPTCON` in the flags: the socket listens.
-const LISTENS: u32 = 1 << 16;
-
-/// Which containers have a monitor, by the kernel's list of sockets.
-///
-/// The list is made of names that any local user may have bound: who matters is asked of [`Client`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Running {
-    /// Names under the LXC path that was asked for, sorted.
-    pub names: Vec<String>,
-    /// The hashes of sockets whose path and name are too long to be told; [`Address::socket_hash`] tells whether a
-    /// container is one of them. They may be of any LXC path.
-    pub hashed: Vec<String>,
-}
-
-impl Running {
-    /// Whether a container is among them.
-    #[must_use]
-    pub fn contains(&self, address: &Address) -> bool {
-        match address.socket_hash() {
-            Some(hash) => self.hashed.contains(&hash),
-            None => self.names.iter().any(|name| name == address.name()),
-        }
-    }
-}
-
-/// The containers under `lxc_path` (and no other path that begins with it) that have a monitor in this network
-/// namespace: one read, nobody is asked.
-///
-/// # Errors
-/// When the list cannot be read, or the path is not canonical.
-pub fn running(lxc_path: &Path) -> Result<Running, Error> {
-    if !super::address::is_canonical(lxc_path) {
-        return Err(InvalidAddress::Path { path: lxc_path.to_owned() }.into());
-    }
-    Ok(pick(&std::fs::read(SOCKETS).map_err(Error::List)?, lxc_path))
-}
-
-fn pick(list: &[u8], lxc_path: &Path) -> Running {
-    let mut running = Running::default();
-    for line in list.split(|byte| *byte == b'\n') {
-        let Some(socket) = listening_name(line) else { continue };
-        let Some(rest) = socket.strip_suffix(b"/command") else { continue };
-        if let Some(name) =
-            rest.strip_prefix(lxc_path.as_os_str().as_bytes()).and_then(|r| r.strip_prefix(b"/"))
-        {
-            if let Some(name) = str::from_utf8(name).ok().filter(|name| Address::new(lxc_path, name).is_ok())
-            {
-                running.names.push(name.to_owned());
-            }
-        } else if let Some(hash) = rest.strip_prefix(b"lxc/")
-            && hash.len() == 16
-            && hash.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))
-        {
-            running.hashed.push(String::from_utf8_lossy(hash).into_owned());
-        }
-    }
-    for list in [&mut running.names, &mut running.hashed] {
-        list.sort_unstable();
-        list.dedup();
-    }
-    running
-}
-
-/// The abstract name of a socket that listens, from `Num: RefCount Protocol Flags Type St Inode Path`.
-fn listening_name(line: &[u8]) -> Option<&[u8]> {
-    let mut rest = line;
-    let mut flags = None;
-    for column in 0..7 {
-        rest = rest.trim_ascii_start();
-        let end = rest.iter().position(|byte| *byte == b' ')?;
-        let (word, after) = rest.split_at(end);
-        if column == 3 {
-            flags = u32::from_str_radix(str::from_utf8(word).ok()?, 16).ok();
-        }
-        rest = after;
-    }
-    (flags? & LISTENS != 0).then_some(())?;
-    rest.strip_prefix(b" @")
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixListener};
 
     use super::*;
-
-    const LIST: &[u8] = b"\
-Num       RefCount Protocol Flags    Type St Inode Path
-0000000000000000: 00000002 00000000 00010000 0001 01 12345 @/var/lib/lxc/web/command
-0000000000000000: 00000003 00000000 00000000 0001 03 12346 @/var/lib/lxc/client/command
-0000000000000000: 00000002 00000000 00010000 0001 01 12347 @/var/lib/lxc-other/db/command
-0000000000000000: 00000002 00000000 00010000 0001 01 12348 @/var/lib/lxc/a b/command
-0000000000000000: 00000002 00000000 00010000 0001 01 12349 @/var/lib/lxc/deep/er/command
-0000000000000000: 00000002 00000000 00010000 0001 01 12350 @lxc/0123456789abcdef/command
-0000000000000000: 00000002 00000000 00010000 0001 01 12351 /var/lib/lxc/file/command
-0000000000000000: 00000002 00000000 00010000 0005 01 12352
-0000000000000000: 00000002 00000000 00010000 0001 01 12353 @/var/lib/lxc/web/command
-";
-
-    #[test]
-    fn only_listening_abstract_names_of_this_very_path_count() {
-        let running = pick(LIST, Path::new("/var/lib/lxc"));
-        assert_eq!(running.names, ["a b", "web"]);
-        assert_eq!(running.hashed, ["0123456789abcdef"]);
-        assert_eq!(pick(LIST, Path::new("/var/lib/lxc-other")).names, ["db"]);
-        assert_eq!(pick(LIST, Path::new("/var/lib")).names, [] as [&str; 0]);
-    }
 
     /// A listener on the name of a container of this process's own.
     fn listen(name: &str) -> (UnixListener, std::path::PathBuf) {
@@ -415,19 +301,16 @@ Num       RefCount Protocol Flags    Type St Inode Path
         let path = Path::new("/nxc-test-nobody");
         assert_eq!(client.state(path, "web").unwrap(), State::Stopped);
         assert_eq!(client.init_pid(path, "web").unwrap(), None);
-        assert_eq!(client.monitor_pid(path, "web").unwrap(), None);
     }
 
     /// A monitor that accepts nothing is one that was stopped.
     #[test]
-    fn silence_is_a_timeout_and_the_monitor_is_known_by_the_kernel() {
+    fn silence_is_a_timeout() {
         let (_listener, path) = listen("silent");
         let client = Client::new(Duration::from_millis(60));
         let start = Instant::now();
         assert!(matches!(client.state(&path, "silent"), Err(Error::Timeout { .. })));
         assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-        let us = i32::try_from(std::process::id()).unwrap();
-        assert_eq!(client.monitor_pid(&path, "silent").unwrap(), Some(us));
         assert_eq!(running(&path).unwrap().names, ["silent"]);
     }
 
