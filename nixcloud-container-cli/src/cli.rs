@@ -293,7 +293,7 @@ pub(crate) struct RunArgs {
     #[arg(short, long, value_name = "DIR")]
     pub(crate) workdir: Option<PathBuf>,
     /// A variable of its environment; repeatable
-    #[arg(short, long = "env", value_name = "VAR=VAL", value_parser = variable)]
+    #[arg(short = 'e', long = "env", value_name = "VAR=VAL", value_parser = variable)]
     pub(crate) variables: Vec<(String, String)>,
     /// The container, and the command with its arguments
     // One list: behind the container's name no word is taken for an option of ours.

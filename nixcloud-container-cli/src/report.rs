@@ -121,8 +121,8 @@ mod tests {
 
     #[test]
     fn each_cause_is_told_once() {
-        let error = layers(&["cannot do a: b failed", "b failed", "c", ""]);
-        assert_eq!(chain(&error), ["cannot do a: b failed", "c"]);
+        let error = layers(&["cannot start: no bridge", "no bridge", "not root", ""]);
+        assert_eq!(chain(&error), ["cannot start: no bridge", "not root"]);
     }
 
     #[test]
