@@ -1,1 +1,41 @@
-fn main() {}
+//! The `nixcloud-container` command: it parses, asks the library and prints what it answers.
+
+mod cli;
+mod commands;
+mod exit;
+mod printer;
+mod progress;
+mod report;
+mod signals;
+mod spelling;
+mod terminal;
+mod trace;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::Cli;
+use printer::Printer;
+
+fn main() -> ExitCode {
+    // First: this program re-executes itself as the worker that talks to LXC.
+    nixcloud_container::worker::init();
+    let arguments = spelling::modern(std::env::args_os());
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(answer) => return Printer::new(false).clap(&answer).into(),
+    };
+    trace::init(cli.globals.verbose);
+    let printer = Printer::new(cli.globals.quiet);
+    let status = match commands::run(&cli, &printer) {
+        Ok(status) => status,
+        Err(failure) => report::failure(&failure, &printer),
+    };
+    match printer.finish() {
+        Ok(()) => status,
+        Err(error) => report::failure(&commands::Failure::Output(error), &printer),
+    }
+    .into()
+}

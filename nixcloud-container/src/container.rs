@@ -1,6 +1,6 @@
 //! A container: a name on a host, and what can be asked of it.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::create::{self, CreateRequest, Created};
@@ -186,11 +186,11 @@ impl<'m> Container<'m> {
         inspect::exists(self.host, &self.name)
     }
 
-    /// Its addresses; none where its bridge gives it one.
+    /// Its address; where its bridge gives it one, those that the running guest has.
     ///
     /// # Errors
-    /// When it does not exist.
-    pub fn addresses(&self) -> Result<Vec<Ipv4Addr>, Error> {
+    /// When it does not exist, or the kernel does not show the guest's network.
+    pub fn addresses(&self) -> Result<Vec<IpAddr>, Error> {
         inspect::addresses(self.host, &self.name)
     }
 }

@@ -181,6 +181,9 @@ pub enum Error {
     /// The network.
     #[error(transparent)]
     Net(#[from] net::Error),
+    /// A guest's network.
+    #[error(transparent)]
+    Netns(#[from] net::netns::Error),
     /// A bridge of ours.
     #[error(transparent)]
     Bridge(#[from] bridge::Error),

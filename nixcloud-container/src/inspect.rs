@@ -1,6 +1,6 @@
 //! Looking at containers: list, state, addresses, generations. Nothing here changes anything.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use crate::generations::Generations;
 use crate::host::Host;
 use crate::idmap::IdMap;
 use crate::name::ContainerName;
+use crate::net::{Netlink, netns};
 use crate::presence;
 use crate::record::Record;
 use crate::render::{self, PendingRestart};
@@ -142,11 +143,24 @@ pub(crate) fn exists(host: &Host, name: &ContainerName) -> Result<bool, Error> {
     Ok(Record::load(&host.layout, name)?.is_some())
 }
 
-pub(crate) fn addresses(host: &Host, name: &ContainerName) -> Result<Vec<Ipv4Addr>, Error> {
+/// The address that is its own; where its bridge gives it one, those that the running guest has.
+pub(crate) fn addresses(host: &Host, name: &ContainerName) -> Result<Vec<IpAddr>, Error> {
     let record = host.record(name)?;
     let generations = Generations::new(&host.layout, name);
     let spec = generations.current().and_then(|id| generations.spec(id)).ok();
-    Ok(address(&record, spec.as_ref()).into_iter().collect())
+    if let Some(address) = address(&record, spec.as_ref()) {
+        return Ok(vec![address.into()]);
+    }
+    let Some(init) = presence::look(host, &record)?.init else { return Ok(Vec::new()) };
+    let found = netns::addresses_of_netns_of(&mut Netlink::open()?, init.pid.unsigned_abs())?;
+    Ok(found.into_iter().map(|(_, address)| address.ip()).filter(is_reachable).collect())
+}
+
+fn is_reachable(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
+    }
 }
 
 pub(crate) fn generations(host: &Host, name: &ContainerName) -> Result<Vec<Generation>, Error> {

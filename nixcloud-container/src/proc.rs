@@ -216,6 +216,19 @@ mod tests {
     }
 
     #[test]
+    fn root_a_thread_that_left_is_in_another_network() {
+        let here = own_network_namespace().unwrap();
+        let me = Process::now(std::process::id().cast_signed()).unwrap();
+        assert_eq!(me.network_namespace(), Some(here));
+        std::thread::spawn(move || {
+            ::nix::sched::unshare(::nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            assert_ne!(own_network_namespace().unwrap(), here);
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
     fn a_zombie_is_not_alive() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let process = Process::now(child.id().cast_signed()).unwrap();

@@ -10,15 +10,11 @@
 //! | [`tree`] | the directories of a new rootfs |
 //! | [`remove`] | recursive removal that stays inside its directory |
 //! | [`mounts`] | which mounts lie at or below a directory |
-//! | [`path`] | one spelling for a path |
 
 pub mod atomic;
 pub mod beneath;
 pub mod claim;
 pub mod lock;
 pub mod mounts;
-pub mod path;
 pub mod remove;
 pub mod tree;
-
-pub use path::canonical;

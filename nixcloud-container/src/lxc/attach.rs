@@ -10,6 +10,7 @@ use ::nix::errno::Errno;
 use ::nix::fcntl::{FcntlArg, fcntl};
 use ::nix::sys::wait::{WaitStatus, waitpid};
 use ::nix::unistd::{Pid, isatty};
+use serde::{Deserialize, Serialize};
 
 use super::error::{Action, Error, ExecFailure};
 use super::handle::{Handle, call};
@@ -62,7 +63,7 @@ pub struct Attached {
 }
 
 /// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
     /// By itself, with this code.
     Code(i32),
@@ -78,6 +79,18 @@ impl Exit {
             Self::Code(code) => code,
             Self::Signal(signal) => 128 + signal,
         }
+    }
+
+    /// The same as the exit code of a process.
+    #[must_use]
+    pub fn shell_code(self) -> u8 {
+        u8::try_from(self.code() & 0xff).unwrap_or(u8::MAX)
+    }
+
+    /// Whether it exited with 0.
+    #[must_use]
+    pub fn success(self) -> bool {
+        self == Self::Code(0)
     }
 }
 

@@ -19,7 +19,6 @@ pub mod netns;
 pub mod socket;
 
 pub use link::Link;
-pub use netns::NetnsId;
 pub use socket::{Error, Netlink};
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ipnetwork::IpNetwork;
@@ -21,16 +20,6 @@ const NSID_HEADER: usize = 4;
 const NETNSA_NSID: u16 = 1;
 /// "No number yet", and in a request for one "any".
 const NONE: i32 = -1;
-
-/// The identity of a network namespace, as long as it lives. LXC's command sockets are seen only from the namespace
-/// in which the container was started: two equal values are the same one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct NetnsId {
-    /// Device of the kernel's nsfs.
-    pub dev: u64,
-    /// Inode in it.
-    pub ino: u64,
-}
 
 /// Why a network namespace could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -50,31 +39,6 @@ pub enum Error {
     /// The kernel refused.
     #[error(transparent)]
     Netlink(#[from] socket::Error),
-}
-
-/// The network namespace of the calling thread, which need not be that of its process.
-///
-/// # Errors
-///
-/// [`Error::Proc`].
-pub fn netns_of_current_thread() -> Result<NetnsId, Error> {
-    id_at("/proc/thread-self/ns/net".into())
-}
-
-/// The network namespace of a process, or of a thread by its tid.
-///
-/// # Errors
-///
-/// [`Error::Proc`], with `ENOENT` if there is no such process.
-pub fn netns_of(pid: u32) -> Result<NetnsId, Error> {
-    id_at(format!("/proc/{pid}/ns/net").into())
-}
-
-fn id_at(path: PathBuf) -> Result<NetnsId, Error> {
-    match std::fs::metadata(&path) {
-        Ok(found) => Ok(NetnsId { dev: found.dev(), ino: found.ino() }),
-        Err(source) => Err(Error::Proc { path, source }),
-    }
 }
 
 /// The addresses in the network namespace of the process `pid`, each with its interface's name, loopback's too.
@@ -163,23 +127,6 @@ mod tests {
     use super::*;
     use crate::net::testing::{in_own_netns, ip};
     use std::sync::mpsc;
-
-    #[test]
-    fn a_process_is_where_its_thread_is_until_it_leaves() {
-        assert_eq!(netns_of_current_thread().unwrap(), netns_of(std::process::id()).unwrap());
-        // No process has this number (pid_max is 2^22 at most).
-        let error = netns_of(1 << 23).unwrap_err();
-        assert!(matches!(&error, Error::Proc { source, .. } if source.kind() == io::ErrorKind::NotFound));
-    }
-
-    #[test]
-    fn root_a_thread_that_left_is_elsewhere() {
-        let here = netns_of_current_thread().unwrap();
-        in_own_netns(|| {
-            assert_ne!(netns_of_current_thread().unwrap(), here);
-            assert_eq!(netns_of(std::process::id()).unwrap(), here);
-        });
-    }
 
     #[test]
     fn root_addresses_of_a_guest_are_seen_from_outside() {

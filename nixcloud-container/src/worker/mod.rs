@@ -24,9 +24,9 @@ mod server;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use crate::lxc::Exit;
 pub use client::WorkerError;
 pub(crate) use client::{Client, Stdio};
-pub use protocol::Exit;
 pub(crate) use protocol::{Answer, AttachCommand, Request, Target};
 
 /// What a worker is called and told: its first two arguments. No variable, which LXC's hooks would inherit.

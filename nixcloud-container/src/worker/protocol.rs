@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lxc::Exit;
 use crate::render::LockedSource;
 
 /// One container as LXC knows it.
@@ -49,33 +50,6 @@ pub(crate) struct AttachCommand {
     pub(crate) gid: Option<u32>,
     /// Whether LXC puts a pseudo terminal of the guest between.
     pub(crate) terminal: bool,
-}
-
-/// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Exit {
-    /// It exited with this code.
-    Code(i32),
-    /// This signal ended it.
-    Signal(i32),
-}
-
-impl Exit {
-    /// The code that a shell would show: 128 and the signal's number for a killed command.
-    #[must_use]
-    pub fn shell_code(self) -> u8 {
-        let code = match self {
-            Self::Code(code) => code,
-            Self::Signal(signal) => 128 + signal,
-        };
-        u8::try_from(code & 0xff).unwrap_or(u8::MAX)
-    }
-
-    /// Whether it exited with 0.
-    #[must_use]
-    pub fn success(self) -> bool {
-        self == Self::Code(0)
-    }
 }
 
 /// What the worker answers.

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
-use super::protocol::{Answer, AttachCommand, Exit, Fault, Request, Target};
+use super::protocol::{Answer, AttachCommand, Fault, Request, Target};
 use super::{CHANNEL, mounts};
 use crate::lxc::log::{self, Log};
-use crate::lxc::{self, Attach, Handle, StartOptions, process, scratch};
+use crate::lxc::{self, Attach, Exit, Handle, StartOptions, process, scratch};
 use crate::render::LockedSource;
 
 /// A failure here only ever becomes words in the answer.
@@ -101,8 +101,7 @@ fn attach(target: &Target, command: AttachCommand) -> Result<Exit, Failure> {
     // Nor may it hold a pipe open whose end somebody waits for.
     release_streams()?;
     match attached.wait() {
-        Ok(lxc::Exit::Code(code)) => Ok(Exit::Code(code)),
-        Ok(lxc::Exit::Signal(signal)) => Ok(Exit::Signal(signal)),
+        Ok(exit) => Ok(exit),
         // What a shell says of a program that it cannot run is what the command's user expects.
         Err(error) => match error.exit_code() {
             Some(code) => Ok(Exit::Code(code)),

@@ -1,0 +1,118 @@
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+
+use super::*;
+
+fn parse(words: &[&str]) -> Result<Command, clap::Error> {
+    Cli::try_parse_from(std::iter::once("nixcloud-container").chain(words.iter().copied()))
+        .map(|cli| cli.command)
+}
+
+fn run(words: &[&str]) -> RunArgs {
+    match parse(words) {
+        Ok(Command::Run(args)) => args,
+        other => panic!("{words:?} gave {other:?}"),
+    }
+}
+
+fn nix_args(words: &[&str]) -> Option<Vec<String>> {
+    match parse(words) {
+        Ok(Command::Update(args)) => args.nix.words(),
+        other => panic!("{words:?} gave {other:?}"),
+    }
+}
+
+#[test]
+fn the_grammar_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_command_has_examples() {
+    for command in Cli::command().get_subcommands() {
+        let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+        let call = format!("nixcloud-container {}", command.get_name());
+        assert!(help.contains("Example") && help.contains(&call), "{}", command.get_name());
+    }
+}
+
+#[test]
+fn nothing_is_help_and_usage() {
+    let answer = parse(&[]).unwrap_err();
+    assert!(answer.use_stderr());
+    assert_eq!(answer.exit_code(), 2);
+    assert!(answer.to_string().contains("create"));
+}
+
+#[test]
+fn a_bad_name_is_told_by_its_character() {
+    let error = parse(&["start", "we!b"]).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("`!` at position 3"), "{error}");
+    let error = run(&["run", "we!b", "ls"]).target().unwrap_err();
+    assert!(error.contains("`!` at position 3"), "{error}");
+}
+
+#[test]
+fn arguments_for_nix_are_split_as_a_shell_does() {
+    let words = ["update", "web", "-n", "-I nixpkgs=/a", "-n", "--argstr who 'the world'", "--nix-args=-v"];
+    assert_eq!(nix_args(&words).unwrap(), ["-I", "nixpkgs=/a", "--argstr", "who", "the world", "-v"]);
+    assert_eq!(nix_args(&["update", "web"]), None);
+    assert_eq!(nix_args(&["update", "web", "-n", ""]), Some(vec![]));
+    let error = parse(&["update", "web", "-n", "it's"]).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+}
+
+#[test]
+fn what_follows_the_name_is_the_command() {
+    let args = run(&["run", "-t", "-u", "1000:100", "-e", "A=b=c", "web", "ls", "--quiet", "-t", "--", "-h"]);
+    assert!(args.terminal);
+    assert_eq!(args.user, Some(User { uid: 1000, gid: Some(100) }));
+    assert_eq!(args.variables, [("A".to_owned(), "b=c".to_owned())]);
+    let (name, command) = args.target().unwrap();
+    assert_eq!(name.as_str(), "web");
+    assert_eq!(command, ["ls", "--quiet", "-t", "--", "-h"]);
+}
+
+#[test]
+fn options_right_behind_the_name_are_the_commands_too() {
+    for words in [
+        &["run", "web", "--help", "x"][..],
+        &["run", "web", "--", "--help", "x"],
+        &["run", "--", "web", "--help", "x"],
+    ] {
+        let args = run(words);
+        assert!(!args.terminal);
+        assert_eq!(args.target().unwrap().1, ["--help", "x"], "{words:?}");
+    }
+    assert_eq!(run(&["run", "web", "--", "--", "x"]).target().unwrap().1, ["--", "x"]);
+}
+
+#[test]
+fn a_run_without_a_command_is_refused() {
+    assert!(parse(&["run", "web"]).is_err());
+    assert!(parse(&["run"]).is_err());
+    assert!(run(&["run", "web", "--"]).target().is_err());
+}
+
+#[test]
+fn users_are_numbers() {
+    assert!(parse(&["run", "-u", "joe", "web", "ls"]).is_err());
+    assert!(parse(&["run", "-u", "4294967295", "web", "ls"]).is_err());
+    assert_eq!(run(&["run", "-u", "7", "web", "ls"]).user, Some(User { uid: 7, gid: None }));
+}
+
+#[test]
+fn old_names_of_commands_stay() {
+    assert!(matches!(parse(&["status", "web"]), Ok(Command::State(_))));
+    assert!(matches!(parse(&["attach", "web"]), Ok(Command::Login(_))));
+}
+
+#[test]
+fn help_is_an_answer() {
+    for words in [&["help"][..], &["--help"], &["help", "create"], &["create", "-h"]] {
+        let answer = parse(words).unwrap_err();
+        assert_eq!(answer.kind(), ErrorKind::DisplayHelp, "{words:?}");
+        assert!(!answer.use_stderr());
+    }
+}

@@ -1,0 +1,169 @@
+//! The commands: each asks the library and prints its answer.
+
+mod generations;
+mod host;
+mod inspect;
+mod lifecycle;
+mod power;
+mod session;
+
+use std::io;
+
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use nixcloud_container::{Container, ContainerName, Error, HostConfig, Manager};
+
+use crate::cli::{Cli, Command, Globals};
+use crate::exit::Status;
+use crate::printer::Printer;
+use crate::progress::Progress;
+use crate::signals;
+
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The library's error.
+    #[error(transparent)]
+    Library(Error),
+    /// A fault of the command line that clap could not see.
+    #[error(transparent)]
+    Usage(clap::Error),
+    /// A terminal is needed, and stdin is none.
+    #[error("`{command}` needs a terminal, and stdin is none")]
+    NoTerminal {
+        /// The command.
+        command: &'static str,
+        /// The container.
+        name: ContainerName,
+    },
+    /// The signal handlers cannot be installed.
+    #[error("cannot prepare for Ctrl-C")]
+    Signals(#[source] io::Error),
+    /// An answer could not be written.
+    #[error("cannot write to stdout")]
+    Output(#[source] io::Error),
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Library(error.into())
+    }
+}
+
+impl Failure {
+    /// A usage error of a command, told as clap tells its own.
+    pub(crate) fn usage(command: &str, message: impl std::fmt::Display) -> Self {
+        let mut cli = Cli::command();
+        cli.build();
+        let mut error = match cli.find_subcommand_mut(command) {
+            Some(command) => command.error(ErrorKind::ValueValidation, message),
+            None => cli.error(ErrorKind::ValueValidation, message),
+        };
+        error = error.with_cmd(&cli);
+        Self::Usage(error)
+    }
+
+    /// What it means for the exit code.
+    pub(crate) fn status(&self) -> Status {
+        match self {
+            Self::Library(error) => error.into(),
+            Self::Usage(_) => Status::Usage,
+            Self::NoTerminal { .. } | Self::Signals(_) | Self::Output(_) => Status::Failed,
+        }
+    }
+
+    /// How to go on, where there is a way.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Library(error) => error.hint(),
+            Self::NoTerminal { name, .. } => {
+                Some(format!("`nixcloud-container run {name} COMMAND` works without one"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What every command has at hand.
+struct Context<'a> {
+    manager: Manager,
+    printer: &'a Printer,
+    globals: &'a Globals,
+}
+
+impl<'a> Context<'a> {
+    fn container(&self, name: &ContainerName) -> Container<'_> {
+        self.manager.container(name.clone())
+    }
+
+    fn progress(&self) -> Progress<'a> {
+        Progress::new(self.printer, self.globals.verbose > 0)
+    }
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// What the library refuses or fails to do, and what the grammar cannot express.
+pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
+    // Before anything else: a wrong command line is told as such, also to who is not root.
+    let work = prepare(&cli.command)?;
+    let mut manager = Manager::open(HostConfig::load(cli.globals.config.as_deref())?)?;
+    if cancels(&cli.command) {
+        manager = manager.with_cancel(signals::cancel_on_interrupt().map_err(Failure::Signals)?);
+    }
+    work(&Context { manager, printer, globals: &cli.globals })
+}
+
+/// What is left to do once the command line is found to be right.
+type Work<'a> = Box<dyn FnOnce(&Context<'_>) -> Result<Status, Failure> + 'a>;
+
+fn prepare(command: &Command) -> Result<Work<'_>, Failure> {
+    Ok(match command {
+        Command::Create(args) => Box::new(|context| lifecycle::create(context, args)),
+        Command::Update(args) => Box::new(|context| lifecycle::update(context, args)),
+        Command::Destroy(args) => Box::new(|context| lifecycle::destroy(context, args)),
+        Command::ListGenerations(args) => Box::new(|context| generations::list(context, args)),
+        Command::DeleteGenerations(args) => {
+            let selection = generations::selection(args)?;
+            Box::new(move |context| generations::delete(context, args, &selection))
+        }
+        Command::SwitchGeneration(args) => Box::new(|context| generations::switch(context, args)),
+        Command::Rollback(args) => Box::new(|context| generations::rollback(context, args)),
+        Command::Start(args) => Box::new(|context| power::start(context, args)),
+        Command::Stop(args) => Box::new(|context| power::stop(context, args)),
+        Command::Restart(args) => Box::new(|context| power::restart(context, args)),
+        Command::Terminate(args) => Box::new(|context| power::terminate(context, args)),
+        Command::Freeze(args) => Box::new(|context| power::freeze(context, args)),
+        Command::Unfreeze(args) => Box::new(|context| power::unfreeze(context, args)),
+        Command::Login(args) => {
+            session::need_terminal("login", &args.name)?;
+            Box::new(|context| session::login(context, args))
+        }
+        Command::Run(args) => {
+            let target = session::target(args)?;
+            Box::new(move |context| session::run(context, args, target))
+        }
+        Command::List => Box::new(inspect::list),
+        Command::State(args) => Box::new(|context| inspect::state(context, args)),
+        Command::Exists(args) => Box::new(|context| inspect::exists(context, args)),
+        Command::ShowIp(args) => Box::new(|context| inspect::show_ip(context, args)),
+        Command::Host(command) => Box::new(|context| host::run(context, *command)),
+    })
+}
+
+/// Whether Ctrl-C asks a command to undo what it did. Those that only look just end, and in a guest the keys are the
+/// guest's.
+fn cancels(command: &Command) -> bool {
+    !matches!(
+        command,
+        Command::Login(_)
+            | Command::Run(_)
+            | Command::List
+            | Command::ListGenerations(_)
+            | Command::State(_)
+            | Command::Exists(_)
+            | Command::ShowIp(_)
+            | Command::Host(_)
+    )
+}

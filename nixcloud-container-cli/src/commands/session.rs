@@ -1,0 +1,56 @@
+//! run and login.
+
+use nixcloud_container::{ContainerName, RunRequest, Streams};
+
+use super::{Context, Failure};
+use crate::cli::{NameArgs, RunArgs};
+use crate::exit::Status;
+use crate::terminal;
+
+/// The container and the command of `run`, checked.
+#[derive(Debug)]
+pub(super) struct Target {
+    name: ContainerName,
+    request: RunRequest,
+}
+
+/// Refuses a session on a terminal where there is none.
+pub(super) fn need_terminal(command: &'static str, name: &ContainerName) -> Result<(), Failure> {
+    if terminal::present() { Ok(()) } else { Err(Failure::NoTerminal { command, name: name.clone() }) }
+}
+
+/// What `run` is to run where.
+pub(super) fn target(args: &RunArgs) -> Result<Target, Failure> {
+    let (name, command) = args.target().map_err(|error| Failure::usage("run", error))?;
+    let mut request = RunRequest::new(command);
+    request.terminal = args.terminal;
+    request.directory.clone_from(&args.workdir);
+    request.env.clone_from(&args.variables);
+    if let Some(user) = args.user {
+        request.uid = Some(user.uid);
+        request.gid = user.gid;
+    }
+    if args.terminal {
+        need_terminal("run -t", &name)?;
+        if let (Some(term), true) = (term(), args.variables.iter().all(|(name, _)| name != "TERM")) {
+            request.env.push(("TERM".to_owned(), term));
+        }
+    }
+    Ok(Target { name, request })
+}
+
+pub(super) fn run(context: &Context<'_>, args: &RunArgs, target: Target) -> Result<Status, Failure> {
+    let _saved = args.terminal.then(terminal::Saved::now);
+    let exit = context.container(&target.name).run(target.request, Streams::Inherit)?;
+    Ok(exit.into())
+}
+
+pub(super) fn login(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
+    let _saved = terminal::Saved::now();
+    let exit = context.container(&args.name).run(RunRequest::login(term()), Streams::Inherit)?;
+    Ok(exit.into())
+}
+
+fn term() -> Option<String> {
+    std::env::var("TERM").ok().filter(|term| !term.is_empty())
+}

@@ -1,0 +1,151 @@
+//! The only thing that writes to stdout and stderr. A reader that has gone away (`| head`) is no failure.
+
+use std::cell::RefCell;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use clap::builder::styling::{AnsiColor, Style};
+
+use crate::exit::Status;
+
+/// Writes answers and results to stdout, progress and errors to stderr.
+#[derive(Debug)]
+pub(crate) struct Printer {
+    quiet: bool,
+    colour: bool,
+    /// The first failure to write an answer: a script must not take a cut-off list for the whole.
+    fault: RefCell<Option<io::Error>>,
+}
+
+/// What a word on stderr means, which decides its colour.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tone {
+    /// A failure.
+    Error,
+    /// Something to look at that stopped nothing.
+    Warning,
+    /// A way to go on.
+    Hint,
+}
+
+impl Tone {
+    fn style(self) -> Style {
+        let colour = match self {
+            Self::Error => AnsiColor::Red,
+            Self::Warning => AnsiColor::Yellow,
+            Self::Hint => AnsiColor::Cyan,
+        };
+        colour.on_default().bold()
+    }
+}
+
+impl Printer {
+    /// With `quiet` only what was asked for is printed, and errors.
+    pub(crate) fn new(quiet: bool) -> Self {
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colour = !no_colour && io::stderr().is_terminal();
+        Self { quiet, colour, fault: RefCell::new(None) }
+    }
+
+    /// Whether people read stdout, not a program.
+    pub(crate) fn for_people(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// What the user asked for: a list, a state, an address.
+    pub(crate) fn answer(&self, line: impl AsRef<str>) {
+        self.keep(write_line(&mut io::stdout().lock(), line.as_ref()));
+    }
+
+    /// What a command has done.
+    pub(crate) fn result(&self, line: impl AsRef<str>) {
+        if !self.quiet {
+            self.answer(line);
+        }
+    }
+
+    /// What a command is doing.
+    pub(crate) fn progress(&self, line: impl AsRef<str>) {
+        if !self.quiet {
+            self.error_line(line);
+        }
+    }
+
+    /// A warning or note that stopped nothing.
+    pub(crate) fn note(&self, tone: Tone, word: &str, text: &str) {
+        if !self.quiet {
+            self.labelled(tone, word, text);
+        }
+    }
+
+    /// `word: text`, the word in colour.
+    pub(crate) fn labelled(&self, tone: Tone, word: &str, text: &str) {
+        if self.colour {
+            let style = tone.style();
+            self.error_line(format!("{style}{word}:{style:#} {}", clean(text)));
+        } else {
+            self.error_line(format!("{word}: {}", clean(text)));
+        }
+    }
+
+    /// A line about an error.
+    pub(crate) fn error_line(&self, line: impl AsRef<str>) {
+        // Where stderr cannot be written to, there is nobody left to tell.
+        let _ = write_line(&mut io::stderr().lock(), line.as_ref());
+    }
+
+    /// Help on stdout, or what is wrong with a command line on stderr.
+    pub(crate) fn clap(&self, answer: &clap::Error) -> Status {
+        self.keep(answer.print());
+        if answer.use_stderr() {
+            return Status::Usage;
+        }
+        match self.finish() {
+            Ok(()) => Status::Done,
+            Err(_) => Status::Failed,
+        }
+    }
+
+    /// Whether all answers reached their reader, as far as it wanted them.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        self.keep(io::stdout().lock().flush());
+        self.fault.borrow_mut().take().map_or(Ok(()), Err)
+    }
+
+    fn keep(&self, written: io::Result<()>) {
+        if let Err(error) = written
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            self.fault.borrow_mut().get_or_insert(error);
+        }
+    }
+}
+
+fn write_line(stream: &mut impl Write, line: &str) -> io::Result<()> {
+    // One write a line: lines of several processes do not mix.
+    stream.write_all(format!("{line}\n").as_bytes())
+}
+
+/// A text of a guest, of Nix or of LXC without what would steer a terminal.
+pub(crate) fn clean(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_left_is_no_failure_and_a_full_disk_is_one() {
+        let printer = Printer::new(false);
+        printer.keep(Err(ErrorKind::BrokenPipe.into()));
+        assert!(printer.finish().is_ok());
+        printer.keep(Err(ErrorKind::StorageFull.into()));
+        printer.keep(Err(ErrorKind::BrokenPipe.into()));
+        assert_eq!(printer.finish().unwrap_err().kind(), ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn escape_sequences_do_not_reach_a_terminal() {
+        assert_eq!(clean("a\x1b[2Jb\r\x07\n\tc\u{9b}"), "a[2Jb\n\tc");
+    }
+}

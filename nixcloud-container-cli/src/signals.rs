@@ -1,0 +1,26 @@
+//! Ctrl-C and SIGTERM: the first asks the library to stop and undo, the second ends the program at once.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use nixcloud_container::Cancel;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::exit::Status;
+
+/// A token that the next Ctrl-C or SIGTERM cancels. Not for `run` and `login`: there the keys are the guest's.
+///
+/// # Errors
+/// When the system does not take the handlers.
+pub(crate) fn cancel_on_interrupt() -> io::Result<Cancel> {
+    let asked = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first signal finds the flag unset here and sets it below. What a second one cuts off is
+        // put right by the next command.
+        flag::register_conditional_shutdown(signal, Status::Cancelled.code().into(), Arc::clone(&asked))?;
+        flag::register(signal, Arc::clone(&asked))?;
+    }
+    Ok(Cancel::from_flag(asked))
+}
