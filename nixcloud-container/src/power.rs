@@ -141,6 +141,7 @@ fn boot(
     let spec = generations.spec(current)?;
     let Some(ids) = record.ids else { return Err(Error::NotFound { name }) };
     require_bridges(host, &spec)?;
+    remove_left_interfaces(host, &name)?;
     let mut rendered = install::rendered(host, record, &spec, ids)?;
     install::write_config(host, record, &rendered, observer)?;
     let init_pid = match call_start(host, &name, &rendered, cancel) {
@@ -192,6 +193,19 @@ fn call_start(host: &Host, name: &ContainerName, rendered: &Rendered, cancel: &C
         Answer::Started { init_pid } => Ok(init_pid),
         other => Err(install::unexpected(&other)),
     }
+}
+
+/// The host's ends of a guest that is gone. Where its monitor was killed, the kernel removes them some time after the
+/// guest's network namespace, and until then their names cannot be used. Nothing of the container runs.
+pub(crate) fn remove_left_interfaces(host: &Host, name: &ContainerName) -> Result<(), Error> {
+    let mut netlink = Netlink::open()?;
+    for index in [0, 1] {
+        match netlink.delete_link(&render::host_interface(&host.layout, name, index)) {
+            Err(error) if error.errno() != Some(libc::ENODEV) => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// LXC's own message for a missing bridge is "failed to create network devices".
