@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -176,8 +176,10 @@ impl<'l> Guest<'l> {
     #[track_caller]
     pub fn address(&self) -> Ipv4Addr {
         let addresses = self.container().addresses().must("addresses");
-        assert_eq!(addresses.len(), 1, "{addresses:?}");
-        addresses[0]
+        match addresses[..] {
+            [IpAddr::V4(address)] => address,
+            _ => panic!("{addresses:?}"),
+        }
     }
 
     pub fn generations(&self) -> Vec<u64> {
