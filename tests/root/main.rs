@@ -13,7 +13,12 @@
     reason = "a test program: it fails by panics and reports by printing"
 )]
 
+mod attack;
+mod embedding;
+mod failure;
+mod field;
 mod harness;
+mod host;
 mod life;
 mod power;
 mod session;
@@ -24,7 +29,20 @@ use std::process::ExitCode;
 use harness::Scenario;
 
 fn scenarios() -> Vec<Scenario> {
-    [life::scenarios(), power::scenarios(), session::scenarios(), update::scenarios()].into_iter().flatten().collect()
+    [
+        life::scenarios(),
+        session::scenarios(),
+        power::scenarios(),
+        update::scenarios(),
+        attack::scenarios(),
+        host::scenarios(),
+        failure::scenarios(),
+        embedding::scenarios(),
+        field::scenarios(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn main() -> ExitCode {
