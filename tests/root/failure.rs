@@ -257,7 +257,7 @@ fn root_a_value_that_liblxc_refuses_is_named(lab: &Lab) {
         ("lxc.net.2.type = veth\\nlxc.net.2.hwaddr = xyz\\nlxc.net.2.mtu = wide", "lxc.net.2.mtu"),
     ] {
         match web.try_create(&web.file().extra(line)).unwrap_err() {
-            Error::ExtraRefused { key: refused, .. } => assert_eq!(refused, key),
+            Error::ExtraRefused { key: refused, value, why } => assert_eq!(refused, key, "{value}: {why}"),
             other => panic!("{line}: {other:?}"),
         }
         lab.assert_nothing_left();
