@@ -18,7 +18,9 @@ pub(crate) fn init(verbose: u8) {
     };
     // What cannot be read as targets means all of ours. (`Targets` and not `EnvFilter`, whose regular expressions
     // would be half of the binary.)
-    let targets = filter.parse().unwrap_or_else(|_| Targets::new().with_default(tracing_subscriber::filter::LevelFilter::DEBUG));
+    let targets = filter
+        .parse()
+        .unwrap_or_else(|_| Targets::new().with_default(tracing_subscriber::filter::LevelFilter::DEBUG));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time();
     // Nobody else sets one; a second one would be no reason to stop.
     let _ = tracing_subscriber::registry().with(targets).with(lines).try_init();
