@@ -171,7 +171,8 @@ impl Generations {
             Selection::Old => ids.map(|(id, _)| id).collect(),
             Selection::OlderThanDays(days) => {
                 let age = jiff::SignedDuration::from_hours(i64::from(*days) * 24);
-                let limit = jiff::Timestamp::now() - age;
+                // Before the calendar begins there were no generations.
+                let limit = jiff::Timestamp::now().checked_sub(age).unwrap_or(jiff::Timestamp::MIN);
                 let mut old: Vec<GenerationId> =
                     ids.filter(|(_, made)| *made < limit).map(|(id, _)| id).collect();
                 // The newest of them was the active one at that time: it stays, as with Nix.

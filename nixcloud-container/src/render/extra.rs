@@ -32,9 +32,15 @@ const HARMLESS: &[&str] = &[
     "lxc.mount.entry",
     "lxc.cgroup.*",
     "lxc.cgroup2.*",
-    "lxc.prlimit.*",
+    "lxc.prlimit.as",
+    "lxc.prlimit.core",
+    "lxc.prlimit.cpu",
+    "lxc.prlimit.data",
+    "lxc.prlimit.fsize",
+    "lxc.prlimit.nofile",
+    "lxc.prlimit.nproc",
+    "lxc.prlimit.stack",
     "lxc.sysctl.*",
-    "lxc.proc.*",
     "lxc.environment",
     "lxc.signal.*",
     "lxc.start.*",
@@ -47,14 +53,64 @@ const HARMLESS: &[&str] = &[
     "lxc.time.offset.*",
 ];
 
-/// Where LXC puts the guest's cgroups decides whether limits hold: not the container file's to say.
-const CGROUP_PLACES: &[&str] = &["dir", "relative"];
+/// Where LXC puts the guest's cgroups decides whether limits hold, and how many processes there may be is the host
+/// configuration's `limits.pids`: not the container file's to say.
+const CGROUP_HOST: &[&str] = &["dir", "relative", "pids"];
 
-/// What may be said of an interface that is not one of ours.
+/// What may be said of an interface that is not one of ours. By name, since their neighbours act on the host:
+/// `veth.ipv4.route` adds to its routing table, `l2proxy` to its neighbours.
 const NETWORK: &[&str] = &[
-    "link", "flags", "name", "mtu", "hwaddr", "l2proxy", "ipv4.", "ipv6.", "veth.", "macvlan.", "ipvlan.",
-    "vlan.",
+    "link",
+    "flags",
+    "name",
+    "mtu",
+    "hwaddr",
+    "ipv4.address",
+    "ipv4.gateway",
+    "ipv6.address",
+    "ipv6.gateway",
+    "veth.pair",
+    "veth.mode",
+    "veth.vlan.id",
+    "veth.vlan.tagged.id",
+    "macvlan.mode",
+    "ipvlan.mode",
+    "ipvlan.isolation",
 ];
+
+/// Modes that take a network card from the host, or make it route.
+const NETWORK_HOST_MODES: &[(&str, &str)] = &[("veth.mode", "router"), ("macvlan.mode", "passthru")];
+
+/// Mount options, whole words. LXC finds some of its own by `strstr` and cuts them out of the text, so that
+/// `rwidmap=container` is `rw` *and* `idmap=container` to it: what is not just one of these is refused.
+const OPTIONS: &[&str] = &[
+    "bind",
+    "rbind",
+    "ro",
+    "rw",
+    "defaults",
+    "optional",
+    "create=dir",
+    "create=file",
+    "idmap=container",
+    "nosuid",
+    "nodev",
+    "noexec",
+    "noatime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "sync",
+    "dirsync",
+    "private",
+    "rprivate",
+    "slave",
+    "rslave",
+];
+
+/// Options with a number, of file systems in memory.
+const NUMBERS: &[&str] = &["size", "mode", "nr_inodes", "uid", "gid"];
 
 /// Interface types that take nothing away from the host and do not share its network namespace.
 const NETWORK_TYPES: &[&str] = &["veth", "macvlan", "ipvlan", "empty"];
@@ -80,6 +136,10 @@ pub fn parse(text: &str, allowed: &[String]) -> Result<Vec<ExtraLine>, ExtraErro
             return Err(refuse("it is not `key = value`".to_owned()));
         };
         let (key, value) = (key.trim(), unquote(value.trim()));
+        // LXC would take off a second pair, and then see another value than the one judged here.
+        if value.starts_with(['"', '\'']) {
+            return Err(refuse("a value within quotes is not quoted again".to_owned()));
+        }
         if !allowed.iter().any(|pattern| matches(pattern, key)) {
             judge(key, value).map_err(refuse)?;
         }
@@ -120,8 +180,10 @@ fn judge(key: &str, value: &str) -> Result<(), String> {
         return Err("an empty value clears what nixcloud-container set".to_owned());
     }
     let cgroup = key.strip_prefix("lxc.cgroup.").or_else(|| key.strip_prefix("lxc.cgroup2."));
-    if cgroup.is_some_and(|item| CGROUP_PLACES.contains(&item.split('.').next().unwrap_or(item))) {
-        return Err("where the guest's cgroups are is not the container file's to say".to_owned());
+    if cgroup.is_some_and(|item| CGROUP_HOST.contains(&item.split('.').next().unwrap_or(item))) {
+        return Err("where the guest's cgroups are and how many processes it may have is the host configuration's to \
+                    say (`limits.pids`)"
+            .to_owned());
     }
     Ok(())
 }
@@ -148,8 +210,10 @@ fn judge_network(rest: &str, value: &str) -> Result<(), String> {
             Err(format!("of the interface types, {} keep the host apart", NETWORK_TYPES.join(", ")))
         };
     }
-    let fits = |known: &&str| item == *known || known.ends_with('.') && item.starts_with(*known);
-    if NETWORK.iter().any(fits) {
+    if NETWORK_HOST_MODES.contains(&(item, value)) {
+        return Err("this mode acts on the host's own network".to_owned());
+    }
+    if NETWORK.contains(&item) {
         Ok(())
     } else {
         Err("this key acts on the host; the host configuration can allow it by name (`allow_lxc_keys`)"
@@ -201,11 +265,14 @@ impl MountEntry {
 
     fn judge(&self) -> Result<(), String> {
         // LXC 5 matches options by prefix and took `bind.ro` for a read-write `bind`; newer ones do not know it.
-        if let Some(odd) = self.options.iter().find(|option| {
-            let word = option.split('=').next().unwrap_or(option);
-            ["bind", "rbind", "ro"].iter().any(|known| word.starts_with(known) && word != *known)
-        }) {
-            return Err(format!("mount option `{odd}` is not one; did you mean `bind,ro`?"));
+        if let Some(odd) = self.options.iter().find(|option| !is_option(option)) {
+            let meant = if odd.starts_with("bind.") { "; did you mean `bind,ro`?" } else { "" };
+            return Err(format!(
+                "mount option `{odd}` is not one that is known to keep the protection{meant}"
+            ));
+        }
+        if self.has("ro") && self.has("rw") {
+            return Err("a mount is `ro` or `rw`, not both".to_owned());
         }
         let target = Path::new(&self.target);
         if target.is_absolute() {
@@ -227,8 +294,7 @@ impl MountEntry {
         if self.is_bind() && !Path::new(&self.source).is_absolute() {
             return Err("the source of a bind is to be an absolute path".to_owned());
         }
-        let mapped = self.options.iter().any(|option| option.starts_with("idmap"));
-        if mapped && !self.locks() {
+        if self.has("idmap=container") && !self.locks() {
             return Err("an idmapped folder that the guest can write would let it make files of host root; \
                         use `bind,ro,idmap=container`"
                 .to_owned());
@@ -245,6 +311,14 @@ impl MountEntry {
     pub(super) fn source(&self) -> PathBuf {
         PathBuf::from(&self.source)
     }
+}
+
+fn is_option(option: &str) -> bool {
+    OPTIONS.contains(&option)
+        || option.split_once('=').is_some_and(|(name, value)| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'%';
+            NUMBERS.contains(&name) && !value.is_empty() && value.bytes().all(plain)
+        })
 }
 
 /// fstab(5) writes blanks as `\040`.
@@ -327,6 +401,17 @@ mod tests {
             "lxc.net.2.type = none",
             "lxc.net.2.type = phys",
             "lxc.net.2.script.up = /bin/sh",
+            "lxc.net.2.veth.ipv4.route = 10.0.0.0/8",
+            "lxc.net.2.veth.mode = router",
+            "lxc.net.2.macvlan.mode = passthru",
+            "lxc.net.2.l2proxy = 1",
+            // Written by LXC as host root, below a path that the guest shapes.
+            "lxc.proc.oom_score_adj = 10",
+            "lxc.proc.root.etc.crontab = x",
+            "lxc.prlimit.rtprio = 99",
+            "lxc.cgroup2.pids.max = max",
+            "lxc.cgroup.pids.max = max",
+            "lxc.cgroup.devices.allow = \"''\"",
             "lxc.execute.cmd = x",
             "lxc.some.new.key = 1",
             "LXC.IDMAP = x",
@@ -375,6 +460,15 @@ mod tests {
             "x data none bind 0 0",
             "/x data none bind,idmap=container 0 0",
             "/x data none bind,rw,idmap=container 0 0",
+            "/x data none bind,rwidmap=container 0 0",
+            "/x data none bind,roidmap=container 0 0",
+            "/x data none bind,ro,rw,idmap=container 0 0",
+            "/x data none bind,ro,idmap=/proc/1/ns/user 0 0",
+            "/x data none bind,ro=1 0 0",
+            "/x data none bind,ro,relative 0 0",
+            "/x data none bind,ro,remount 0 0",
+            "/x data none bind,xoptional 0 0",
+            "none data tmpfs size=1idmap=container 0 0",
             "/x data none",
         ] {
             assert!(MountEntry::parse(bad).is_err(), "{bad} passed");

@@ -55,6 +55,9 @@ fn bind(source: &LockedSource, place: &Path) -> Result<(), MountError> {
     let recursive = if source.recursive { MsFlags::MS_REC } else { MsFlags::empty() };
     mount(Some(&source.source), place, NONE, MsFlags::MS_BIND | recursive, NONE)
         .map_err(failed("bind", &source.source))?;
+    // Otherwise what the host mounts below the source later would appear here, writable.
+    mount(NONE, place, NONE, MsFlags::MS_PRIVATE | MsFlags::MS_REC, NONE)
+        .map_err(failed("keep to itself", place))?;
     let mut mounts = vec![place.to_owned()];
     if source.recursive {
         // A remount changes one mount; the ones that came along are named by mountinfo.
