@@ -1,6 +1,6 @@
 //! Asking liblxc whether it would take configuration lines, without a container. For workers.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -54,18 +54,26 @@ fn try_line(handle: &mut Handle, key: &str, value: &str) -> Option<String> {
         return Some("the value does not fit on one line".to_owned());
     }
     let Ok(c_key) = CString::new(key) else { return Some("the key has a NUL byte in it".to_owned()) };
-    // SAFETY: a NUL-terminated string that outlives the call.
-    if !unsafe { lxc_sys::lxc_config_item_is_supported(c_key.as_ptr()) } {
-        return Some(format!("this liblxc has no key {key:?}"));
-    }
     if key == OPENS_A_FILE {
         return (!Path::new(value).is_absolute()).then(|| "the path is not absolute".to_owned());
     }
     match handle.set_config_item(key, value) {
         Ok(()) => None,
         Err(Error::Failed { reason, .. }) if !reason.records().is_empty() => Some(reason.to_string()),
+        Err(_) if is_unknown(&c_key) => Some(format!("this liblxc has no key {key:?}")),
         Err(_) => Some("liblxc does not take this value".to_owned()),
     }
+}
+
+/// Keys that go on with a number or a name of the kernel's: liblxc says of all of them that it does not support them,
+/// and takes them.
+const OPEN_ENDED: &[&str] =
+    &["lxc.net.", "lxc.cgroup.", "lxc.cgroup2.", "lxc.prlimit.", "lxc.sysctl.", "lxc.proc."];
+
+fn is_unknown(key: &CStr) -> bool {
+    // SAFETY: a NUL-terminated string that outlives the call.
+    let exact = unsafe { lxc_sys::lxc_config_item_is_supported(key.as_ptr()) };
+    !exact && !OPEN_ENDED.iter().any(|start| key.to_bytes().starts_with(start.as_bytes()))
 }
 
 /// An LXC path that is nowhere. liblxc makes a directory for its lock all the same, which goes with this value.

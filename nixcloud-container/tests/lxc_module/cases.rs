@@ -370,6 +370,16 @@ fn scratch() {
     let fine =
         ["lxc.mount.entry", "none tmp tmpfs size=1m 0 0", "lxc.cap.drop", "sys_time", "lxc.log.file", log];
     assert_eq!(check(&fine), "[]");
+    // Of these liblxc says that it does not support them.
+    let open_ended = [
+        ["lxc.net.2.type", "veth"],
+        ["lxc.cgroup2.memory.max", "1G"],
+        ["lxc.cgroup.pids.max", "9"],
+        ["lxc.prlimit.nofile", "1234"],
+        ["lxc.sysctl.net.ipv4.ip_forward", "1"],
+        ["lxc.proc.oom_score_adj", "10"],
+    ];
+    assert_eq!(check(open_ended.as_flattened()), "[]");
     assert!(!Path::new(log).exists(), "the check made the log file");
     let text = check(&["lxc.no.such", "1", "lxc.net.0.type", "nonsense", "lxc.uts.name", "a\nlxc.idmap ="]);
     assert_eq!(text.matches("Rejected {").count(), 3, "{text}");
