@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::ptr;
 
 use ::nix::errno::Errno;
@@ -14,7 +16,7 @@ use ::nix::sched::{CloneFlags, unshare};
 use ::nix::sys::prctl::set_pdeathsig;
 use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use ::nix::sys::stat::{Mode, umask};
-use ::nix::unistd::{Pid, getppid};
+use ::nix::unistd::{Pid, getpid, getppid};
 use thiserror::Error;
 
 /// What of this process a guest would inherit.
@@ -214,6 +216,19 @@ pub fn die_with_parent(parent: i32) -> Result<(), Error> {
     set_pdeathsig(Signal::SIGKILL).map_err(system("asking to end with the parent"))?;
     // If it ended before the line above, no signal will ever come.
     if getppid() == Pid::from_raw(parent) { Ok(()) } else { Err(Error::Orphan) }
+}
+
+/// Lets the kernel send `signal` to the process of `command` when the caller ends, however it ends: precisely, the
+/// *thread* that spawns it. So what a killed caller had begun does not go on behind the back of the next one.
+pub fn end_with_caller(command: &mut Command, signal: Signal) {
+    let caller = getpid();
+    let ask = move || {
+        set_pdeathsig(signal)?;
+        // If it ended before the line above, no signal will ever come.
+        if getppid() == caller { Ok(()) } else { Err(Errno::ESRCH.into()) }
+    };
+    // SAFETY: between fork and exec, two calls of the kernel: nothing is allocated and no lock is taken.
+    unsafe { command.pre_exec(ask) };
 }
 
 #[cfg(test)]

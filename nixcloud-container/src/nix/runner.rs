@@ -16,6 +16,7 @@ use super::Program;
 use super::error::Error;
 use super::log::Log;
 use super::tree;
+use crate::lxc::process;
 use crate::observe::{Cancel, Observer};
 
 /// How often the token is looked at while Nix says nothing.
@@ -59,6 +60,8 @@ pub(super) fn run(
         return Err(Error::Cancelled);
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    // Else a build that outlives a killed operation would register its root after the next one has tidied up.
+    process::end_with_caller(command, ::nix::sys::signal::Signal::SIGTERM);
     let child = command.spawn().map_err(|source| {
         let path = command.get_program().into();
         match source.kind() {
