@@ -262,7 +262,8 @@ fn root_a_value_that_liblxc_refuses_is_named(lab: &Lab) {
         }
         lab.assert_nothing_left();
     }
-    web.create_from(&web.file().extra("lxc.prlimit.nofile = 1234"));
+    let lines = "lxc.prlimit.nofile = 1234\\nlxc.cgroup2.memory.max = 1G\\nlxc.net.2.type = empty";
+    web.create_from(&web.file().extra(lines));
     web.start();
     assert_eq!(web.shell("grep 'open files' /proc/1/limits | tr -s ' ' | cut -d' ' -f4,5"), "1234 1234");
 }
@@ -350,7 +351,7 @@ fn root_two_operations_on_one_container_wait_for_each_other(lab: &Lab) {
     // Where the time for waiting is short, the holder is named.
     let hold = lab.path("/var/lib/nixcloud/container/locks").join(web.name().as_str());
     let file = fs::File::create(&hold).unwrap();
-    fs::write(&hold, std::process::id().to_string()).unwrap();
+    fs::write(&hold, format!("{}\n", std::process::id())).unwrap();
     file.lock().unwrap();
     let manager = lab.manager_with(|config| config.timeouts.lock = 1);
     let error = manager.container(web.name().clone()).stop(None).unwrap_err();

@@ -17,9 +17,22 @@ pub use lab::Lab;
 pub const NO_WORKER: &str = "NIXCLOUD_TEST_NO_WORKER";
 
 /// One scenario: a name that begins with `root_`, and what it plays.
+#[derive(Clone)]
 pub struct Scenario {
     pub name: String,
     pub body: Body,
+}
+
+impl Scenario {
+    pub fn new(name: &str, body: fn(&Lab)) -> Self {
+        Self { name: name.to_owned(), body: Body::Once(body) }
+    }
+}
+
+/// The same scenario on each kind of guest.
+pub fn on_both(name: &str, body: fn(&Lab, Kind)) -> [Scenario; 2] {
+    [Kind::Busybox, Kind::Systemd]
+        .map(|kind| Scenario { name: format!("{name}_{kind}"), body: Body::OnKind(body, kind) })
 }
 
 /// A scenario of one kind of guest is told which.
@@ -33,14 +46,10 @@ pub enum Body {
 macro_rules! scenarios {
     (once: [$($once:ident),* $(,)?], both: [$($both:ident),* $(,)?] $(,)?) => {
         pub fn scenarios() -> Vec<$crate::harness::Scenario> {
-            use $crate::harness::{Body, Kind, Scenario};
-            #[allow(unused_mut, clippy::allow_attributes, reason = "a list may be empty")]
-            let mut all = vec![$(Scenario { name: stringify!($once).to_owned(), body: Body::Once($once) }),*];
-            $(for kind in [Kind::Busybox, Kind::Systemd] {
-                let name = format!("{}_{}", stringify!($both), kind);
-                all.push(Scenario { name, body: Body::OnKind($both, kind) });
-            })*
-            all
+            use $crate::harness::{Scenario, on_both};
+            let once: &[Scenario] = &[$(Scenario::new(stringify!($once), $once)),*];
+            let both: &[[Scenario; 2]] = &[$(on_both(stringify!($both), $both)),*];
+            [once, both.as_flattened()].concat()
         }
     };
 }
