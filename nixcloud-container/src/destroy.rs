@@ -1,6 +1,5 @@
 //! Destroy: everything that is a container's, and nothing else.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::build;
@@ -14,7 +13,6 @@ use crate::name::ContainerName;
 use crate::observe::Cancel;
 use crate::power;
 use crate::presence;
-use crate::proc;
 use crate::record::{Phase, Record, Run};
 use crate::rootfs;
 use crate::state::{Action, Permission};
@@ -67,7 +65,6 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     // Once the links are gone the folder holds nothing, unless somebody put something there.
     remove::tree(&layout.profile_dir(&name))?;
     remove_lxc_lock(layout.lxc_path(), &name);
-    remove_empty_cgroups(&name);
     Run::delete(layout, &name)?;
     release_claims(host, &record)?;
     Record::delete(layout, &name)?;
@@ -84,6 +81,7 @@ fn release_claims(host: &Host, record: &Record) -> Result<(), Error> {
         leases.free_ids(&record.name, ids)?;
         return Ok(());
     }
+    let _lock = host.lock_pools(&Cancel::new())?;
     for other in Record::names(&host.layout)? {
         if other == record.name {
             continue;
@@ -109,21 +107,5 @@ fn remove_lxc_lock(lxc_path: &Path, name: &ContainerName) {
         if std::fs::remove_dir(folder).is_err() {
             break;
         }
-    }
-}
-
-/// Cgroups that LXC left because its monitor was killed. One that somebody uses cannot be removed.
-fn remove_empty_cgroups(name: &ContainerName) {
-    fn prune(cgroup: &Path) -> io::Result<()> {
-        for entry in std::fs::read_dir(cgroup)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                prune(&entry.path())?;
-            }
-        }
-        std::fs::remove_dir(cgroup)
-    }
-    for cgroup in proc::payload_cgroups(name.as_str()) {
-        let _ = prune(&cgroup);
     }
 }
