@@ -169,6 +169,8 @@ impl Client {
         match answer {
             Some(Answer::Failed(fault)) => Err(fault.into()),
             Some(answer) => Ok(answer),
+            // A Ctrl-C reached it before it had left the caller's terminal.
+            None if cancel.is_cancelled() => Err(WorkerError::Cancelled),
             None => Err(WorkerError::NoAnswer { status: status.to_string() }),
         }
     }
@@ -182,13 +184,11 @@ impl Client {
                 command.stdin(std::process::Stdio::null());
                 command.stdout(std::process::Stdio::null());
                 command.stderr(std::process::Stdio::null());
-                // A Ctrl-C on the caller's terminal is the caller's to judge.
-                command.process_group(0);
                 command.current_dir("/");
             }
             Stdio::Inherit => {}
             Stdio::Fds { stdin, stdout, stderr } => {
-                command.stdin(stdin).stdout(stdout).stderr(stderr).process_group(0);
+                command.stdin(stdin).stdout(stdout).stderr(stderr);
             }
         }
         command

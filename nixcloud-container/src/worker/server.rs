@@ -36,7 +36,13 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
     process::close_other_fds(&[channel.as_fd()])?;
     let mut text = Vec::new();
     channel.read_to_end(&mut text)?;
-    Ok(match serde_json::from_slice(&text)? {
+    let request = serde_json::from_slice(&text)?;
+    if !matches!(&request, Request::Attach { command, .. } if command.terminal) {
+        // Whoever shares the caller's session opens its terminal as /dev/tty and types into the host's shell; and a
+        // Ctrl-C there is the caller's to judge.
+        ::nix::unistd::setsid()?;
+    }
+    Ok(match request {
         Request::Start { target, log, locked, sources } => start(&target, &log, &locked, &sources)?,
         Request::Attach { target, command } => Answer::Exited(attach(&target, command)?),
         Request::Check { items } => {
