@@ -2,6 +2,8 @@
 
 use tracing_subscriber::EnvFilter;
 
+use crate::printer;
+
 /// The variable that says it more finely: `NIXCLOUD_CONTAINER_LOG=nixcloud_container::nix=trace`.
 const VARIABLE: &str = "NIXCLOUD_CONTAINER_LOG";
 
@@ -18,6 +20,7 @@ pub(crate) fn init(verbose: u8) {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(std::io::stderr)
+        .with_ansi(printer::colour())
         .without_time()
         .try_init();
 }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use ::nix::sys::signal::{Signal, killpg};
+use ::nix::unistd::Pid;
 use command_fds::{CommandFdExt, FdMapping};
 
 use super::protocol::{Answer, Fault, Request};
@@ -164,7 +166,8 @@ impl Client {
         // The command holds the worker's end of the channel; with it open there would be no end of file.
         drop(command);
         let mut guard = Guard(child);
-        let answer = converse(ours, request, limit, cancel)?;
+        let group = Pid::from_raw(guard.0.id().cast_signed());
+        let answer = converse(ours, request, group, limit, cancel)?;
         let status = guard.0.wait().map_err(WorkerError::Channel)?;
         match answer {
             Some(Answer::Failed(fault)) => Err(fault.into()),
@@ -199,9 +202,11 @@ impl Client {
 fn converse(
     mut channel: UnixStream,
     request: &Request,
+    group: Pid,
     limit: Option<Duration>,
     cancel: &Cancel,
 ) -> Result<Option<Answer>, WorkerError> {
+    let mut interrupted = false;
     let end = limit.map(|limit| Instant::now() + limit);
     let request = serde_json::to_vec(request).map_err(|error| WorkerError::Channel(error.into()))?;
     channel.set_read_timeout(Some(TICK)).map_err(WorkerError::Channel)?;
@@ -228,9 +233,13 @@ fn converse(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(WorkerError::Channel(error)),
         }
-        // `run` and `login` have no deadline: there Ctrl-C belongs to the command in the guest.
-        if end.is_some() && cancel.is_cancelled() {
-            return Err(WorkerError::Cancelled);
+        if cancel.is_cancelled() {
+            if end.is_some() {
+                return Err(WorkerError::Cancelled);
+            }
+            // `run` has no deadline: there Ctrl-C belongs to the command in the guest, which is of the worker's group.
+            // It may take it or not. On a terminal (`login`) it gets it from there, and there is no such group.
+            interrupted = interrupted || killpg(group, Signal::SIGINT).is_ok();
         }
     }
     if text.is_empty() {
