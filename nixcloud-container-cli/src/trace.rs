@@ -1,6 +1,8 @@
 //! `-v`: the library's own account of what it does, on stderr.
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::printer;
 
@@ -10,17 +12,19 @@ const VARIABLE: &str = "NIXCLOUD_CONTAINER_LOG";
 /// Writes traces to stderr: with one `-v` what is done, with two how, without any none.
 pub(crate) fn init(verbose: u8) {
     let wanted = std::env::var(VARIABLE).ok().filter(|value| !value.is_empty());
-    let filter = match (wanted, verbose) {
+    let filter = match (&wanted, verbose) {
         (Some(filter), _) => filter,
         (None, 0) => return,
-        (None, 1) => "nixcloud_container=debug".to_owned(),
-        (None, _) => "nixcloud_container=trace".to_owned(),
+        (None, 1) => "nixcloud_container=debug",
+        (None, _) => "nixcloud_container=trace",
     };
-    // Nobody else sets one; a second one would be no reason to stop.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
+    // What cannot be read as targets means all of ours. (`Targets` and not `EnvFilter`, whose regular expressions
+    // would be half of the binary.)
+    let targets = filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::DEBUG));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(printer::colour())
-        .without_time()
-        .try_init();
+        .without_time();
+    // Nobody else sets one; a second one would be no reason to stop.
+    let _ = tracing_subscriber::registry().with(targets).with(lines).try_init();
 }

@@ -1,0 +1,113 @@
+#!/bin/sh
+# Ours beside LXC's own tools, in one run, each round both. `make bench` runs it; ROUNDS=21 by default.
+#
+# The peers start the same guest with (a) Debian's stock configuration, whose lxcfs hooks sleep at a stop, and (b) our
+# own configuration with the locked sources replaced by their real paths. Both guests are ours and trusted.
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+if [ "${1-}" != inside ]; then
+  work=$(mktemp -d /tmp/nixcloud-container-bench.XXXXXX)
+  chmod 755 "$work"
+  trap 'rm -rf --one-file-system "$work"' EXIT
+  "$here/tests/nixpkgs/prepare.sh" "$work/nixpkgs" --no-systemd
+  "$here/scripts/own-network.sh" "$0" inside "$work"
+  exit
+fi
+
+work=$2
+export NIX_CONFIG="substitute = false"
+export NIXCLOUD_CONTAINER_CONFIG="$work/config.toml"
+lxc=$work/root/var/lib/lxc
+ours=$here/target/release/nixcloud-container
+
+# Nix itself, timed: what `create` takes beside it is ours.
+mkdir "$work/bin"
+for program in nix-instantiate nix-store nix-env; do
+  cat >"$work/bin/$program" <<END
+#!/bin/sh
+begin=\$(date +%s%N)
+$(command -v "$program") "\$@"
+code=\$?
+echo \$((\$(date +%s%N) - begin)) >>"$work/nix-times"
+exit \$code
+END
+  chmod +x "$work/bin/$program"
+done
+printf 'root = "%s"\n[nix]\nnixpkgs = "%s"\nbin = "%s"\n' "$work/root" "$work/nixpkgs" "$work/bin" >"$NIXCLOUD_CONTAINER_CONFIG"
+
+# newuidmap, which Debian's lxc-start uses, wants these lines.
+echo root:100000:1000000 >"$work/subid"
+mount --bind "$work/subid" /etc/subuid
+mount --bind "$work/subid" /etc/subgid
+echo '{ ... }: { }' >"$work/guest.nix"
+
+tidy() {
+  code=$?
+  for peer in stock same; do lxc-stop -k -P "$work/peers" -n "$peer" 2>/dev/null || :; done
+  for name in a b c; do "$ours" --quiet destroy --force "$name" 2>/dev/null || :; done
+  exit "$code"
+}
+trap tidy EXIT INT TERM
+
+"$ours" --quiet host up
+for name in a b; do "$ours" --quiet create "$name" "$work/guest.nix" >/dev/null; done
+
+# The peers: what `b` has, by its real paths, in an LXC path of their own.
+mkdir "$work/peers"
+profile=$work/root/nix/var/nix/profiles/nixcloud-container/b
+for peer in stock same; do
+  mkdir "$work/peers/$peer"
+  cp -a "$lxc/b/rootfs" "$work/peers/$peer/rootfs"
+  sed -e "s|$lxc/b/locked/store|/nix/store|; s|$lxc/b/locked/profile|$profile|" \
+    -e "s|dir:$lxc/b/rootfs|dir:$work/peers/$peer/rootfs|" \
+    -e '/veth.pair/d' "$lxc/b/config" >"$work/peers/$peer/config"
+done
+sed -i '/^lxc.hook/d' "$work/peers/stock/config"
+peer="-P $work/peers -n"
+
+rounds=${ROUNDS:-21}
+{
+  printf 'start / lxc-start stock\t\t%s start a\tlxc-start %s stock\t%s terminate a;lxc-stop -k %s stock\n' "$ours" "$peer" "$ours" "$peer"
+  printf 'start / lxc-start same\t\t%s start a\tlxc-start %s same\t%s terminate a;lxc-stop -k %s same\n' "$ours" "$peer" "$ours" "$peer"
+  printf 'terminate / lxc-stop -k stock\t%s start a;lxc-start %s stock\t%s terminate a\tlxc-stop -k %s stock\t\n' "$ours" "$peer" "$ours" "$peer"
+  printf 'terminate / lxc-stop -k same\t%s start a;lxc-start %s same\t%s terminate a\tlxc-stop -k %s same\t\n' "$ours" "$peer" "$ours" "$peer"
+} | "$PAIRS" "$rounds"
+
+"$ours" --quiet start a
+lxc-start -P "$work/peers" -n stock
+{
+  printf 'state / lxc-info -s (running)\t\t%s state a\tlxc-info -s %s stock\t\n' "$ours" "$peer"
+  printf 'state / lxc-info -s (stopped)\t\t%s state b\tlxc-info -s %s same\t\n' "$ours" "$peer"
+  printf 'show-ip / lxc-info -i\t\t%s show-ip a\tlxc-info -i %s stock\t\n' "$ours" "$peer"
+  printf 'run sh / lxc-attach sh\t\t%s run a /bin/sh -c :\tlxc-attach --clear-env %s stock -- /bin/sh -c :\t\n' "$ours" "$peer"
+} | "$PAIRS" $((rounds * 5))
+
+# Everything is built: what is left is Nix's own time and ours.
+"$ours" --quiet create c "$work/guest.nix" >/dev/null
+"$ours" --quiet destroy c
+: >"$work/nix-times"
+total=0
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+  begin=$(date +%s%N)
+  "$ours" --quiet create c "$work/guest.nix" >/dev/null
+  total=$((total + $(date +%s%N) - begin))
+  "$ours" --quiet destroy c
+done
+nix=$(awk '{ sum += $1 } END { printf "%d", sum }' "$work/nix-times")
+printf 'create, all built: %d ms, of which Nix %d ms, ours %d ms (mean of 10)\n' \
+  $((total / 10000000)) $((nix / 10000000)) $(((total - nix) / 10000000))
+
+# Peak memory of the command itself, as the kernel counted it.
+for command in "state a" "list" "create c $work/guest.nix"; do
+  # shellcheck disable=SC2086
+  "$ours" --quiet $command >/dev/null &
+  pid=$!
+  peak=0
+  while now=$(sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$pid/status" 2>/dev/null) && [ -n "$now" ]; do
+    peak=$now
+  done
+  wait "$pid"
+  printf 'peak memory of `%s`: %d kB\n' "${command%% *}" "$peak"
+done
+"$ours" --quiet terminate a
