@@ -46,8 +46,8 @@ pub(crate) fn switch(
         Exit::Code(0) => None,
         Exit::Code(4) => Some(FailedActivation::UnitsFailed { units }),
         Exit::Code(100) => Some(FailedActivation::NeedsRestart),
-        Exit::Code(code) => Some(FailedActivation::Failed { code }),
         Exit::Signal(signal) => Some(FailedActivation::Killed { signal }),
+        other => Some(FailedActivation::Failed { code: other.code() }),
     })
 }
 

@@ -216,6 +216,7 @@ fn idmap_failed(host: &Host, name: &ContainerName, failure: &WorkerError) -> boo
 fn call_start(host: &Host, name: &ContainerName, rendered: &Rendered, cancel: &Cancel) -> Result<i32, Error> {
     let request = Request::Start {
         target: target(host, name),
+        caller: std::process::id(),
         log: host.layout.lxc_log(name),
         locked: host.layout.locked(name),
         sources: rendered.locked.clone(),
