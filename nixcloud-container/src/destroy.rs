@@ -59,6 +59,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
         record.phase = Phase::Destroying;
         record.save(layout)?;
     }
+    power::remove_left_interfaces(host, &name)?;
     rootfs::destroy(layout, &name)?;
     build::clear_work(host, &name)?;
     Generations::new(layout, &name).remove_all()?;

@@ -142,6 +142,7 @@ fn boot(
     let current = generations.current()?;
     let spec = generations.spec(current)?;
     require_bridges(host, &spec)?;
+    remove_left_interfaces(host, &record.name)?;
     let mut run = Run {
         boot_id: proc::boot_id().map_err(proc_error)?,
         init: None,
@@ -225,6 +226,19 @@ fn call_start(host: &Host, name: &ContainerName, rendered: &Rendered, cancel: &C
         Answer::Started { init_pid } => Ok(init_pid),
         other => Err(install::unexpected(&other)),
     }
+}
+
+/// The host's ends of a guest that is gone. Where its monitor was killed, the kernel removes them some time after the
+/// guest's network namespace, and until then their names cannot be used. Nothing of the container runs.
+pub(crate) fn remove_left_interfaces(host: &Host, name: &ContainerName) -> Result<(), Error> {
+    let mut netlink = Netlink::open()?;
+    for index in [0, 1] {
+        match netlink.delete_link(&render::host_interface(&host.layout, name, index)) {
+            Err(error) if error.errno() != Some(libc::ENODEV) => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// LXC's own message for a missing bridge is "failed to create network devices".
@@ -339,11 +353,14 @@ pub(crate) fn terminate_locked(host: &Host, record: &Record, cancel: &Cancel) ->
     }
     if let Some(monitor) = here.monitor
         && let Some(pidfd) = PidFd::open(monitor).map_err(proc_error)?
-        && !pidfd.wait(MONITOR_END.saturating_sub(begin.elapsed()), &|| false).map_err(proc_error)?
     {
-        // It hangs (stopped by a signal, or in a hook): the kernel takes down what it held.
-        pidfd.signal(libc::SIGKILL).map_err(proc_error)?;
-        pidfd.wait(MONITOR_END, &|| false).map_err(proc_error)?;
+        // One that a signal stopped goes on, and tidies up itself.
+        pidfd.signal(libc::SIGCONT).map_err(proc_error)?;
+        if !pidfd.wait(MONITOR_END.saturating_sub(begin.elapsed()), &|| false).map_err(proc_error)? {
+            // It hangs, in a hook for instance: the kernel takes down what it held.
+            pidfd.signal(libc::SIGKILL).map_err(proc_error)?;
+            pidfd.wait(MONITOR_END, &|| false).map_err(proc_error)?;
+        }
     }
     wait_until_stopped(host, record, MONITOR_END, cancel)?;
     stopped(host, record)?;

@@ -60,9 +60,9 @@ pub(crate) fn look(host: &Host, record: &Record) -> Result<Presence, PresenceErr
         // No socket in this network namespace, or one that is not root's: any user of the host can bind the name.
         // What was noted, and the kernel, know better.
         Ok(lxc::State::Stopped) | Err(command::Error::Foreign { .. }) => {
-            if noted_init.is_some() {
+            if noted_init.is_some_and(Process::is_staying) {
                 (State::Unreachable, None)
-            } else if noted_monitor.is_some() {
+            } else if noted_init.is_some() || noted_monitor.is_some() {
                 (State::Stopping, None)
             } else {
                 match stranger(host, record) {
@@ -87,8 +87,8 @@ pub(crate) fn look(host: &Host, record: &Record) -> Result<Presence, PresenceErr
     let monitor = asked_init.and_then(Process::parent).or(noted_monitor);
     let state = match (state, record.phase) {
         (State::Stopped, Phase::Creating | Phase::Destroying) => State::Incomplete,
-        // The monitor answers for a while after its init has gone.
-        (State::Running, _) if init.is_some_and(|init| !init.is_alive()) => State::Stopping,
+        // The monitor answers for a while after its init has gone, or was killed.
+        (State::Running, _) if init.is_some_and(|init| !init.is_staying()) => State::Stopping,
         (state, _) => state,
     };
     // A guest that rebooted from inside has another init than the one noted, and has booted whichever generation was

@@ -39,35 +39,59 @@ impl FileId {
     }
 }
 
-/// The fields of `/proc/PID/stat` after the command, which may itself hold blanks and brackets.
-fn stat(pid: i32) -> Option<(char, i32, u64)> {
+/// What `/proc/PID/stat` tells of a process.
+struct Stat {
+    state: char,
+    parent: i32,
+    start: u64,
+    /// It is on its way out, or a SIGKILL that it has not taken yet will send it there.
+    ending: bool,
+}
+
+/// The kernel's flag of a process that is exiting, in field 9.
+const PF_EXITING: u64 = 0x4;
+
+/// SIGKILL among the pending signals, field 31.
+const SIGKILL_PENDING: u64 = 1 << 8;
+
+fn stat(pid: i32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = text.rsplit_once(") ")?.1.split(' ');
-    let state = fields.next()?.chars().next()?;
-    let parent = fields.next()?.parse().ok()?;
-    // State is field 3, the parent 4, the start time 22.
-    let start = fields.nth(17)?.parse().ok()?;
-    Some((state, parent, start))
+    // Field 2, the command, may itself hold blanks and brackets; field 3 is the first one here.
+    let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    Some(Stat {
+        state: fields.first()?.chars().next()?,
+        parent: fields.get(1)?.parse().ok()?,
+        start: number(22)?,
+        ending: number(9)? & PF_EXITING != 0 || number(31)? & SIGKILL_PENDING != 0,
+    })
 }
 
 impl Process {
     /// The process that has this pid now.
     #[must_use]
     pub fn now(pid: i32) -> Option<Self> {
-        stat(pid).map(|(_, _, start)| Self { pid, start })
+        stat(pid).map(|stat| Self { pid, start: stat.start })
     }
 
     /// The parent that it has now.
     #[must_use]
     pub fn parent(self) -> Option<Self> {
-        let (_, parent, start) = stat(self.pid)?;
+        let Stat { parent, start, .. } = stat(self.pid)?;
         if start == self.start && parent > 0 { Self::now(parent) } else { None }
     }
 
     /// Whether it still runs. A zombie does not: it holds no file and no mount any more.
     #[must_use]
     pub fn is_alive(self) -> bool {
-        stat(self.pid).is_some_and(|(state, _, start)| start == self.start && !matches!(state, 'Z' | 'X'))
+        stat(self.pid).is_some_and(|stat| stat.start == self.start && !matches!(stat.state, 'Z' | 'X'))
+    }
+
+    /// Whether it still runs and will go on. One that was killed a moment ago is alive until it has taken the signal,
+    /// and the init of a pid namespace until it has seen all others out.
+    #[must_use]
+    pub fn is_staying(self) -> bool {
+        self.is_alive() && stat(self.pid).is_some_and(|stat| stat.start == self.start && !stat.ending)
     }
 
     /// The user whose rights it has, in the host's ids.
@@ -226,6 +250,19 @@ mod tests {
         assert!(me.parent().is_some());
         assert_eq!(me.root(), Some(FileId::of(Path::new("/")).unwrap()));
         assert!(Process::now(-1).is_none());
+    }
+
+    #[test]
+    fn a_process_that_was_killed_does_not_stay() {
+        for _ in 0..20 {
+            let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+            let process = Process::now(child.id().cast_signed()).unwrap();
+            assert!(process.is_staying());
+            child.kill().unwrap();
+            assert!(!process.is_staying());
+            child.wait().unwrap();
+            assert!(!process.is_staying());
+        }
     }
 
     #[test]

@@ -1,0 +1,92 @@
+//! What the library does to the program that embeds it: nothing.
+
+use std::fs;
+
+use nixcloud_container::{Error, ErrorKind, WorkerError};
+
+use crate::harness::{Lab, NO_WORKER, scenarios};
+
+scenarios! {
+    once: [
+        root_twenty_rounds_leave_the_caller_as_it_was,
+        root_without_init_there_is_no_worker,
+    ],
+    both: [],
+}
+
+/// All that LXC is known to change in the process that calls it.
+fn traces() -> Vec<(String, String)> {
+    let mut traces = Vec::new();
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    traces.push(("cgroups".to_owned(), read("/proc/self/cgroup")));
+    for line in read("/proc/self/status").lines() {
+        let Some((key, value)) = line.split_once(':') else { continue };
+        if [
+            "SigBlk",
+            "SigIgn",
+            "SigCgt",
+            "Uid",
+            "Gid",
+            "CapEff",
+            "CapBnd",
+            "NoNewPrivs",
+            "Umask",
+            "Threads",
+            "TracerPid",
+        ]
+        .contains(&key)
+        {
+            traces.push((key.to_owned(), value.trim().to_owned()));
+        }
+    }
+    traces.push(("environment".to_owned(), format!("{:?}", std::env::vars_os().collect::<Vec<_>>())));
+    traces.push(("folder".to_owned(), format!("{:?}", std::env::current_dir())));
+    for namespace in ["net", "mnt", "uts", "ipc", "user", "cgroup"] {
+        traces.push((
+            namespace.to_owned(),
+            format!("{:?}", fs::read_link(format!("/proc/self/ns/{namespace}"))),
+        ));
+    }
+    let mut files: Vec<String> = fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .flatten()
+        .map(|entry| format!("{:?}", fs::read_link(entry.path()).ok()))
+        // The listing itself.
+        .filter(|target| !target.contains("/proc/"))
+        .collect();
+    files.sort();
+    traces.push(("files".to_owned(), files.join(" ")));
+    traces
+}
+
+fn root_twenty_rounds_leave_the_caller_as_it_was(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    let before = traces();
+    for round in 0..20 {
+        web.start();
+        assert_eq!(web.shell("echo $((6 * 7))"), "42");
+        if round % 2 == 0 { web.stop() } else { web.terminate() }
+    }
+    for (before, after) in before.iter().zip(traces()) {
+        assert_eq!(*before, after);
+    }
+    // And no child is left to be reaped.
+    let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    assert_eq!(children.trim(), "");
+}
+
+fn root_without_init_there_is_no_worker(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    let output = lab.actor(false, "start", &web).env(NO_WORKER, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("Worker(None)"), "{output:?}");
+    let error = Error::Worker(WorkerError::None);
+    assert_eq!(error.kind(), ErrorKind::Host);
+    assert!(error.hint().unwrap().contains("worker::init()"));
+    web.start();
+    // What needs no worker works without one.
+    let output = lab.actor(false, "state", &web).env(NO_WORKER, "1").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "Running\n", "{output:?}");
+}

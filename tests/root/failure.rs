@@ -1,0 +1,372 @@
+//! What fails, is cancelled or is killed leaves nothing, and the next operation copes.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use nixcloud_container::{Cancel, CreateRequest, Error, ErrorKind, Event, State, UpdateRequest};
+
+use crate::harness::{Kind, Lab, Must, eventually, scenarios};
+
+scenarios! {
+    once: [
+        root_a_missing_file_leaves_nothing,
+        root_an_evaluation_that_fails_leaves_nothing,
+        root_a_build_that_fails_leaves_nothing,
+        root_a_cancelled_build_leaves_nothing,
+        root_a_cancelled_update_keeps_the_old_generation,
+        root_a_killed_create_is_tidied_by_the_next,
+        root_a_killed_create_is_tidied_by_destroy,
+        root_a_killed_update_is_undone_by_the_next,
+        root_a_failed_update_keeps_the_old_generation,
+        root_a_failed_start_leaves_no_cgroup,
+        root_a_refused_extra_line_leaves_nothing,
+        root_extra_lines_that_undo_the_protection_are_refused,
+        root_a_value_that_liblxc_refuses_is_named,
+        root_the_host_can_allow_a_key,
+        root_a_hand_edited_configuration_is_kept_and_reported,
+        root_an_unknown_key_of_the_file_is_named,
+        root_a_broken_record_hides_no_other_container,
+        root_two_operations_on_one_container_wait_for_each_other,
+    ],
+    both: [],
+}
+
+fn root_a_missing_file_leaves_nothing(lab: &Lab) {
+    let web = lab.busybox("web");
+    let request = CreateRequest { file: lab.path("/files/none.nix"), nix_args: Vec::new() };
+    let error = web.container().create(&request, &mut ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains("/files/none.nix"), "{error}");
+    lab.assert_nothing_left();
+}
+
+fn root_an_evaluation_that_fails_leaves_nothing(lab: &Lab) {
+    let web = lab.busybox("web");
+    let error = web.try_create(&web.file().module("services.no.such.option = true;")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Input, "{error:?}");
+    // Nix's own words, with the place in the user's file.
+    let details = error.details().unwrap();
+    assert!(
+        details.contains("does not exist") && details.contains(&format!("{}.nix", web.name())),
+        "{details}"
+    );
+    assert!(!web.container().exists().must("exists"));
+    lab.assert_nothing_left();
+}
+
+fn root_a_build_that_fails_leaves_nothing(lab: &Lab) {
+    let web = lab.busybox("web");
+    let error = web.try_create(&web.file().module("standin.buildFails = true;")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Build, "{error:?}");
+    assert!(error.details().unwrap().contains("told to fail this build"), "{:?}", error.details());
+    lab.assert_nothing_left();
+    // Neither the address nor the ids are lost.
+    web.create();
+    assert_eq!(web.address().octets(), [10, 101, 0, 2]);
+    assert_eq!(web.container().status().must("status").ids.unwrap().base(), 100_000);
+}
+
+/// A line that makes the build last, and of this run alone.
+fn long_build(lab: &Lab) -> String {
+    format!("standin.buildSeconds = 100; environment.etc.run.text = \"{}\";", lab.root().display())
+}
+
+fn root_a_cancelled_build_leaves_nothing(lab: &Lab) {
+    let web = lab.busybox("web");
+    let cancel = Cancel::new();
+    let manager = lab.manager().clone().with_cancel(cancel.clone());
+    let mut started = None;
+    let mut observer = |event: Event| {
+        if let Event::BuildStarted { name } = &event
+            && name.starts_with("nixos-system-")
+        {
+            started = Some(Instant::now());
+            cancel.cancel();
+        }
+    };
+    let request = web.request(&web.file().module(&long_build(lab)));
+    let error = manager.container(web.name().clone()).create(&request, &mut observer).unwrap_err();
+    assert!(matches!(error, Error::Cancelled), "{error:?}");
+    let waited = started.expect("the build started").elapsed();
+    assert!(waited < Duration::from_secs(10), "{waited:?}");
+    lab.assert_nothing_left();
+    web.create();
+}
+
+fn root_a_cancelled_update_keeps_the_old_generation(lab: &Lab) {
+    let web = lab.busybox("web");
+    let init = web.boot();
+    let cancel = Cancel::new();
+    let manager = lab.manager().clone().with_cancel(cancel.clone());
+    let mut observer = |event: Event| {
+        if matches!(event, Event::BuildStarted { .. }) {
+            cancel.cancel();
+        }
+    };
+    let file = Some(web.request(&web.file().version("2").module(&long_build(lab))).file);
+    let request = UpdateRequest { file, nix_args: None };
+    let error = manager.container(web.name().clone()).update(&request, &mut observer).unwrap_err();
+    assert!(matches!(error, Error::Cancelled), "{error:?}");
+    assert_eq!((web.generations(), web.init(), web.version().as_deref()), (vec![1], init, Some("1")));
+    web.update(&web.file().version("2"));
+    assert_eq!((web.generation(), web.version().as_deref()), (2, Some("2")));
+}
+
+fn root_a_failed_update_keeps_the_old_generation(lab: &Lab) {
+    let web = lab.busybox("web");
+    let init = web.boot();
+    for (bad, kind) in
+        [("services.nothing = 1;", ErrorKind::Input), ("standin.buildFails = true;", ErrorKind::Build)]
+    {
+        let error = web.try_update(&web.file().version("2").module(bad)).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error:?}");
+        assert_eq!((web.generations(), web.init(), web.version().as_deref()), (vec![1], init, Some("1")));
+    }
+    let work = lab.path("/var/lib/nixcloud/container/work");
+    assert_eq!(fs::read_dir(work).unwrap().count(), 0);
+    web.stop();
+    web.start();
+}
+
+/// Kills a process that creates or updates `web` once the build is under way.
+fn kill_in_build(lab: &Lab, verb: &str, web: &crate::harness::Guest<'_>) {
+    let file = lab.file(web.name().as_str(), &web.file().version("2").module(&long_build(lab)));
+    let mut child =
+        lab.actor(false, verb, web).arg(file).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let system = || {
+        fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+            let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&command).contains("nix-store")
+                && parent(&entry.path()) == Some(child.id())
+        })
+    };
+    eventually("it builds", Duration::from_secs(30), system);
+    // Some way into the build.
+    std::thread::sleep(Duration::from_millis(500));
+    // With all its children, as when the machine dies.
+    killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL).unwrap();
+    child.wait().unwrap();
+    let builders = || {
+        let namespace = fs::read_link("/proc/self/ns/net").unwrap();
+        fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+            let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&command).contains("nix-store")
+                && fs::read_link(entry.path().join("ns/net")).is_ok_and(|other| other == namespace)
+        })
+    };
+    // Nix's own children are of other process groups; they notice that it is gone.
+    eventually("Nix is gone", Duration::from_secs(20), || !builders());
+}
+
+fn parent(process: &std::path::Path) -> Option<u32> {
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
+fn root_a_killed_create_is_tidied_by_the_next(lab: &Lab) {
+    let web = lab.busybox("web");
+    kill_in_build(lab, "create", &web);
+    assert_eq!(web.state(), State::Incomplete);
+    assert!(matches!(web.container().start(&mut ()), Err(Error::State { state: State::Incomplete, .. })));
+    let mut notes = Vec::new();
+    let mut observer = |event: Event| {
+        if let Event::Note(note) = event {
+            notes.push(note);
+        }
+    };
+    web.container().create(&web.request(&web.file()), &mut observer).must("create");
+    assert!(notes.iter().any(|note| note.contains("cut off")), "{notes:?}");
+    assert_eq!(web.address().octets(), [10, 101, 0, 2]);
+    assert_eq!(web.container().status().must("status").ids.unwrap().base(), 100_000);
+    web.start();
+}
+
+fn root_a_killed_create_is_tidied_by_destroy(lab: &Lab) {
+    let web = lab.busybox("web");
+    kill_in_build(lab, "create", &web);
+    assert!(web.container().exists().must("exists"));
+    web.destroy();
+    lab.assert_nothing_left();
+}
+
+fn root_a_killed_update_is_undone_by_the_next(lab: &Lab) {
+    let web = lab.busybox("web");
+    let init = web.boot();
+    kill_in_build(lab, "update", &web);
+    assert_eq!((web.state(), web.init()), (State::Running, init));
+    web.stop();
+    web.start();
+    assert_eq!((web.generations(), web.version().as_deref()), (vec![1], Some("1")));
+    web.update(&web.file().version("3"));
+    assert_eq!((web.generation(), web.version().as_deref()), (2, Some("3")));
+}
+
+fn root_a_failed_start_leaves_no_cgroup(lab: &Lab) {
+    let web = lab.busybox("web");
+    let missing = lab.path("/files/missing");
+    web.create_from(
+        &web.file().extra(&format!("lxc.mount.entry = {} srv/x none bind,create=dir 0 0", missing.display())),
+    );
+    let error = web.container().start(&mut ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Lxc, "{error:?}");
+    // LXC's own words, with what is missing.
+    assert!(crate::harness::chain(&error).contains("/files/missing"), "{}", crate::harness::chain(&error));
+    assert_eq!(web.state(), State::Stopped);
+    fs::create_dir(&missing).unwrap();
+    web.start();
+    web.stop();
+    fs::remove_dir(&missing).unwrap();
+    assert!(web.container().start(&mut ()).is_err());
+    web.destroy();
+    lab.assert_nothing_left();
+}
+
+fn root_a_refused_extra_line_leaves_nothing(lab: &Lab) {
+    let web = lab.busybox("web");
+    let error = web.try_create(&web.file().extra("lxc.idmap =")).unwrap_err();
+    assert!(matches!(error, Error::Extra(_)), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Input);
+    lab.assert_nothing_left();
+}
+
+fn root_extra_lines_that_undo_the_protection_are_refused(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    let before = web.config();
+    for line in [
+        "lxc.idmap = u 0 0 4294967295",
+        "lxc.rootfs.path = dir:/",
+        "lxc.hook.pre-start = /bin/sh",
+        "lxc.include = /etc/passwd",
+        "lxc.apparmor.profile = unconfined",
+        "lxc.cap.keep = sys_admin",
+        "lxc.mount.auto = sys:rw",
+        "lxc.mount.entry = /etc nix/store none bind 0 0",
+        "lxc.mount.entry = /etc srv/etc none bind,idmap=container 0 0",
+        "lxc.net.0.type = none",
+        "lxc.cgroup.dir = /",
+    ] {
+        let error = web.try_update(&web.file().extra(line)).unwrap_err();
+        assert!(matches!(error, Error::Extra(_)), "{line}: {error:?}");
+        let key = line.split(' ').next().unwrap();
+        assert!(error.to_string().contains(key), "{error}");
+    }
+    assert_eq!((web.generations(), web.config()), (vec![1], before));
+    web.start();
+}
+
+fn root_a_value_that_liblxc_refuses_is_named(lab: &Lab) {
+    let web = lab.busybox("web");
+    for (line, key) in [
+        ("lxc.signal.halt = SIGNONSENSE", "lxc.signal.halt"),
+        ("lxc.prlimit.nofile = many", "lxc.prlimit.nofile"),
+        ("lxc.net.2.type = veth\\nlxc.net.2.hwaddr = xyz\\nlxc.net.2.mtu = wide", "lxc.net.2.mtu"),
+    ] {
+        match web.try_create(&web.file().extra(line)).unwrap_err() {
+            Error::ExtraRefused { key: refused, value, why } => assert_eq!(refused, key, "{value}: {why}"),
+            other => panic!("{line}: {other:?}"),
+        }
+        lab.assert_nothing_left();
+    }
+    web.create_from(&web.file().extra("lxc.prlimit.nofile = 1234"));
+    web.start();
+    assert_eq!(web.shell("grep 'open files' /proc/1/limits | tr -s ' ' | cut -d' ' -f4,5"), "1234 1234");
+}
+
+fn root_the_host_can_allow_a_key(lab: &Lab) {
+    let web = lab.busybox("web");
+    let file = web.file().extra("lxc.cap.drop = sys_time");
+    let error = web.try_create(&file).unwrap_err();
+    assert!(matches!(error, Error::Extra(_)), "{error:?}");
+    let manager = lab.manager_with(|config| config.allow_lxc_keys = vec!["lxc.cap.drop".to_owned()]);
+    manager.container(web.name().clone()).create(&web.request(&file), &mut ()).must("create");
+    assert!(web.config().contains("lxc.cap.drop = sys_time"));
+}
+
+fn root_a_hand_edited_configuration_is_kept_and_reported(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    let config = web.folder().join("config");
+    let rendered = web.config();
+    let edited = format!("{rendered}lxc.environment = BY_HAND=1\n");
+    fs::write(&config, &edited).unwrap();
+    let mut notes = Vec::new();
+    let mut observer = |event: Event| {
+        if let Event::Note(note) = event {
+            notes.push(note);
+        }
+    };
+    web.container().start(&mut observer).must("start");
+    assert!(notes.iter().any(|note| note.contains("edited by hand")), "{notes:?}");
+    assert_eq!(
+        (web.config(), fs::read_to_string(config.with_extension("edited")).unwrap()),
+        (rendered, edited)
+    );
+    // Said once.
+    web.await_version();
+    web.stop();
+    notes.clear();
+    let mut observer = |event: Event| {
+        if let Event::Note(note) = event {
+            notes.push(note);
+        }
+    };
+    web.container().start(&mut observer).must("start");
+    assert!(notes.is_empty(), "{notes:?}");
+}
+
+fn root_an_unknown_key_of_the_file_is_named(lab: &Lab) {
+    let web = lab.busybox("web");
+    let error = web.try_create(&web.file().keys("autostrat = true;")).unwrap_err();
+    let said = error.details().unwrap();
+    assert!(said.contains("autostrat") && said.contains("autostart"), "{said}");
+    lab.assert_nothing_left();
+}
+
+fn root_a_broken_record_hides_no_other_container(lab: &Lab) {
+    let (one, two) = (lab.busybox("one"), lab.busybox("two"));
+    one.create();
+    two.create();
+    let record = lab.path("/var/lib/nixcloud/container/records").join(format!("{}.toml", one.name()));
+    let good = fs::read(&record).unwrap();
+    fs::write(&record, "schema = 1\nna").unwrap();
+    let list = lab.manager().list().must("list");
+    use nixcloud_container::Listed;
+    assert!(matches!(&list[..], [Listed::Broken { .. }, Listed::Container(_)]), "{list:?}");
+    assert!(one.container().start(&mut ()).is_err());
+    two.start();
+    fs::write(&record, good).unwrap();
+    one.start();
+}
+
+fn root_two_operations_on_one_container_wait_for_each_other(lab: &Lab) {
+    let web = lab.guest("web", Kind::Busybox);
+    web.create();
+    let actors: Vec<_> = (0..4)
+        .map(|_| {
+            let mut command = lab.actor(false, "start", &web);
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let mut started = 0;
+    for actor in actors {
+        let output = actor.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{output:?}");
+        started += usize::from(said.starts_with("Started"));
+    }
+    assert_eq!(started, 1);
+    // Where the time for waiting is short, the holder is named.
+    let hold = lab.path("/var/lib/nixcloud/container/locks").join(web.name().as_str());
+    let file = fs::File::create(&hold).unwrap();
+    fs::write(&hold, std::process::id().to_string()).unwrap();
+    file.lock().unwrap();
+    let manager = lab.manager_with(|config| config.timeouts.lock = 1);
+    let error = manager.container(web.name().clone()).stop(None).unwrap_err();
+    assert!(matches!(error, Error::Busy { pid: Some(pid), .. } if pid == std::process::id()), "{error:?}");
+    drop(file);
+    web.stop();
+}

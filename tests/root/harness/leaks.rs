@@ -1,0 +1,175 @@
+//! Proof that nothing of a scenario is left: looked for in the kernel and in the folders, not in what we remember.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nixcloud_container::net::Netlink;
+
+/// What every container name of the scenario process `pid` ends with.
+pub fn mark(pid: u32) -> String {
+    let mut number = pid;
+    let mut digits = String::new();
+    while number > 0 {
+        digits.insert(0, char::from_digit(number % 36, 36).unwrap());
+        number /= 36;
+    }
+    // No digits of base 36 before it: `-z1` is not the end of `-zz1`.
+    format!("-z{digits}")
+}
+
+/// The cgroups, in any hierarchy, whose name carries `mark`.
+pub fn cgroups(mark: &str) -> Vec<PathBuf> {
+    below(Path::new("/sys/fs/cgroup"), &|path| carries(path, mark))
+}
+
+fn carries(path: &Path, mark: &str) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // LXC appends -1, -2 ... where a cgroup name is taken.
+    name.match_indices(mark).any(|(at, _)| {
+        let rest = &name[at + mark.len()..];
+        rest.is_empty() || rest.starts_with(|c: char| !c.is_ascii_alphanumeric())
+    })
+}
+
+/// All below `folder` (folders first seen, then what is in them) that `wanted` likes. What vanishes meanwhile is not there.
+fn below(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if wanted(&path) {
+            found.push(path.clone());
+        }
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(below(&path, wanted));
+        }
+    }
+    found
+}
+
+/// What is left of the containers that were under `root` and carry `mark`. The kernel gets a moment to let go.
+pub fn look(root: &Path, mark: &str) -> Vec<String> {
+    let begin = Instant::now();
+    loop {
+        let left = once(root, mark);
+        if left.is_empty() || begin.elapsed() > Duration::from_secs(2) {
+            return left;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn once(root: &Path, mark: &str) -> Vec<String> {
+    let mut left = Vec::new();
+    left.extend(cgroups(mark).into_iter().map(|path| format!("cgroup {}", path.display())));
+    left.extend(links());
+    left.extend(processes(root));
+    left.extend(files(root));
+    let marked = |path: &Path| carries(path, mark);
+    for folder in ["/run/lxc", "/var/lib/lxc", "/run/lock", "/dev/shm"] {
+        left.extend(
+            below(Path::new(folder), &marked).into_iter().map(|path| format!("file {}", path.display())),
+        );
+    }
+    left.extend(lxc_locks(root));
+    left.extend(gc_roots(root));
+    left
+}
+
+/// Bridges of ours stay as long as the lab is open; veths never.
+fn links() -> Vec<String> {
+    let links = Netlink::open().unwrap().links().unwrap();
+    links
+        .into_iter()
+        .filter(|link| link.name != "lo" && !link.is_bridge())
+        .map(|link| format!("network interface {}", link.name))
+        .collect()
+}
+
+/// The bridges of this network namespace.
+pub fn bridges() -> Vec<String> {
+    let links = Netlink::open().unwrap().links().unwrap();
+    links
+        .into_iter()
+        .filter(nixcloud_container::net::Link::is_bridge)
+        .map(|link| format!("bridge {}", link.name))
+        .collect()
+}
+
+/// Processes of this network namespace, those that name `root`, and those that have it mounted in whatever mount
+/// namespace. Our own are not meant.
+fn processes(root: &Path) -> Vec<String> {
+    let root = root.to_string_lossy().into_owned();
+    let namespace = fs::metadata("/proc/self/ns/net").unwrap().ino();
+    let own = std::process::id();
+    let mut left = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let path = entry.path();
+        let command = fs::read(path.join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        let mounts = fs::read_to_string(path.join("mountinfo")).unwrap_or_default();
+        for line in mounts.lines().filter(|line| line.contains(&root)) {
+            left.push(format!("mount in process {pid} ({command}): {line}"));
+        }
+        if pid == own {
+            continue;
+        }
+        let here = fs::metadata(path.join("ns/net")).is_ok_and(|other| other.ino() == namespace);
+        if (here || command.contains(&root)) && !is_zombie(pid) {
+            left.push(format!("process {pid}: {command}"));
+        }
+    }
+    left
+}
+
+fn is_zombie(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])))
+}
+
+/// Everything in the layout's folders but the folders themselves and the Nix expression.
+fn files(root: &Path) -> Vec<String> {
+    let state = root.join("var/lib/nixcloud/container");
+    let mut left = Vec::new();
+    let folders = ["records", "running", "addresses", "ids", "locks", "work"].map(|name| state.join(name));
+    let others = [root.join("var/lib/lxc"), root.join("nix/var/nix/profiles/nixcloud-container")];
+    for folder in folders.iter().chain(&others) {
+        left.extend(below(folder, &|_| true).into_iter().map(|path| format!("file {}", path.display())));
+    }
+    // Files beside the known folders.
+    let known = |path: &Path| {
+        path.starts_with(state.join("nix"))
+            || folders
+                .iter()
+                .chain(&others)
+                .any(|folder| folder.starts_with(path) || path.starts_with(folder))
+    };
+    for top in ["var", "nix"] {
+        let strange = |path: &Path| !known(path);
+        left.extend(
+            below(&root.join(top), &strange).into_iter().map(|path| format!("file {}", path.display())),
+        );
+    }
+    left
+}
+
+/// LXC's locks lie below `/run/lxc/lock/` and the LXC path.
+fn lxc_locks(root: &Path) -> Vec<String> {
+    let folder = Path::new("/run/lxc/lock").join(root.strip_prefix("/").unwrap());
+    if folder.exists() { vec![format!("LXC lock {}", folder.display())] } else { Vec::new() }
+}
+
+/// Roots of the garbage collector that point below `root`.
+fn gc_roots(root: &Path) -> Vec<String> {
+    let mut left = Vec::new();
+    for entry in fs::read_dir("/nix/var/nix/gcroots/auto").into_iter().flatten().flatten() {
+        if fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(root)) {
+            left.push(format!("GC root {}", entry.path().display()));
+        }
+    }
+    left
+}

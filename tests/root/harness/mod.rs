@@ -1,0 +1,96 @@
+//! What scenarios stand on.
+
+pub mod actor;
+pub mod child;
+pub mod file;
+pub mod guest;
+pub mod lab;
+pub mod leaks;
+pub mod runner;
+pub mod sandbox;
+
+pub use file::File;
+pub use guest::{Guest, Kind};
+pub use lab::Lab;
+
+/// Set where this program is not to call `worker::init`.
+pub const NO_WORKER: &str = "NIXCLOUD_TEST_NO_WORKER";
+
+/// One scenario: a name that begins with `root_`, and what it plays.
+pub struct Scenario {
+    pub name: String,
+    pub body: Body,
+}
+
+/// A scenario of one kind of guest is told which.
+#[derive(Clone, Copy)]
+pub enum Body {
+    Once(fn(&Lab)),
+    OnKind(fn(&Lab, Kind), Kind),
+}
+
+/// Lists scenarios: `once` for those that choose their guests themselves, `both` for those of each kind of guest.
+macro_rules! scenarios {
+    (once: [$($once:ident),* $(,)?], both: [$($both:ident),* $(,)?] $(,)?) => {
+        pub fn scenarios() -> Vec<$crate::harness::Scenario> {
+            use $crate::harness::{Body, Kind, Scenario};
+            #[allow(unused_mut, clippy::allow_attributes, reason = "a list may be empty")]
+            let mut all = vec![$(Scenario { name: stringify!($once).to_owned(), body: Body::Once($once) }),*];
+            $(for kind in [Kind::Busybox, Kind::Systemd] {
+                let name = format!("{}_{}", stringify!($both), kind);
+                all.push(Scenario { name, body: Body::OnKind($both, kind) });
+            })*
+            all
+        }
+    };
+}
+pub(crate) use scenarios;
+
+/// The good end of a result, or a panic with the whole chain of errors.
+pub trait Must<T> {
+    fn must(self, what: &str) -> T;
+}
+
+impl<T> Must<T> for Result<T, nixcloud_container::Error> {
+    #[track_caller]
+    fn must(self, what: &str) -> T {
+        match self {
+            Ok(value) => value,
+            Err(error) => {
+                panic!(
+                    "{what}: {}{}",
+                    chain(&error),
+                    error.details().map(|text| format!("\n{text}")).unwrap_or_default()
+                )
+            }
+        }
+    }
+}
+
+impl<T> Must<T> for std::io::Result<T> {
+    #[track_caller]
+    fn must(self, what: &str) -> T {
+        self.unwrap_or_else(|error| panic!("{what}: {error}"))
+    }
+}
+
+/// An error and all that it came from.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// Polls until `done` is true; fails with what it was waiting for.
+#[track_caller]
+pub fn eventually(what: &str, limit: std::time::Duration, mut done: impl FnMut() -> bool) {
+    let begin = std::time::Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < limit, "waited {} s: {what}", limit.as_secs());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}

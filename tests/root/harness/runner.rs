@@ -1,0 +1,167 @@
+//! The runner: lists the scenarios, starts a process for each, watches the clock, counts.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+use super::{Scenario, leaks};
+
+/// How long one scenario may take.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Where a scenario's process finds the prepared stand-in nixpkgs.
+pub const STANDIN: &str = "NIXCLOUD_TEST_STANDIN";
+
+/// Fails the run when fewer root tests than this were executed.
+const EXPECTED: &str = "NIXCLOUD_EXPECT_ROOT_TESTS";
+
+/// A prepared stand-in nixpkgs, removed at the end of the run.
+struct Standin(PathBuf);
+
+impl Drop for Standin {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub fn run(scenarios: Vec<Scenario>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(2);
+    let mut lacking = lacking();
+    let mut standin = None;
+    if lacking.is_none() && !arguments.list {
+        match prepare() {
+            Ok(prepared) => standin = Some(prepared),
+            Err(why) => lacking = Some(why),
+        }
+    }
+    let path = standin.as_ref().map(|Standin(path)| path.clone()).unwrap_or_default();
+    let executed = Arc::new(AtomicUsize::new(0));
+    let trials = scenarios
+        .into_iter()
+        .map(|scenario| {
+            let (name, path, executed) = (scenario.name.clone(), path.clone(), Arc::clone(&executed));
+            let trial = Trial::test(scenario.name, move || {
+                executed.fetch_add(1, Ordering::Relaxed);
+                play(&name, &path)
+            });
+            match &lacking {
+                Some(why) => trial.with_kind(why.clone()).with_ignored_flag(true),
+                None => trial,
+            }
+        })
+        .collect();
+    // Ignored ones cannot be run by asking for them either.
+    if lacking.is_some() {
+        arguments.ignored = false;
+        arguments.include_ignored = false;
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(standin);
+    if arguments.list {
+        return ExitCode::SUCCESS;
+    }
+    let executed = executed.load(Ordering::Relaxed);
+    println!("root tests executed: {executed}");
+    if let Ok(expected) = std::env::var(EXPECTED) {
+        let expected: usize = expected.parse().expect("a number of tests");
+        if executed < expected {
+            eprintln!("{EXPECTED} asks for {expected} root tests, but {executed} were executed");
+            return ExitCode::FAILURE;
+        }
+    }
+    conclusion.exit_code()
+}
+
+/// What this machine lacks, if anything.
+fn lacking() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("needs root".to_owned());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = |tool: &&str| std::env::split_paths(&path).any(|folder| folder.join(tool).is_file());
+    for tool in ["lxc-start", "nix-instantiate", "nix-store", "nix-env", "ip", "busybox"] {
+        if !found(&tool) {
+            return Some(format!("needs {tool}"));
+        }
+    }
+    None
+}
+
+/// `tests/nixpkgs`, ready to be `<nixpkgs>`.
+fn prepare() -> Result<Standin, String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("nixpkgs/prepare.sh");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("standin-{}", std::process::id()));
+    let output = Command::new(&source)
+        .arg(&target)
+        .output()
+        .map_err(|error| format!("needs {}: {error}", source.display()))?;
+    if output.status.success() {
+        Ok(Standin(target))
+    } else {
+        Err(format!("needs a stand-in nixpkgs: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    }
+}
+
+/// Plays one scenario in a process of its own.
+fn play(name: &str, standin: &Path) -> Result<(), Failed> {
+    // A file, not a pipe: a monitor that is left behind by a fault would hold a pipe open for ever.
+    let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.{}", std::process::id()));
+    let write = fs::File::create(&output)?;
+    let mut child = Command::new("/proc/self/exe")
+        .args(["--scenario", name])
+        .env(STANDIN, standin)
+        .env("NIX_CONFIG", "substitute = false")
+        .env_remove("NIX_PATH")
+        .stdin(Stdio::null())
+        .stdout(write.try_clone()?)
+        .stderr(write)
+        .process_group(0)
+        .spawn()?;
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break Some(status);
+        }
+        if begin.elapsed() > LIMIT {
+            end(&mut child);
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let mut said = String::new();
+    if let Ok(mut file) = fs::File::open(&output) {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        said = String::from_utf8_lossy(&bytes).into_owned();
+    }
+    let _ = fs::remove_file(&output);
+    match status {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(format!("{status}\n{said}").into()),
+        None => Err(format!("took longer than {} s and was killed\n{said}", LIMIT.as_secs()).into()),
+    }
+}
+
+/// Ends a scenario that hangs, and the guests that it started: their cgroups carry its mark.
+fn end(child: &mut Child) {
+    let pid = child.id();
+    let _ = killpg(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+    let _ = child.wait();
+    for cgroup in leaks::cgroups(&leaks::mark(pid)) {
+        for pid in fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default().lines() {
+            if let Ok(pid) = pid.parse() {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+    }
+}

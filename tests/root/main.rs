@@ -1,0 +1,59 @@
+//! Scenarios on real LXC and real Nix: this crate as a program that links the library, and its own worker.
+//!
+//! `main` is three programs. As the *worker* it is what any program is that embeds the library. As the *runner* it
+//! lists the scenarios and starts one process for each. As that *process* it unshares network and mounts before any
+//! thread exists, plays one scenario in a folder of its own, and proves that nothing of it is left.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::missing_panics_doc,
+    unreachable_pub,
+    reason = "a test program: it fails by panics and reports by printing"
+)]
+
+mod attack;
+mod embedding;
+mod failure;
+mod field;
+mod harness;
+mod host;
+mod life;
+mod power;
+mod session;
+mod update;
+
+use std::process::ExitCode;
+
+use harness::Scenario;
+
+fn scenarios() -> Vec<Scenario> {
+    [
+        life::scenarios(),
+        session::scenarios(),
+        power::scenarios(),
+        update::scenarios(),
+        attack::scenarios(),
+        host::scenarios(),
+        failure::scenarios(),
+        embedding::scenarios(),
+        field::scenarios(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn main() -> ExitCode {
+    // First of all, as the library asks of its users; one scenario shows what happens without it.
+    if std::env::var_os(harness::NO_WORKER).is_none() {
+        nixcloud_container::worker::init();
+    }
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("--scenario") => harness::child::play(&scenarios(), &arguments.next().unwrap_or_default()),
+        Some("--actor") => harness::actor::act(arguments),
+        _ => harness::runner::run(scenarios()),
+    }
+}

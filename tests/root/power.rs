@@ -1,0 +1,196 @@
+//! Freezing, hanging, dying: what a container's state makes of start, stop and terminate.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use nixcloud_container::{DestroyRequest, Error, ErrorKind, RunRequest, StartOutcome, State};
+
+use crate::harness::{Kind, Lab, Must, eventually, scenarios};
+
+scenarios! {
+    once: [
+        root_a_stop_that_is_ignored_runs_into_its_limit,
+        root_a_guest_that_ends_at_once,
+        root_start_needs_its_bridge,
+        root_start_waits_for_a_dying_guest,
+        root_a_reboot_from_inside_is_still_the_same_container,
+        root_a_destroyed_frozen_guest_leaves_nothing,
+    ],
+    both: [
+        root_freeze_and_unfreeze,
+        root_terminate_a_frozen_guest,
+        root_terminate_a_guest_with_a_stopped_monitor,
+        root_poweroff_from_inside,
+    ],
+}
+
+fn root_freeze_and_unfreeze(lab: &Lab, kind: Kind) {
+    let web = lab.guest("web", kind);
+    let init = web.boot();
+    web.shell("setsid sh -c 'while :; do echo >>/run/ticks; sleep 0.02; done' >/dev/null 2>&1 &");
+    let ticks = || std::fs::metadata(format!("/proc/{init}/root/run/ticks")).map_or(0, |file| file.len());
+    eventually("it ticks", Duration::from_secs(5), || ticks() > 2);
+    web.container().freeze().must("freeze");
+    web.container().freeze().must("freeze again");
+    assert_eq!(web.state(), State::Frozen);
+    let before = ticks();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(ticks(), before, "it ticks while frozen");
+    let error = web.try_run(RunRequest::new(["true"]), b"").unwrap_err();
+    assert!(matches!(error, Error::State { state: State::Frozen, .. }), "{error:?}");
+    assert!(matches!(web.container().stop(None), Err(Error::State { state: State::Frozen, .. })));
+    assert!(matches!(web.container().start(&mut ()), Err(Error::State { state: State::Frozen, .. })));
+    web.container().unfreeze().must("unfreeze");
+    web.container().unfreeze().must("unfreeze again");
+    assert_eq!((web.state(), web.init()), (State::Running, init));
+    eventually("it ticks again", Duration::from_secs(5), || ticks() > before);
+    web.stop();
+    for refused in [web.container().freeze(), web.container().unfreeze()] {
+        assert!(matches!(refused, Err(Error::State { state: State::Stopped, .. })));
+    }
+}
+
+fn root_terminate_a_frozen_guest(lab: &Lab, kind: Kind) {
+    let web = lab.guest("web", kind);
+    web.boot();
+    web.container().freeze().must("freeze");
+    let begin = Instant::now();
+    web.terminate();
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert_eq!(web.state(), State::Stopped);
+    web.start();
+}
+
+fn root_a_destroyed_frozen_guest_leaves_nothing(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.boot();
+    web.container().freeze().must("freeze");
+    web.container().destroy(DestroyRequest { force: true }).must("destroy");
+    lab.assert_nothing_left();
+}
+
+/// LXC's monitor of a guest: the parent of its init.
+fn monitor(init: i32) -> Pid {
+    let init = nixcloud_container::proc::Process::now(init).unwrap();
+    Pid::from_raw(init.parent().unwrap().pid)
+}
+
+fn root_terminate_a_guest_with_a_stopped_monitor(lab: &Lab, kind: Kind) {
+    let web = lab.guest("web", kind);
+    let init = web.boot();
+    kill(monitor(init), Signal::SIGSTOP).unwrap();
+    let begin = Instant::now();
+    assert_eq!(web.state(), State::Unreachable);
+    assert!(begin.elapsed() < Duration::from_secs(2), "state took {:?}", begin.elapsed());
+    assert!(matches!(web.container().start(&mut ()), Err(Error::State { state: State::Unreachable, .. })));
+    let error = web.container().destroy(DestroyRequest { force: false }).unwrap_err();
+    assert!(matches!(error, Error::State { state: State::Unreachable, .. }), "{error:?}");
+    let begin = Instant::now();
+    web.terminate();
+    assert!(begin.elapsed() < Duration::from_secs(5), "terminate took {:?}", begin.elapsed());
+    assert_eq!(web.state(), State::Stopped);
+    web.start();
+    // A monitor that is killed tidies nothing up, and its guest lives on; the name can be used again all the same.
+    let init = web.init();
+    kill(monitor(init), Signal::SIGKILL).unwrap();
+    eventually("the monitor is gone", Duration::from_secs(5), || {
+        web.state() == State::Unreachable || web.state() == State::Stopped
+    });
+    web.container().terminate().must("terminate");
+    assert!(!std::path::Path::new(&format!("/proc/{init}/root/proc")).exists());
+    web.start();
+    assert!(web.pings());
+    web.stop();
+    web.destroy();
+    lab.assert_nothing_left();
+}
+
+fn root_a_stop_that_is_ignored_runs_into_its_limit(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create_from(&web.file().module("standin.ignoreHalt = true;"));
+    let init = web.start();
+    let begin = Instant::now();
+    let error = web.container().stop(Some(Duration::from_secs(1))).unwrap_err();
+    assert!(matches!(error, Error::StopTimeout { .. }), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.hint().unwrap().contains("terminate"));
+    assert!((1..4).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+    assert_eq!((web.state(), web.init()), (State::Running, init));
+    web.terminate();
+}
+
+fn root_a_guest_that_ends_at_once(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create_from(&web.file().module("standin.bootExit = 3;"));
+    // Whether LXC still sees it run depends on who is quicker.
+    let _ = web.container().start(&mut ());
+    eventually("it is stopped", Duration::from_secs(10), || web.state() == State::Stopped);
+    web.update(&web.file());
+    web.start();
+}
+
+fn root_start_needs_its_bridge(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    lab.manager().host_down().must("host down");
+    let error = web.container().start(&mut ()).unwrap_err();
+    assert!(matches!(error, Error::NoBridge { ours: true, .. }), "{error:?}");
+    assert!(error.hint().unwrap().contains("host up"));
+    lab.manager().host_up().must("host up");
+    web.start();
+    // With a guest on it, the bridge stays.
+    let error = lab.manager().host_down().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
+    assert!(web.pings());
+    let other = lab.busybox("other");
+    other.create_from(&other.file().keys("network.bridge = \"br-nowhere\"; network.ip = \"10.9.9.9/24\";"));
+    let error = other.container().start(&mut ()).unwrap_err();
+    assert!(matches!(error, Error::NoBridge { ours: false, .. }), "{error:?}");
+}
+
+fn root_start_waits_for_a_dying_guest(lab: &Lab) {
+    let web = lab.busybox("web");
+    let mut init = web.boot();
+    for round in 0..5 {
+        // Nobody told us: the monitor is still dying when start is called.
+        kill(Pid::from_raw(init), Signal::SIGKILL).unwrap();
+        let outcome = web.container().start(&mut ()).must("start");
+        let StartOutcome::Started { init_pid } = outcome else { panic!("round {round}: {outcome:?}") };
+        assert_ne!(init_pid, init);
+        assert_eq!((web.state(), web.init()), (State::Running, init_pid), "round {round}");
+        web.await_version();
+        init = init_pid;
+    }
+}
+
+fn root_a_reboot_from_inside_is_still_the_same_container(lab: &Lab) {
+    let web = lab.busybox("web");
+    let init = web.boot();
+    web.shell("rm /run/greeting; kill -INT 1");
+    eventually("it rebooted", Duration::from_secs(10), || {
+        web.state() == State::Running && web.container().status().must("status").init_pid != Some(init)
+    });
+    web.await_version();
+    assert!(web.pings());
+    let status = web.container().status().must("status");
+    assert_eq!(status.booted.map(|id| id.get()), Some(1), "the note of its start is lost");
+    assert!(matches!(web.container().start(&mut ()), Ok(StartOutcome::AlreadyRunning)));
+    web.stop();
+    assert_eq!(web.state(), State::Stopped);
+}
+
+fn root_poweroff_from_inside(lab: &Lab, kind: Kind) {
+    let web = lab.guest("web", kind);
+    web.boot();
+    match kind {
+        Kind::Busybox => web.shell("kill -PWR 1"),
+        Kind::Systemd => web.shell("systemctl poweroff >/dev/null 2>&1 || :"),
+    };
+    eventually("it is stopped", Duration::from_secs(20), || web.state() == State::Stopped);
+    assert_eq!(web.container().status().must("status").booted, None);
+    web.start();
+    web.stop();
+    web.destroy();
+    lab.assert_nothing_left();
+}
