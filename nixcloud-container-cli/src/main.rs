@@ -25,10 +25,10 @@ fn main() -> ExitCode {
     let arguments = spelling::modern(std::env::args_os());
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(answer) => return Printer::new(false).clap(&answer).into(),
+        Err(answer) => return Printer::new(false, false).clap(&answer).into(),
     };
     trace::init(cli.globals.verbose);
-    let printer = Printer::new(cli.globals.quiet);
+    let printer = Printer::new(cli.globals.quiet, cli.globals.verbose > 0);
     let status = match commands::run(&cli, &printer) {
         Ok(status) => status,
         Err(failure) => report::failure(&failure, &printer),

@@ -11,6 +11,7 @@ use crate::exit::Status;
 #[derive(Debug)]
 pub(crate) struct Printer {
     quiet: bool,
+    verbose: bool,
     colour: bool,
     /// The first failure to write an answer: a script must not take a cut-off list for the whole.
     fault: RefCell<Option<io::Error>>,
@@ -39,11 +40,14 @@ impl Tone {
 }
 
 impl Printer {
-    /// With `quiet` only what was asked for is printed, and errors.
-    pub(crate) fn new(quiet: bool) -> Self {
-        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colour = !no_colour && io::stderr().is_terminal();
-        Self { quiet, colour, fault: RefCell::new(None) }
+    /// With `quiet` only what was asked for is printed, and errors; with `verbose` nothing is cut.
+    pub(crate) fn new(quiet: bool, verbose: bool) -> Self {
+        Self { quiet, verbose, colour: colour(), fault: RefCell::new(None) }
+    }
+
+    /// Whether everything is wanted.
+    pub(crate) fn verbose(&self) -> bool {
+        self.verbose
     }
 
     /// Whether people read stdout, not a program.
@@ -120,6 +124,12 @@ impl Printer {
     }
 }
 
+/// Whether stderr takes colours.
+pub(crate) fn colour() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !unwanted && io::stderr().is_terminal()
+}
+
 fn write_line(stream: &mut impl Write, line: &str) -> io::Result<()> {
     // One write a line: lines of several processes do not mix.
     stream.write_all(format!("{line}\n").as_bytes())
@@ -136,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_left_is_no_failure_and_a_full_disk_is_one() {
-        let printer = Printer::new(false);
+        let printer = Printer::new(false, false);
         printer.keep(Err(ErrorKind::BrokenPipe.into()));
         assert!(printer.finish().is_ok());
         printer.keep(Err(ErrorKind::StorageFull.into()));

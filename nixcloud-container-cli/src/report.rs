@@ -6,6 +6,9 @@ use crate::commands::Failure;
 use crate::exit::Status;
 use crate::printer::{Printer, Tone, clean};
 
+/// How many lines of Nix's words are shown unless all are wanted: its trace may have thousands.
+const SHOWN: usize = 24;
+
 /// Prints a failure; what it means for the exit code.
 pub(crate) fn failure(failure: &Failure, printer: &Printer) -> Status {
     if let Failure::Usage(error) = failure {
@@ -16,8 +19,13 @@ pub(crate) fn failure(failure: &Failure, printer: &Printer) -> Status {
     for cause in &report.causes {
         printer.error_line(format!("  caused by: {}", clean(cause)));
     }
-    for line in &report.details {
-        printer.error_line(format!("  {}", clean(line)));
+    let shown = if printer.verbose() { report.details.len() } else { shown(report.details.len()) };
+    for line in &report.details[..shown] {
+        printer.error_line(clean(format!("  {line}").trim_end()));
+    }
+    if shown < report.details.len() {
+        let rest = report.details.len() - shown;
+        printer.error_line(format!("  ... {rest} more lines of Nix: shown with `-v`"));
     }
     if let Some(note) = &report.note {
         printer.labelled(Tone::Warning, "note", note);
@@ -54,14 +62,37 @@ impl Report {
         report.causes = lines.collect();
         report.hint = failure.hint();
         if let Failure::Library(error) = failure {
-            report.details = error
-                .details()
-                .map(|text| text.trim_end().lines().map(str::to_owned).collect())
-                .unwrap_or_default();
+            let place = match error {
+                nixcloud_container::Error::Nix(error) => error.position().map(ToString::to_string),
+                _ => None,
+            };
+            report.details = details(&error.details().unwrap_or_default(), place, &report.what);
             report.note = restored(error);
         }
         report
     }
+}
+
+/// Nix's own words, without the line that `what` says already; first of all the place in the user's files, where Nix
+/// does not begin with it.
+fn details(text: &str, place: Option<String>, what: &str) -> Vec<String> {
+    let mut lines: Vec<String> = text.trim_end().lines().map(str::to_owned).collect();
+    if lines.first().is_some_and(|line| what.ends_with(line.trim_start_matches("error: "))) {
+        lines.remove(0);
+    }
+    let blank = lines.iter().take_while(|line| line.trim().is_empty()).count();
+    lines.drain(..blank);
+    if let Some(place) = place
+        && !lines.iter().take(SHOWN).any(|line| line.contains(&place))
+    {
+        lines.insert(0, format!("at {place}"));
+    }
+    lines
+}
+
+/// How many of so many lines are shown: all, where hardly any would be left out.
+fn shown(lines: usize) -> usize {
+    if lines <= SHOWN + SHOWN / 2 { lines } else { SHOWN }
 }
 
 /// What a container runs after an activation that failed.
@@ -141,6 +172,21 @@ mod tests {
     }
 
     #[test]
+    fn nix_is_quoted_once_with_the_users_place_first() {
+        let trace = format!("error: attribute 'a' missing\n\n{}", "  at /lib.nix:1:1:\n".repeat(40));
+        let what = "evaluation failed: attribute 'a' missing";
+        let lines = details(&trace, Some("/web.nix:1:9".to_owned()), what);
+        assert_eq!(lines[..2], ["at /web.nix:1:9", "  at /lib.nix:1:1:"]);
+        assert_eq!(lines.len(), 41);
+        assert_eq!(details(&trace, Some("/lib.nix:1:1".to_owned()), what).len(), 40);
+    }
+
+    #[test]
+    fn long_traces_are_cut_but_not_for_a_few_lines() {
+        assert_eq!([0, SHOWN, SHOWN + 1, 1000].map(shown), [0, SHOWN, SHOWN + 1, SHOWN]);
+    }
+
+    #[test]
     fn what_was_put_back_is_said() {
         let id = |number| nixcloud_container::GenerationId::new(number).unwrap();
         let error = nixcloud_container::Error::Activation {
@@ -148,6 +194,7 @@ mod tests {
             generation: id(3),
             outcome: nixcloud_container::FailedActivation::Failed { code: 2 },
             restored: Some(id(1)),
+            pending_restart: Vec::new(),
         };
         let report = Report::of(&Failure::Library(error));
         assert!(report.what.contains("generation 3 of `web`"), "{}", report.what);

@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: the first asks the library to stop and undo, the second ends the program at once.
+//! Ctrl-C and SIGTERM: the first asks the library to stop and undo (`run`: to interrupt the command in the guest), the
+//! second ends the program at once.
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use signal_hook::flag;
 
 use crate::exit::Status;
 
-/// A token that the next Ctrl-C or SIGTERM cancels. Not for `run` and `login`: there the keys are the guest's.
+/// A token that the next Ctrl-C or SIGTERM cancels. Not for `login`: on a guest's terminal the keys are the guest's.
 ///
 /// # Errors
 /// When the system does not take the handlers.

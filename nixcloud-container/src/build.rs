@@ -14,7 +14,7 @@ use crate::generation::GenerationId;
 use crate::generations::Generations;
 use crate::host::Host;
 use crate::layout::NIX_STATE;
-use crate::lease::{Foreign, Leases};
+use crate::lease::{Foreign, LeaseError, Leases};
 use crate::name::ContainerName;
 use crate::net::{Link, Netlink};
 use crate::nix::{self, SearchPath, StorePath, UserArgs, roots};
@@ -87,10 +87,19 @@ pub(crate) struct Evaluated {
 
 /// Takes the lease before the evaluation, which needs it; one that turns out unused is given back.
 pub(crate) fn lease_for_evaluation(host: &Host, record: &mut Record, foreign: &Foreign) -> Result<(), Error> {
-    if record.lease.is_none() {
-        record.lease = Some(Leases::new(&host.layout, &host.config).lease_address(&record.name, foreign)?);
-        record.save(&host.layout)?;
+    let leases = Leases::new(&host.layout, &host.config);
+    if let Some(lease) = record.lease {
+        // It is ours already, unless one of us was killed between noting it and claiming it.
+        match leases.fix_address(&record.name, lease, foreign) {
+            Err(LeaseError::AddressTaken { .. } | LeaseError::HostAddress { .. }) => {}
+            other => return Ok(other?),
+        }
     }
+    let owner = record.name.clone();
+    leases.lease_address(&owner, foreign, &mut |address| {
+        record.lease = Some(address);
+        record.save(&host.layout).map_err(Error::from)
+    })?;
     Ok(())
 }
 
@@ -151,7 +160,7 @@ pub(crate) fn evaluate(
     let Some(built) =
         reply.containers.into_iter().find(|(name, _)| *name == record.name).map(|(_, built)| built)
     else {
-        return Err(Error::NotFound { name: record.name.clone() });
+        return Err(Error::Incomplete { name: record.name.clone(), what: "evaluation" });
     };
     let json = serde_json::to_vec(&built.spec).map_err(crate::spec::SpecError::from)?;
     let spec = ContainerSpec::from_json(&json)?;
@@ -166,7 +175,11 @@ pub(crate) fn evaluate(
     Ok(Evaluated { drv: built.drv, out: built.out, spec })
 }
 
-/// Builds, and makes the result the profile's newest and current generation.
+/// A build that is done, and rooted by `work/result` until its container's profile has it.
+#[derive(Debug)]
+pub(crate) struct Realised(StorePath);
+
+/// Builds. The profile is not touched.
 pub(crate) fn realise(
     host: &Host,
     record: &Record,
@@ -174,7 +187,7 @@ pub(crate) fn realise(
     mut evaluated: Evaluated,
     observer: &mut dyn Observer,
     cancel: &Cancel,
-) -> Result<GenerationId, Error> {
+) -> Result<Realised, Error> {
     let nix = host.nix();
     let root = host.layout.work(&record.name).join("result");
     observer.event(Event::Phase(Progress::Build));
@@ -186,8 +199,18 @@ pub(crate) fn realise(
         }
         other => drop(other?),
     }
+    Ok(Realised(evaluated.out))
+}
+
+/// Makes a build the profile's newest and current generation.
+pub(crate) fn set_profile(
+    host: &Host,
+    record: &Record,
+    built: &Realised,
+    cancel: &Cancel,
+) -> Result<GenerationId, Error> {
     rootfs::make_dirs(&host.layout.profile_dir(&record.name), 0o755)?;
-    nix.set_profile(&host.layout.profile(&record.name), &evaluated.out, cancel)?;
+    host.nix().set_profile(&host.layout.profile(&record.name), &built.0, cancel)?;
     clear_work(host, &record.name)?;
     Ok(Generations::new(&host.layout, &record.name).current()?)
 }

@@ -154,7 +154,7 @@ impl<'m> Container<'m> {
         power::freeze(self.host, &self.name, false, self.cancel)
     }
 
-    /// Runs a command in it and waits for its end.
+    /// Runs a command in it and waits for its end. Without a terminal, a cancelled token is a Ctrl-C to the command.
     ///
     /// # Errors
     /// When it does not run or cannot be entered. A command that fails is no error: see [`Exit`].

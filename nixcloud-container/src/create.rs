@@ -7,14 +7,14 @@ use crate::build::{self, Source};
 use crate::destroy;
 use crate::error::Error;
 use crate::generation::GenerationId;
-use crate::generations::Generations;
 use crate::host::Host;
 use crate::install;
-use crate::lease::Leases;
 use crate::name::ContainerName;
 use crate::observe::{Cancel, Event, Observer, Phase as Progress};
+use crate::presence;
 use crate::record::{Phase, Record};
 use crate::rootfs;
+use crate::state::Action;
 
 /// What is to be created.
 #[derive(Debug, Clone)]
@@ -58,6 +58,11 @@ pub(crate) fn create_locked(
 ) -> Result<Created, Error> {
     match Record::load(&host.layout, name)? {
         Some(record) if matches!(record.phase, Phase::Creating | Phase::Destroying) => {
+            // One that somebody else made to run meanwhile is not removed.
+            let here = presence::look(host, &record)?;
+            if here.state.is_live() {
+                return Err(Error::State { name: name.clone(), state: here.state, action: Action::Destroy });
+            }
             observer.event(Event::Note(format!(
                 "an operation on `{name}` was cut off: its remains are removed first"
             )));
@@ -99,14 +104,12 @@ fn build_and_install(
     let spec = evaluated.spec.clone();
     install::claim_addresses(host, record, &spec, &foreign)?;
     install::drop_unused_lease(host, record, &spec)?;
-    let ids = Leases::new(&host.layout, &host.config).claim_ids(&record.name, spec.idmap, &foreign)?;
-    record.ids = Some(ids);
-    record.idmap = spec.idmap;
-    record.save(&host.layout)?;
+    let ids = install::claim_ids(host, record, spec.idmap, &foreign, cancel)?;
     // Before the build, which may take an hour: a refused line is known now.
-    let rendered = install::rendered(host, record, &spec, ids)?;
+    let rendered = install::rendered(host, record, &spec)?;
     install::check_extra(host, &rendered, cancel)?;
-    let generation = build::realise(host, record, source, evaluated, observer, cancel)?;
+    let built = build::realise(host, record, source, evaluated, observer, cancel)?;
+    let generation = build::set_profile(host, record, &built, cancel)?;
 
     observer.event(Event::Phase(Progress::Install));
     rootfs::create(&host.layout, &record.name, ids)?;
@@ -116,6 +119,5 @@ fn build_and_install(
     }
     record.phase = Phase::Ready;
     record.save(&host.layout)?;
-    debug_assert_eq!(Generations::new(&host.layout, &record.name).current().ok(), Some(generation));
     Ok(Created { name: record.name.clone(), generation, address: spec.effective.ip })
 }

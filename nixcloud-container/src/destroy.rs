@@ -1,6 +1,5 @@
 //! Destroy: everything that is a container's, and nothing else.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::build;
@@ -14,7 +13,6 @@ use crate::name::ContainerName;
 use crate::observe::Cancel;
 use crate::power;
 use crate::presence;
-use crate::proc;
 use crate::record::{Phase, Record, Run};
 use crate::rootfs;
 use crate::state::{Action, Permission};
@@ -68,7 +66,6 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     // Once the links are gone the folder holds nothing, unless somebody put something there.
     remove::tree(&layout.profile_dir(&name))?;
     remove_lxc_lock(layout.lxc_path(), &name);
-    remove_empty_cgroups(&name);
     Run::delete(layout, &name)?;
     release_claims(host, &record)?;
     Record::delete(layout, &name)?;
@@ -85,6 +82,7 @@ fn release_claims(host: &Host, record: &Record) -> Result<(), Error> {
         leases.free_ids(&record.name, ids)?;
         return Ok(());
     }
+    let _lock = host.lock_pools(&Cancel::new())?;
     for other in Record::names(&host.layout)? {
         if other == record.name {
             continue;
@@ -109,26 +107,6 @@ fn remove_lxc_lock(lxc_path: &Path, name: &ContainerName) {
     for folder in folder.ancestors().take_while(|folder| *folder != top && folder.starts_with(top)) {
         if std::fs::remove_dir(folder).is_err() {
             break;
-        }
-    }
-}
-
-/// Cgroups that LXC left because its monitor was killed. One that somebody uses cannot be removed.
-fn remove_empty_cgroups(name: &ContainerName) {
-    fn prune(cgroup: &Path) -> io::Result<()> {
-        for entry in std::fs::read_dir(cgroup)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                prune(&entry.path())?;
-            }
-        }
-        std::fs::remove_dir(cgroup)
-    }
-    let (payload, monitor) = (proc::payload_cgroups(name.as_str()), proc::monitor_cgroups(name.as_str()));
-    for cgroup in payload.into_iter().chain(monitor) {
-        // One that ends with -1 may be that of a container of such a name: a live guest keeps its empty ones too.
-        if proc::is_empty_cgroup(&cgroup) {
-            let _ = prune(&cgroup);
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::net::{self, bridge};
 use crate::nix;
 use crate::presence::PresenceError;
 use crate::record::RecordError;
-use crate::render::ExtraError;
+use crate::render::{ExtraError, PendingRestart};
 use crate::rootfs::RootfsError;
 use crate::spec::SpecError;
 use crate::state::{Action, State};
@@ -47,6 +47,14 @@ pub enum Error {
     Foreign {
         /// The name.
         name: ContainerName,
+    },
+    /// A record or an answer lacks something that it must have.
+    #[error("what is known of container `{name}` is incomplete: its {what} are missing")]
+    Incomplete {
+        /// The container.
+        name: ContainerName,
+        /// What is missing.
+        what: &'static str,
     },
     /// Its state does not allow what was asked.
     #[error("cannot {action} container `{name}`: it is {state}")]
@@ -129,6 +137,8 @@ pub enum Error {
         outcome: FailedActivation,
         /// The generation that was put back, if one was.
         restored: Option<GenerationId>,
+        /// What of LXC's side waits for a restart, where the new generation stays.
+        pending_restart: Vec<PendingRestart>,
     },
     /// An operation failed, and so did undoing it.
     #[error("{failure}; and undoing it failed too: {}", chain(.undo))]

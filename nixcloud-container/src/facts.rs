@@ -71,6 +71,11 @@ pub(crate) fn refuse_idmapped_store(layout: &Layout) {
     }
 }
 
+/// The retry failed too: it was not the ids.
+pub(crate) fn allow_idmapped_store(layout: &Layout) {
+    let _ = std::fs::remove_file(note(layout));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use crate::generation::{Generation, GenerationId, Selection};
 use crate::layout::{Layout, NIX_STATE};
 use crate::name::ContainerName;
 use crate::nix::{self, Profile, ProfileGeneration, StorePath, roots};
-use crate::record::{Record, Run};
+use crate::record::Record;
 use crate::spec::{ContainerSpec, SpecError};
 
 /// A generation that cannot be read or chosen.
@@ -120,10 +120,9 @@ impl Generations {
     pub(crate) fn list(
         &self,
         record: &Record,
-        run: Option<&Run>,
+        booted: Option<GenerationId>,
     ) -> Result<Vec<Generation>, GenerationsError> {
         let current = self.profile()?.current().map_err(GenerationsError::Profile)?;
-        let booted = run.and_then(|run| run.generation);
         let mut list = Vec::new();
         for found in self.all()? {
             let Ok(id) = GenerationId::new(found.id) else { continue };
@@ -144,12 +143,12 @@ impl Generations {
     pub(crate) fn select(
         &self,
         selection: &Selection,
-        booted: Option<GenerationId>,
+        booted: &[GenerationId],
     ) -> Result<Vec<GenerationId>, GenerationsError> {
         let current = self.current()?;
         let all = self.all()?;
         let known = |id: &GenerationId| all.iter().any(|generation| generation.id == id.get());
-        let protected = |id: GenerationId| id == current || Some(id) == booted;
+        let protected = |id: GenerationId| id == current || booted.contains(&id);
         let ids = all
             .iter()
             .filter_map(|generation| Some((GenerationId::new(generation.id).ok()?, generation.created)));
@@ -162,7 +161,7 @@ impl Generations {
                     if *id == current {
                         return Err(GenerationsError::Protected { id: *id, why: "current" });
                     }
-                    if Some(*id) == booted {
+                    if booted.contains(id) {
                         return Err(GenerationsError::Protected { id: *id, why: "booted" });
                     }
                 }

@@ -1,6 +1,6 @@
 //! One host: its configuration and the drivers that every operation uses.
 
-use std::time::Duration;
+use std::path::Path;
 
 use crate::config::HostConfig;
 use crate::error::Error;
@@ -49,16 +49,7 @@ impl Host {
     /// Takes the lock of a container; it is held while the container is changed.
     pub(crate) fn lock(&self, name: &ContainerName, cancel: &Cancel) -> Result<Lock, Error> {
         self.prepare()?;
-        self.lock_within(name, self.config.timeouts.lock(), cancel)
-    }
-
-    pub(crate) fn lock_within(
-        &self,
-        name: &ContainerName,
-        limit: Duration,
-        cancel: &Cancel,
-    ) -> Result<Lock, Error> {
-        match Lock::acquire(&self.layout.container_lock(name), limit, &|| cancel.is_cancelled()) {
+        match self.acquire(&self.layout.container_lock(name), cancel) {
             Ok(lock) => Ok(lock),
             Err(lock::Error::Cancelled { .. }) => Err(Error::Cancelled),
             Err(lock::Error::Held { pid, waited, .. }) => {
@@ -66,6 +57,18 @@ impl Host {
             }
             Err(source) => Err(Error::Lock(source)),
         }
+    }
+
+    /// Takes the lock of the pools, for a moment.
+    pub(crate) fn lock_pools(&self, cancel: &Cancel) -> Result<Lock, Error> {
+        match self.acquire(&self.layout.host_lock(), cancel) {
+            Err(lock::Error::Cancelled { .. }) => Err(Error::Cancelled),
+            other => other.map_err(Error::Lock),
+        }
+    }
+
+    fn acquire(&self, path: &Path, cancel: &Cancel) -> Result<Lock, lock::Error> {
+        Lock::acquire(path, self.config.timeouts.lock(), &|| cancel.is_cancelled())
     }
 
     pub(crate) fn facts(&self) -> Result<HostFacts, Error> {

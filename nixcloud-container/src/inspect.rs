@@ -11,6 +11,7 @@ use crate::generation::{Generation, GenerationId};
 use crate::generations::Generations;
 use crate::host::Host;
 use crate::idmap::IdMap;
+use crate::install;
 use crate::name::ContainerName;
 use crate::net::{Netlink, netns};
 use crate::presence;
@@ -103,11 +104,11 @@ pub(crate) fn status(host: &Host, name: &ContainerName) -> Result<Status, Error>
     let generations = Generations::new(&host.layout, name);
     let current = generations.current().ok();
     let spec = current.and_then(|id| generations.spec(id).ok());
-    let pending_restart = match (&here.run, &spec, record.ids) {
-        (Some(run), Some(spec), Some(ids)) => {
-            let next = crate::install::rendered(host, &record, spec, ids)?;
-            render::compare(&run.config, &next.text)
-        }
+    // What cannot be rendered any more is told at the next start; it does not hide the container.
+    let pending_restart = match (&here.run, &spec) {
+        (Some(run), Some(spec)) => install::rendered(host, &record, spec)
+            .map(|next| render::compare(&run.config, &next.text))
+            .unwrap_or_default(),
         _ => Vec::new(),
     };
     Ok(Status {
@@ -115,7 +116,7 @@ pub(crate) fn status(host: &Host, name: &ContainerName) -> Result<Status, Error>
         state: here.state,
         address: address(&record, spec.as_ref()),
         generation: current,
-        booted: here.run.as_ref().and_then(|run| run.generation),
+        booted: here.booted(),
         autostart: spec.as_ref().is_some_and(|spec| spec.autostart.enable),
         ids: record.ids,
         init_pid: here.init.map(|init| init.pid),
@@ -166,5 +167,5 @@ fn is_reachable(address: &IpAddr) -> bool {
 pub(crate) fn generations(host: &Host, name: &ContainerName) -> Result<Vec<Generation>, Error> {
     let record = host.record(name)?;
     let here = presence::look(host, &record)?;
-    Ok(Generations::new(&host.layout, name).list(&record, here.run.as_ref())?)
+    Ok(Generations::new(&host.layout, name).list(&record, here.booted())?)
 }

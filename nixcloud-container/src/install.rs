@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::foreign;
 use crate::fs::atomic::{self, Durability};
 use crate::host::Host;
-use crate::idmap::IdMap;
+use crate::idmap::{IdMap, IdMapKind};
 use crate::lease::{Foreign, Leases};
 use crate::observe::{Cancel, Event, Observer};
 use crate::record::Record;
@@ -22,8 +22,9 @@ pub(crate) fn others(host: &Host) -> Result<Foreign, Error> {
     Ok(foreign::scan(&host.layout)?)
 }
 
-/// Claims what `spec` asks for and the container does not hold yet. Nothing is given back: until the generation has
-/// proved itself, the one before it must be able to come back.
+/// Claims what `spec` asks for. Nothing is given back: until the generation has proved itself, the one before it must
+/// be able to come back. An address that the record names is claimed again all the same: one of us may have been
+/// killed between noting and claiming it, or a leased one may have been given back since its generation was built.
 pub(crate) fn claim_addresses(
     host: &Host,
     record: &mut Record,
@@ -31,13 +32,34 @@ pub(crate) fn claim_addresses(
     foreign: &Foreign,
 ) -> Result<(), Error> {
     let Some(address) = spec.effective.ip else { return Ok(()) };
-    if record.lease == Some(address) || record.fixed.contains(&address) {
-        return Ok(());
+    let new = record.lease != Some(address) && !record.fixed.contains(&address);
+    if new {
+        record.fixed.push(address);
+        record.save(&host.layout)?;
     }
-    // Also where the address was leased and given back: its generation comes back only if nobody has it now.
-    Leases::new(&host.layout, &host.config).fix_address(&record.name, address, foreign)?;
-    record.fixed.push(address);
-    Ok(record.save(&host.layout)?)
+    let claimed = Leases::new(&host.layout, &host.config).fix_address(&record.name, address, foreign);
+    if claimed.is_err() && new {
+        record.fixed.retain(|theirs| *theirs != address);
+        record.save(&host.layout)?;
+    }
+    Ok(claimed?)
+}
+
+/// Claims ids for a new container. With the host lock where they are shared: their last user is found by the records.
+pub(crate) fn claim_ids(
+    host: &Host,
+    record: &mut Record,
+    kind: IdMapKind,
+    foreign: &Foreign,
+    cancel: &Cancel,
+) -> Result<IdMap, Error> {
+    let _lock = if kind == IdMapKind::Shared { Some(host.lock_pools(cancel)?) } else { None };
+    let owner = record.name.clone();
+    Leases::new(&host.layout, &host.config).claim_ids(&owner, kind, foreign, &mut |ids| {
+        record.ids = Some(ids);
+        record.idmap = kind;
+        record.save(&host.layout).map_err(Error::from)
+    })
 }
 
 /// Gives back the fixed addresses that `spec` does not use. The record is saved last: until then it names them, and
@@ -68,12 +90,10 @@ pub(crate) fn drop_unused_lease(host: &Host, record: &mut Record, spec: &Contain
 }
 
 /// Renders the configuration of `record` with `spec`.
-pub(crate) fn rendered(
-    host: &Host,
-    record: &Record,
-    spec: &ContainerSpec,
-    ids: IdMap,
-) -> Result<Rendered, Error> {
+pub(crate) fn rendered(host: &Host, record: &Record, spec: &ContainerSpec) -> Result<Rendered, Error> {
+    let Some(ids) = record.ids else {
+        return Err(Error::Incomplete { name: record.name.clone(), what: "ids" });
+    };
     let facts = host.facts()?;
     let input =
         Input { name: &record.name, spec, ids, layout: &host.layout, config: &host.config, facts: &facts };
@@ -104,26 +124,28 @@ pub(crate) fn write_config(
 ) -> Result<(), Error> {
     let path = host.layout.lxc_config(&record.name);
     let there = std::fs::read_to_string(&path).ok();
+    if there.as_deref() == Some(&rendered.text) {
+        return Ok(());
+    }
+    if let Some(text) = there
+        && !record.config_hashes.is_empty()
+        && !record.config_hashes.contains(&render::fingerprint(&text))
+    {
+        let kept: PathBuf = path.with_extension("edited");
+        atomic::write(&kept, text.as_bytes(), 0o640, Durability::Synced)?;
+        observer.event(Event::Note(format!(
+            "{} was edited by hand: the edited file is kept as {}; `lxcExtraConfig` takes lines that stay",
+            path.display(),
+            kept.display()
+        )));
+    }
+    // Both the old and the new text are ours until the new one is in place: a kill in between is no edit by hand.
     let hash = render::fingerprint(&rendered.text);
-    if there.as_deref() != Some(&rendered.text) {
-        if let Some(text) = there
-            && record.config_hash.as_ref().is_some_and(|ours| *ours != render::fingerprint(&text))
-        {
-            let kept: PathBuf = path.with_extension("edited");
-            atomic::write(&kept, text.as_bytes(), 0o640, Durability::Synced)?;
-            observer.event(Event::Note(format!(
-                "{} was edited by hand: the edited file is kept as {}; `lxcExtraConfig` takes lines that stay",
-                path.display(),
-                kept.display()
-            )));
-        }
-        atomic::write(&path, rendered.text.as_bytes(), 0o640, Durability::Synced)?;
-    }
-    if record.config_hash.as_ref() != Some(&hash) {
-        record.config_hash = Some(hash);
-        record.save(&host.layout)?;
-    }
-    Ok(())
+    record.config_hashes.push(hash.clone());
+    record.save(&host.layout)?;
+    atomic::write(&path, rendered.text.as_bytes(), 0o640, Durability::Synced)?;
+    record.config_hashes = vec![hash];
+    Ok(record.save(&host.layout)?)
 }
 
 /// The worker and its client are of one version; another answer is a fault of ours.

@@ -187,7 +187,7 @@ impl Layout {
         self.state.join("locks").join(name.as_str())
     }
 
-    /// The lock of the pools: held while an address or id range is looked for. Dots keep it apart from names.
+    /// The lock of the pools: held while the users of the shared ids are counted. The dot keeps it apart from names.
     #[must_use]
     pub fn host_lock(&self) -> PathBuf {
         self.state.join("locks").join(".host")

@@ -94,23 +94,30 @@ impl<'a> Leases<'a> {
         Self { layout, config }
     }
 
-    /// Claims the lowest free address of the host-only pool.
+    /// Claims the lowest free address of the host-only pool. `intend` is told each address before it is tried, and
+    /// notes it durably: so no claim is ever without somebody who would give it back.
     ///
     /// # Errors
-    /// When none is free or the claim cannot be written.
-    pub fn lease_address(&self, owner: &ContainerName, foreign: &Foreign) -> Result<Ipv4Addr, LeaseError> {
+    /// When none is free, `intend` fails, or the claim cannot be written.
+    pub fn lease_address<E: From<LeaseError>>(
+        &self,
+        owner: &ContainerName,
+        foreign: &Foreign,
+        intend: &mut dyn FnMut(Ipv4Addr) -> Result<(), E>,
+    ) -> Result<Ipv4Addr, E> {
         let pool = self.config.network.hostonly.address;
         let mut taken = names::<Ipv4Addr>(&self.layout.addresses())?;
         taken.extend(foreign.host_addresses.iter().map(|(address, _)| *address));
         taken.extend(foreign.addresses.iter().map(|(address, _)| *address));
         taken.extend([pool.network(), pool.ip(), pool.broadcast()]);
         for address in pool.iter().filter(|address| !taken.contains(address)) {
+            intend(address)?;
             // Another create may have been quicker since the folder was read: then the next one.
             if self.claim(&self.layout.address(address), owner.as_str(), &address.to_string())? {
                 return Ok(address);
             }
         }
-        Err(LeaseError::AddressesExhausted { pool })
+        Err(LeaseError::AddressesExhausted { pool }.into())
     }
 
     /// Claims a fixed address. Claiming one's own again is no error.
@@ -143,14 +150,6 @@ impl<'a> Leases<'a> {
         }
     }
 
-    /// Who has an address.
-    ///
-    /// # Errors
-    /// When the claim cannot be read.
-    pub fn owner_of(&self, address: Ipv4Addr) -> Result<Option<String>, LeaseError> {
-        read_owner(&self.layout.address(address))
-    }
-
     /// Gives an address back. One that is not the owner's stays.
     ///
     /// # Errors
@@ -160,16 +159,19 @@ impl<'a> Leases<'a> {
     }
 
     /// Claims ids: the lowest range from `ids.first` up that no container and no other user of the host has, or the
-    /// one that shared containers have in common.
+    /// one that shared containers have in common. `intend` is told each range before it is tried, as with
+    /// [`lease_address`](Self::lease_address). For shared ids the caller holds the host lock until the container's
+    /// record names them: whoever looks for their last user has to see it.
     ///
     /// # Errors
-    /// When none is free or the claim cannot be written.
-    pub fn claim_ids(
+    /// When none is free, `intend` fails, or the claim cannot be written.
+    pub fn claim_ids<E: From<LeaseError>>(
         &self,
         owner: &ContainerName,
         kind: IdMapKind,
         foreign: &Foreign,
-    ) -> Result<IdMap, LeaseError> {
+        intend: &mut dyn FnMut(IdMap) -> Result<(), E>,
+    ) -> Result<IdMap, E> {
         let owner = match kind {
             IdMapKind::Isolated => owner.as_str(),
             IdMapKind::Shared => SHARED,
@@ -180,6 +182,7 @@ impl<'a> Leases<'a> {
                 if read_owner(&self.layout.id_range(*base))?.as_deref() == Some(SHARED)
                     && let Ok(map) = IdMap::new(*base)
                 {
+                    intend(map)?;
                     return Ok(map);
                 }
             }
@@ -193,7 +196,7 @@ impl<'a> Leases<'a> {
         let mut base = u64::from(first);
         loop {
             let map = u32::try_from(base).ok().and_then(|base| IdMap::new(base).ok());
-            let Some(map) = map else { return Err(LeaseError::IdsExhausted { first }) };
+            let Some(map) = map else { return Err(LeaseError::IdsExhausted { first }.into()) };
             if let Some((start, count)) = others.iter().find(|(start, count)| map.overlaps(*start, *count)) {
                 // Ranges stay on the grid from `first` up, so that a freed one fits the next container.
                 let past = (start.saturating_add(*count)).saturating_sub(u64::from(first));
@@ -201,6 +204,7 @@ impl<'a> Leases<'a> {
                     .saturating_add(past.div_ceil(u64::from(RANGE)).saturating_mul(RANGE.into()));
                 continue;
             }
+            intend(map)?;
             if self.claim(&self.layout.id_range(map.base()), owner, &format!("ids from {base}"))? {
                 return Ok(map);
             }
@@ -304,6 +308,14 @@ mod tests {
         Host { _root: root, config, layout }
     }
 
+    fn lease(leases: &Leases<'_>, owner: &ContainerName, foreign: &Foreign) -> Result<Ipv4Addr, LeaseError> {
+        leases.lease_address(owner, foreign, &mut |_| Ok(()))
+    }
+
+    fn ids(leases: &Leases<'_>, owner: &ContainerName, kind: IdMapKind, foreign: &Foreign) -> IdMap {
+        leases.claim_ids::<LeaseError>(owner, kind, foreign, &mut |_| Ok(())).unwrap()
+    }
+
     fn name(n: usize) -> ContainerName {
         format!("c{n}").parse().unwrap()
     }
@@ -315,16 +327,35 @@ mod tests {
         let none = Foreign::default();
         let ip = |last: u8| Ipv4Addr::new(10, 101, 0, last);
         for n in 0..3u8 {
-            assert_eq!(leases.lease_address(&name(n.into()), &none).unwrap(), ip(n + 2));
+            assert_eq!(lease(&leases, &name(n.into()), &none).unwrap(), ip(n + 2));
         }
         leases.free_address(&name(0), ip(3)).unwrap();
-        assert_eq!(leases.owner_of(ip(3)).unwrap().as_deref(), Some("c1"), "freed by a stranger");
+        assert_eq!(
+            read_owner(&host.layout.address(ip(3))).unwrap().as_deref(),
+            Some("c1"),
+            "freed by a stranger"
+        );
         leases.free_address(&name(1), ip(3)).unwrap();
         leases.free_address(&name(1), ip(3)).unwrap();
         leases.fix_address(&name(7), ip(5), &none).unwrap();
         leases.fix_address(&name(7), ip(5), &none).unwrap();
-        assert_eq!(leases.lease_address(&name(8), &none).unwrap(), ip(3));
-        assert_eq!(leases.lease_address(&name(9), &none).unwrap(), ip(6));
+        assert_eq!(lease(&leases, &name(8), &none).unwrap(), ip(3));
+        assert_eq!(lease(&leases, &name(9), &none).unwrap(), ip(6));
+    }
+
+    #[test]
+    fn what_is_claimed_was_intended_before() {
+        let host = host();
+        let leases = Leases::new(&host.layout, &host.config);
+        let refused = |_| Err(LeaseError::IdsExhausted { first: 0 });
+        assert!(leases.lease_address(&name(0), &Foreign::default(), &mut |_| refused(())).is_err());
+        assert!(
+            leases
+                .claim_ids(&name(0), IdMapKind::Isolated, &Foreign::default(), &mut |_| refused(()))
+                .is_err()
+        );
+        assert_eq!(names::<Ipv4Addr>(&host.layout.addresses()).unwrap(), BTreeSet::new());
+        assert_eq!(names::<u32>(&host.layout.ids()).unwrap(), BTreeSet::new());
     }
 
     #[test]
@@ -332,13 +363,13 @@ mod tests {
         let host = host();
         let leases = Leases::new(&host.layout, &host.config);
         let ip = Ipv4Addr::new(10, 101, 0, 2);
-        leases.lease_address(&name(1), &Foreign::default()).unwrap();
+        lease(&leases, &name(1), &Foreign::default()).unwrap();
         let error = leases.fix_address(&name(2), ip, &Foreign::default()).unwrap_err();
         assert_eq!(error.to_string(), "address 10.101.0.2 belongs to container `c1`");
         let foreign = Foreign { host_addresses: vec![(ip, "eth0".into())], ..Foreign::default() };
         let error = leases.fix_address(&name(2), ip, &foreign).unwrap_err();
         assert_eq!(error.to_string(), "address 10.101.0.2 is the host's own, on eth0");
-        assert_eq!(leases.lease_address(&name(2), &foreign).unwrap(), Ipv4Addr::new(10, 101, 0, 3));
+        assert_eq!(lease(&leases, &name(2), &foreign).unwrap(), Ipv4Addr::new(10, 101, 0, 3));
     }
 
     #[test]
@@ -346,8 +377,8 @@ mod tests {
         let mut host = host();
         host.config.network.hostonly.address = "10.9.0.1/30".parse().unwrap();
         let leases = Leases::new(&host.layout, &host.config);
-        leases.lease_address(&name(1), &Foreign::default()).unwrap();
-        let error = leases.lease_address(&name(2), &Foreign::default()).unwrap_err();
+        lease(&leases, &name(1), &Foreign::default()).unwrap();
+        let error = lease(&leases, &name(2), &Foreign::default()).unwrap_err();
         assert_eq!(error.to_string(), "no address of 10.9.0.1/30 is free");
     }
 
@@ -358,7 +389,7 @@ mod tests {
         let leases = Leases::new(&host.layout, &host.config);
         let foreign = Foreign { ids: vec![(231_072, 10)], ..Foreign::default() };
         std::fs::write(&host.config.ids.foreign[0], "root:100000:65536\nbob:165536:65536\nbroken\n").unwrap();
-        let get = |n, kind| leases.claim_ids(&name(n), kind, &foreign).unwrap().base();
+        let get = |n, kind| ids(&leases, &name(n), kind, &foreign).base();
         assert_eq!(get(1, IdMapKind::Isolated), 100_000);
         assert_eq!(get(2, IdMapKind::Isolated), 296_608, "bob has 165536, another container 231072");
         assert_eq!(get(3, IdMapKind::Shared), 362_144);
@@ -381,8 +412,8 @@ mod tests {
                     let leases = Leases::new(&host.layout, &host.config);
                     for n in 0..25 {
                         let owner = name(thread * 100 + n);
-                        let address = leases.lease_address(&owner, &Foreign::default()).unwrap();
-                        let ids = leases.claim_ids(&owner, IdMapKind::Isolated, &Foreign::default()).unwrap();
+                        let address = lease(&leases, &owner, &Foreign::default()).unwrap();
+                        let ids = ids(&leases, &owner, IdMapKind::Isolated, &Foreign::default());
                         got.lock().unwrap().push((address, ids));
                     }
                 });
@@ -402,7 +433,7 @@ mod tests {
             let host = host();
             let leases = Leases::new(&host.layout, &host.config);
             let foreign = Foreign { ids: starts.clone(), ..Foreign::default() };
-            let map = leases.claim_ids(&name(0), IdMapKind::Isolated, &foreign).unwrap();
+            let map = ids(&leases, &name(0), IdMapKind::Isolated, &foreign);
             for (start, count) in &starts {
                 prop_assert!(!map.overlaps(*start, *count));
             }

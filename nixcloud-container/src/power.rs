@@ -26,6 +26,9 @@ use crate::worker::{Answer, Request, Stdio, Target, WorkerError};
 const TICK: Duration = Duration::from_millis(2);
 const SLOW_TICK: Duration = Duration::from_millis(20);
 
+/// How long a terminate lets a container end by itself that is about to.
+const PASSING: Duration = Duration::from_secs(1);
+
 /// How long a killed guest's monitor may take to end by itself.
 const MONITOR_END: Duration = Duration::from_secs(10);
 
@@ -135,56 +138,86 @@ fn boot(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<StartOutcome, Error> {
-    let name = record.name.clone();
-    let generations = Generations::new(&host.layout, &name);
+    let generations = Generations::new(&host.layout, &record.name);
     let current = generations.current()?;
     let spec = generations.spec(current)?;
-    let Some(ids) = record.ids else { return Err(Error::NotFound { name }) };
     require_bridges(host, &spec)?;
-    remove_left_interfaces(host, &name)?;
-    let mut rendered = install::rendered(host, record, &spec, ids)?;
-    install::write_config(host, record, &rendered, observer)?;
-    let init_pid = match call_start(host, &name, &rendered, cancel) {
-        Err(Error::Worker(failure)) if idmap_failed(&failure) && host.facts()?.idmapped_store => {
-            observer.event(Event::Note(format!(
-                "the store cannot be shown with the guest's ids here ({failure}): it is mounted read-only without them"
-            )));
-            facts::refuse_idmapped_store(&host.layout);
-            rendered = install::rendered(host, record, &spec, ids)?;
-            install::write_config(host, record, &rendered, observer)?;
-            call_start(host, &name, &rendered, cancel)?
-        }
-        other => other?,
-    };
-    let gone = || Error::Worker(WorkerError::NoAnswer { status: "the guest's init is gone".to_owned() });
-    let init = Process::now(init_pid).ok_or_else(gone)?;
-    let run = Run {
+    remove_left_interfaces(host, &record.name)?;
+    let mut run = Run {
         boot_id: proc::boot_id().map_err(proc_error)?,
-        init,
-        monitor: init.parent(),
+        init: None,
+        monitor: None,
         netns: proc::own_network_namespace().map_err(proc_error)?,
         started: Timestamp::now(),
         generation: Some(current),
-        config: rendered.text,
+        config: String::new(),
+        cgroups: Vec::new(),
     };
-    run.save(&host.layout, &name)?;
     generations.root_booted(current)?;
-    Ok(StartOutcome::Started { init_pid })
+    let mut started = start_noted(host, record, &spec, &mut run, observer, cancel);
+    if let Err(Error::Worker(failure)) = &started
+        && host.facts()?.idmapped_store
+        && idmap_failed(host, &record.name, failure)
+    {
+        observer.event(Event::Note(format!(
+            "the store cannot be shown with the guest's ids here ({failure}): it is mounted read-only without them"
+        )));
+        wait_until_stopped(host, record, MONITOR_END, cancel)?;
+        facts::refuse_idmapped_store(&host.layout);
+        started = start_noted(host, record, &spec, &mut run, observer, cancel);
+        if started.is_err() {
+            facts::allow_idmapped_store(&host.layout);
+        }
+    }
+    match started {
+        Ok(init_pid) => Ok(StartOutcome::Started { init_pid }),
+        Err(failure) => {
+            let undo = wait_until_stopped(host, record, MONITOR_END, &Cancel::new())
+                .and_then(|_| stopped(host, record));
+            Err(failure.undone(undo))
+        }
+    }
+}
+
+/// Starts with a note of what is being started already on disk: whoever is killed on the way leaves it.
+fn start_noted(
+    host: &Host,
+    record: &mut Record,
+    spec: &ContainerSpec,
+    run: &mut Run,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<i32, Error> {
+    let rendered = install::rendered(host, record, spec)?;
+    install::write_config(host, record, &rendered, observer)?;
+    run.config.clone_from(&rendered.text);
+    run.save(&host.layout, &record.name)?;
+    let init_pid = call_start(host, &record.name, &rendered, cancel)?;
+    let gone = || Error::Worker(WorkerError::NoAnswer { status: "the guest's init is gone".to_owned() });
+    let init = Process::now(init_pid).ok_or_else(gone)?;
+    let monitor = init.parent();
+    run.cgroups = proc::lxc_cgroups(&std::iter::once(init).chain(monitor).collect::<Vec<_>>());
+    (run.init, run.monitor) = (Some(init), monitor);
+    run.save(&host.layout, &record.name)?;
+    Ok(init_pid)
 }
 
 fn proc_error(source: std::io::Error) -> Error {
     Error::Io { action: "read", path: "/proc".into(), source }
 }
 
-/// LXC's words where a mount cannot get the guest's ids: too old a kernel or file system.
-fn idmap_failed(failure: &WorkerError) -> bool {
+/// LXC's words where the store cannot get the guest's ids: too old a kernel, or its file system.
+fn idmap_failed(host: &Host, name: &ContainerName, failure: &WorkerError) -> bool {
     let WorkerError::Lxc { source, .. } = failure else { return false };
-    source.log.iter().any(|line| line.contains("idmap") || line.contains("mount_setattr"))
+    let store = host.layout.locked(name).join(render::STORE);
+    let store = store.to_string_lossy();
+    source.log.iter().any(|line| line.contains(&*store) && !line.contains("No such file"))
 }
 
 fn call_start(host: &Host, name: &ContainerName, rendered: &Rendered, cancel: &Cancel) -> Result<i32, Error> {
     let request = Request::Start {
         target: target(host, name),
+        caller: std::process::id(),
         log: host.layout.lxc_log(name),
         locked: host.layout.locked(name),
         sources: rendered.locked.clone(),
@@ -299,9 +332,8 @@ pub(crate) fn terminate(host: &Host, name: &ContainerName, cancel: &Cancel) -> R
 
 /// Ends a guest at once and returns when its name can be used again.
 pub(crate) fn terminate_locked(host: &Host, record: &Record, cancel: &Cancel) -> Result<StopOutcome, Error> {
-    let here = wait_while_passing(host, record, Action::Terminate, host.config.timeouts.start(), cancel);
-    let here = match here {
-        // It hangs in a passing state: end it all the same.
+    // One that is ending by itself is let do so, but not for long: "at once" is what was asked.
+    let here = match wait_while_passing(host, record, Action::Terminate, PASSING, cancel) {
         Err(Error::StillThere { .. }) => presence::look(host, record)?,
         other => other?,
     };
@@ -314,7 +346,8 @@ pub(crate) fn terminate_locked(host: &Host, record: &Record, cancel: &Cancel) ->
     {
         pidfd.signal(libc::SIGKILL).map_err(proc_error)?;
         if here.state == State::Frozen {
-            thaw(host, record, cancel)?;
+            // If that fails the monitor is killed, and init with it.
+            let _ = thaw(host, record);
         }
         pidfd.wait(MONITOR_END, &|| false).map_err(proc_error)?;
     }
@@ -335,13 +368,18 @@ pub(crate) fn terminate_locked(host: &Host, record: &Record, cancel: &Cancel) ->
 }
 
 /// A frozen process takes its SIGKILL only when it is thawed.
-fn thaw(host: &Host, record: &Record, cancel: &Cancel) -> Result<(), Error> {
+fn thaw(host: &Host, record: &Record) -> Result<(), Error> {
     let request = Request::Freeze { target: target(host, &record.name), frozen: false };
-    host.worker.call(&request, Stdio::Null, Some(MONITOR_END), cancel)?;
+    host.worker.call(&request, Stdio::Null, Some(MONITOR_END), &Cancel::new())?;
     Ok(())
 }
 
+/// Forgets a guest that has ended.
 fn stopped(host: &Host, record: &Record) -> Result<(), Error> {
+    let boot = proc::boot_id().map_err(proc_error)?;
+    if let Some(run) = Run::load(&host.layout, &record.name, &boot)? {
+        run.cgroups.iter().for_each(|cgroup| proc::remove_empty_cgroup(cgroup));
+    }
     Run::delete(&host.layout, &record.name)?;
     Generations::new(&host.layout, &record.name).unroot_booted()?;
     Ok(())

@@ -3,12 +3,13 @@
 
 use std::io;
 
+use crate::generation::GenerationId;
 use crate::host::Host;
+use crate::idmap::IdMapKind;
 use crate::lxc::{
     self,
     command::{self, Client},
 };
-use crate::name::ContainerName;
 use crate::proc::{self, FileId, Process};
 use crate::record::{Phase, Record, RecordError, Run};
 use crate::state::State;
@@ -27,6 +28,8 @@ pub(crate) struct Presence {
     pub(crate) monitor: Option<Process>,
     /// What was noted at its start, if that start is the one that lasts.
     pub(crate) run: Option<Run>,
+    /// Whether the guest has rebooted from inside since.
+    pub(crate) rebooted: bool,
 }
 
 /// A container's state cannot be found out.
@@ -49,24 +52,35 @@ pub(crate) fn look(host: &Host, record: &Record) -> Result<Presence, PresenceErr
     let name = &record.name;
     let boot = proc::boot_id().map_err(PresenceError::Proc)?;
     let run = Run::load(&host.layout, name, &boot)?;
-    let noted_init = run.as_ref().map(|run| run.init).filter(|init| init.is_alive());
+    let noted_init = run.as_ref().and_then(|run| run.init).filter(|init| init.is_alive());
     let noted_monitor = run.as_ref().and_then(|run| run.monitor).filter(|monitor| monitor.is_alive());
     let client = Client::new(ANSWER);
-    let asked = client.state(host.layout.lxc_path(), name.as_str());
-    let (state, asked_init) = match asked {
-        // No socket in this network namespace. What was noted, and the kernel, know better.
-        Ok(lxc::State::Stopped) if noted_init.is_some_and(Process::is_staying) => (State::Unreachable, None),
-        Ok(lxc::State::Stopped) if noted_init.is_some() => (State::Stopping, None),
-        Ok(lxc::State::Stopped) if noted_monitor.is_some() => (State::Stopping, None),
-        Ok(lxc::State::Stopped) => match stranger(host, name) {
-            Some(init) => (State::Unreachable, Some(init)),
-            None => (State::Stopped, None),
-        },
+    let path = host.layout.lxc_path();
+    let (state, asked_init) = match client.state(path, name.as_str()) {
+        // No socket in this network namespace, or one that is not root's: any user of the host can bind the name.
+        // What was noted, and the kernel, know better.
+        Ok(lxc::State::Stopped) | Err(command::Error::Foreign { .. }) => {
+            if noted_init.is_some_and(Process::is_staying) {
+                (State::Unreachable, None)
+            } else if noted_init.is_some() || noted_monitor.is_some() {
+                (State::Stopping, None)
+            } else {
+                match stranger(host, record) {
+                    Some(init) => (State::Unreachable, Some(init)),
+                    None => (State::Stopped, None),
+                }
+            }
+        }
         Ok(state) => {
-            let init = client.init_pid(host.layout.lxc_path(), name.as_str()).ok().flatten();
+            let init = client.init_pid(path, name.as_str()).ok().flatten();
             (translate(state), init.and_then(Process::now))
         }
-        Err(command::Error::Timeout { .. }) => (State::Unreachable, None),
+        // A monitor that was stopped, or hangs.
+        Err(command::Error::Timeout { .. }) => {
+            (State::Unreachable, if noted_init.is_none() { stranger(host, record) } else { None })
+        }
+        // It closed the connection: it is on its way out.
+        Err(command::Error::HungUp { .. }) => (State::Stopping, None),
         Err(error) => return Err(PresenceError::Socket(error)),
     };
     let init = asked_init.or(noted_init);
@@ -77,21 +91,31 @@ pub(crate) fn look(host: &Host, record: &Record) -> Result<Presence, PresenceErr
         (State::Running, _) if init.is_some_and(|init| !init.is_staying()) => State::Stopping,
         (state, _) => state,
     };
-    // A guest that rebooted from inside has another init than the one noted; the rest of the note holds.
-    let run = run.filter(|run| {
-        state.is_live() && (init == Some(run.init) || (run.monitor.is_some() && run.monitor == monitor))
-    });
-    Ok(Presence { state, init, monitor, run })
+    // A guest that rebooted from inside has another init than the one noted, and has booted whichever generation was
+    // current by then: that part of the note no longer holds, the rest does.
+    let rebooted = run.as_ref().is_some_and(|run| init.is_some() && run.init.is_some() && run.init != init);
+    let same_monitor = |run: &Run| run.monitor.is_some() && run.monitor == monitor;
+    let run = run.filter(|run| state.is_live() && (!rebooted || same_monitor(run)));
+    Ok(Presence { state, init, monitor, run, rebooted })
 }
 
-/// A live guest on our rootfs that nobody noted: started by another tool, or by one of us that was killed.
-fn stranger(host: &Host, name: &ContainerName) -> Option<Process> {
-    let cgroups = proc::payload_cgroups(name.as_str());
+impl Presence {
+    /// The generation that the running guest was booted from, where that is known.
+    pub(crate) fn booted(&self) -> Option<GenerationId> {
+        self.run.as_ref().filter(|_| !self.rebooted).and_then(|run| run.generation)
+    }
+}
+
+/// A live guest of ours that nobody noted: started by another tool, or by one of us that was killed.
+fn stranger(host: &Host, record: &Record) -> Option<Process> {
+    let cgroups = proc::payload_cgroups(record.name.as_str());
     if cgroups.is_empty() {
         return None;
     }
-    let root = FileId::of(&host.layout.rootfs(name)).ok()?;
-    proc::lives_in(&cgroups, root)
+    let root = FileId::of(&host.layout.rootfs(&record.name)).ok();
+    // Shared ids are other containers' too.
+    let ids = record.ids.filter(|_| record.idmap == IdMapKind::Isolated);
+    proc::lives_in(&cgroups, root, ids)
 }
 
 fn translate(state: lxc::State) -> State {

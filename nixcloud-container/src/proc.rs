@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::idmap::IdMap;
+
 /// One process of this boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
@@ -92,6 +94,14 @@ impl Process {
         self.is_alive() && stat(self.pid).is_some_and(|stat| stat.start == self.start && !stat.ending)
     }
 
+    /// The user whose rights it has, in the host's ids.
+    #[must_use]
+    pub fn user(self) -> Option<u32> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        // Real, effective, saved, file system.
+        status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
+    }
+
     /// The root directory that it sees.
     #[must_use]
     pub fn root(self) -> Option<FileId> {
@@ -121,71 +131,111 @@ pub fn boot_id() -> io::Result<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned())
 }
 
-/// The cgroup folders that LXC may have given to the payload of `name`, on any hierarchy. Names of other
-/// LXC paths are among them: LXC appends `-1`, `-2` ... where a name is taken.
+/// The folders of the mounted cgroup hierarchies: v1 and hybrid have one each, v2 the top alone.
+fn hierarchies() -> Vec<PathBuf> {
+    let top = PathBuf::from("/sys/fs/cgroup");
+    if top.join("cgroup.procs").exists() {
+        return vec![top];
+    }
+    fs::read_dir(top).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+/// The cgroup folders that LXC may have given to the payload of `name`, on any hierarchy. Those of other containers
+/// may be among them: LXC appends `-1`, `-2` ... where a name is taken, and `web-1` is a name too.
 #[must_use]
 pub fn payload_cgroups(name: &str) -> Vec<PathBuf> {
-    cgroups("payload", name)
-}
-
-/// The same for the monitor of `name`.
-#[must_use]
-pub fn monitor_cgroups(name: &str) -> Vec<PathBuf> {
-    cgroups("monitor", name)
-}
-
-fn cgroups(kind: &str, name: &str) -> Vec<PathBuf> {
-    let top = Path::new("/sys/fs/cgroup");
-    let mut hierarchies = vec![top.to_owned()];
-    if !top.join("cgroup.procs").exists() {
-        hierarchies = fs::read_dir(top).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    }
-    let wanted = format!("lxc.{kind}.{name}");
+    let payload = format!("lxc.payload.{name}");
+    let is_payload = |found: &str| match found.strip_prefix(&payload) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix('-').is_some_and(|n| n.parse::<u32>().is_ok()),
+        None => false,
+    };
     let mut found = Vec::new();
-    for hierarchy in hierarchies {
-        let first = hierarchy.join(&wanted);
-        if first.is_dir() {
-            found.push(first);
-        }
-        for n in 1.. {
-            let next = hierarchy.join(format!("{wanted}-{n}"));
-            if !next.is_dir() {
-                break;
+    for hierarchy in hierarchies() {
+        let entries = fs::read_dir(hierarchy).into_iter().flatten().flatten();
+        found.extend(
+            entries
+                .filter(|entry| entry.file_name().to_str().is_some_and(is_payload))
+                .map(|entry| entry.path()),
+        );
+    }
+    found
+}
+
+/// A live process in one of `cgroups` that is a container's: its root directory is `root`, or its user is of `ids`.
+/// Its namespaces do not matter, nor that it may have changed its root.
+#[must_use]
+pub fn lives_in(cgroups: &[PathBuf], root: Option<FileId>, ids: Option<IdMap>) -> Option<Process> {
+    let theirs = |process: Process| {
+        let user = process.user().map(u64::from);
+        root.is_some() && process.root() == root
+            || ids.zip(user).is_some_and(|(ids, user)| ids.overlaps(user, 1))
+    };
+    let mut pending: Vec<PathBuf> = cgroups.to_vec();
+    while let Some(cgroup) = pending.pop() {
+        let pids = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+        for process in pids.lines().filter_map(|pid| Process::now(pid.parse().ok()?)) {
+            if process.is_alive() && theirs(process) {
+                return Some(process);
             }
-            found.push(next);
+        }
+        pending.extend(folders_in(&cgroup));
+    }
+    None
+}
+
+fn folders_in(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
+}
+
+/// The cgroups that LXC made for a guest and its monitor, on all hierarchies, as the kernel names them.
+#[must_use]
+pub fn lxc_cgroups(processes: &[Process]) -> Vec<PathBuf> {
+    let mounted = hierarchies();
+    let mut found = Vec::new();
+    for process in processes {
+        let text = fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap_or_default();
+        for line in text.lines() {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+            let folder = match controllers {
+                "" if mounted.len() == 1 => None,
+                "" => Some("unified"),
+                controllers => Some(controllers.strip_prefix("name=").unwrap_or(controllers)),
+            };
+            let hierarchy = Path::new("/sys/fs/cgroup").join(folder.unwrap_or(""));
+            // systemd in the guest moves itself into a cgroup below.
+            let mut own = PathBuf::new();
+            for part in Path::new(path.trim_start_matches('/')).components() {
+                own.push(part);
+                let name = part.as_os_str().as_encoded_bytes();
+                if name.starts_with(b"lxc.payload.") || name.starts_with(b"lxc.monitor.") {
+                    found.push(hierarchy.join(own));
+                    break;
+                }
+            }
         }
     }
     found
 }
 
-/// Whether no process is in `cgroup` nor below it.
-#[must_use]
-pub fn is_empty_cgroup(cgroup: &Path) -> bool {
-    // Some controllers refuse to be read in some modes: then there is something.
-    let own = fs::read_to_string(cgroup.join("cgroup.procs"));
-    own.is_ok_and(|pids| pids.is_empty())
-        && fs::read_dir(cgroup).into_iter().flatten().flatten().all(|entry| {
-            !entry.file_type().is_ok_and(|kind| kind.is_dir()) || is_empty_cgroup(&entry.path())
-        })
-}
-
-/// A live process in one of `cgroups` whose root directory is `root`, wherever its namespaces are.
-#[must_use]
-pub fn lives_in(cgroups: &[PathBuf], root: FileId) -> Option<Process> {
-    let mut pending: Vec<PathBuf> = cgroups.to_vec();
-    while let Some(cgroup) = pending.pop() {
-        let pids = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
-        for process in pids.lines().filter_map(|pid| Process::now(pid.parse().ok()?)) {
-            if process.is_alive() && process.root() == Some(root) {
-                return Some(process);
-            }
-        }
-        let below = fs::read_dir(&cgroup).into_iter().flatten().flatten();
-        pending.extend(
-            below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()),
-        );
+/// Removes a cgroup and those below it, if no process is in any of them: a killed monitor leaves them.
+pub fn remove_empty_cgroup(cgroup: &Path) {
+    fn is_empty(cgroup: &Path) -> bool {
+        fs::read_to_string(cgroup.join("cgroup.procs")).is_ok_and(|pids| pids.is_empty())
+            && folders_in(cgroup).all(|below| is_empty(&below))
     }
-    None
+    fn remove(cgroup: &Path) {
+        for below in folders_in(cgroup) {
+            remove(&below);
+        }
+        // The kernel refuses where a process came meanwhile.
+        let _ = fs::remove_dir(cgroup);
+    }
+    if is_empty(cgroup) {
+        remove(cgroup);
+    }
 }
 
 #[cfg(test)]

@@ -44,8 +44,9 @@ pub struct Record {
     /// Whether those are its own.
     #[serde(default)]
     pub idmap: IdMapKind,
-    /// Hash of the LXC configuration as we wrote it.
-    pub config_hash: Option<String>,
+    /// Hashes of the LXC configuration as we wrote it; two while it is being replaced.
+    #[serde(default)]
+    pub config_hashes: Vec<String>,
     /// What came of activations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub generations: Vec<GenerationNote>,
@@ -84,8 +85,8 @@ pub enum Phase {
 pub struct Run {
     /// The boot that it belongs to.
     pub boot_id: String,
-    /// Its init.
-    pub init: Process,
+    /// Its init; unknown where the one that started it was killed on the way.
+    pub init: Option<Process>,
     /// LXC's monitor of it.
     pub monitor: Option<Process>,
     /// The network namespace that it was started from: LXC's command socket is seen only there.
@@ -96,6 +97,9 @@ pub struct Run {
     pub generation: Option<GenerationId>,
     /// The LXC configuration that it was booted with.
     pub config: String,
+    /// The cgroups that LXC made for it. LXC removes them, unless its monitor is killed.
+    #[serde(default)]
+    pub cgroups: Vec<PathBuf>,
 }
 
 /// A record that cannot be read or written.
@@ -187,7 +191,7 @@ impl Record {
             fixed: Vec::new(),
             ids: None,
             idmap: IdMapKind::default(),
-            config_hash: None,
+            config_hashes: Vec::new(),
             generations: Vec::new(),
         }
     }
@@ -346,12 +350,13 @@ mod tests {
         let name: ContainerName = "web".parse().unwrap();
         let run = Run {
             boot_id: "a".into(),
-            init: Process { pid: 5, start: 6 },
+            init: Some(Process { pid: 5, start: 6 }),
             monitor: None,
             netns: FileId { dev: 4, ino: 7 },
             started: Timestamp::UNIX_EPOCH,
             generation: None,
             config: "lxc.a = 1\n# \"quoted\"\n".into(),
+            cgroups: vec!["/sys/fs/cgroup/lxc.payload.web".into()],
         };
         run.save(&layout, &name).unwrap();
         assert_eq!(Run::load(&layout, &name, "a").unwrap(), Some(run));

@@ -1,7 +1,7 @@
 //! What a killed operation left, seen by the next one that holds the container's lock.
 
 use crate::error::Error;
-use crate::generations::Generations;
+use crate::generations::{Generations, GenerationsError};
 use crate::host::Host;
 use crate::install;
 use crate::observe::{Cancel, Event, Observer};
@@ -16,21 +16,27 @@ pub(crate) fn interrupted_switch(
     cancel: &Cancel,
 ) -> Result<(), Error> {
     let Phase::Switching { from } = record.phase else { return Ok(()) };
-    observer.event(Event::Note(format!("generation {from} of `{}` is put back", record.name)));
     let generations = Generations::new(&host.layout, &record.name);
-    if generations.current()? != from {
-        host.nix().switch_generation(&host.layout.profile(&record.name), from.get(), cancel)?;
+    match generations.spec(from) {
+        Ok(spec) => {
+            observer.event(Event::Note(format!("generation {from} of `{}` is put back", record.name)));
+            if generations.current()? != from {
+                host.nix().switch_generation(&host.layout.profile(&record.name), from.get(), cancel)?;
+            }
+            install::claim_addresses(host, record, &spec, &install::others(host)?)?;
+        }
+        // Somebody deleted it by other means: then the current one is all there is.
+        Err(GenerationsError::Missing { .. }) => observer.event(Event::Note(format!(
+            "generation {from} of `{}` is gone and cannot be put back: the current one stays",
+            record.name
+        ))),
+        Err(error) => return Err(error.into()),
     }
-    let spec = generations.spec(from)?;
-    let foreign = install::others(host)?;
-    install::claim_addresses(host, record, &spec, &foreign)?;
     crate::build::clear_work(host, &record.name)?;
-    if let Some(ids) = record.ids {
-        let rendered = install::rendered(host, record, &spec, ids)?;
-        install::write_config(host, record, &rendered, &mut ())?;
-    }
-    install::release_addresses(host, record, &spec)?;
+    // The configuration is not rendered here: the next start does that, and what refuses it (a key that is no longer
+    // allowed) must not stand in the way of going back.
     record.phase = Phase::Ready;
     record.save(&host.layout)?;
-    Ok(())
+    let spec = generations.spec(generations.current()?)?;
+    install::release_addresses(host, record, &spec)
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::host::Host;
@@ -17,6 +18,9 @@ use crate::worker::{Answer, AttachCommand, Exit, Request, Stdio};
 /// The folders of a NixOS guest's programs, and those of others.
 const PATH: &str = "/run/wrappers/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:\
                     /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How long the last output of a command may take to reach the terminal.
+const LAST_OUTPUT: Duration = Duration::from_millis(500);
 
 /// A login shell: the best that the guest has.
 const LOGIN: &str = "for shell in /run/current-system/sw/bin/bash /bin/bash; do \
@@ -119,9 +123,10 @@ pub(crate) fn run(
         })?,
     };
     let answer = host.worker.call(&wire, relay.stdio, None, cancel);
-    // What the command wrote last is still on its way.
-    for output in relay.outputs {
-        let _ = output.join();
+    // What the command wrote last is still on its way; a background child of it may hold the pipe for ever.
+    let end = Instant::now() + LAST_OUTPUT;
+    while relay.outputs.iter().any(|output| !output.is_finished()) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(1));
     }
     match answer? {
         Answer::Exited(exit) => Ok(exit),

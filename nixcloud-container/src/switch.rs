@@ -77,8 +77,7 @@ pub(crate) fn prepare(
     if spec.idmap != record.idmap {
         return Err(Error::IdMapChange { name: record.name.clone() });
     }
-    let Some(ids) = record.ids else { return Err(Error::NotFound { name: record.name.clone() }) };
-    let rendered = install::rendered(host, record, spec, ids)?;
+    let rendered = install::rendered(host, record, spec)?;
     install::check_extra(host, &rendered, cancel)?;
     let foreign = install::others(host)?;
     install::claim_addresses(host, record, spec, &foreign)
@@ -110,8 +109,7 @@ pub(crate) fn settle(
     cancel: &Cancel,
 ) -> Result<Switched, Error> {
     let Step { from, to } = step;
-    let Some(ids) = record.ids else { return Err(Error::NotFound { name: record.name.clone() }) };
-    let rendered = match install::rendered(host, record, spec, ids) {
+    let rendered = match install::rendered(host, record, spec) {
         Ok(rendered) => rendered,
         Err(failure) => return Err(put_back(host, record, observer, failure)),
     };
@@ -127,10 +125,8 @@ pub(crate) fn settle(
         }
         let outcome = match activation::switch(host, &name, observer, cancel) {
             Ok(outcome) => outcome,
-            Err(failure) => {
-                record.note_health(to, Health::Bad);
-                return Err(put_back_and_activate(host, record, observer, failure));
-            }
+            // It was cut off, or the guest could not be entered: that says nothing of the generation.
+            Err(failure) => return Err(put_back_and_activate(host, record, observer, failure)),
         };
         record.note_health(to, if outcome.is_none() { Health::Good } else { Health::Bad });
         match outcome {
@@ -141,10 +137,22 @@ pub(crate) fn settle(
                     record.note_health(to, Health::Untried);
                 }
                 finish(host, record)?;
-                return Err(Error::Activation { name, generation: to, outcome, restored: None });
+                return Err(Error::Activation {
+                    name,
+                    generation: to,
+                    outcome,
+                    restored: None,
+                    pending_restart,
+                });
             }
             Some(outcome) => {
-                let failure = Error::Activation { name, generation: to, outcome, restored: Some(from) };
+                let failure = Error::Activation {
+                    name,
+                    generation: to,
+                    outcome,
+                    restored: Some(from),
+                    pending_restart: Vec::new(),
+                };
                 return Err(put_back_and_activate(host, record, observer, failure));
             }
         }
@@ -153,17 +161,18 @@ pub(crate) fn settle(
     Ok(Switched { name, from, to, activated: running, pending_restart })
 }
 
+/// Ends the operation: the current generation is the one that counts. What the others held is given back after that
+/// is on disk, so that a kill in between undoes nothing that has proved itself.
 fn finish(host: &Host, record: &mut Record) -> Result<(), Error> {
     let generations = Generations::new(&host.layout, &record.name);
     let spec = generations.spec(generations.current()?)?;
-    install::release_addresses(host, record, &spec)?;
     record.phase = Phase::Ready;
     // Notes of generations that are gone.
     if let Ok(list) = generations.list(record, None) {
         record.generations.retain(|note| list.iter().any(|generation| generation.id == note.id));
     }
     record.save(&host.layout)?;
-    Ok(())
+    install::release_addresses(host, record, &spec)
 }
 
 /// A failure before the guest was touched.
@@ -194,7 +203,13 @@ fn put_back_and_activate(
     let undo = match activation::switch(host, &name, observer, &Cancel::new()) {
         Ok(None) => Ok(()),
         Ok(Some(outcome)) => match Generations::new(&host.layout, &name).current() {
-            Ok(generation) => Err(Error::Activation { name, generation, outcome, restored: None }),
+            Ok(generation) => Err(Error::Activation {
+                name,
+                generation,
+                outcome,
+                restored: None,
+                pending_restart: Vec::new(),
+            }),
             Err(error) => Err(error.into()),
         },
         Err(error) => Err(error),
@@ -215,11 +230,21 @@ pub(crate) fn delete_generations(
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
     let here = presence::look(host, &record)?;
     let generations = Generations::new(&host.layout, name);
-    let chosen = generations.select(selection, here.run.and_then(|run| run.generation))?;
+    let chosen = generations.select(selection, &maybe_booted(&record, &here))?;
     if !chosen.is_empty() {
         let ids: Vec<u64> = chosen.iter().map(|id| id.get()).collect();
         host.nix().delete_generations(&host.layout.profile(name), &ids, cancel)?;
         finish(host, &mut record)?;
     }
     Ok(chosen)
+}
+
+/// The generations that the running guest may have been booted from. After a reboot from inside that is not known:
+/// then each that was ever activated, and the one that it was started with.
+fn maybe_booted(record: &Record, here: &Presence) -> Vec<GenerationId> {
+    if !here.rebooted {
+        return here.booted().into_iter().collect();
+    }
+    let started = here.run.as_ref().and_then(|run| run.generation);
+    record.generations.iter().map(|note| note.id).chain(started).collect()
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::build::{self, Source};
 use crate::create::{self, Created};
 use crate::error::Error;
+use crate::generation::GenerationId;
 use crate::generations::Generations;
 use crate::host::Host;
 use crate::install;
@@ -105,15 +106,16 @@ fn build_and_switch(
         let evaluated = build::evaluate(host, record, source, observer, cancel)?;
         let spec = evaluated.spec.clone();
         switch::prepare(host, record, &spec, cancel)?;
+        let built = build::realise(host, record, source, evaluated, observer, cancel)?;
         switch::begin(host, record, from)?;
-        build::realise(host, record, source, evaluated, observer, cancel).map(|to| (spec, to))
+        build::set_profile(host, record, &built, cancel).map(|to| (spec, to))
     })();
     let (spec, to) = match built {
         Ok(built) => built,
         Err(failure) if matches!(record.phase, Phase::Switching { .. }) => {
             return Err(switch::put_back(host, record, observer, failure));
         }
-        Err(failure) => return Err(failure.undone(build::clear_work(host, &record.name))),
+        Err(failure) => return Err(failure.undone(forget_build(host, record, from))),
     };
     // A build may take long: whether the guest runs is asked now.
     let here = match switch::allowed(host, record, cancel) {
@@ -123,4 +125,11 @@ fn build_and_switch(
     record.file.clone_from(&source.file);
     record.nix_args.clone_from(&source.nix_args);
     switch::settle(host, record, &spec, &here, Step { from, to }, observer, cancel)
+}
+
+/// A build that came to nothing: its request and root, and the address that it asked for.
+fn forget_build(host: &Host, record: &mut Record, current: GenerationId) -> Result<(), Error> {
+    build::clear_work(host, &record.name)?;
+    let spec = Generations::new(&host.layout, &record.name).spec(current)?;
+    install::release_addresses(host, record, &spec)
 }

@@ -97,12 +97,16 @@ impl Scratch {
     }
 
     fn entry(&self) -> String {
-        format!("lxc.mount.entry = {} srv/scratch none bind,ro,idmap=container,create=dir 0 0", self.folder.display())
+        format!(
+            "lxc.mount.entry = {} srv/scratch none bind,ro,idmap=container,create=dir 0 0",
+            self.folder.display()
+        )
     }
 
     #[track_caller]
     fn assert_untouched(&self) {
-        let names: Vec<_> = fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let names: Vec<_> =
+            fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["victim"]);
         let victim = self.folder.join("victim");
         assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched\n");
@@ -137,7 +141,10 @@ fn root_attacks_on_the_store_are_refused(lab: &Lab, kind: Kind) {
     let mut names: Vec<_> = fs::read_dir(profile).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["booted", "profile", "profile-1-link"]);
-    assert_eq!(web.shell("readlink /init/profile; test -x /init/profile/init && echo there"), "profile-1-link\nthere");
+    assert_eq!(
+        web.shell("readlink /init/profile; test -x /init/profile/init && echo there"),
+        "profile-1-link\nthere"
+    );
 }
 
 fn root_attacks_on_read_only_mounts_are_refused(lab: &Lab, kind: Kind) {
@@ -209,7 +216,9 @@ fn root_the_same_attacks_succeed_without_the_lock(lab: &Lab, kind: Kind) {
     let attempts = attack(&web, "/srv/scratch", "victim");
     let broke = broken(&attempts);
     // What mountinfo says is no proof: it is read-only there, too, until somebody tries.
-    for must in ["remount the bind", "rebind", "unshare -m, remount", "the namespace of init", "a set-uid file"] {
+    for must in
+        ["remount the bind", "rebind", "unshare -m, remount", "the namespace of init", "a set-uid file"]
+    {
         assert!(broke.contains(&must), "`{must}` did not succeed without the lock: {attempts:#?}");
     }
     let escape = fs::metadata(scratch.folder.join("attack-setuid")).unwrap();
@@ -228,7 +237,9 @@ fn root_guest_root_gets_nothing_of_the_host(lab: &Lab, kind: Kind) {
     // Neither the daemon of the host's Nix nor its database.
     web.shell("test ! -e /nix/var/nix/daemon-socket && test ! -e /nix/var/nix/db");
     // Kernel settings of the host.
-    for setting in ["/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname_of_nobody", "/proc/sysrq-trigger"] {
+    for setting in
+        ["/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname_of_nobody", "/proc/sysrq-trigger"]
+    {
         assert!(!web.sh(&format!("echo x >{setting}")).exit.success(), "{setting} was written");
     }
     assert!(!web.sh("echo '|/tmp/x' >/proc/sys/kernel/modprobe").exit.success());

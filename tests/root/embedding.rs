@@ -21,8 +21,20 @@ fn traces() -> Vec<(String, String)> {
     traces.push(("cgroups".to_owned(), read("/proc/self/cgroup")));
     for line in read("/proc/self/status").lines() {
         let Some((key, value)) = line.split_once(':') else { continue };
-        if ["SigBlk", "SigIgn", "SigCgt", "Uid", "Gid", "CapEff", "CapBnd", "NoNewPrivs", "Umask", "Threads", "TracerPid"]
-            .contains(&key)
+        if [
+            "SigBlk",
+            "SigIgn",
+            "SigCgt",
+            "Uid",
+            "Gid",
+            "CapEff",
+            "CapBnd",
+            "NoNewPrivs",
+            "Umask",
+            "Threads",
+            "TracerPid",
+        ]
+        .contains(&key)
         {
             traces.push((key.to_owned(), value.trim().to_owned()));
         }
@@ -30,7 +42,10 @@ fn traces() -> Vec<(String, String)> {
     traces.push(("environment".to_owned(), format!("{:?}", std::env::vars_os().collect::<Vec<_>>())));
     traces.push(("folder".to_owned(), format!("{:?}", std::env::current_dir())));
     for namespace in ["net", "mnt", "uts", "ipc", "user", "cgroup"] {
-        traces.push((namespace.to_owned(), format!("{:?}", fs::read_link(format!("/proc/self/ns/{namespace}")))));
+        traces.push((
+            namespace.to_owned(),
+            format!("{:?}", fs::read_link(format!("/proc/self/ns/{namespace}"))),
+        ));
     }
     let mut files: Vec<String> = fs::read_dir("/proc/self/fd")
         .unwrap()

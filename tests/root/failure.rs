@@ -49,7 +49,10 @@ fn root_an_evaluation_that_fails_leaves_nothing(lab: &Lab) {
     assert_eq!(error.kind(), ErrorKind::Input, "{error:?}");
     // Nix's own words, with the place in the user's file.
     let details = error.details().unwrap();
-    assert!(details.contains("does not exist") && details.contains(&format!("{}.nix", web.name())), "{details}");
+    assert!(
+        details.contains("does not exist") && details.contains(&format!("{}.nix", web.name())),
+        "{details}"
+    );
     assert!(!web.container().exists().must("exists"));
     lab.assert_nothing_left();
 }
@@ -115,7 +118,9 @@ fn root_a_cancelled_update_keeps_the_old_generation(lab: &Lab) {
 fn root_a_failed_update_keeps_the_old_generation(lab: &Lab) {
     let web = lab.busybox("web");
     let init = web.boot();
-    for (bad, kind) in [("services.nothing = 1;", ErrorKind::Input), ("standin.buildFails = true;", ErrorKind::Build)] {
+    for (bad, kind) in
+        [("services.nothing = 1;", ErrorKind::Input), ("standin.buildFails = true;", ErrorKind::Build)]
+    {
         let error = web.try_update(&web.file().version("2").module(bad)).unwrap_err();
         assert_eq!(error.kind(), kind, "{error:?}");
         assert_eq!((web.generations(), web.init(), web.version().as_deref()), (vec![1], init, Some("1")));
@@ -129,11 +134,13 @@ fn root_a_failed_update_keeps_the_old_generation(lab: &Lab) {
 /// Kills a process that creates or updates `web` once the build is under way.
 fn kill_in_build(lab: &Lab, verb: &str, web: &crate::harness::Guest<'_>) {
     let file = lab.file(web.name().as_str(), &web.file().version("2").module(&long_build(lab)));
-    let mut child = lab.actor(false, verb, web).arg(file).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child =
+        lab.actor(false, verb, web).arg(file).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let system = || {
         fs::read_dir("/proc").unwrap().flatten().any(|entry| {
             let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&command).contains("nix-store") && parent(&entry.path()) == Some(child.id())
+            String::from_utf8_lossy(&command).contains("nix-store")
+                && parent(&entry.path()) == Some(child.id())
         })
     };
     eventually("it builds", Duration::from_secs(30), system);
@@ -200,7 +207,9 @@ fn root_a_killed_update_is_undone_by_the_next(lab: &Lab) {
 fn root_a_failed_start_leaves_no_cgroup(lab: &Lab) {
     let web = lab.busybox("web");
     let missing = lab.path("/files/missing");
-    web.create_from(&web.file().extra(&format!("lxc.mount.entry = {} srv/x none bind,create=dir 0 0", missing.display())));
+    web.create_from(
+        &web.file().extra(&format!("lxc.mount.entry = {} srv/x none bind,create=dir 0 0", missing.display())),
+    );
     let error = web.container().start(&mut ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Lxc, "{error:?}");
     // LXC's own words, with what is missing.
@@ -293,7 +302,10 @@ fn root_a_hand_edited_configuration_is_kept_and_reported(lab: &Lab) {
     };
     web.container().start(&mut observer).must("start");
     assert!(notes.iter().any(|note| note.contains("edited by hand")), "{notes:?}");
-    assert_eq!((web.config(), fs::read_to_string(config.with_extension("edited")).unwrap()), (rendered, edited));
+    assert_eq!(
+        (web.config(), fs::read_to_string(config.with_extension("edited")).unwrap()),
+        (rendered, edited)
+    );
     // Said once.
     web.await_version();
     web.stop();

@@ -56,7 +56,10 @@ fn root_field_02_exit_2_of_the_switch_is_a_failure(lab: &Lab, kind: Kind) {
     let broken = "system.activationScripts.broken = \"exit 9\";";
     let error = web.try_update(&web.file().version("2").module(broken)).unwrap_err();
     assert!(
-        matches!(&error, Error::Activation { outcome: FailedActivation::Failed { code: 2 }, restored: Some(_), .. }),
+        matches!(
+            &error,
+            Error::Activation { outcome: FailedActivation::Failed { code: 2 }, restored: Some(_), .. }
+        ),
         "{error:?}"
     );
     assert_eq!((web.generation(), web.version().as_deref()), (1, Some("1")));
@@ -107,7 +110,8 @@ fn root_field_05_destroy_removes_every_generation_link(lab: &Lab) {
     }
     let path = web.generation_path(1);
     let roots = || {
-        let output = std::process::Command::new("nix-store").args(["-q", "--roots"]).arg(&path).output().unwrap();
+        let output =
+            std::process::Command::new("nix-store").args(["-q", "--roots"]).arg(&path).output().unwrap();
         String::from_utf8_lossy(&output.stdout).contains(&*lab.root().to_string_lossy())
     };
     assert!(roots(), "the generation is not rooted");

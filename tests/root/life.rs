@@ -5,7 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Instant;
 
-use nixcloud_container::{DestroyRequest, Error, ErrorKind, Listed, Selection, StartOutcome, State, StopOutcome, UpdateRequest};
+use nixcloud_container::{
+    DestroyRequest, Error, ErrorKind, Listed, Selection, StartOutcome, State, StopOutcome, UpdateRequest,
+};
 
 use crate::harness::guest::{id, ping};
 use crate::harness::{Kind, Lab, Must, scenarios};
@@ -115,7 +117,9 @@ fn root_create_makes_what_is_expected_and_destroy_removes_it(lab: &Lab, kind: Ki
     // Other users of the host have no way in: guests can make set-uid files of their own users.
     assert_eq!(fs::metadata(web.folder()).unwrap().mode() & 0o7777, 0o710);
     let list = lab.manager().list().must("list");
-    assert!(matches!(&list[..], [Listed::Container(status)] if status.name == *name && status.state == State::Stopped));
+    assert!(
+        matches!(&list[..], [Listed::Container(status)] if status.name == *name && status.state == State::Stopped)
+    );
 
     web.start();
     web.stop();
@@ -245,7 +249,8 @@ fn root_a_freed_address_is_given_out_again(lab: &Lab) {
     let d = lab.busybox("d");
     d.create();
     assert_eq!(d.address().octets(), [10, 101, 0, 3]);
-    let ids = |guest: &crate::harness::Guest<'_>| guest.container().status().must("status").ids.unwrap().base();
+    let ids =
+        |guest: &crate::harness::Guest<'_>| guest.container().status().must("status").ids.unwrap().base();
     assert_eq!([ids(&a), ids(&d), ids(&c)], [100_000, 165_536, 231_072]);
 }
 

@@ -94,7 +94,9 @@ fn root_terminate_a_guest_with_a_stopped_monitor(lab: &Lab, kind: Kind) {
     // A monitor that is killed tidies nothing up, and its guest lives on; the name can be used again all the same.
     let init = web.init();
     kill(monitor(init), Signal::SIGKILL).unwrap();
-    eventually("the monitor is gone", Duration::from_secs(5), || web.state() == State::Unreachable || web.state() == State::Stopped);
+    eventually("the monitor is gone", Duration::from_secs(5), || {
+        web.state() == State::Unreachable || web.state() == State::Stopped
+    });
     web.container().terminate().must("terminate");
     assert!(!std::path::Path::new(&format!("/proc/{init}/root/proc")).exists());
     web.start();

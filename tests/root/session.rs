@@ -64,7 +64,10 @@ fn root_run_is_binary_clean(lab: &Lab, kind: Kind) {
     assert!(said.stdout == bytes, "{} of {} bytes came back", said.stdout.len(), bytes.len());
     assert_eq!(said.stderr, b"");
     let said = web.sh("printf 'out\\000\\n'; printf 'err\\377\\r\\n' >&2; exit 7");
-    assert_eq!((said.exit, &said.stdout[..], &said.stderr[..]), (Exit::Code(7), &b"out\0\n"[..], &b"err\xff\r\n"[..]));
+    assert_eq!(
+        (said.exit, &said.stdout[..], &said.stderr[..]),
+        (Exit::Code(7), &b"out\0\n"[..], &b"err\xff\r\n"[..])
+    );
     // No terminal unless asked for.
     assert_eq!(web.run(["tty"]).text(), "not a tty");
 }
@@ -81,9 +84,13 @@ fn root_run_as_another_user_with_its_own_environment(lab: &Lab, kind: Kind) {
     };
     let said = web.try_run(request, b"").must("run");
     assert_eq!(said.text(), "1000\n100\n/tmp\na b", "{}", said.errors());
-    assert_eq!(web.shell("stat -c %u:%g /tmp/made; ls /root/made 2>/dev/null || echo none"), "1000:100\nnone");
+    assert_eq!(
+        web.shell("stat -c %u:%g /tmp/made; ls /root/made 2>/dev/null || echo none"),
+        "1000:100\nnone"
+    );
     // Nothing of this process's environment gets in.
-    let names = web.shell("env | cut -d= -f1 | grep -vxE '_|SHLVL|PWD|OLDPWD|container' | sort | tr '\\n' ' '");
+    let names =
+        web.shell("env | cut -d= -f1 | grep -vxE '_|SHLVL|PWD|OLDPWD|container' | sort | tr '\\n' ' '");
     assert_eq!(names, "HOME PATH USER");
     // A descriptor of ours that is open must not be open there: 0, 1, 2 and the one of the listing itself.
     let file = fs::File::open("/etc/passwd").unwrap();

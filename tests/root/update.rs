@@ -1,8 +1,7 @@
 //! New generations and old ones: stopped, and in place while the guest runs.
 
 use nixcloud_container::{
-    Error, Event, FailedActivation, Selection, State, UpdateRequest, Updated,
-    generation::Health,
+    Error, Event, FailedActivation, Selection, State, UpdateRequest, Updated, generation::Health,
 };
 
 use crate::harness::guest::id;
@@ -111,7 +110,9 @@ fn put_back(lab: &Lab, kind: Kind, code: i32) {
     let bad = web.file().version("2").module(&format!("standin.switchExit = {code};"));
     let error = web.try_update(&bad).unwrap_err();
     match &error {
-        Error::Activation { generation, outcome: FailedActivation::Failed { code: said }, restored, .. } => {
+        Error::Activation {
+            generation, outcome: FailedActivation::Failed { code: said }, restored, ..
+        } => {
             assert_eq!((*generation, *said, *restored), (id(2), code, Some(id(1))));
         }
         other => panic!("{other:?}"),
@@ -149,7 +150,12 @@ fn root_switch_exit_4_stays_and_names_units(lab: &Lab, kind: Kind) {
     let init = web.boot();
     let error = web.try_update(&web.file().version("2").module("standin.switchExit = 4;")).unwrap_err();
     match &error {
-        Error::Activation { generation, outcome: FailedActivation::UnitsFailed { units }, restored: None, .. } => {
+        Error::Activation {
+            generation,
+            outcome: FailedActivation::UnitsFailed { units },
+            restored: None,
+            ..
+        } => {
             assert_eq!((*generation, &units[..]), (id(2), &["standin-forced.service".to_owned()][..]));
         }
         other => panic!("{other:?}"),
@@ -161,7 +167,8 @@ fn root_switch_exit_4_stays_and_names_units(lab: &Lab, kind: Kind) {
 fn root_switch_exit_100_waits_for_a_restart(lab: &Lab, kind: Kind) {
     let web = lab.guest("web", kind);
     let init = web.boot();
-    let error = web.try_update(&web.file().version("2").module("standin.initInterface = \"2\";")).unwrap_err();
+    let error =
+        web.try_update(&web.file().version("2").module("standin.initInterface = \"2\";")).unwrap_err();
     assert!(
         matches!(&error, Error::Activation { outcome: FailedActivation::NeedsRestart, restored: None, .. }),
         "{error:?}"
@@ -286,7 +293,8 @@ fn root_delete_generations_spares_current_and_booted(lab: &Lab) {
 
 fn root_only_the_changed_service_is_restarted(lab: &Lab) {
     let web = lab.guest("web", Kind::Systemd);
-    let other = "systemd.services.other = { wantedBy = [ \"multi-user.target\" ]; script = \"exec sleep 100000\"; };";
+    let other =
+        "systemd.services.other = { wantedBy = [ \"multi-user.target\" ]; script = \"exec sleep 100000\"; };";
     web.create_from(&web.file().module(other));
     web.start();
     let pid = |web: &Guest<'_>, unit: &str| web.shell(&format!("systemctl show -p MainPID --value {unit}"));

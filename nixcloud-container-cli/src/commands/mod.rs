@@ -13,7 +13,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use nixcloud_container::{Container, ContainerName, Error, HostConfig, Manager};
 
-use crate::cli::{Cli, Command, Globals};
+use crate::cli::{Cli, Command, Globals, RunArgs};
 use crate::exit::Status;
 use crate::printer::Printer;
 use crate::progress::Progress;
@@ -152,13 +152,13 @@ fn prepare(command: &Command) -> Result<Work<'_>, Failure> {
     })
 }
 
-/// Whether Ctrl-C asks a command to undo what it did. Those that only look just end, and in a guest the keys are the
-/// guest's.
+/// Whether Ctrl-C goes to the library: to undo what was done, or to the command in the guest. Those that only look just
+/// end, and on a terminal of the guest the keys are the guest's.
 fn cancels(command: &Command) -> bool {
     !matches!(
         command,
         Command::Login(_)
-            | Command::Run(_)
+            | Command::Run(RunArgs { terminal: true, .. })
             | Command::List
             | Command::ListGenerations(_)
             | Command::State(_)

@@ -69,6 +69,10 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// It was never run: the guest has no such program.
+    NotFound,
+    /// It was never run: the guest has it and cannot execute it.
+    NotExecutable,
 }
 
 impl Exit {
@@ -78,6 +82,8 @@ impl Exit {
         match self {
             Self::Code(code) => code,
             Self::Signal(signal) => 128 + signal,
+            Self::NotFound => ExecFailure::NotFound.exit_code(),
+            Self::NotExecutable => ExecFailure::NotExecutable.exit_code(),
         }
     }
 

@@ -58,6 +58,30 @@ impl PidFd {
         }
     }
 
+    /// Waits until it has ended; `false` when the other end of `channel`, a socket, is closed first.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn wait_unless_hung_up(&self, channel: impl AsFd) -> io::Result<bool> {
+        loop {
+            // Of the channel nothing but POLLHUP, which is always told: the end of the request is no hang-up.
+            let mut fds = [
+                PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(channel.as_fd(), PollFlags::empty()),
+            ];
+            match poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                other => drop(other?),
+            }
+            if !fds[0].revents().is_empty() {
+                return Ok(true);
+            }
+            if fds[1].revents().contains(PollFlags::HUP) {
+                return Ok(false);
+            }
+        }
+    }
+
     /// Waits until it has ended; `false` when `limit` is over or `given_up` says so first.
     ///
     /// # Errors
@@ -96,6 +120,18 @@ mod tests {
         assert!(pidfd.wait(Duration::from_secs(10), &|| false).unwrap());
         child.wait().unwrap();
         pidfd.signal(libc::SIGKILL).unwrap();
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(pidfd.wait_unless_hung_up(&ours).unwrap());
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        let me = PidFd::open(Process::now(std::process::id().cast_signed()).unwrap()).unwrap().unwrap();
+        let hang_up = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            drop(theirs);
+        });
+        let begin = Instant::now();
+        assert!(!me.wait_unless_hung_up(&ours).unwrap());
+        assert!(begin.elapsed() >= Duration::from_millis(15), "half a close is no hang-up");
+        hang_up.join().unwrap();
         assert!(PidFd::open(process).unwrap().is_none());
         assert!(PidFd::open(Process { start: 1, ..Process::now(1).unwrap() }).is_ok_and(|fd| fd.is_none()));
     }

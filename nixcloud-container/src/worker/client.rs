@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use ::nix::sys::signal::{Signal, killpg};
+use ::nix::unistd::Pid;
 use command_fds::{CommandFdExt, FdMapping};
 
 use super::protocol::{Answer, Fault, Request};
+use super::server::LAST_WORDS;
 use super::{CHANNEL, MARK, is_initialised};
 use crate::observe::Cancel;
 
@@ -121,14 +124,22 @@ impl From<Fault> for WorkerError {
     }
 }
 
-/// Kills and reaps the worker when the caller leaves early, by an error or a panic.
-struct Guard(Child);
+/// Ends and reaps the worker when the caller leaves early, by an error or a panic.
+struct Guard {
+    child: Child,
+    /// How long it may take to end by itself once the channel is closed, which takes its command with it.
+    grace: Duration,
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Reaped already: both calls then do nothing.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let end = Instant::now() + self.grace;
+        // Reaped already: then this says so at once, and the calls below do nothing.
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -163,12 +174,20 @@ impl Client {
         let child = command.spawn().map_err(|source| WorkerError::Spawn { path: path.clone(), source })?;
         // The command holds the worker's end of the channel; with it open there would be no end of file.
         drop(command);
-        let mut guard = Guard(child);
-        let answer = converse(ours, request, limit, cancel)?;
-        let status = guard.0.wait().map_err(WorkerError::Channel)?;
+        let grace = match request {
+            Request::Attach { .. } => LAST_WORDS + Duration::from_secs(1),
+            // To kill it is the way to undo a start.
+            _ => Duration::ZERO,
+        };
+        let mut guard = Guard { child, grace };
+        let group = Pid::from_raw(guard.child.id().cast_signed());
+        let answer = converse(ours, request, group, limit, cancel)?;
+        let status = guard.child.wait().map_err(WorkerError::Channel)?;
         match answer {
             Some(Answer::Failed(fault)) => Err(fault.into()),
             Some(answer) => Ok(answer),
+            // A Ctrl-C reached it before it had left the caller's terminal.
+            None if cancel.is_cancelled() => Err(WorkerError::Cancelled),
             None => Err(WorkerError::NoAnswer { status: status.to_string() }),
         }
     }
@@ -182,13 +201,11 @@ impl Client {
                 command.stdin(std::process::Stdio::null());
                 command.stdout(std::process::Stdio::null());
                 command.stderr(std::process::Stdio::null());
-                // A Ctrl-C on the caller's terminal is the caller's to judge.
-                command.process_group(0);
                 command.current_dir("/");
             }
             Stdio::Inherit => {}
             Stdio::Fds { stdin, stdout, stderr } => {
-                command.stdin(stdin).stdout(stdout).stderr(stderr).process_group(0);
+                command.stdin(stdin).stdout(stdout).stderr(stderr);
             }
         }
         command
@@ -199,9 +216,11 @@ impl Client {
 fn converse(
     mut channel: UnixStream,
     request: &Request,
+    group: Pid,
     limit: Option<Duration>,
     cancel: &Cancel,
 ) -> Result<Option<Answer>, WorkerError> {
+    let mut interrupted = false;
     let end = limit.map(|limit| Instant::now() + limit);
     let request = serde_json::to_vec(request).map_err(|error| WorkerError::Channel(error.into()))?;
     channel.set_read_timeout(Some(TICK)).map_err(WorkerError::Channel)?;
@@ -228,9 +247,13 @@ fn converse(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(WorkerError::Channel(error)),
         }
-        // `run` and `login` have no deadline: there Ctrl-C belongs to the command in the guest.
-        if end.is_some() && cancel.is_cancelled() {
-            return Err(WorkerError::Cancelled);
+        if cancel.is_cancelled() {
+            if end.is_some() {
+                return Err(WorkerError::Cancelled);
+            }
+            // `run` has no deadline: there Ctrl-C belongs to the command in the guest, which is of the worker's group.
+            // It may take it or not. On a terminal (`login`) it gets it from there, and there is no such group.
+            interrupted = interrupted || killpg(group, Signal::SIGINT).is_ok();
         }
     }
     if text.is_empty() {

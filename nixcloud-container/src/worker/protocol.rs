@@ -22,6 +22,8 @@ pub(crate) enum Request {
     /// Boot a container.
     Start {
         target: Target,
+        /// The caller's pid: a start ends with its caller.
+        caller: u32,
         /// Where LXC logs; the monitor keeps it open.
         log: PathBuf,
         /// The folder that shows the locked sources.

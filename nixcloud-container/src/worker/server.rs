@@ -5,14 +5,20 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
-use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
 
 use super::protocol::{Answer, AttachCommand, Fault, Request, Target};
 use super::{CHANNEL, mounts};
 use crate::lxc::log::{self, Log};
-use crate::lxc::{self, Attach, Exit, Handle, StartOptions, process, scratch};
+use crate::lxc::pidfd::PidFd;
+use crate::lxc::{self, Attach, ExecFailure, Exit, Handle, StartOptions, process, scratch};
+use crate::proc::Process;
 use crate::render::LockedSource;
+
+/// How long a command may take to end once its caller is gone.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A failure here only ever becomes words in the answer.
 type Failure = Box<dyn Error>;
@@ -36,9 +42,19 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
     process::close_other_fds(&[channel.as_fd()])?;
     let mut text = Vec::new();
     channel.read_to_end(&mut text)?;
-    Ok(match serde_json::from_slice(&text)? {
-        Request::Start { target, log, locked, sources } => start(&target, &log, &locked, &sources)?,
-        Request::Attach { target, command } => Answer::Exited(attach(&target, command)?),
+    let request = serde_json::from_slice(&text)?;
+    if !matches!(&request, Request::Attach { command, .. } if command.terminal) {
+        // Whoever shares the caller's session opens its terminal as /dev/tty and types into the host's shell; and a
+        // Ctrl-C there is the caller's to judge.
+        ::nix::unistd::setsid()?;
+    }
+    Ok(match request {
+        Request::Start { target, caller, log, locked, sources } => {
+            // Without its caller nobody would note what it started.
+            process::die_with_parent(caller.cast_signed())?;
+            start(&target, &log, &locked, &sources)?
+        }
+        Request::Attach { target, command } => Answer::Exited(attach(&target, command, channel)?),
         Request::Check { items } => {
             let refused = scratch::check(&items)?;
             Answer::Checked {
@@ -79,7 +95,8 @@ fn start(target: &Target, log: &Path, locked: &Path, sources: &[LockedSource]) -
     Ok(Answer::Started { init_pid })
 }
 
-fn attach(target: &Target, command: AttachCommand) -> Result<Exit, Failure> {
+fn attach(target: &Target, command: AttachCommand, channel: &File) -> Result<Exit, Failure> {
+    let terminal = command.terminal;
     let mut handle = open(target)?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let attached = handle.attach(&Attach {
@@ -93,21 +110,40 @@ fn attach(target: &Target, command: AttachCommand) -> Result<Exit, Failure> {
         stderr: stderr.as_fd(),
         terminal: command.terminal,
     })?;
-    // From here on Ctrl-C is the command's: it must not take its exit code away. The command did not inherit this.
+    // From here on signals to the group are the command's: they must not take its exit code away. The command did not
+    // inherit this.
     let mut keys = SigSet::empty();
     keys.add(Signal::SIGINT);
     keys.add(Signal::SIGQUIT);
+    keys.add(Signal::SIGTERM);
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&keys), None)?;
     // Nor may it hold a pipe open whose end somebody waits for.
     release_streams()?;
-    match attached.wait() {
-        Ok(exit) => Ok(exit),
-        // What a shell says of a program that it cannot run is what the command's user expects.
-        Err(error) => match error.exit_code() {
-            Some(code) => Ok(Exit::Code(code)),
-            None => Err(error.into()),
-        },
+    // A terminal hangs up by itself when this process ends.
+    if !terminal {
+        end_with_caller(attached.pid(), channel)?;
     }
+    match attached.wait() {
+        Err(lxc::Error::Exec { failure: ExecFailure::NotFound, .. }) => Ok(Exit::NotFound),
+        Err(lxc::Error::Exec { .. }) => Ok(Exit::NotExecutable),
+        other => Ok(other?),
+    }
+}
+
+/// Waits for the command to end. If the caller goes first (killed, cancelled, over its deadline), so does the command,
+/// and those that it started in its process group, which is this worker's.
+fn end_with_caller(command: i32, channel: &File) -> Result<(), Failure> {
+    let Some(command) = Process::now(command).map(PidFd::open).transpose()?.flatten() else { return Ok(()) };
+    if command.wait_unless_hung_up(channel)? {
+        return Ok(());
+    }
+    let group = ::nix::unistd::getpgrp();
+    killpg(group, Signal::SIGTERM)?;
+    if !command.wait(LAST_WORDS, &|| false)? {
+        // This worker is of the group too: there is nobody left to answer.
+        killpg(group, Signal::SIGKILL)?;
+    }
+    Ok(())
 }
 
 /// Points the worker's own three streams at `/dev/null`.

@@ -193,6 +193,7 @@ fn run_in(handle: &mut Handle, rest: &[&str]) -> Result<String, Box<dyn std::err
     Ok(match exit {
         Exit::Code(code) => format!("code {code}"),
         Exit::Signal(signal) => format!("signal {signal} {}", exit.code()),
+        other => format!("{other:?}"),
     })
 }
 
