@@ -44,11 +44,12 @@ pub fn exit_codes(web: &Guest<'_>) {
     assert_eq!(exit("exit 0"), Exit::Code(0));
     assert_eq!(exit("exit 3"), Exit::Code(3));
     assert_eq!(exit("exit 255"), Exit::Code(255));
-    assert_eq!(web.run(["no-such-program"]).exit, Exit::Code(127));
-    assert_eq!(web.run(["/etc/no/such/program"]).exit, Exit::Code(127));
+    assert_eq!(web.run(["no-such-program"]).exit, Exit::NotFound);
+    assert_eq!(web.run(["/etc/no/such/program"]).exit, Exit::NotFound);
     web.shell("echo data >/root/data && chmod 644 /root/data");
-    assert_eq!(web.run(["/root/data"]).exit, Exit::Code(126));
-    assert_eq!(web.run(["/root"]).exit, Exit::Code(126));
+    assert_eq!(web.run(["/root/data"]).exit, Exit::NotExecutable);
+    assert_eq!(web.run(["/root"]).exit, Exit::NotExecutable);
+    assert_eq!((Exit::NotFound.shell_code(), Exit::NotExecutable.shell_code()), (127, 126));
     let killed = exit("kill -9 $$");
     assert_eq!((killed, killed.shell_code()), (Exit::Signal(9), 137));
     assert_eq!(exit("kill -TERM $$").shell_code(), 143);
