@@ -15,6 +15,7 @@
 
 mod attack;
 mod embedding;
+mod expression;
 mod failure;
 mod field;
 mod harness;
@@ -39,6 +40,7 @@ fn scenarios() -> Vec<Scenario> {
         failure::scenarios(),
         embedding::scenarios(),
         field::scenarios(),
+        expression::scenarios(),
     ]
     .into_iter()
     .flatten()
