@@ -1,6 +1,8 @@
 //! The library's floors: a file imports lower ones only, so there is no cycle. The drawing in the library's
 //! documentation is what is checked, so it cannot go stale.
 
+#![expect(clippy::unwrap_used, reason = "a test program: it fails by panics")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -69,7 +71,8 @@ fn code(text: &str) -> String {
 
 /// The modules that follow `crate::`, also in braces.
 fn imports(code: &str) -> BTreeSet<String> {
-    let word = |text: &str| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap().to_owned();
+    let word =
+        |text: &str| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap().to_owned();
     let mut found = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
@@ -101,7 +104,9 @@ fn imports(code: &str) -> BTreeSet<String> {
 
 #[test]
 fn imports_are_read() {
-    let code = code("use crate::a::B; // crate::no\nuse crate::{c::{D, E}, f};\nlet x = crate::g::h();\n#[cfg(test)]\nuse crate::z;");
+    let code = code(
+        "use crate::a::B; // crate::no\nuse crate::{c::{D, E}, f};\nlet x = crate::g::h();\n#[cfg(test)]\nuse crate::z;",
+    );
     let expected: BTreeSet<String> = ["a", "c", "f", "g"].map(str::to_owned).into();
     assert_eq!(imports(&code), expected);
 }
@@ -128,7 +133,10 @@ fn a_file_imports_lower_floors_only() {
                     continue;
                 };
                 if import != module && Some(theirs) > place(&module) {
-                    wrong.push(format!("{} ({module}) imports {import}, which is above or to the right", file.display()));
+                    wrong.push(format!(
+                        "{} ({module}) imports {import}, which is above or to the right",
+                        file.display()
+                    ));
                 }
             }
         }

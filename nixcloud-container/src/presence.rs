@@ -4,8 +4,8 @@
 use std::io;
 
 use crate::generation::GenerationId;
-use crate::layout::Layout;
 use crate::idmap::IdMapKind;
+use crate::layout::Layout;
 use crate::lxc::{
     self,
     command::{self, Client},

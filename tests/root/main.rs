@@ -8,7 +8,6 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    clippy::missing_panics_doc,
     unreachable_pub,
     reason = "a test program: it fails by panics and reports by printing"
 )]
