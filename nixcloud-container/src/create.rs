@@ -59,7 +59,7 @@ pub(crate) fn create_locked(
     match Record::load(&host.layout, name)? {
         Some(record) if matches!(record.phase, Phase::Creating | Phase::Destroying) => {
             // One that somebody else made to run meanwhile is not removed.
-            let here = presence::look(host, &record)?;
+            let here = presence::look(&host.layout, &record)?;
             if here.state.is_live() {
                 return Err(Error::State { name: name.clone(), state: here.state, action: Action::Destroy });
             }

@@ -36,10 +36,10 @@ pub(crate) fn destroy(
     host.record(name)?;
     let _lock = host.lock(name, cancel)?;
     let record = host.record(name)?;
-    let mut here = presence::look(host, &record)?;
+    let mut here = presence::look(&host.layout, &record)?;
     if request.force && here.state.is_live() {
         power::terminate_locked(host, &record, cancel)?;
-        here = presence::look(host, &record)?;
+        here = presence::look(&host.layout, &record)?;
     }
     if here.state.permits(Action::Destroy) == Permission::Wait {
         here = power::wait_until_stopped(host, &record, host.config.timeouts.stop(), cancel)?;

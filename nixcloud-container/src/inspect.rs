@@ -100,7 +100,7 @@ pub(crate) fn list(host: &Host) -> Result<Vec<Listed>, Error> {
 
 pub(crate) fn status(host: &Host, name: &ContainerName) -> Result<Status, Error> {
     let record = host.record(name)?;
-    let here = presence::look(host, &record)?;
+    let here = presence::look(&host.layout, &record)?;
     let generations = Generations::new(&host.layout, name);
     let current = generations.current().ok();
     let spec = current.and_then(|id| generations.spec(id).ok());
@@ -137,7 +137,7 @@ fn address(record: &Record, spec: Option<&ContainerSpec>) -> Option<Ipv4Addr> {
 
 pub(crate) fn state(host: &Host, name: &ContainerName) -> Result<State, Error> {
     let record = host.record(name)?;
-    Ok(presence::look(host, &record)?.state)
+    Ok(presence::look(&host.layout, &record)?.state)
 }
 
 pub(crate) fn exists(host: &Host, name: &ContainerName) -> Result<bool, Error> {
@@ -152,7 +152,7 @@ pub(crate) fn addresses(host: &Host, name: &ContainerName) -> Result<Vec<IpAddr>
     if let Some(address) = address(&record, spec.as_ref()) {
         return Ok(vec![address.into()]);
     }
-    let Some(init) = presence::look(host, &record)?.init else { return Ok(Vec::new()) };
+    let Some(init) = presence::look(&host.layout, &record)?.init else { return Ok(Vec::new()) };
     let found = netns::addresses_of_netns_of(&mut Netlink::open()?, init.pid.unsigned_abs())?;
     Ok(found.into_iter().map(|(_, address)| address.ip()).filter(is_reachable).collect())
 }
@@ -166,6 +166,6 @@ fn is_reachable(address: &IpAddr) -> bool {
 
 pub(crate) fn generations(host: &Host, name: &ContainerName) -> Result<Vec<Generation>, Error> {
     let record = host.record(name)?;
-    let here = presence::look(host, &record)?;
+    let here = presence::look(&host.layout, &record)?;
     Ok(Generations::new(&host.layout, name).list(&record, here.booted())?)
 }

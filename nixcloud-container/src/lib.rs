@@ -23,12 +23,12 @@
 //!
 //! | floor | owns |
 //! |---|---|
-//! | roof | [`Manager`], [`Container`] |
-//! | operations | create, update, switch, destroy, power, session, inspect, bridges |
+//! | roof | [`Container`], [`Manager`] |
+//! | operations | host, expression, bridges, build, install, recover, power, activation, destroy, create, switch, update, session, inspect |
 //! | error | [`Error`]: the errors of all floors below |
-//! | stores | record, lease, generations, rootfs, facts, foreign |
-//! | drivers | [`lxc`], worker, [`mod@nix`], [`net`], [`fs`], [`mod@proc`] |
-//! | contracts | [`layout`], [`config`], [`render`] |
+//! | stores | record, lease, generations, rootfs, facts, foreign, presence |
+//! | drivers | [`fs`], [`mod@proc`], [`lxc`], [`net`], [`mod@nix`], worker |
+//! | contracts | [`config`], [`layout`], [`render`] |
 //! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`spec`], [`observe`] |
 
 pub mod config;

@@ -72,7 +72,7 @@ pub(crate) fn wait_while_passing(
 ) -> Result<Presence, Error> {
     let begin = Instant::now();
     loop {
-        let here = presence::look(host, record)?;
+        let here = presence::look(&host.layout, record)?;
         if here.state.permits(action) != Permission::Wait {
             return Ok(here);
         }
@@ -88,7 +88,7 @@ pub(crate) fn wait_until_stopped(
 ) -> Result<Presence, Error> {
     let begin = Instant::now();
     loop {
-        let here = presence::look(host, record)?;
+        let here = presence::look(&host.layout, record)?;
         if !here.state.is_live() {
             return Ok(here);
         }
@@ -273,7 +273,7 @@ pub(crate) fn stop(
     let record = host.record(name)?;
     let limit = limit.unwrap_or_else(|| host.config.timeouts.stop());
     let begin = Instant::now();
-    let here = presence::look(host, &record)?;
+    let here = presence::look(&host.layout, &record)?;
     match here.state.permits(Action::Stop) {
         Permission::Already => {
             stopped(host, &record)?;
@@ -300,7 +300,7 @@ fn shut_down(
     let timed_out = || Error::StopTimeout { name: record.name.clone(), limit };
     loop {
         // Looked at anew each time: a guest that reboots instead has another init.
-        let here = presence::look(host, record)?;
+        let here = presence::look(&host.layout, record)?;
         if !here.state.is_live() {
             return Ok(());
         }
@@ -342,7 +342,7 @@ pub(crate) fn terminate(host: &Host, name: &ContainerName, cancel: &Cancel) -> R
 pub(crate) fn terminate_locked(host: &Host, record: &Record, cancel: &Cancel) -> Result<StopOutcome, Error> {
     // One that is ending by itself is let do so, but not for long: "at once" is what was asked.
     let here = match wait_while_passing(host, record, Action::Terminate, PASSING, cancel) {
-        Err(Error::StillThere { .. }) => presence::look(host, record)?,
+        Err(Error::StillThere { .. }) => presence::look(&host.layout, record)?,
         other => other?,
     };
     if here.state.permits(Action::Terminate) == Permission::Already {

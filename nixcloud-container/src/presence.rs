@@ -4,8 +4,8 @@
 use std::io;
 
 use crate::generation::GenerationId;
-use crate::host::Host;
 use crate::idmap::IdMapKind;
+use crate::layout::Layout;
 use crate::lxc::{
     self,
     command::{self, Client},
@@ -48,14 +48,14 @@ pub enum PresenceError {
 }
 
 /// Looks at a container of ours.
-pub(crate) fn look(host: &Host, record: &Record) -> Result<Presence, PresenceError> {
+pub(crate) fn look(layout: &Layout, record: &Record) -> Result<Presence, PresenceError> {
     let name = &record.name;
     let boot = proc::boot_id().map_err(PresenceError::Proc)?;
-    let run = Run::load(&host.layout, name, &boot)?;
+    let run = Run::load(layout, name, &boot)?;
     let noted_init = run.as_ref().and_then(|run| run.init).filter(|init| init.is_alive());
     let noted_monitor = run.as_ref().and_then(|run| run.monitor).filter(|monitor| monitor.is_alive());
     let client = Client::new(ANSWER);
-    let path = host.layout.lxc_path();
+    let path = layout.lxc_path();
     let (state, asked_init) = match client.state(path, name.as_str()) {
         // No socket in this network namespace, or one that is not root's: any user of the host can bind the name.
         // What was noted, and the kernel, know better.
@@ -65,7 +65,7 @@ pub(crate) fn look(host: &Host, record: &Record) -> Result<Presence, PresenceErr
             } else if noted_init.is_some() || noted_monitor.is_some() {
                 (State::Stopping, None)
             } else {
-                match stranger(host, record) {
+                match stranger(layout, record) {
                     Some(init) => (State::Unreachable, Some(init)),
                     None => (State::Stopped, None),
                 }
@@ -77,7 +77,7 @@ pub(crate) fn look(host: &Host, record: &Record) -> Result<Presence, PresenceErr
         }
         // A monitor that was stopped, or hangs.
         Err(command::Error::Timeout { .. }) => {
-            (State::Unreachable, if noted_init.is_none() { stranger(host, record) } else { None })
+            (State::Unreachable, if noted_init.is_none() { stranger(layout, record) } else { None })
         }
         // It closed the connection: it is on its way out.
         Err(command::Error::HungUp { .. }) => (State::Stopping, None),
@@ -108,12 +108,12 @@ impl Presence {
 }
 
 /// A live guest of ours that nobody noted: started by another tool, or by one of us that was killed.
-fn stranger(host: &Host, record: &Record) -> Option<Process> {
+fn stranger(layout: &Layout, record: &Record) -> Option<Process> {
     let cgroups = proc::payload_cgroups(record.name.as_str());
     if cgroups.is_empty() {
         return None;
     }
-    let root = FileId::of(&host.layout.rootfs(&record.name)).ok();
+    let root = FileId::of(&layout.rootfs(&record.name)).ok();
     // Shared ids are other containers' too.
     let ids = record.ids.filter(|_| record.idmap == IdMapKind::Isolated);
     proc::lives_in(&cgroups, root, ids)

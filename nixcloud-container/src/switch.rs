@@ -229,7 +229,7 @@ pub(crate) fn delete_generations(
     let _lock = host.lock(name, cancel)?;
     let mut record = host.record(name)?;
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
-    let here = presence::look(host, &record)?;
+    let here = presence::look(&host.layout, &record)?;
     let generations = Generations::new(&host.layout, name);
     let chosen = generations.select(selection, &maybe_booted(&record, &here))?;
     if !chosen.is_empty() {

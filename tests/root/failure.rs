@@ -263,7 +263,7 @@ fn root_a_value_that_liblxc_refuses_is_named(lab: &Lab) {
     for (line, key) in [
         ("lxc.signal.halt = SIGNONSENSE", "lxc.signal.halt"),
         ("lxc.prlimit.nofile = many", "lxc.prlimit.nofile"),
-        ("lxc.net.2.type = veth\\nlxc.net.2.hwaddr = xyz\\nlxc.net.2.mtu = wide", "lxc.net.2.mtu"),
+        ("lxc.net.2.type = veth\\nlxc.net.2.ipv4.address = 10.1.1.x/24", "lxc.net.2.ipv4.address"),
     ] {
         match web.try_create(&web.file().extra(line)).unwrap_err() {
             Error::ExtraRefused { key: refused, value, why } => assert_eq!(refused, key, "{value}: {why}"),

@@ -8,13 +8,13 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    clippy::missing_panics_doc,
     unreachable_pub,
     reason = "a test program: it fails by panics and reports by printing"
 )]
 
 mod attack;
 mod embedding;
+mod expression;
 mod failure;
 mod field;
 mod harness;
@@ -39,6 +39,7 @@ fn scenarios() -> Vec<Scenario> {
         failure::scenarios(),
         embedding::scenarios(),
         field::scenarios(),
+        expression::scenarios(),
     ]
     .into_iter()
     .flatten()

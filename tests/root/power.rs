@@ -174,7 +174,11 @@ fn root_a_reboot_from_inside_is_still_the_same_container(lab: &Lab) {
     web.await_version();
     assert!(web.pings());
     let status = web.container().status().must("status");
-    assert_eq!(status.booted.map(|id| id.get()), Some(1), "the note of its start is lost");
+    assert_eq!(
+        status.booted.map(nixcloud_container::GenerationId::get),
+        Some(1),
+        "the note of its start is lost"
+    );
     assert!(matches!(web.container().start(&mut ()), Ok(StartOutcome::AlreadyRunning)));
     web.stop();
     assert_eq!(web.state(), State::Stopped);

@@ -144,12 +144,12 @@ impl Lab {
     /// After a failure: ends what runs, so that one broken scenario does not spoil the others.
     fn rescue(&self, left: &mut Vec<String>) {
         use nix::sys::signal::{Signal, kill};
-        for cgroup in leaks::cgroups(&self.mark) {
-            for pid in fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default().lines() {
-                if let Ok(pid) = pid.parse() {
-                    let _ = kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
-                }
-            }
+        let members = leaks::cgroups(&self.mark).into_iter().flat_map(|cgroup| {
+            let text = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+            text.lines().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>()
+        });
+        for pid in members.chain(leaks::neighbours()) {
+            let _ = kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
         }
         let pause = std::time::Duration::from_millis(200);
         std::thread::sleep(pause);

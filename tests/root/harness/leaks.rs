@@ -126,6 +126,18 @@ fn processes(root: &Path) -> Vec<String> {
     left
 }
 
+/// The other processes of this network namespace, which are all of this scenario's making.
+pub fn neighbours() -> Vec<i32> {
+    let namespace = fs::metadata("/proc/self/ns/net").unwrap().ino();
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter(|entry| fs::metadata(entry.path().join("ns/net")).is_ok_and(|other| other.ino() == namespace))
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != std::process::id().cast_signed())
+        .collect()
+}
+
 fn is_zombie(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])))

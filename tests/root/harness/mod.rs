@@ -46,9 +46,9 @@ pub enum Body {
 macro_rules! scenarios {
     (once: [$($once:ident),* $(,)?], both: [$($both:ident),* $(,)?] $(,)?) => {
         pub fn scenarios() -> Vec<$crate::harness::Scenario> {
-            use $crate::harness::{Scenario, on_both};
+            use $crate::harness::Scenario;
             let once: &[Scenario] = &[$(Scenario::new(stringify!($once), $once)),*];
-            let both: &[[Scenario; 2]] = &[$(on_both(stringify!($both), $both)),*];
+            let both: &[[Scenario; 2]] = &[$($crate::harness::on_both(stringify!($both), $both)),*];
             [once, both.as_flattened()].concat()
         }
     };

@@ -5,8 +5,7 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -20,6 +19,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// Where a scenario's process finds the prepared stand-in nixpkgs.
 pub const STANDIN: &str = "NIXCLOUD_TEST_STANDIN";
+
+/// Of how many scenarios the time is told: the slowest ones.
+const SLOWEST: usize = 5;
 
 /// Fails the run when fewer root tests than this were executed.
 const EXPECTED: &str = "NIXCLOUD_EXPECT_ROOT_TESTS";
@@ -45,14 +47,16 @@ pub fn run(scenarios: Vec<Scenario>) -> ExitCode {
         }
     }
     let path = standin.as_ref().map(|Standin(path)| path.clone()).unwrap_or_default();
-    let executed = Arc::new(AtomicUsize::new(0));
+    let executed: Arc<Mutex<Vec<(Duration, String)>>> = Arc::default();
     let trials = scenarios
         .into_iter()
         .map(|scenario| {
             let (name, path, executed) = (scenario.name.clone(), path.clone(), Arc::clone(&executed));
             let trial = Trial::test(scenario.name, move || {
-                executed.fetch_add(1, Ordering::Relaxed);
-                play(&name, &path)
+                let begin = Instant::now();
+                let played = play(&name, &path);
+                executed.lock().unwrap().push((begin.elapsed(), name.clone()));
+                played
             });
             match &lacking {
                 Some(why) => trial.with_kind(why.clone()).with_ignored_flag(true),
@@ -70,7 +74,12 @@ pub fn run(scenarios: Vec<Scenario>) -> ExitCode {
     if arguments.list {
         return ExitCode::SUCCESS;
     }
-    let executed = executed.load(Ordering::Relaxed);
+    let mut times = std::mem::take(&mut *executed.lock().unwrap());
+    times.sort_unstable_by(|a, b| b.cmp(a));
+    for (time, name) in times.iter().take(SLOWEST) {
+        println!("{:6.2} s  {name}", time.as_secs_f32());
+    }
+    let executed = times.len();
     println!("root tests executed: {executed}");
     if let Ok(expected) = std::env::var(EXPECTED) {
         let expected: usize = expected.parse().expect("a number of tests");
