@@ -243,6 +243,9 @@ pub(crate) fn delete_generations(
 /// The generations that the running guest may have been booted from. After a reboot from inside that is not known:
 /// then each that was ever activated, and the one that it was started with.
 fn maybe_booted(record: &Record, here: &Presence) -> Vec<GenerationId> {
+    if !here.state.is_live() {
+        return Vec::new();
+    }
     if let Some(booted) = here.booted() {
         return vec![booted];
     }
