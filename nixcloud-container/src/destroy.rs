@@ -13,7 +13,7 @@ use crate::name::ContainerName;
 use crate::observe::Cancel;
 use crate::power;
 use crate::presence;
-use crate::record::{Phase, Record, Run};
+use crate::record::{Phase, Record};
 use crate::rootfs;
 use crate::state::{Action, Permission};
 
@@ -60,13 +60,13 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
         record.save(layout)?;
     }
     power::remove_left_interfaces(host, &name)?;
+    power::stopped(host, &record)?;
     rootfs::destroy(layout, &name)?;
     build::clear_work(host, &name)?;
     Generations::new(layout, &name).remove_all()?;
     // Once the links are gone the folder holds nothing, unless somebody put something there.
     remove::tree(&layout.profile_dir(&name))?;
     remove_lxc_lock(layout.lxc_path(), &name);
-    Run::delete(layout, &name)?;
     release_claims(host, &record)?;
     Record::delete(layout, &name)?;
     Ok(())

@@ -127,7 +127,11 @@ pub(crate) fn start(
     let here = wait_while_passing(host, &record, Action::Start, host.config.timeouts.start(), cancel)?;
     match here.state.permits(Action::Start) {
         Permission::Already => Ok(StartOutcome::AlreadyRunning),
-        Permission::Allowed => boot(host, &mut record, observer, cancel),
+        Permission::Allowed => {
+            // What a guest left whose monitor was killed.
+            stopped(host, &record)?;
+            boot(host, &mut record, observer, cancel)
+        }
         _ => Err(Error::State { name: name.clone(), state: here.state, action: Action::Start }),
     }
 }
@@ -150,6 +154,7 @@ fn boot(
         netns: proc::own_network_namespace().map_err(proc_error)?,
         started: Timestamp::now(),
         generation: Some(current),
+        switched: false,
         config: String::new(),
         cgroups: Vec::new(),
     };
@@ -270,7 +275,10 @@ pub(crate) fn stop(
     let begin = Instant::now();
     let here = presence::look(&host.layout, &record)?;
     match here.state.permits(Action::Stop) {
-        Permission::Already => return Ok(StopOutcome::NotRunning),
+        Permission::Already => {
+            stopped(host, &record)?;
+            return Ok(StopOutcome::NotRunning);
+        }
         Permission::Refused => {
             return Err(Error::State { name: name.clone(), state: here.state, action: Action::Stop });
         }
@@ -338,6 +346,7 @@ pub(crate) fn terminate_locked(host: &Host, record: &Record, cancel: &Cancel) ->
         other => other?,
     };
     if here.state.permits(Action::Terminate) == Permission::Already {
+        stopped(host, record)?;
         return Ok(StopOutcome::NotRunning);
     }
     let begin = Instant::now();
@@ -374,8 +383,8 @@ fn thaw(host: &Host, record: &Record) -> Result<(), Error> {
     Ok(())
 }
 
-/// Forgets a guest that has ended.
-fn stopped(host: &Host, record: &Record) -> Result<(), Error> {
+/// Forgets a guest that has ended, and removes what LXC would have if its monitor had not been killed.
+pub(crate) fn stopped(host: &Host, record: &Record) -> Result<(), Error> {
     let boot = proc::boot_id().map_err(proc_error)?;
     if let Some(run) = Run::load(&host.layout, &record.name, &boot)? {
         run.cgroups.iter().for_each(|cgroup| proc::remove_empty_cgroup(cgroup));

@@ -100,9 +100,10 @@ pub(crate) fn look(layout: &Layout, record: &Record) -> Result<Presence, Presenc
 }
 
 impl Presence {
-    /// The generation that the running guest was booted from, where that is known.
+    /// The generation that the running guest was booted from, where that is known: not after a reboot from inside
+    /// that came before or after a switch.
     pub(crate) fn booted(&self) -> Option<GenerationId> {
-        self.run.as_ref().filter(|_| !self.rebooted).and_then(|run| run.generation)
+        self.run.as_ref().filter(|run| !(self.rebooted && run.switched)).and_then(|run| run.generation)
     }
 }
 

@@ -95,6 +95,9 @@ pub struct Run {
     pub started: Timestamp,
     /// The generation that it was booted from.
     pub generation: Option<GenerationId>,
+    /// Whether the current generation has changed since: a guest that reboots from inside boots the current one.
+    #[serde(default)]
+    pub switched: bool,
     /// The LXC configuration that it was booted with.
     pub config: String,
     /// The cgroups that LXC made for it. LXC removes them, unless its monitor is killed.
@@ -355,6 +358,7 @@ mod tests {
             netns: FileId { dev: 4, ino: 7 },
             started: Timestamp::UNIX_EPOCH,
             generation: None,
+            switched: false,
             config: "lxc.a = 1\n# \"quoted\"\n".into(),
             cgroups: vec!["/sys/fs/cgroup/lxc.payload.web".into()],
         };

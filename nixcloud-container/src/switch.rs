@@ -11,7 +11,7 @@ use crate::name::ContainerName;
 use crate::observe::{Cancel, Event, Observer, Phase as Progress};
 use crate::power;
 use crate::presence::{self, Presence};
-use crate::record::{Phase, Record};
+use crate::record::{Phase, Record, Run};
 use crate::recover;
 use crate::render::{self, PendingRestart};
 use crate::spec::ContainerSpec;
@@ -122,6 +122,7 @@ pub(crate) fn settle(
     if running {
         if let Some(run) = &here.run {
             pending_restart = render::compare(&run.config, &rendered.text);
+            Run { switched: true, ..run.clone() }.save(&host.layout, &name)?;
         }
         let outcome = match activation::switch(host, &name, observer, cancel) {
             Ok(outcome) => outcome,
@@ -242,8 +243,8 @@ pub(crate) fn delete_generations(
 /// The generations that the running guest may have been booted from. After a reboot from inside that is not known:
 /// then each that was ever activated, and the one that it was started with.
 fn maybe_booted(record: &Record, here: &Presence) -> Vec<GenerationId> {
-    if !here.rebooted {
-        return here.booted().into_iter().collect();
+    if let Some(booted) = here.booted() {
+        return vec![booted];
     }
     let started = here.run.as_ref().and_then(|run| run.generation);
     record.generations.iter().map(|note| note.id).chain(started).collect()
