@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::build;
 use crate::error::Error;
-use crate::fs::remove;
+use crate::fs::{atomic, remove};
 use crate::generations::Generations;
 use crate::host::Host;
 use crate::idmap::IdMapKind;
@@ -68,6 +68,12 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     remove::tree(&layout.profile_dir(&name))?;
     remove_lxc_lock(layout.lxc_path(), &name);
     release_claims(host, &record)?;
+    // Half-written files that killed operations left, of whichever container.
+    for folder in [&layout.state_dirs()[..], &[layout.state().join("nix")]].concat() {
+        if folder.exists() {
+            atomic::sweep(&folder)?;
+        }
+    }
     Record::delete(layout, &name)?;
     Ok(())
 }

@@ -13,6 +13,7 @@
 )]
 
 mod attack;
+mod crash;
 mod embedding;
 mod expression;
 mod failure;
@@ -37,6 +38,7 @@ fn scenarios() -> Vec<Scenario> {
         attack::scenarios(),
         host::scenarios(),
         failure::scenarios(),
+        crash::scenarios(),
         embedding::scenarios(),
         field::scenarios(),
         expression::scenarios(),

@@ -1,0 +1,167 @@
+//! An operation that was killed at any instant leaves what the next one understands.
+//!
+//! The killed process is not asked where it is: it is killed after 0, 1, 2 ... steps of time until it gets through, so
+//! that every part of the operation is hit, in runs on any machine.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nixcloud_container::{Error, StartOutcome, State};
+
+use crate::harness::{Guest, Lab, Must, leaks, scenarios};
+
+scenarios! {
+    once: [
+        root_create_killed_at_any_moment,
+        root_start_killed_at_any_moment,
+        root_update_killed_at_any_moment,
+        root_update_of_a_running_guest_killed_at_any_moment,
+        root_terminate_killed_at_any_moment,
+        root_destroy_killed_at_any_moment,
+    ],
+    both: [],
+}
+
+/// How many moments an operation is killed at.
+const MOMENTS: u32 = 12;
+
+/// Lets another process call `verb` on `web`, and kills it at moment `at` of `MOMENTS`, if the call takes `usual`.
+fn kill(lab: &Lab, verb: &str, web: &Guest<'_>, file: Option<&PathBuf>, at: u32, usual: Duration) {
+    let mut command = lab.actor(false, verb, web);
+    command.args(file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    std::thread::sleep(usual * at / MOMENTS);
+    let _ = child.kill();
+    child.wait().unwrap();
+}
+
+/// How long the call takes when nobody kills it.
+fn usual(lab: &Lab, verb: &str, web: &Guest<'_>, file: Option<&PathBuf>) -> Duration {
+    let begin = Instant::now();
+    let output = lab.actor(false, verb, web).args(file).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{verb}: {output:?}");
+    begin.elapsed()
+}
+
+fn root_create_killed_at_any_moment(lab: &Lab) {
+    let web = lab.busybox("web");
+    let file = lab.file(web.name().as_str(), &web.file());
+    let usual = usual(lab, "create", &web, Some(&file));
+    web.destroy();
+    lab.assert_nothing_left();
+    for at in 0..MOMENTS {
+        kill(lab, "create", &web, Some(&file), at, usual);
+        // Half of the times the next is a create, half of the times a destroy.
+        if at % 2 == 0 {
+            match web.try_create(&web.file()) {
+                Ok(_) => {}
+                Err(Error::Exists { .. }) => assert_eq!(web.state(), State::Stopped),
+                Err(error) => panic!("moment {at}: {}", crate::harness::chain(&error)),
+            }
+            assert_eq!(web.address().octets(), [10, 101, 0, 2], "moment {at}");
+            assert_eq!(web.container().status().must("status").ids.unwrap().base(), 100_000, "moment {at}");
+            web.start();
+            web.terminate();
+        }
+        if web.container().exists().must("exists") {
+            web.destroy();
+        }
+        lab.assert_nothing_left();
+    }
+}
+
+fn root_start_killed_at_any_moment(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    let usual = usual(lab, "start", &web, None);
+    web.terminate();
+    for at in 0..MOMENTS {
+        kill(lab, "start", &web, None, at, usual);
+        // What the killed one began may go on; either way there is one guest in the end.
+        let outcome = web.container().start(&mut ()).must("start");
+        web.await_version();
+        let init = web.init();
+        if let StartOutcome::Started { init_pid } = outcome {
+            assert_eq!(init_pid, init, "moment {at}");
+        }
+        let mark = leaks::mark(std::process::id());
+        let second = leaks::cgroups(&mark).into_iter().find(|path| path.to_string_lossy().ends_with("-1"));
+        assert_eq!(second, None, "moment {at}: LXC found its cgroup taken");
+        assert!(web.pings(), "moment {at}");
+        if at % 2 == 0 { web.stop() } else { web.terminate() }
+    }
+    web.destroy();
+    lab.assert_nothing_left();
+}
+
+fn root_update_killed_at_any_moment(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    let next = |version: u32| lab.file(web.name().as_str(), &web.file().version(&version.to_string()));
+    let usual = usual(lab, "update", &web, Some(&next(100)));
+    for at in 0..MOMENTS {
+        kill(lab, "update", &web, Some(&next(101 + at)), at, usual);
+        // It boots, from one of the two.
+        web.start();
+        let version: u32 = web.version().unwrap().parse().unwrap();
+        assert!((100..=101 + at).contains(&version), "moment {at}: version {version}");
+        web.terminate();
+    }
+    web.update(&web.file().version("last"));
+    web.start();
+    assert_eq!(web.version().as_deref(), Some("last"));
+    web.terminate();
+    web.destroy();
+    lab.assert_nothing_left();
+}
+
+fn root_update_of_a_running_guest_killed_at_any_moment(lab: &Lab) {
+    let web = lab.busybox("web");
+    let init = web.boot();
+    let next = |version: u32| lab.file(web.name().as_str(), &web.file().version(&version.to_string()));
+    let usual = usual(lab, "update", &web, Some(&next(200)));
+    for at in 0..MOMENTS {
+        kill(lab, "update", &web, Some(&next(201 + at)), at, usual);
+        // The next update gets through, whatever the guest was left with.
+        let version = format!("after-{at}");
+        web.update(&web.file().version(&version));
+        assert_eq!((web.version(), web.init()), (Some(version), init), "moment {at}");
+    }
+    web.stop();
+    web.destroy();
+    lab.assert_nothing_left();
+}
+
+fn root_terminate_killed_at_any_moment(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.boot();
+    let usual = usual(lab, "terminate", &web, None);
+    for at in 0..MOMENTS {
+        web.container().start(&mut ()).must("start");
+        kill(lab, "terminate", &web, None, at, usual);
+        web.container().start(&mut ()).must("start");
+        web.await_version();
+        assert_eq!(web.state(), State::Running, "moment {at}");
+    }
+    web.terminate();
+    web.destroy();
+    lab.assert_nothing_left();
+}
+
+fn root_destroy_killed_at_any_moment(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    web.start();
+    web.stop();
+    let usual = usual(lab, "destroy", &web, None);
+    for at in 0..MOMENTS {
+        web.create();
+        web.update(&web.file().version("2"));
+        kill(lab, "destroy", &web, None, at, usual);
+        if web.container().exists().must("exists") {
+            web.destroy();
+        }
+        lab.assert_nothing_left();
+    }
+}
