@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::build;
 use crate::error::Error;
+use crate::fs::lock::Lock;
 use crate::fs::{atomic, remove};
 use crate::generations::Generations;
 use crate::host::Host;
@@ -68,6 +69,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     remove::tree(&layout.profile_dir(&name))?;
     remove_lxc_lock(layout.lxc_path(), &name);
     release_claims(host, &record)?;
+    sweep_locks(host)?;
     // Half-written files that killed operations left, of whichever container.
     for folder in [&layout.state_dirs()[..], &[layout.state().join("nix")]].concat() {
         if folder.exists() {
@@ -75,6 +77,20 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
         }
     }
     Record::delete(layout, &name)?;
+    Ok(())
+}
+
+/// Removes the lock files of containers that are gone: a destroy that was killed at its very end leaves one.
+fn sweep_locks(host: &Host) -> Result<(), Error> {
+    let folder = host.layout.state().join("locks");
+    let failed = |source| Error::Io { action: "read", path: folder.clone(), source };
+    for entry in std::fs::read_dir(&folder).map_err(failed)?.flatten() {
+        let name: Option<ContainerName> = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        if name.is_some_and(|name| !host.layout.record(&name).exists()) {
+            // Whoever holds it is about to make a record; got and dropped, it is gone.
+            drop(Lock::try_acquire(&entry.path()).map_err(Error::Lock)?);
+        }
+    }
     Ok(())
 }
 

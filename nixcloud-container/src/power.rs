@@ -32,6 +32,9 @@ const PASSING: Duration = Duration::from_secs(1);
 /// How long a killed guest's monitor may take to end by itself.
 const MONITOR_END: Duration = Duration::from_secs(10);
 
+/// How long a monitor whose start failed may still be in its cgroups.
+const CGROUP_END: Duration = Duration::from_secs(1);
+
 /// How often a guest is asked to shut down.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -386,11 +389,28 @@ fn thaw(host: &Host, record: &Record) -> Result<(), Error> {
 pub(crate) fn stopped(host: &Host, record: &Record) -> Result<(), Error> {
     let boot = proc::boot_id().map_err(proc_error)?;
     if let Some(run) = Run::load(&host.layout, &record.name, &boot)? {
+        if run.cgroups.is_empty() {
+            remove_cgroups_of_a_failed_start(&record.name);
+        }
         run.cgroups.iter().for_each(|cgroup| proc::remove_empty_cgroup(cgroup));
     }
     Run::delete(&host.layout, &record.name)?;
     Generations::new(&host.layout, &record.name).unroot_booted()?;
     Ok(())
+}
+
+/// A monitor whose start failed cannot remove the cgroup that it is in itself, and may be in it for a moment yet. Which
+/// ones it was given nobody noted; one of that name in which nothing lives is nobody's.
+fn remove_cgroups_of_a_failed_start(name: &ContainerName) {
+    let begin = Instant::now();
+    loop {
+        let cgroups = proc::named_cgroups(name.as_str());
+        if cgroups.is_empty() || begin.elapsed() > CGROUP_END {
+            return;
+        }
+        cgroups.iter().for_each(|cgroup| proc::remove_empty_cgroup(cgroup));
+        std::thread::sleep(TICK);
+    }
 }
 
 pub(crate) fn freeze(host: &Host, name: &ContainerName, frozen: bool, cancel: &Cancel) -> Result<(), Error> {

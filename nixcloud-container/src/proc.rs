@@ -162,6 +162,15 @@ pub fn payload_cgroups(name: &str) -> Vec<PathBuf> {
     found
 }
 
+/// The cgroups that LXC makes first for a guest of this name and its monitor, as far as they are there.
+#[must_use]
+pub fn named_cgroups(name: &str) -> Vec<PathBuf> {
+    let names = [format!("lxc.payload.{name}"), format!("lxc.monitor.{name}")];
+    let all =
+        hierarchies().into_iter().flat_map(|hierarchy| names.each_ref().map(|name| hierarchy.join(name)));
+    all.filter(|cgroup| cgroup.is_dir()).collect()
+}
+
 /// A live process in one of `cgroups` that is a container's: its root directory is `root`, or its user is of `ids`.
 /// Its namespaces do not matter, nor that it may have changed its root.
 #[must_use]
