@@ -18,7 +18,8 @@ use crate::layout::{Layout, NIX_STORE};
 use crate::name::{ContainerName, InterfaceName};
 use crate::spec::ContainerSpec;
 
-pub use extra::{ExtraError, ExtraLine, parse as parse_extra};
+pub use extra::ExtraError;
+use extra::ExtraLine;
 
 /// What the rendering depends on that is the host's, found once an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
