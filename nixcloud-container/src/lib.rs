@@ -27,8 +27,8 @@
 //! | operations | host, expression, bridges, build, install, recover, power, activation, destroy, create, switch, update, session, inspect |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | record, lease, generations, rootfs, facts, foreign, presence |
-//! | drivers | [`fs`], [`mod@proc`], [`lxc`], [`net`], [`mod@nix`], worker |
-//! | contracts | [`config`], [`layout`], [`render`] |
+//! | drivers | `fs`, `proc`, `lxc`, `net`, `nix`, [`worker`] |
+//! | contracts | [`config`], `layout`, `render` |
 //! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`spec`], [`observe`] |
 
 pub mod config;
