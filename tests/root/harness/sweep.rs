@@ -31,7 +31,10 @@ pub fn sweep(root: &Path, mark: &str) {
         std::thread::sleep(Duration::from_millis(50));
     }
     let _ = fs::remove_dir_all(root);
-    let _ = fs::remove_dir_all(leaks::lxc_locks_of(root));
+    let locks = leaks::lxc_locks_of(root);
+    let _ = fs::remove_dir_all(&locks);
+    // `/run/lxc/lock/tmp`, if it held nothing else.
+    let _ = locks.parent().map(fs::remove_dir);
     for link in leaks::gc_roots(root) {
         let _ = fs::remove_file(link);
     }
