@@ -28,10 +28,11 @@ lint: setup
 unit: setup
 	$(CARGO) build --quiet --workspace --all-targets --locked
 	$(CARGO) test --workspace --locked --exclude nixcloud-container-tests
-	$(CARGO) test --locked -p nixcloud-container-tests --test floors
+	$(CARGO) test --locked -p nixcloud-container-tests --test floors --test readme
 
 root-tests: setup
 	NIXCLOUD_EXPECT_ROOT_TESTS=$(ROOT_TESTS) $(CARGO) test --locked -p nixcloud-container-tests --test root
+	NIXCLOUD_CONTAINER_BIN=$(CURDIR)/target/debug scripts/demo.sh >target/demo.log 2>&1 || { cat target/demo.log; exit 1; }
 
 # Ours beside LXC's own tools, in one run. `cargo bench` only builds the timer and says where it is.
 bench: setup

@@ -83,8 +83,17 @@ let
     if isAddress (string key value) then value else fail "`${key}' must be an IPv4 address such as 10.101.0.2, but is \"${value}\"";
 
   prefix = key: value:
-    if int key value >= 1 && value <= 32 then value
-    else fail "`${key}' must be between 1 and 32, but is ${toString value}";
+    if int key value >= 1 && value <= 30 then value
+    else fail "`${key}' must be between 1 and 30, but is ${toString value}";
+
+  # What is a name here is one for the Rust side too, which checks again.
+  container = key: value:
+    if match "[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9_-]{0,61}[a-zA-Z0-9]" (string key value) != null then value
+    else fail "`${key}' must be a container's name (1 to 63 letters, digits, `-' and `_', the first and the last a letter or digit), but is \"${value}\"";
+  interface = key: value:
+    if match "[^/:% \t\n]{1,15}" (string key value) != null && value != "." && value != ".." then value
+    else fail "`${key}' must be an interface's name (1 to 15 characters without `/', `:' and `%'), but is \"${value}\"";
+
 
   # --- the parts ----------------------------------------------------------------------------------------------
 
@@ -100,7 +109,7 @@ let
       enable = true;
       order = int "autostart.order" (set.order or 0);
       delay = natural "autostart.delay" (set.delay or 0);
-      after = strings "autostart.after" (set.after or [ ]);
+      after = map (container "autostart.after (an element of the list)") (strings "autostart.after" (set.after or [ ]));
     }
     else wrong "autostart" "a boolean or a set (${commas keys})" value;
 
@@ -122,7 +131,7 @@ let
       separate = orNull prefix "network.prefixLength" (set.prefixLength or null);
     in
     {
-      bridge = orNull string "network.bridge" (set.bridge or null);
+      bridge = orNull interface "network.bridge" (set.bridge or null);
       ip =
         if plain == null || isAddress plain then plain
         else fail "`network.ip' must be an IPv4 address such as 10.10.1.2 or 10.10.1.2/24, but is \"${given}\"";
@@ -163,7 +172,7 @@ let
 
   spec = {
     schema = 1;
-    name = orNull string "name" (top.name or null);
+    name = orNull container "name" (top.name or null);
     inherit autostart network idmap effective;
     lxcExtraConfig = string "lxcExtraConfig" (top.lxcExtraConfig or "");
   };

@@ -109,12 +109,6 @@ impl Layout {
         self.container_dir(name).join("lxc.log")
     }
 
-    /// The folder of all profiles.
-    #[must_use]
-    pub fn profiles(&self) -> &Path {
-        &self.profiles
-    }
-
     /// The folder of a container's profile: `/init` in the guest.
     #[must_use]
     pub fn profile_dir(&self, name: &ContainerName) -> PathBuf {

@@ -165,7 +165,7 @@ fn boot(
     let mut started = start_noted(host, record, &spec, &mut run, observer, cancel);
     if let Err(Error::Worker(failure)) = &started
         && host.facts()?.idmapped_store
-        && idmap_failed(host, &record.name, failure)
+        && idmap_failed(failure)
     {
         observer.event(Event::Note(format!(
             "the store cannot be shown with the guest's ids here ({failure}): it is mounted read-only without them"
@@ -214,12 +214,11 @@ fn proc_error(source: std::io::Error) -> Error {
     Error::Io { action: "read", path: "/proc".into(), source }
 }
 
-/// LXC's words where the store cannot get the guest's ids: too old a kernel, or its file system.
-fn idmap_failed(host: &Host, name: &ContainerName, failure: &WorkerError) -> bool {
+/// LXC's words where a mount cannot get the guest's ids: too old a kernel, or its file system. It does not say which
+/// mount; if it was one of the container file's own, the start without ids for the store fails too.
+fn idmap_failed(failure: &WorkerError) -> bool {
     let WorkerError::Lxc { source, .. } = failure else { return false };
-    let store = host.layout.locked(name).join(render::STORE);
-    let store = store.to_string_lossy();
-    source.log.iter().any(|line| line.contains(&*store) && !line.contains("No such file"))
+    source.log.iter().chain(&source.chain).any(|line| line.contains("to idmap detached mount"))
 }
 
 fn call_start(host: &Host, name: &ContainerName, rendered: &Rendered, cancel: &Cancel) -> Result<i32, Error> {

@@ -193,7 +193,7 @@ NIX
 bad "network.ip is no address" "\`network.ip' must be an IPv4 address" "10.10.1.256" <<'NIX'
 { network.ip = "10.10.1.256"; configuration = { }; }
 NIX
-bad "network.ip has an odd prefix" "must be between 1 and 32, but is 33" <<'NIX'
+bad "network.ip has an odd prefix" "must be between 1 and 30, but is 33" <<'NIX'
 { network.ip = "10.10.1.2/33"; configuration = { }; }
 NIX
 bad "two prefixes" "says /24, but \`network.prefixLength' says 16" <<'NIX'

@@ -10,6 +10,7 @@ scenarios! {
     once: [
         root_twenty_rounds_leave_the_caller_as_it_was,
         root_without_init_there_is_no_worker,
+        root_the_example_does_the_whole_round,
     ],
     both: [],
 }
@@ -57,6 +58,37 @@ fn traces() -> Vec<(String, String)> {
     files.sort();
     traces.push(("files".to_owned(), files.join(" ")));
     traces
+}
+
+/// `examples/embed`, as its own program, which is its own worker.
+fn root_the_example_does_the_whole_round(lab: &Lab) {
+    let here = std::env::current_exe().unwrap();
+    let example = here.ancestors().nth(2).unwrap().join("embed");
+    assert!(example.exists(), "{} is missing: `cargo build -p embed` makes it", example.display());
+    let web = lab.busybox("web");
+    let nixpkgs = lab.manager().config().nix.nixpkgs.clone().unwrap();
+    let config = lab.root().join("files/embed.toml");
+    fs::write(&config, format!("root = {:?}\n[nix]\nnixpkgs = {nixpkgs:?}\n", lab.root())).unwrap();
+    let files = [lab.file("one", &web.file()), lab.file("two", &web.file().version("2"))];
+    let output = std::process::Command::new(&example)
+        .arg(&config)
+        .arg(web.name().as_str())
+        .args(files)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{errors}");
+    for line in [
+        "updated in place from generation 1 to 2",
+        "rolled back from generation 2 to 1",
+        "generation 1: good (current)",
+        "stopped; its state is stopped",
+    ] {
+        assert!(said.contains(line), "no {line:?} in {said}");
+    }
+    assert_eq!(errors, "");
+    lab.assert_nothing_left();
 }
 
 fn root_twenty_rounds_leave_the_caller_as_it_was(lab: &Lab) {

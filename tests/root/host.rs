@@ -11,6 +11,7 @@ use crate::harness::{Kind, Lab, Must, chain, scenarios};
 
 scenarios! {
     once: [
+        root_a_store_that_cannot_be_idmapped_is_mounted_without,
         root_from_another_network_nothing_is_started_twice_nor_removed,
         root_terminate_from_another_network,
         root_a_foreign_lxc_container_is_left_alone,
@@ -211,4 +212,36 @@ fn root_host_up_and_down_leave_other_bridges_alone(lab: &Lab) {
     assert_eq!(changes(manager.host_down().must("down")), [Change::Removed, Change::Foreign]);
     ip("link del brNC-hostonly");
     manager.host_up().must("up");
+}
+
+/// An overlay has no idmapped mounts: the store is then shown without the guest's ids, read-only all the same.
+fn root_a_store_that_cannot_be_idmapped_is_mounted_without(lab: &Lab) {
+    let empty = lab.root().join("files/empty");
+    fs::create_dir(&empty).unwrap();
+    let lower = format!("lowerdir={}:/nix/store", empty.display());
+    let none = nix::mount::MsFlags::empty();
+    let web = lab.busybox("web");
+    web.create();
+    nix::mount::mount(Some("overlay"), "/nix/store", Some("overlay"), none, Some(lower.as_str())).unwrap();
+    let mut notes = Vec::new();
+    let mut observer = |event| {
+        if let nixcloud_container::Event::Note(note) = event {
+            notes.push(note);
+        }
+    };
+    let started = web.container().start(&mut observer).must("start");
+    assert!(matches!(started, nixcloud_container::StartOutcome::Started { .. }), "{started:?}");
+    assert!(notes.iter().any(|note| note.contains("guest's ids")), "{notes:?}");
+    web.await_version();
+    assert!(!web.config().contains("idmap=container"), "{}", web.config());
+    assert_ne!(web.sh("mount -o remount,bind,rw /nix/store").exit, nixcloud_container::Exit::Code(0));
+    web.stop();
+    // It is known for this boot: the next start does not try.
+    let mut notes = 0;
+    web.container().start(&mut |_| notes += 1).must("start");
+    assert_eq!(notes, 0);
+    web.stop();
+    nix::mount::umount("/nix/store").unwrap();
+    fs::remove_file(lab.path("/var/lib/nixcloud/container/running/.store-not-idmapped")).unwrap();
+    fs::remove_dir(&empty).unwrap();
 }

@@ -21,6 +21,7 @@ scenarios! {
         root_run_is_binary_clean,
         root_run_as_another_user_with_its_own_environment,
         root_login_has_a_terminal,
+        root_run_from_a_terminal_gives_the_guest_none,
     ],
 }
 
@@ -147,6 +148,24 @@ impl Login {
             self.seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
         }
     }
+}
+
+/// Whoever has the host's terminal types into the host's shell (TIOCSTI): no way to it is left open.
+fn root_run_from_a_terminal_gives_the_guest_none(lab: &Lab, kind: Kind) {
+    let web = lab.guest("web", kind);
+    web.boot();
+    // The actor has it as its controlling terminal, as a shell has.
+    let script =
+        "if (: </dev/tty); then echo has=$((1))tty; else echo has=$((0))tty; fi; tty; echo out >&2; exit 5";
+    let size = Winsize { ws_row: 33, ws_col: 101, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = openpty(&size, None).unwrap();
+    let slave = || pty.slave.try_clone().unwrap();
+    let mut command = lab.actor(false, "run", &web);
+    let child = command.arg(script).stdin(slave()).stdout(slave()).stderr(slave()).spawn().unwrap();
+    let mut run = Login { master: pty.master.into(), slave: pty.slave, child, seen: String::new() };
+    run.awaits("Code(5)");
+    assert!(run.seen.contains("has=0tty") && run.seen.contains("not a tty"), "{}", run.seen);
+    assert!(run.child.wait().unwrap().success());
 }
 
 fn root_login_has_a_terminal(lab: &Lab, kind: Kind) {

@@ -1,10 +1,11 @@
 //! run and login.
 
-use nixcloud_container::{ContainerName, RunRequest, Streams};
+use nixcloud_container::{ContainerName, Exit, RunRequest, Streams};
 
 use super::{Context, Failure};
 use crate::cli::{NameArgs, RunArgs};
 use crate::exit::Status;
+use crate::printer::Tone;
 use crate::terminal;
 
 /// The container and the command of `run`, checked.
@@ -41,7 +42,18 @@ pub(super) fn target(args: &RunArgs) -> Result<Target, Failure> {
 
 pub(super) fn run(context: &Context<'_>, args: &RunArgs, target: Target) -> Result<Status, Failure> {
     let _saved = args.terminal.then(terminal::Saved::now);
+    let program = target.request.command.first().cloned().unwrap_or_default();
     let exit = context.container(&target.name).run(target.request, Streams::Inherit)?;
+    // As a shell says it: the exit code alone could be the command's own.
+    let why = match exit {
+        Exit::NotFound => Some("not found"),
+        Exit::NotExecutable => Some("cannot be executed"),
+        _ => None,
+    };
+    if let Some(why) = why {
+        let text = format!("`{program}` {why} in container `{}`", target.name);
+        context.printer.note(Tone::Error, "error", &text);
+    }
     Ok(exit.into())
 }
 

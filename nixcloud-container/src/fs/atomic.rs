@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 /// What a temporary file's name begins and ends with.
@@ -64,8 +64,6 @@ pub(super) struct Request<'a> {
     pub(super) bytes: &'a [u8],
     /// Exact permission bits, whatever the umask.
     pub(super) mode: u32,
-    /// User and group; `None` leaves the caller's.
-    pub(super) owner: Option<(u32, u32)>,
     pub(super) durability: Durability,
 }
 
@@ -76,7 +74,7 @@ pub(super) struct Request<'a> {
 /// [`Error`]; then `path` is as it was and nothing is left beside it.
 pub fn write(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> Result<(), Error> {
     let (dir, name) = split(path)?;
-    write_at(dir.as_fd(), name, path, &Request { bytes, mode, owner: None, durability })
+    write_at(dir.as_fd(), name, path, &Request { bytes, mode, durability })
 }
 
 /// As [`write()`], but leaves a regular file alone that has these bytes and this mode already. Says whether it
@@ -90,24 +88,6 @@ pub fn write_if_changed(path: &Path, bytes: &[u8], mode: u32, durability: Durabi
         return Ok(false);
     }
     write(path, bytes, mode, durability).map(|()| true)
-}
-
-/// Replaces `path` by a symbolic link to `target`, which need not exist.
-///
-/// # Errors
-///
-/// [`Error`]; then `path` is as it was.
-pub fn replace_symlink(path: &Path, target: &Path) -> Result<(), Error> {
-    let (dir, name) = split(path)?;
-    let temporary = loop {
-        let temporary = temporary_name();
-        match rustix::fs::symlinkat(target, &dir, &temporary) {
-            Ok(()) => break Temporary { dir: dir.as_fd(), name: temporary, armed: true },
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Error::io("link", path, errno)),
-        }
-    };
-    temporary.rename(name).map_err(|errno| Error::io("replace", path, errno))
 }
 
 /// Removes temporary files of this module that a killed process left in `dir`, and says how many. Those in use are
@@ -158,11 +138,6 @@ pub(super) fn fill<'a>(
 ) -> Result<(Temporary<'a>, File), Error> {
     let (temporary, mut file) = create(dir).map_err(|errno| Error::io("create", shown, errno))?;
     file.write_all(request.bytes).map_err(|source| Error::io("write", shown, source))?;
-    if let Some((uid, gid)) = request.owner {
-        rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-            .map_err(|errno| Error::io("change the owner of", shown, errno))?;
-    }
-    // After the owner: chown clears set-uid bits.
     rustix::fs::fchmod(&file, Mode::from_raw_mode(request.mode))
         .map_err(|errno| Error::io("change the mode of", shown, errno))?;
     if request.durability == Durability::Synced {
@@ -312,7 +287,6 @@ mod tests {
         std::fs::create_dir(&target).unwrap();
         let error = write(&target, b"x", 0o600, Durability::Volatile).unwrap_err();
         assert!(error.to_string().starts_with("cannot replace "), "{error}");
-        replace_symlink(&target, Path::new("x")).unwrap_err();
         assert_eq!(names(temp.path()), ["target"]);
         assert!(matches!(write(Path::new("/"), b"", 0, Durability::Volatile), Err(Error::NotAFile { .. })));
         let missing = write(&temp.path().join("no/file"), b"", 0o600, Durability::Volatile);
@@ -338,17 +312,6 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
         assert!(put(b"tw", 0o600), "a fifo does not block");
-    }
-
-    #[test]
-    fn a_symlink_is_replaced() {
-        let temp = tempfile::tempdir().unwrap();
-        let link = temp.path().join("link");
-        for target in ["one", "two"] {
-            replace_symlink(&link, Path::new(target)).unwrap();
-            assert_eq!(std::fs::read_link(&link).unwrap(), Path::new(target));
-        }
-        assert_eq!(names(temp.path()), ["link"]);
     }
 
     #[test]

@@ -3,13 +3,11 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-
-use super::atomic;
 
 /// Why something inside a tree could not be reached or written.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +41,6 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
-    /// The file could not be replaced.
-    #[error(transparent)]
-    Write(#[from] atomic::Error),
 }
 
 impl Error {
@@ -94,36 +89,6 @@ pub fn open_root(root: &Path) -> Result<OwnedFd, Error> {
     })
 }
 
-/// Opens the directory `relative` inside the tree `root`.
-///
-/// # Errors
-///
-/// [`Error::Symlink`] and [`Error::Mount`] name what a guest may have planted, [`Error::NotInside`] a path that is
-/// not relative and plain, [`Error::Io`] everything else.
-pub fn open_dir(root: &Path, relative: &Path) -> Result<OwnedFd, Error> {
-    let top = open_root(root)?;
-    if plain(relative)?.is_empty() {
-        return Ok(top);
-    }
-    open_at(top.as_fd(), relative, DIRECTORY).map_err(|errno| Error::new("open", &root.join(relative), errno))
-}
-
-/// Replaces the file `relative` inside the tree `root` in one step, with this mode and owner. Its directory must
-/// exist. A link, a device or a fifo of that name is replaced, not followed.
-///
-/// # Errors
-///
-/// Those of [`open_dir`], and [`Error::Write`] when the file cannot be replaced.
-pub fn write(root: &Path, relative: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32) -> Result<(), Error> {
-    let not_inside = || Error::NotInside { path: relative.to_owned() };
-    let name = plain(relative)?.pop().ok_or_else(not_inside)?.to_owned();
-    let parent = relative.parent().ok_or_else(not_inside)?;
-    let dir = open_dir(root, parent)?;
-    let request =
-        atomic::Request { bytes, mode, owner: Some((uid, gid)), durability: atomic::Durability::Volatile };
-    Ok(atomic::write_at(dir.as_fd(), &name, &root.join(relative), &request)?)
-}
-
 /// The components of a path that stays inside, none of them special. `.` alone has none.
 pub(super) fn plain(relative: &Path) -> Result<Vec<&OsStr>, Error> {
     let refused = || Error::NotInside { path: relative.to_owned() };
@@ -138,35 +103,4 @@ pub(super) fn plain(relative: &Path) -> Result<Vec<&OsStr>, Error> {
             _ => Err(refused()),
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::{MetadataExt, symlink};
-
-    #[test]
-    fn links_are_not_followed_and_paths_stay_inside() {
-        let temp = tempfile::tempdir().unwrap();
-        let root = temp.path().join("root");
-        std::fs::create_dir_all(root.join("etc")).unwrap();
-        std::fs::create_dir(temp.path().join("host")).unwrap();
-        symlink("../host", root.join("planted")).unwrap();
-        symlink("../../host/target", root.join("etc/name")).unwrap();
-        symlink("root", temp.path().join("alias")).unwrap();
-        let own = std::fs::metadata(&root).unwrap();
-        let write =
-            |root: &Path, to: &str| super::write(root, Path::new(to), b"x", 0o640, own.uid(), own.gid());
-
-        assert!(matches!(write(&root, "planted/a"), Err(Error::Symlink { .. })));
-        assert!(matches!(write(&temp.path().join("alias"), "a"), Err(Error::Symlink { .. })));
-        for outside in ["/etc/a", "../host/a", "etc/../../host/a", "", ".", "a\0b"] {
-            assert!(matches!(write(&root, outside), Err(Error::NotInside { .. })), "{outside:?}");
-        }
-        write(&root, "etc/name").unwrap();
-        let written = root.join("etc/name").symlink_metadata().unwrap();
-        assert!(written.file_type().is_file());
-        assert_eq!(written.mode() & 0o7777, 0o640);
-        assert_eq!(std::fs::read_dir(temp.path().join("host")).unwrap().count(), 0);
-    }
 }

@@ -60,7 +60,7 @@ pub fn create(path: &Path, contents: &[u8]) -> Result<Claim, Error> {
     if let Some((held, _)) = read(dir.as_fd(), path)? {
         return Ok(held_or_ours(held, contents));
     }
-    let request = Request { bytes: contents, mode: 0o600, owner: None, durability: Durability::Synced };
+    let request = Request { bytes: contents, mode: 0o600, durability: Durability::Synced };
     let (temporary, _file) = atomic::fill(dir.as_fd(), path, &request)?;
     loop {
         match temporary.link(name) {

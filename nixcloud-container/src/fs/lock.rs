@@ -115,12 +115,6 @@ impl Lock {
         }
     }
 
-    /// The lock file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Whether the path still leads to the file that we hold.
     fn is_named(&self) -> io::Result<bool> {
         let own = self.file.metadata()?;

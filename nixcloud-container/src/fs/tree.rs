@@ -18,7 +18,7 @@ const ON_THE_WAY: u32 = 0o755;
 ///
 /// # Errors
 ///
-/// Those of [`beneath::open_dir`].
+/// Those of [`beneath::open_root`].
 pub fn make_dir(
     parent: BorrowedFd<'_>,
     name: &OsStr,
@@ -39,7 +39,7 @@ pub fn make_dir(
 ///
 /// # Errors
 ///
-/// Those of [`beneath::open_dir`]; directories that were made until then stay.
+/// Those of [`beneath::open_root`]; directories that were made until then stay.
 pub fn skeleton(root: &Path, dirs: &[(&str, u32)], uid: u32, gid: u32) -> Result<(), Error> {
     // Sorted: a directory comes after those on the way to it.
     let mut modes = BTreeMap::from([(PathBuf::new(), ON_THE_WAY)]);

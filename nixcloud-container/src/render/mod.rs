@@ -18,10 +18,8 @@ use crate::layout::{Layout, NIX_STORE};
 use crate::name::{ContainerName, InterfaceName};
 use crate::spec::ContainerSpec;
 
-pub use extra::{ExtraError, ExtraLine, parse as parse_extra};
-
-/// What the store is called in the `locked` folder.
-pub(crate) const STORE: &str = "store";
+pub use extra::ExtraError;
+use extra::ExtraLine;
 
 /// What the rendering depends on that is the host's, found once an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,7 +206,7 @@ fn mounts(text: &mut Text, input: &Input<'_>, locked: &mut Vec<LockedSource>) {
         optional: false,
     };
     text.comment("The host's store, the container's generations, and what systemd expects of a runtime.");
-    let store = source(Path::new(NIX_STORE), STORE);
+    let store = source(Path::new(NIX_STORE), "store");
     let options =
         if input.facts.idmapped_store { "bind,ro,idmap=container,create=dir" } else { "bind,ro,create=dir" };
     locked.push(locked_bind(text, input, store, "nix/store", options));
