@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nixcloud_container::{ContainerName, DestroyRequest, HostConfig, Listed, Manager};
 
-use super::{File, Guest, Kind, Must, chain, leaks, runner, sandbox};
+use super::{File, Guest, Kind, Must, chain, leaks, runner, sandbox, sweep};
 
 /// A host of its own: network, mounts, LXC path, state, profiles.
 pub struct Lab {
@@ -22,7 +22,9 @@ impl Lab {
     /// Enters the namespaces, makes the folders and the bridges. Before any thread exists.
     pub fn open() -> Self {
         let pid = std::process::id();
-        let root = PathBuf::from(format!("/tmp/nct-{pid}"));
+        let (root, mark) = (root_of(pid), leaks::mark(pid));
+        // Of a broken scenario whose process had our number.
+        sweep::sweep(&root, &mark);
         fs::create_dir(&root).unwrap();
         // A guest's root passes through; it must not be told more.
         fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
@@ -32,7 +34,7 @@ impl Lab {
         sandbox::enter(&root.join("sys"));
         fs::remove_dir(root.join("sys")).unwrap();
         let manager = Manager::open(config(&root)).must("open a manager");
-        let lab = Self { root, mark: leaks::mark(pid), manager, names: RefCell::default() };
+        let lab = Self { root, mark, manager, names: RefCell::default() };
         lab.manager.host_up().must("host up");
         lab
     }
@@ -136,30 +138,21 @@ impl Lab {
         if left.is_empty() {
             fs::remove_dir_all(&self.root).unwrap();
         } else {
-            self.rescue(&mut left);
+            for pid in leaks::neighbours() {
+                let _ = nix::sys::signal::kill(
+                    nix::unistd::Pid::from_raw(pid),
+                    nix::sys::signal::Signal::SIGKILL,
+                );
+            }
+            sweep::sweep(&self.root, &self.mark);
         }
         left
     }
+}
 
-    /// After a failure: ends what runs, so that one broken scenario does not spoil the others.
-    fn rescue(&self, left: &mut Vec<String>) {
-        use nix::sys::signal::{Signal, kill};
-        let members = leaks::cgroups(&self.mark).into_iter().flat_map(|cgroup| {
-            let text = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
-            text.lines().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>()
-        });
-        for pid in members.chain(leaks::neighbours()) {
-            let _ = kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
-        }
-        let pause = std::time::Duration::from_millis(200);
-        std::thread::sleep(pause);
-        for cgroup in leaks::cgroups(&self.mark).iter().rev() {
-            let _ = fs::remove_dir(cgroup);
-        }
-        if let Err(error) = fs::remove_dir_all(&self.root) {
-            left.push(format!("cannot remove {}: {error}", self.root.display()));
-        }
-    }
+/// The folder of the scenario that process `pid` plays.
+pub fn root_of(pid: u32) -> PathBuf {
+    PathBuf::from(format!("/tmp/nct-{pid}"))
 }
 
 /// The lab's host configuration: everything below `root`, the stand-in as `<nixpkgs>`.

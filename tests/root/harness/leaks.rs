@@ -72,8 +72,9 @@ fn once(root: &Path, mark: &str) -> Vec<String> {
             below(Path::new(folder), &marked).into_iter().map(|path| format!("file {}", path.display())),
         );
     }
-    left.extend(lxc_locks(root));
-    left.extend(gc_roots(root));
+    let locks = Some(lxc_locks_of(root)).filter(|folder| folder.exists());
+    left.extend(locks.map(|folder| format!("LXC lock {}", folder.display())));
+    left.extend(gc_roots(root).into_iter().map(|link| format!("GC root {}", link.display())));
     left
 }
 
@@ -170,18 +171,17 @@ fn files(root: &Path) -> Vec<String> {
 }
 
 /// LXC's locks lie below `/run/lxc/lock/` and the LXC path.
-fn lxc_locks(root: &Path) -> Vec<String> {
-    let folder = Path::new("/run/lxc/lock").join(root.strip_prefix("/").unwrap());
-    if folder.exists() { vec![format!("LXC lock {}", folder.display())] } else { Vec::new() }
+pub fn lxc_locks_of(root: &Path) -> PathBuf {
+    Path::new("/run/lxc/lock").join(root.strip_prefix("/").unwrap())
 }
 
 /// Roots of the garbage collector that point below `root`.
-fn gc_roots(root: &Path) -> Vec<String> {
-    let mut left = Vec::new();
-    for entry in fs::read_dir("/nix/var/nix/gcroots/auto").into_iter().flatten().flatten() {
-        if fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(root)) {
-            left.push(format!("GC root {}", entry.path().display()));
-        }
-    }
-    left
+pub fn gc_roots(root: &Path) -> Vec<PathBuf> {
+    fs::read_dir("/nix/var/nix/gcroots/auto")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|link| fs::read_link(link).is_ok_and(|target| target.starts_with(root)))
+        .collect()
 }

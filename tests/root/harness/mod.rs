@@ -8,6 +8,7 @@ pub mod lab;
 pub mod leaks;
 pub mod runner;
 pub mod sandbox;
+pub mod sweep;
 
 pub use file::File;
 pub use guest::{Guest, Kind};

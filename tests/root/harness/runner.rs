@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::{Scenario, leaks};
+use super::{Scenario, lab, leaks, sweep};
 
 /// How long one scenario may take.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -166,11 +166,5 @@ fn end(child: &mut Child) {
     let pid = child.id();
     let _ = killpg(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
     let _ = child.wait();
-    for cgroup in leaks::cgroups(&leaks::mark(pid)) {
-        for pid in fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default().lines() {
-            if let Ok(pid) = pid.parse() {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            }
-        }
-    }
+    sweep::sweep(&lab::root_of(pid), &leaks::mark(pid));
 }
