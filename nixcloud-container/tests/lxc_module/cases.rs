@@ -383,7 +383,7 @@ fn scratch() {
     assert!(!Path::new(log).exists(), "the check made the log file");
     let text = check(&["lxc.no.such", "1", "lxc.net.0.type", "nonsense", "lxc.uts.name", "a\nlxc.idmap ="]);
     assert_eq!(text.matches("Rejected {").count(), 3, "{text}");
-    assert!(text.contains("this liblxc has no key"), "{text}");
+    assert!(text.contains("Unsupported config key"), "{text}");
     assert!(text.contains("does not fit on one line"), "{text}");
     assert!(text.contains("nonsense"), "{text}");
     let left = fs::read_dir("/run/lxc/lock").map_or(0, |entries| {
