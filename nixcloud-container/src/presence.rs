@@ -72,8 +72,9 @@ pub(crate) fn look(layout: &Layout, record: &Record) -> Result<Presence, Presenc
             }
         }
         Ok(state) => {
-            let init = client.init_pid(path, name.as_str()).ok().flatten();
-            (translate(state), init.and_then(Process::now))
+            // The init that was noted is the one, as long as it lives; a guest that rebooted from inside has another.
+            let asked = || client.init_pid(path, name.as_str()).ok().flatten().and_then(Process::now);
+            (translate(state), noted_init.filter(|init| init.is_staying()).or_else(asked))
         }
         // A monitor that was stopped, or hangs.
         Err(command::Error::Timeout { .. }) => {
@@ -109,7 +110,7 @@ impl Presence {
 
 /// A live guest of ours that nobody noted: started by another tool, or by one of us that was killed.
 fn stranger(layout: &Layout, record: &Record) -> Option<Process> {
-    let cgroups = proc::payload_cgroups(record.name.as_str());
+    let cgroups = proc::payload_cgroups_once(record.name.as_str());
     if cgroups.is_empty() {
         return None;
     }

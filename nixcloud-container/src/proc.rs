@@ -144,6 +144,19 @@ fn hierarchies() -> Vec<PathBuf> {
 /// may be among them: LXC appends `-1`, `-2` ... where a name is taken, and `web-1` is a name too.
 #[must_use]
 pub fn payload_cgroups(name: &str) -> Vec<PathBuf> {
+    payloads(hierarchies(), name)
+}
+
+/// The same on one hierarchy: a guest is on all of them, so to find one this is enough.
+#[must_use]
+pub fn payload_cgroups_once(name: &str) -> Vec<PathBuf> {
+    let one = hierarchies().into_iter().find(|hierarchy| {
+        hierarchy.file_name().is_some_and(|name| name == "unified" || name == "systemd" || name == "cgroup")
+    });
+    payloads(one.map_or_else(hierarchies, |one| vec![one]), name)
+}
+
+fn payloads(hierarchies: Vec<PathBuf>, name: &str) -> Vec<PathBuf> {
     let payload = format!("lxc.payload.{name}");
     let is_payload = |found: &str| match found.strip_prefix(&payload) {
         Some("") => true,
@@ -151,7 +164,7 @@ pub fn payload_cgroups(name: &str) -> Vec<PathBuf> {
         None => false,
     };
     let mut found = Vec::new();
-    for hierarchy in hierarchies() {
+    for hierarchy in hierarchies {
         let entries = fs::read_dir(hierarchy).into_iter().flatten().flatten();
         found.extend(
             entries
