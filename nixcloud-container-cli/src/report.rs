@@ -66,7 +66,10 @@ impl Report {
                 nixcloud_container::Error::Nix(error) => error.position().map(ToString::to_string),
                 _ => None,
             };
-            report.details = details(&error.details().unwrap_or_default(), place, &report.what);
+            // Without details the message says it all, with its place.
+            if let Some(text) = error.details() {
+                report.details = details(&text, place, &report.what);
+            }
             report.note = restored(error);
         }
         report

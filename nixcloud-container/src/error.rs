@@ -431,6 +431,8 @@ impl Error {
     #[must_use]
     pub fn details(&self) -> Option<String> {
         match self {
+            // The words of our own expression: they name container, file and key, and its trace leads to itself.
+            Self::Nix(nix::Error::Evaluation { message, .. }) if message.starts_with("container '") => None,
             Self::Nix(error) => error.details(),
             Self::Undo { failure, .. } => failure.details(),
             _ => None,
