@@ -8,6 +8,7 @@ packages="
   nix-bin
   uidmap busybox-static systemd dbus
   dnsmasq-base nftables iproute2 iputils-ping util-linux procps
+  bash-completion zsh fish man-db groff-base
 "
 
 if ! command -v apt-get >/dev/null 2>&1; then
