@@ -36,6 +36,9 @@ pub(crate) struct Globals {
     /// The host configuration [default: /etc/nixcloud-container/config.toml]
     #[arg(long, global = true, value_name = "PATH", env = "NIXCLOUD_CONTAINER_CONFIG", hide_env = true)]
     pub(crate) config: Option<PathBuf>,
+    /// Answer in JSON, on stdout; an error too, as `{"error": ...}`
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
     /// Print nothing but answers and errors
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
@@ -148,13 +151,16 @@ Example:
   nixcloud-container unfreeze web")]
     Unfreeze(NameArgs),
     /// Show the containers: a table on a terminal, else their names
-    #[command(after_long_help = "\
-LXC containers that nixcloud-container did not make are shown as `foreign`, in the table alone.
+    #[command(
+        after_long_help = r#"LXC containers that nixcloud-container did not make are shown as `foreign`, in the table alone.
 
 Examples:
   nixcloud-container list
-  for name in $(nixcloud-container list); do nixcloud-container update $name; done")]
-    List,
+  nixcloud-container list --watch
+  nixcloud-container list --json | jq -r '.containers[] | select(.state == "running") | .name'
+  for name in $(nixcloud-container list); do nixcloud-container update $name; done"#
+    )]
+    List(ListArgs),
     /// Print the state of a container
     #[command(
         visible_alias = "status",
@@ -200,6 +206,16 @@ pub(crate) enum HostCommand {
 pub(crate) struct NameArgs {
     /// The container
     pub(crate) name: ContainerName,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Go on showing what changes, looking every SECONDS; until Ctrl-C
+    #[arg(
+        short, long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
+        value_parser = clap::value_parser!(u32).range(1..=86_400)
+    )]
+    pub(crate) watch: Option<u32>,
 }
 
 /// `-n`, as typed.

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Err(answer) => return Printer::new(false, false).clap(&answer).into(),
     };
     trace::init(cli.globals.verbose);
-    let printer = Printer::new(cli.globals.quiet, cli.globals.verbose > 0);
+    let printer = Printer::new(cli.globals.quiet, cli.globals.verbose > 0).with_json(cli.globals.json);
     let status = match commands::run(&cli, &printer) {
         Ok(status) => status,
         Err(failure) => report::failure(&failure, &printer),

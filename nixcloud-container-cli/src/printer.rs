@@ -4,14 +4,18 @@ use std::cell::RefCell;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use clap::builder::styling::{AnsiColor, Style};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use serde::Serialize;
 
 use crate::exit::Status;
+use crate::view::View;
 
 /// Writes answers and results to stdout, progress and errors to stderr.
 #[derive(Debug)]
 pub(crate) struct Printer {
     quiet: bool,
     verbose: bool,
+    json: bool,
     colour: bool,
     /// The first failure to write an answer: a script must not take a cut-off list for the whole.
     fault: RefCell<Option<io::Error>>,
@@ -42,7 +46,34 @@ impl Tone {
 impl Printer {
     /// With `quiet` only what was asked for is printed, and errors; with `verbose` nothing is cut.
     pub(crate) fn new(quiet: bool, verbose: bool) -> Self {
-        Self { quiet, verbose, colour: colour(), fault: RefCell::new(None) }
+        Self { quiet, verbose, json: false, colour: colour(), fault: RefCell::new(None) }
+    }
+
+    /// With `json` answers are objects.
+    pub(crate) fn with_json(self, json: bool) -> Self {
+        Self { json, ..self }
+    }
+
+    /// Whether answers are objects.
+    pub(crate) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// An answer: with `--json` as an object on one line, else in words.
+    pub(crate) fn reply(&self, view: &impl View) {
+        if self.json {
+            self.object(view);
+        } else {
+            view.tell(self);
+        }
+    }
+
+    /// An object of JSON on a line of its own.
+    pub(crate) fn object(&self, object: &impl Serialize) {
+        match serde_json::to_string(object) {
+            Ok(text) => self.answer(text),
+            Err(error) => self.keep(Err(error.into())),
+        }
     }
 
     /// Whether everything is wanted.
@@ -58,6 +89,20 @@ impl Printer {
     /// What the user asked for: a list, a state, an address.
     pub(crate) fn answer(&self, line: impl AsRef<str>) {
         self.keep(write_line(&mut io::stdout().lock(), line.as_ref()));
+    }
+
+    /// What steers the terminal that stdout is.
+    pub(crate) fn raw(&self, text: &str) {
+        let mut stdout = io::stdout().lock();
+        self.keep(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+    }
+
+    /// Whether nobody reads stdout any more: then there is no reason to go on answering.
+    pub(crate) fn reader_is_gone(&self) -> bool {
+        let stdout = io::stdout();
+        let mut poll = [PollFd::new(&stdout, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut poll, Some(&now)).is_ok() && poll[0].revents().contains(PollFlags::ERR)
     }
 
     /// What a command has done.

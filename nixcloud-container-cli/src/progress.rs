@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use nixcloud_container::{Event, Observer, Phase};
 
 use crate::printer::{Printer, Tone, clean};
+use crate::view::size;
 
 /// Prints the events of one operation.
 #[derive(Debug)]
@@ -85,21 +86,6 @@ impl Lines {
             _ => None,
         }
     }
-}
-
-/// Bytes, for people.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    let mut unit = "B";
-    let mut rest = (bytes, 0);
-    for next in UNITS {
-        if rest.0 < 1024 {
-            break;
-        }
-        rest = (rest.0 / 1024, rest.0 % 1024 * 10 / 1024);
-        unit = next;
-    }
-    if unit == "B" { format!("{bytes} B") } else { format!("{}.{} {unit}", rest.0, rest.1) }
 }
 
 #[cfg(test)]

@@ -2,20 +2,31 @@
 
 use std::error::Error;
 
+use serde::Serialize;
+
 use crate::commands::Failure;
 use crate::exit::Status;
 use crate::printer::{Printer, Tone, clean};
+use crate::view::{FailureView, kind};
 
 /// How many lines of Nix's words are shown unless all are wanted: its trace may have thousands.
 const SHOWN: usize = 24;
 
-/// Prints a failure; what it means for the exit code.
+/// Prints a failure, in words on stderr and for `--json` as an object on stdout too; what it means for the exit code.
 pub(crate) fn failure(failure: &Failure, printer: &Printer) -> Status {
+    #[derive(Serialize)]
+    struct Answer<'a> {
+        error: &'a FailureView,
+    }
+
+    let report = of(failure);
+    if printer.json() {
+        printer.object(&Answer { error: &report });
+    }
     if let Failure::Usage(error) = failure {
         return printer.clap(error);
     }
-    let report = Report::of(failure);
-    printer.labelled(Tone::Error, "error", &report.what);
+    printer.labelled(Tone::Error, "error", &report.message);
     for cause in &report.causes {
         printer.error_line(format!("  caused by: {}", clean(cause)));
     }
@@ -36,44 +47,43 @@ pub(crate) fn failure(failure: &Failure, printer: &Printer) -> Status {
     failure.status()
 }
 
-/// A warning about something that did not stop the command, as a failure is told but without its details.
-pub(crate) fn trouble(what: &str, error: &nixcloud_container::Error, printer: &Printer) {
-    let lines = chain(error);
-    printer.labelled(Tone::Error, "error", &format!("{what}: {}", lines[0]));
-    for cause in &lines[1..] {
+/// An error about something that did not stop the command, as a failure is told but without its details.
+pub(crate) fn trouble(what: &str, error: &FailureView, printer: &Printer) {
+    printer.labelled(Tone::Error, "error", &format!("{what}: {}", error.message));
+    for cause in &error.causes {
         printer.error_line(format!("  caused by: {}", clean(cause)));
     }
 }
 
-/// A failure, in the order in which it is told.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Report {
-    what: String,
-    causes: Vec<String>,
-    details: Vec<String>,
-    note: Option<String>,
-    hint: Option<String>,
+fn of(failure: &Failure) -> FailureView {
+    match failure {
+        Failure::Library(error) => of_error(error),
+        other => {
+            let kind = if matches!(other, Failure::Usage(_)) { "usage" } else { "system" };
+            view(kind, other, other.hint())
+        }
+    }
 }
 
-impl Report {
-    fn of(failure: &Failure) -> Self {
-        let mut lines = chain(failure).into_iter();
-        let mut report = Self { what: lines.next().unwrap_or_default(), ..Self::default() };
-        report.causes = lines.collect();
-        report.hint = failure.hint();
-        if let Failure::Library(error) = failure {
-            let place = match error {
-                nixcloud_container::Error::Nix(error) => error.position().map(ToString::to_string),
-                _ => None,
-            };
-            // Without details the message says it all, with its place.
-            if let Some(text) = error.details() {
-                report.details = details(&text, place, &report.what);
-            }
-            report.note = restored(error);
-        }
-        report
+/// An error of the library, in the order in which it is told.
+pub(crate) fn of_error(error: &nixcloud_container::Error) -> FailureView {
+    let mut report = view(kind(error.kind()), error, error.hint());
+    let place = match error {
+        nixcloud_container::Error::Nix(error) => error.position().map(ToString::to_string),
+        _ => None,
+    };
+    // Without details the message says it all, with its place.
+    if let Some(text) = error.details() {
+        report.details = details(&text, place, &report.message);
     }
+    report.note = restored(error);
+    report
+}
+
+fn view(kind: &'static str, error: &dyn Error, hint: Option<String>) -> FailureView {
+    let mut lines = chain(error).into_iter();
+    let message = lines.next().unwrap_or_default();
+    FailureView { kind, message, causes: lines.collect(), details: Vec::new(), note: None, hint }
 }
 
 /// Nix's own words, without the line that `what` says already; first of all the place in the user's files, where Nix
@@ -168,8 +178,8 @@ mod tests {
     fn a_refusal_says_what_and_how_to_go_on() {
         let name: nixcloud_container::ContainerName = "web".parse().unwrap();
         let error = nixcloud_container::Error::State { name, state: State::Running, action: Action::Destroy };
-        let report = Report::of(&Failure::Library(error));
-        assert_eq!(report.what, "cannot destroy container `web`: it is running");
+        let report = of(&Failure::Library(error));
+        assert_eq!(report.message, "cannot destroy container `web`: it is running");
         assert_eq!(report.causes, [""; 0]);
         assert!(report.hint.unwrap().contains("nixcloud-container stop web"));
     }
@@ -199,8 +209,8 @@ mod tests {
             restored: Some(id(1)),
             pending_restart: Vec::new(),
         };
-        let report = Report::of(&Failure::Library(error));
-        assert!(report.what.contains("generation 3 of `web`"), "{}", report.what);
+        let report = of(&Failure::Library(error));
+        assert!(report.message.contains("generation 3 of `web`"), "{}", report.message);
         assert_eq!(report.note.unwrap(), "generation 1 was put back and activated again");
     }
 }

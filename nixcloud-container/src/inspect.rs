@@ -15,6 +15,7 @@ use crate::install;
 use crate::name::ContainerName;
 use crate::net::{Netlink, netns};
 use crate::presence;
+use crate::proc;
 use crate::record::Record;
 use crate::render::{self, PendingRestart};
 use crate::spec::ContainerSpec;
@@ -37,6 +38,8 @@ pub struct Status {
     pub autostart: bool,
     /// Its ids on the host.
     pub ids: Option<IdMap>,
+    /// The memory that the running guest is charged with, in bytes.
+    pub memory: Option<u64>,
     /// Its init, in the host's pid namespace, when it runs.
     pub init_pid: Option<i32>,
     /// When the running guest was started.
@@ -119,6 +122,7 @@ pub(crate) fn status(host: &Host, name: &ContainerName) -> Result<Status, Error>
         booted: here.booted(),
         autostart: spec.as_ref().is_some_and(|spec| spec.autostart.enable),
         ids: record.ids,
+        memory: here.run.as_ref().and_then(|run| proc::memory_of(&run.cgroups)),
         init_pid: here.init.map(|init| init.pid),
         started: here.run.as_ref().map(|run| run.started),
         created: record.created,

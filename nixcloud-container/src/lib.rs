@@ -88,6 +88,7 @@ pub use facts::FactsError;
 pub use foreign::ForeignError;
 pub use generation::{Generation, GenerationId, Selection};
 pub use generations::GenerationsError;
+pub use idmap::IdMap;
 pub use inspect::{Listed, Status};
 pub use layout::LayoutError;
 pub use lease::LeaseError;

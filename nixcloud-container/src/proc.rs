@@ -242,6 +242,18 @@ pub fn lxc_cgroups(processes: &[Process]) -> Vec<PathBuf> {
     found
 }
 
+/// The memory, in bytes, that the payload among `cgroups` is charged with; `None` where no controller counts it.
+#[must_use]
+pub fn memory_of(cgroups: &[PathBuf]) -> Option<u64> {
+    let is_payload = |cgroup: &&PathBuf| {
+        cgroup.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"lxc.payload."))
+    };
+    // cgroup v2 names it so, v1 so.
+    let files = ["memory.current", "memory.usage_in_bytes"];
+    let all = cgroups.iter().filter(is_payload).flat_map(|cgroup| files.map(|file| cgroup.join(file)));
+    all.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).next()
+}
+
 /// Removes a cgroup and those below it, if no process is in any of them: a killed monitor leaves them.
 pub fn remove_empty_cgroup(cgroup: &Path) {
     fn is_empty(cgroup: &Path) -> bool {

@@ -26,7 +26,6 @@ pub struct UpdateRequest {
 
 /// What an update came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Updated {
     /// There was no such container: it was created.
     Created(Created),

@@ -13,6 +13,7 @@
 )]
 
 mod attack;
+mod cli;
 mod crash;
 mod embedding;
 mod expression;
@@ -20,6 +21,7 @@ mod failure;
 mod field;
 mod harness;
 mod host;
+mod json;
 mod life;
 mod power;
 mod session;
@@ -42,6 +44,8 @@ fn scenarios() -> Vec<Scenario> {
         embedding::scenarios(),
         field::scenarios(),
         expression::scenarios(),
+        cli::scenarios(),
+        json::scenarios(),
     ]
     .into_iter()
     .flatten()

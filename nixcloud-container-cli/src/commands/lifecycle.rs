@@ -1,40 +1,31 @@
 //! create, update, destroy.
 
-use nixcloud_container::{CreateRequest, Created, DestroyRequest, UpdateRequest, Updated};
+use nixcloud_container::{CreateRequest, DestroyRequest, UpdateRequest, Updated};
 
-use super::{Context, Failure, generations};
+use super::{Context, Failure};
 use crate::cli::{CreateArgs, DestroyArgs, UpdateArgs};
 use crate::exit::Status;
+use crate::view::{ChangeView, Destroyed};
 
 pub(super) fn create(context: &Context<'_>, args: &CreateArgs) -> Result<Status, Failure> {
     let request = CreateRequest { file: args.file.clone(), nix_args: args.nix.words().unwrap_or_default() };
     let created = context.container(&args.name).create(&request, &mut context.progress())?;
-    context.printer.result(told(&created));
+    context.reply(&ChangeView::created(&created, false));
     Ok(Status::Done)
-}
-
-fn told(created: &Created) -> String {
-    let Created { name, generation, address } = created;
-    match address {
-        Some(address) => format!("created {name} (generation {generation}, {address})"),
-        None => format!("created {name} (generation {generation})"),
-    }
 }
 
 pub(super) fn update(context: &Context<'_>, args: &UpdateArgs) -> Result<Status, Failure> {
     let request = UpdateRequest { file: args.file.clone(), nix_args: args.nix.words() };
-    match context.container(&args.name).update(&request, &mut context.progress())? {
-        Updated::Created(created) => {
-            context.printer.result(format!("{} did not exist: {}", args.name, told(&created)));
-        }
-        Updated::Switched(switched) => generations::switched(context, &switched, "updated"),
-        _ => context.printer.result(format!("updated {}", args.name)),
-    }
+    let updated = context.container(&args.name).update(&request, &mut context.progress())?;
+    context.reply(&match &updated {
+        Updated::Created(created) => ChangeView::created(created, true),
+        Updated::Switched(switched) => ChangeView::updated(switched),
+    });
     Ok(Status::Done)
 }
 
 pub(super) fn destroy(context: &Context<'_>, args: &DestroyArgs) -> Result<Status, Failure> {
     context.container(&args.name).destroy(DestroyRequest { force: args.force })?;
-    context.printer.result(format!("destroyed {}", args.name));
+    context.reply(&Destroyed { name: args.name.to_string(), destroyed: true });
     Ok(Status::Done)
 }

@@ -1,23 +1,26 @@
 //! The commands: each asks the library and prints its answer.
 
+mod capture;
 mod generations;
 mod host;
 mod inspect;
 mod lifecycle;
 mod power;
 mod session;
+mod watch;
 
 use std::io;
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use nixcloud_container::{Container, ContainerName, Error, HostConfig, Manager};
+use nixcloud_container::{Cancel, Container, ContainerName, Error, HostConfig, Manager};
 
-use crate::cli::{Cli, Command, Globals, RunArgs};
+use crate::cli::{Cli, Command, Globals, ListArgs, RunArgs};
 use crate::exit::Status;
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::signals;
+use crate::view::View;
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,9 @@ pub(crate) enum Failure {
         /// The container.
         name: ContainerName,
     },
+    /// The streams of a command cannot be made.
+    #[error("cannot connect the command's streams")]
+    Streams(#[source] io::Error),
     /// The signal handlers cannot be installed.
     #[error("cannot prepare for Ctrl-C")]
     Signals(#[source] io::Error),
@@ -68,7 +74,7 @@ impl Failure {
         match self {
             Self::Library(error) => error.into(),
             Self::Usage(_) => Status::Usage,
-            Self::NoTerminal { .. } | Self::Signals(_) | Self::Output(_) => Status::Failed,
+            Self::NoTerminal { .. } | Self::Streams(_) | Self::Signals(_) | Self::Output(_) => Status::Failed,
         }
     }
 
@@ -87,6 +93,7 @@ impl Failure {
 /// What every command has at hand.
 struct Context<'a> {
     manager: Manager,
+    cancel: Cancel,
     printer: &'a Printer,
     globals: &'a Globals,
 }
@@ -94,6 +101,10 @@ struct Context<'a> {
 impl<'a> Context<'a> {
     fn container(&self, name: &ContainerName) -> Container<'_> {
         self.manager.container(name.clone())
+    }
+
+    fn reply(&self, view: &impl View) {
+        self.printer.reply(view);
     }
 
     fn progress(&self) -> Progress<'a> {
@@ -107,19 +118,22 @@ impl<'a> Context<'a> {
 /// What the library refuses or fails to do, and what the grammar cannot express.
 pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
     // Before anything else: a wrong command line is told as such, also to who is not root.
-    let work = prepare(&cli.command)?;
-    let mut manager = Manager::open(HostConfig::load(cli.globals.config.as_deref())?)?;
-    if cancels(&cli.command) {
-        manager = manager.with_cancel(signals::cancel_on_interrupt().map_err(Failure::Signals)?);
-    }
-    work(&Context { manager, printer, globals: &cli.globals })
+    let work = prepare(cli)?;
+    let manager = Manager::open(HostConfig::load(cli.globals.config.as_deref())?)?;
+    let cancel = if cancels(&cli.command) {
+        signals::cancel_on_interrupt().map_err(Failure::Signals)?
+    } else {
+        Cancel::new()
+    };
+    let manager = manager.with_cancel(cancel.clone());
+    work(&Context { manager, cancel, printer, globals: &cli.globals })
 }
 
 /// What is left to do once the command line is found to be right.
 type Work<'a> = Box<dyn FnOnce(&Context<'_>) -> Result<Status, Failure> + 'a>;
 
-fn prepare(command: &Command) -> Result<Work<'_>, Failure> {
-    Ok(match command {
+fn prepare(cli: &Cli) -> Result<Work<'_>, Failure> {
+    Ok(match &cli.command {
         Command::Create(args) => Box::new(|context| lifecycle::create(context, args)),
         Command::Update(args) => Box::new(|context| lifecycle::update(context, args)),
         Command::Destroy(args) => Box::new(|context| lifecycle::destroy(context, args)),
@@ -141,10 +155,10 @@ fn prepare(command: &Command) -> Result<Work<'_>, Failure> {
             Box::new(|context| session::login(context, args))
         }
         Command::Run(args) => {
-            let target = session::target(args)?;
+            let target = session::target(args, &cli.globals)?;
             Box::new(move |context| session::run(context, args, target))
         }
-        Command::List => Box::new(inspect::list),
+        Command::List(args) => Box::new(|context| inspect::list(context, args)),
         Command::State(args) => Box::new(|context| inspect::state(context, args)),
         Command::Exists(args) => Box::new(|context| inspect::exists(context, args)),
         Command::ShowIp(args) => Box::new(|context| inspect::show_ip(context, args)),
@@ -159,7 +173,7 @@ fn cancels(command: &Command) -> bool {
         command,
         Command::Login(_)
             | Command::Run(RunArgs { terminal: true, .. })
-            | Command::List
+            | Command::List(ListArgs { watch: None })
             | Command::ListGenerations(_)
             | Command::State(_)
             | Command::Exists(_)

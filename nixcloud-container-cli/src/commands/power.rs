@@ -2,63 +2,67 @@
 
 use std::time::Duration;
 
-use nixcloud_container::{StartOutcome, StopOutcome};
+use nixcloud_container::{ContainerName, StartOutcome, StopOutcome};
 
 use super::{Context, Failure};
 use crate::cli::{NameArgs, StopArgs};
 use crate::exit::Status;
+use crate::view::{Outcome, PowerView};
 
 pub(super) fn start(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
-    let name = &args.name;
-    context.printer.result(match context.container(name).start(&mut context.progress())? {
-        StartOutcome::AlreadyRunning => format!("{name} is already running"),
-        _ => format!("started {name}"),
-    });
+    let started = context.container(&args.name).start(&mut context.progress())?;
+    context.reply(&started_view(&args.name, &started, Outcome::Started));
     Ok(Status::Done)
+}
+
+fn started_view(name: &ContainerName, started: &StartOutcome, done: Outcome) -> PowerView {
+    match started {
+        StartOutcome::Started { init_pid } => PowerView::new(name, done).with_init(*init_pid),
+        _ => PowerView::new(name, Outcome::AlreadyRunning),
+    }
 }
 
 fn limit(args: &StopArgs) -> Option<Duration> {
     args.timeout.map(|seconds| Duration::from_secs(seconds.into()))
 }
 
+/// `done`, unless there was nothing to do.
+fn stopped_view(name: &ContainerName, stopped: StopOutcome, done: Outcome) -> PowerView {
+    let outcome = if stopped == StopOutcome::NotRunning { Outcome::NotRunning } else { done };
+    PowerView::new(name, outcome)
+}
+
 pub(super) fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Status, Failure> {
-    let name = &args.name;
-    context.printer.result(match context.container(name).stop(limit(args))? {
-        StopOutcome::NotRunning => format!("{name} is not running"),
-        _ => format!("stopped {name}"),
-    });
+    let stopped = context.container(&args.name).stop(limit(args))?;
+    context.reply(&stopped_view(&args.name, stopped, Outcome::Stopped));
     Ok(Status::Done)
 }
 
 pub(super) fn restart(context: &Context<'_>, args: &StopArgs) -> Result<Status, Failure> {
-    let name = &args.name;
-    let container = context.container(name);
-    let stopped = container.stop(limit(args))?;
-    container.start(&mut context.progress())?;
-    context.printer.result(match stopped {
-        StopOutcome::NotRunning => format!("{name} was not running: started {name}"),
-        _ => format!("restarted {name}"),
-    });
+    let container = context.container(&args.name);
+    let done = match container.stop(limit(args))? {
+        StopOutcome::NotRunning => Outcome::Started,
+        _ => Outcome::Restarted,
+    };
+    let started = container.start(&mut context.progress())?;
+    context.reply(&started_view(&args.name, &started, done));
     Ok(Status::Done)
 }
 
 pub(super) fn terminate(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
-    let name = &args.name;
-    context.printer.result(match context.container(name).terminate()? {
-        StopOutcome::NotRunning => format!("{name} is not running"),
-        _ => format!("terminated {name}"),
-    });
+    let stopped = context.container(&args.name).terminate()?;
+    context.reply(&stopped_view(&args.name, stopped, Outcome::Terminated));
     Ok(Status::Done)
 }
 
 pub(super) fn freeze(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
     context.container(&args.name).freeze()?;
-    context.printer.result(format!("{} is frozen", args.name));
+    context.reply(&PowerView::new(&args.name, Outcome::Frozen));
     Ok(Status::Done)
 }
 
 pub(super) fn unfreeze(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
     context.container(&args.name).unfreeze()?;
-    context.printer.result(format!("{} is running", args.name));
+    context.reply(&PowerView::new(&args.name, Outcome::Running));
     Ok(Status::Done)
 }

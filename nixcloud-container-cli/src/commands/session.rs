@@ -2,11 +2,12 @@
 
 use nixcloud_container::{ContainerName, Exit, RunRequest, Streams};
 
-use super::{Context, Failure};
-use crate::cli::{NameArgs, RunArgs};
+use super::{Context, Failure, capture};
+use crate::cli::{Globals, NameArgs, RunArgs};
 use crate::exit::Status;
 use crate::printer::Tone;
 use crate::terminal;
+use crate::view::RunView;
 
 /// The container and the command of `run`, checked.
 #[derive(Debug)]
@@ -21,7 +22,13 @@ pub(super) fn need_terminal(command: &'static str, name: &ContainerName) -> Resu
 }
 
 /// What `run` is to run where.
-pub(super) fn target(args: &RunArgs) -> Result<Target, Failure> {
+pub(super) fn target(args: &RunArgs, globals: &Globals) -> Result<Target, Failure> {
+    if args.terminal && globals.json {
+        return Err(Failure::usage(
+            "run",
+            "`--json` keeps what the command says, and `-t` shows it on the terminal",
+        ));
+    }
     let (name, command) = args.target().map_err(|error| Failure::usage("run", error))?;
     let mut request = RunRequest::new(command);
     request.terminal = args.terminal;
@@ -43,7 +50,14 @@ pub(super) fn target(args: &RunArgs) -> Result<Target, Failure> {
 pub(super) fn run(context: &Context<'_>, args: &RunArgs, target: Target) -> Result<Status, Failure> {
     let _saved = args.terminal.then(terminal::Saved::now);
     let program = target.request.command.first().cloned().unwrap_or_default();
-    let exit = context.container(&target.name).run(target.request, Streams::Inherit)?;
+    let container = context.container(&target.name);
+    let (exit, said) = if context.globals.json {
+        let (exit, stdout, stderr) = capture::run(&container, target.request)?;
+        (exit, Some((stdout, stderr)))
+    } else {
+        (container.run(target.request, Streams::Inherit)?, None)
+    };
+    context.reply(&RunView::new(&target.name, exit, said));
     // As a shell says it: the exit code alone could be the command's own.
     let why = match exit {
         Exit::NotFound => Some("not found"),
@@ -60,6 +74,7 @@ pub(super) fn run(context: &Context<'_>, args: &RunArgs, target: Target) -> Resu
 pub(super) fn login(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
     let _saved = terminal::Saved::now();
     let exit = context.container(&args.name).run(RunRequest::login(term()), Streams::Inherit)?;
+    context.reply(&RunView::new(&args.name, exit, None));
     Ok(exit.into())
 }
 

@@ -54,6 +54,11 @@ impl Lab {
         &self.root
     }
 
+    /// What its container names end with.
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+
     /// A path below the lab's folder, given as an absolute one: `/var/lib/lxc`.
     pub fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))

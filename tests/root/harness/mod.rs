@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod child;
+pub mod command;
 pub mod file;
 pub mod guest;
 pub mod lab;
@@ -10,6 +11,7 @@ pub mod runner;
 pub mod sandbox;
 pub mod sweep;
 
+pub use command::Told;
 pub use file::File;
 pub use guest::{Guest, Kind};
 pub use lab::Lab;

@@ -1,0 +1,166 @@
+//! create, update, switch-generation, rollback, destroy.
+
+use std::net::Ipv4Addr;
+
+use nixcloud_container::{Created, Switched};
+use serde::Serialize;
+
+use super::View;
+use super::container::Pending;
+use crate::printer::Printer;
+
+/// What became of a container's generation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ChangeView {
+    /// The container.
+    name: String,
+    /// What was done.
+    action: Action,
+    /// The generation that was current before; null for one that was created.
+    from: Option<u64>,
+    /// The generation that is current now.
+    generation: u64,
+    /// Whether the running guest was switched to it; otherwise it boots at the next start.
+    activated: bool,
+    /// The address of one that was created; null otherwise, and where its bridge gives it one.
+    address: Option<Ipv4Addr>,
+    /// What of LXC's side (network, limits, mounts) waits for a restart.
+    pending_restart: Vec<Pending>,
+    /// `update` made it, since it did not exist.
+    #[serde(skip)]
+    unasked: bool,
+}
+
+/// What was done to a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Action {
+    /// It is new.
+    Created,
+    /// It has a new generation.
+    Updated,
+    /// It was switched to a generation that was there.
+    Switched,
+    /// It was switched to the generation before.
+    RolledBack,
+}
+
+impl Action {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Switched => "switched",
+            Self::RolledBack => "rolled back",
+        }
+    }
+}
+
+impl ChangeView {
+    /// `unasked` when `update` created it.
+    pub(crate) fn created(created: &Created, unasked: bool) -> Self {
+        Self {
+            name: created.name.to_string(),
+            action: Action::Created,
+            from: None,
+            generation: created.generation.get(),
+            activated: false,
+            address: created.address,
+            pending_restart: Vec::new(),
+            unasked,
+        }
+    }
+
+    pub(crate) fn updated(switched: &Switched) -> Self {
+        Self::of(switched, Action::Updated)
+    }
+
+    pub(crate) fn switched(switched: &Switched) -> Self {
+        Self::of(switched, Action::Switched)
+    }
+
+    pub(crate) fn rolled_back(switched: &Switched) -> Self {
+        Self::of(switched, Action::RolledBack)
+    }
+
+    fn of(switched: &Switched, action: Action) -> Self {
+        Self {
+            name: switched.name.to_string(),
+            action,
+            from: Some(switched.from.get()),
+            generation: switched.to.get(),
+            activated: switched.activated,
+            address: None,
+            pending_restart: switched.pending_restart.iter().map(Pending::from).collect(),
+            unasked: false,
+        }
+    }
+
+    fn words(&self) -> String {
+        let Self { name, action, generation: to, activated, .. } = self;
+        let verb = action.verb();
+        let Some(from) = self.from else {
+            let unasked = if self.unasked { format!("{name} did not exist: ") } else { String::new() };
+            return match self.address {
+                Some(address) => format!("{unasked}created {name} (generation {to}, {address})"),
+                None => format!("{unasked}created {name} (generation {to})"),
+            };
+        };
+        match (from == *to, activated) {
+            (true, true) => format!("{name} stays at generation {to}, activated again"),
+            (true, false) => format!("{name} stays at generation {to}"),
+            (false, true) => format!("{verb} {name} in place: generation {from} -> {to}"),
+            (false, false) => format!("{verb} {name}: generation {from} -> {to}, booted at the next start"),
+        }
+    }
+}
+
+impl View for ChangeView {
+    fn tell(&self, printer: &Printer) {
+        printer.result(self.words());
+        for pending in &self.pending_restart {
+            printer.result(pending.words());
+        }
+    }
+}
+
+/// A container that is no more.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Destroyed {
+    /// The name it had.
+    pub(crate) name: String,
+    /// Always true: it is gone, with all its generations.
+    pub(crate) destroyed: bool,
+}
+
+impl View for Destroyed {
+    fn tell(&self, printer: &Printer) {
+        printer.result(format!("destroyed {}", self.name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nixcloud_container::GenerationId;
+
+    use super::*;
+
+    #[test]
+    fn a_switch_tells_when_it_takes_effect() {
+        let done = |from, to, activated| Switched {
+            name: "web".parse().unwrap(),
+            from: GenerationId::new(from).unwrap(),
+            to: GenerationId::new(to).unwrap(),
+            activated,
+            pending_restart: vec![],
+        };
+        let words = ChangeView::updated(&done(1, 2, true)).words();
+        assert_eq!(words, "updated web in place: generation 1 -> 2");
+        let words = ChangeView::rolled_back(&done(2, 1, false)).words();
+        assert_eq!(words, "rolled back web: generation 2 -> 1, booted at the next start");
+        assert_eq!(ChangeView::updated(&done(2, 2, false)).words(), "web stays at generation 2");
+    }
+}

@@ -1,0 +1,274 @@
+//! list, state, exists, show-ip.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use nixcloud_container::{IdMap, Listed, PendingRestart, Status};
+use serde::Serialize;
+
+use super::{FailureView, NOTHING, Table, View, or_nothing, size};
+use crate::printer::{Printer, Tone};
+use crate::report;
+
+/// All that is known of a container.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ContainerView {
+    /// Its name.
+    name: String,
+    /// `stopped`, `starting`, `running`, `frozen`, `stopping`, `unreachable` or `incomplete`.
+    state: String,
+    /// Its address: fixed or leased. Null where its bridge gives it one.
+    address: Option<Ipv4Addr>,
+    /// The generation that boots at the next start.
+    generation: Option<u64>,
+    /// The generation that the running guest was booted from.
+    booted: Option<u64>,
+    /// Whether it starts with the host.
+    autostart: bool,
+    /// The memory of the running guest, in bytes.
+    memory: Option<u64>,
+    /// The host ids that the guest's users and groups 0 to 65535 map to.
+    ids: Option<Ids>,
+    /// Its init, in the host's pid namespace.
+    init_pid: Option<i32>,
+    /// When the running guest was started, as RFC 3339.
+    started: Option<String>,
+    /// When it was created, as RFC 3339.
+    created: String,
+    /// The container file last used.
+    file: PathBuf,
+    /// The arguments for Nix that go with it.
+    nix_args: Vec<String>,
+    /// What of LXC's side waits for a restart.
+    pending_restart: Vec<Pending>,
+}
+
+/// A range of host ids.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Ids {
+    /// The host id of the guest's root.
+    first: u32,
+    /// How many.
+    count: u32,
+}
+
+/// An item of LXC's configuration that is another one at the next start.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Pending {
+    /// The LXC key.
+    key: String,
+    /// Its values in the running guest.
+    running: Vec<String>,
+    /// Its values at the next start.
+    next: Vec<String>,
+}
+
+impl From<&PendingRestart> for Pending {
+    fn from(pending: &PendingRestart) -> Self {
+        Self { key: pending.key.clone(), running: pending.running.clone(), next: pending.next.clone() }
+    }
+}
+
+impl Pending {
+    /// `pending restart: KEY: old -> new`.
+    pub(super) fn words(&self) -> String {
+        let values =
+            |values: &[String]| if values.is_empty() { NOTHING.to_owned() } else { values.join(", ") };
+        format!("pending restart: {}: {} -> {}", self.key, values(&self.running), values(&self.next))
+    }
+}
+
+impl From<&Status> for ContainerView {
+    fn from(status: &Status) -> Self {
+        let ids = |ids: IdMap| Ids { first: ids.base(), count: nixcloud_container::idmap::RANGE };
+        Self {
+            name: status.name.to_string(),
+            state: status.state.to_string(),
+            address: status.address,
+            generation: status.generation.map(nixcloud_container::GenerationId::get),
+            booted: status.booted.map(nixcloud_container::GenerationId::get),
+            autostart: status.autostart,
+            memory: status.memory,
+            ids: status.ids.map(ids),
+            init_pid: status.init_pid,
+            started: status.started.map(|time| time.to_string()),
+            created: status.created.to_string(),
+            file: status.file.clone(),
+            nix_args: status.nix_args.clone(),
+            pending_restart: status.pending_restart.iter().map(Pending::from).collect(),
+        }
+    }
+}
+
+impl View for ContainerView {
+    fn tell(&self, printer: &Printer) {
+        printer.answer(&self.state);
+    }
+}
+
+/// A container in a list.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(crate) enum Row {
+    /// One of ours.
+    Container(Box<ContainerView>),
+    /// One of ours about which something cannot be read.
+    Broken {
+        /// Its name.
+        name: String,
+        /// Why.
+        error: FailureView,
+    },
+    /// An LXC container that nixcloud-container did not make.
+    Foreign {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl From<&Listed> for Row {
+    fn from(listed: &Listed) -> Self {
+        match listed {
+            Listed::Container(status) => Self::Container(Box::new(status.as_ref().into())),
+            Listed::Broken { name, error } => {
+                Self::Broken { name: name.to_string(), error: FailureView::of_error(error) }
+            }
+            other => Self::Foreign { name: other.name().to_owned() },
+        }
+    }
+}
+
+impl Row {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Container(container) => &container.name,
+            Self::Broken { name, .. } | Self::Foreign { name } => name,
+        }
+    }
+
+    /// What the table shows of it.
+    pub(crate) fn cells(&self) -> [String; 6] {
+        let bare = |state: &str| [self.name(), state, NOTHING, NOTHING, NOTHING, NOTHING].map(str::to_owned);
+        match self {
+            Self::Container(container) => [
+                container.name.clone(),
+                container.state.clone(),
+                or_nothing(container.address),
+                or_nothing(container.generation),
+                if container.autostart { "yes" } else { "no" }.to_owned(),
+                or_nothing(container.memory.map(size)),
+            ],
+            Self::Broken { .. } => bare("broken"),
+            Self::Foreign { .. } => bare("foreign"),
+        }
+    }
+}
+
+/// All containers of the host, sorted by name.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ListView {
+    /// The containers.
+    pub(crate) containers: Vec<Row>,
+}
+
+impl ListView {
+    pub(crate) fn of(list: &[Listed]) -> Self {
+        Self { containers: list.iter().map(Row::from).collect() }
+    }
+
+    /// The table, with its heading.
+    pub(crate) fn table(&self) -> Vec<String> {
+        let mut table = Table::new(&["NAME", "STATE", "ADDRESS", "GENERATION", "AUTOSTART", "MEMORY"]);
+        for row in &self.containers {
+            table.row(row.cells());
+        }
+        table.lines()
+    }
+}
+
+impl View for ListView {
+    fn tell(&self, printer: &Printer) {
+        if !printer.for_people() {
+            // A script goes on to use these names with our commands, which refuse the foreign ones.
+            for row in self.containers.iter().filter(|row| !matches!(row, Row::Foreign { .. })) {
+                printer.answer(row.name());
+            }
+        } else if self.containers.is_empty() {
+            printer.note(Tone::Hint, "note", "there are no containers");
+        } else {
+            for line in self.table() {
+                printer.answer(line);
+            }
+        }
+        for row in &self.containers {
+            if let Row::Broken { name, error } = row {
+                report::trouble(&format!("container `{name}` is broken"), error, printer);
+            }
+        }
+    }
+}
+
+/// Whether a container exists.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Exists {
+    /// The name that was asked for.
+    pub(crate) name: String,
+    /// Whether it does.
+    pub(crate) exists: bool,
+}
+
+impl View for Exists {
+    /// The exit code says it.
+    fn tell(&self, _printer: &Printer) {}
+}
+
+/// The addresses of a container.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Addresses {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its addresses; none for one that does not run and whose bridge gives it one.
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+impl View for Addresses {
+    fn tell(&self, printer: &Printer) {
+        if self.addresses.is_empty() {
+            let text = format!("{} has its address from its bridge's network, by DHCP", self.name);
+            printer.note(Tone::Hint, "note", &text);
+        }
+        for address in &self.addresses {
+            printer.answer(address.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_containers_are_shown_as_such() {
+        let list = ListView::of(&[Listed::Foreign { name: "debian".into() }]);
+        assert_eq!(
+            list.table(),
+            [
+                "NAME    STATE    ADDRESS  GENERATION  AUTOSTART  MEMORY",
+                "debian  foreign  -        -           -          -"
+            ]
+        );
+    }
+
+    #[test]
+    fn pending_changes_tell_both_values() {
+        let change = Pending { key: "lxc.net.0.link".into(), running: vec!["a".into()], next: vec![] };
+        assert_eq!(change.words(), "pending restart: lxc.net.0.link: a -> -");
+    }
+}

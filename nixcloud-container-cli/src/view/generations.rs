@@ -1,0 +1,145 @@
+//! list-generations, delete-generations.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use nixcloud_container::{ContainerName, Generation};
+use serde::Serialize;
+
+use super::{NOTHING, Table, View, or_nothing};
+use crate::printer::Printer;
+
+/// The generations of a container, oldest first.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct GenerationsView {
+    /// The container.
+    name: String,
+    /// Its generations.
+    generations: Vec<GenerationView>,
+}
+
+/// A generation.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct GenerationView {
+    /// Its number.
+    id: u64,
+    /// When it was made, as RFC 3339.
+    created: String,
+    /// Whether it boots at the next start.
+    current: bool,
+    /// Whether the running guest was booted from it.
+    booted: bool,
+    /// The version of its NixOS.
+    system_version: Option<String>,
+    /// `untried`, `good` or `bad`: what came of its activation.
+    health: String,
+    /// Where it is in the store.
+    path: PathBuf,
+    #[serde(skip)]
+    time: Timestamp,
+}
+
+impl GenerationsView {
+    pub(crate) fn of(name: &ContainerName, generations: &[Generation]) -> Self {
+        let view = |generation: &Generation| GenerationView {
+            id: generation.id.get(),
+            created: generation.created.to_string(),
+            current: generation.current,
+            booted: generation.booted,
+            system_version: generation.system_version.clone(),
+            health: generation.health.to_string(),
+            path: generation.path.as_path().to_owned(),
+            time: generation.created,
+        };
+        Self { name: name.to_string(), generations: generations.iter().map(view).collect() }
+    }
+
+    fn lines(&self, zone: &TimeZone) -> Vec<String> {
+        let mut table = Table::new(&["ID", "CREATED", "ROLE", "VERSION", "HEALTH"]);
+        for generation in &self.generations {
+            let created = generation.time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+            table.row([
+                generation.id.to_string(),
+                created,
+                role(generation.current, generation.booted).to_owned(),
+                or_nothing(generation.system_version.as_deref()),
+                generation.health.clone(),
+            ]);
+        }
+        table.right(0).lines()
+    }
+}
+
+impl View for GenerationsView {
+    fn tell(&self, printer: &Printer) {
+        // The heading is for people; a script counts lines.
+        let heading = usize::from(!printer.for_people());
+        for line in self.lines(&TimeZone::system()).into_iter().skip(heading) {
+            printer.answer(line);
+        }
+    }
+}
+
+fn role(current: bool, booted: bool) -> &'static str {
+    match (current, booted) {
+        (true, true) => "current,booted",
+        (true, false) => "current",
+        (false, true) => "booted",
+        (false, false) => NOTHING,
+    }
+}
+
+/// The generations that were deleted.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Deleted {
+    /// The container.
+    pub(crate) name: String,
+    /// Their numbers.
+    pub(crate) deleted: Vec<u64>,
+}
+
+impl View for Deleted {
+    fn tell(&self, printer: &Printer) {
+        let ids: Vec<String> = self.deleted.iter().map(ToString::to_string).collect();
+        printer.result(match ids.as_slice() {
+            [] => format!("{} has no such generation to delete", self.name),
+            [id] => format!("deleted generation {id} of {}", self.name),
+            ids => format!("deleted generations {} of {}", ids.join(", "), self.name),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nixcloud_container::GenerationId;
+    use nixcloud_container::generation::Health;
+
+    use super::*;
+
+    #[test]
+    fn generations_tell_time_role_version_and_health() {
+        let generation = |id, current, version: Option<&str>| Generation {
+            id: GenerationId::new(id).unwrap(),
+            created: Timestamp::from_second(1_700_000_000).unwrap(),
+            current,
+            booted: !current,
+            system_version: version.map(str::to_owned),
+            health: Health::Good,
+            path: "/nix/store/x".into(),
+        };
+        let list = [generation(9, false, None), generation(10, true, Some("24.11"))];
+        let view = GenerationsView::of(&"web".parse().unwrap(), &list);
+        assert_eq!(
+            view.lines(&TimeZone::UTC),
+            [
+                "ID  CREATED              ROLE     VERSION  HEALTH",
+                " 9  2023-11-14 22:13:20  booted   -        good",
+                "10  2023-11-14 22:13:20  current  24.11    good",
+            ]
+        );
+    }
+}

@@ -1,0 +1,70 @@
+//! What the commands answer: shapes with stable field names for `--json`, each of which also tells itself in words.
+//!
+//! The library's types do not reach JSON: a field may be renamed there, here it is only ever added.
+//! `docs/json.md` and the schemas beside it are made from these types, by a test.
+
+mod change;
+mod container;
+mod failure;
+mod generations;
+mod host;
+mod power;
+mod session;
+mod table;
+
+use serde::Serialize;
+
+use crate::printer::Printer;
+
+pub(crate) use change::{ChangeView, Destroyed};
+pub(crate) use container::{Addresses, ContainerView, Exists, ListView};
+pub(crate) use failure::{FailureView, kind};
+pub(crate) use generations::{Deleted, GenerationsView};
+pub(crate) use host::HostView;
+pub(crate) use power::{Outcome, PowerView};
+pub(crate) use session::{Captured, RunView};
+pub(crate) use table::Table;
+
+/// An answer.
+pub(crate) trait View: Serialize {
+    /// Says it in words.
+    fn tell(&self, printer: &Printer);
+}
+
+/// What stands where there is nothing to say.
+const NOTHING: &str = "-";
+
+fn or_nothing(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| NOTHING.to_owned(), |value| value.to_string())
+}
+
+/// Bytes, for people.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut unit = "B";
+    let mut rest = (bytes, 0);
+    for next in UNITS {
+        if rest.0 < 1024 {
+            break;
+        }
+        rest = (rest.0 / 1024, rest.0 % 1024 * 10 / 1024);
+        unit = next;
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{}.{} {unit}", rest.0, rest.1) }
+}
+
+#[cfg(test)]
+mod schema_tests;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_the_unit_that_fits() {
+        assert_eq!(
+            [0, 1023, 1536, 5 << 20, 3 << 40].map(size),
+            ["0 B", "1023 B", "1.5 KiB", "5.0 MiB", "3.0 TiB"]
+        );
+    }
+}

@@ -1,0 +1,60 @@
+//! run and login.
+
+use nixcloud_container::{ContainerName, Exit};
+use serde::Serialize;
+
+use super::View;
+use crate::printer::Printer;
+
+/// How a command in a guest ended, and what it said.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct RunView {
+    /// The container.
+    name: String,
+    /// The exit code as a shell has it: 127 not found, 126 not executable, 128 and the signal's number.
+    exit_code: u8,
+    /// The signal that ended it.
+    signal: Option<i32>,
+    /// What it wrote to stdout; null for `login`.
+    stdout: Option<Captured>,
+    /// What it wrote to stderr; null for `login`.
+    stderr: Option<Captured>,
+}
+
+/// What a command wrote.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Captured {
+    /// As text; bytes that are no UTF-8 are replaced.
+    text: String,
+    /// Whether bytes were replaced.
+    lossy: bool,
+    /// Whether more was written than is kept: 16 MiB.
+    truncated: bool,
+}
+
+impl Captured {
+    pub(crate) fn new(bytes: Vec<u8>, truncated: bool) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) => Self { text, lossy: false, truncated },
+            Err(error) => {
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                Self { text, lossy: true, truncated }
+            }
+        }
+    }
+}
+
+impl RunView {
+    pub(crate) fn new(name: &ContainerName, exit: Exit, said: Option<(Captured, Captured)>) -> Self {
+        let signal = if let Exit::Signal(signal) = exit { Some(signal) } else { None };
+        let (stdout, stderr) = said.unzip();
+        Self { name: name.to_string(), exit_code: exit.shell_code(), signal, stdout, stderr }
+    }
+}
+
+impl View for RunView {
+    /// The command has said it all itself.
+    fn tell(&self, _printer: &Printer) {}
+}
