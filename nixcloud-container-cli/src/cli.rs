@@ -34,8 +34,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Globals {
     /// The host configuration [default: /etc/nixcloud-container/config.toml]
-    #[arg(long, global = true, value_name = "PATH", env = "NIXCLOUD_CONTAINER_CONFIG", hide_env = true)]
-    pub(crate) config: Option<PathBuf>,
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
     /// Answer in JSON, on stdout; an error too, as `{"error": ...}`
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -45,6 +45,15 @@ pub(crate) struct Globals {
     /// Say what is done; twice: in every detail
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+}
+
+impl Globals {
+    /// The host configuration that is named, if one is: by the option, or by `NIXCLOUD_CONTAINER_CONFIG`. (As clap's
+    /// `env` it would be in each usage line as if it had been typed.)
+    pub(crate) fn config(&self) -> Option<PathBuf> {
+        let variable = || std::env::var_os("NIXCLOUD_CONTAINER_CONFIG").filter(|value| !value.is_empty());
+        self.config.clone().or_else(|| variable().map(PathBuf::from))
+    }
 }
 
 /// What is to be done.

@@ -226,9 +226,17 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
+    /// What a file says cannot be used.
+    #[error("the host configuration {} is not valid", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<ConfigError>,
+    },
     /// It is not TOML, or has a key or value that does not belong there.
-    #[error("the host configuration is not valid")]
-    Toml(#[from] toml::de::Error),
+    #[error("{}", .0.to_string().trim_end())]
+    Toml(toml::de::Error),
     /// A value that cannot be.
     #[error("{key} cannot be {value}: {why}")]
     Value {
@@ -249,7 +257,8 @@ impl HostConfig {
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         let file = path.unwrap_or(Path::new(DEFAULT_PATH));
         match std::fs::read_to_string(file) {
-            Ok(text) => Self::from_toml(&text),
+            Ok(text) => Self::from_toml(&text)
+                .map_err(|error| ConfigError::File { path: file.to_owned(), source: Box::new(error) }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_none() => {
                 Ok(Self::default())
             }
@@ -262,7 +271,7 @@ impl HostConfig {
     /// # Errors
     /// When it is not valid.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text)?;
+        let config: Self = toml::from_str(text).map_err(ConfigError::Toml)?;
         config.check()?;
         Ok(config)
     }
@@ -301,9 +310,9 @@ impl HostConfig {
             let why = "both networks would share one bridge";
             return Err(ConfigError::Value { key: "network.internet.bridge", value, why });
         }
-        if let Err(_error) = idmap::IdMap::new(self.ids.first) {
-            let why = "ids below 65536 are the host's own";
-            return Err(ConfigError::Value { key: "ids.first", value: self.ids.first.to_string(), why });
+        if let Err(error) = idmap::IdMap::new(self.ids.first) {
+            let (value, why) = (self.ids.first.to_string(), error.why());
+            return Err(ConfigError::Value { key: "ids.first", value, why });
         }
         Ok(())
     }
@@ -323,8 +332,8 @@ mod tests {
     #[test]
     fn unknown_keys_are_refused_by_name() {
         let error = HostConfig::from_toml("[paths]\nlcx = \"/x\"").unwrap_err();
-        let source = std::error::Error::source(&error).unwrap().to_string();
-        assert!(source.contains("lcx") && source.contains("lxc_share"), "{source}");
+        let told = error.to_string();
+        assert!(told.contains("lcx") && told.contains("lxc_share"), "{told}");
     }
 
     #[test]

@@ -413,9 +413,15 @@ impl Error {
                 "install LXC, or name its share folder in the host configuration (`paths.lxc_share`)"
                     .to_owned()
             }
+            Self::ContainerFile { path, .. } if path.ends_with("default.nix") => {
+                "a folder is a container file where it has a `default.nix`".to_owned()
+            }
             Self::Generations(GenerationsError::Missing { have, .. }) if !have.is_empty() => {
                 let have: Vec<String> = have.iter().map(ToString::to_string).collect();
                 format!("there are: {}", have.join(", "))
+            }
+            Self::Lease(LeaseError::IdsExhausted { .. }) => {
+                "`ids.first` and `ids.foreign` of the host configuration say which ids are free".to_owned()
             }
             Self::Nix(error) => error.hint()?,
             Self::Worker(WorkerError::None) => {

@@ -23,6 +23,14 @@ pub struct IdMapError {
     why: &'static str,
 }
 
+impl IdMapError {
+    /// Why not.
+    #[must_use]
+    pub fn why(&self) -> &'static str {
+        self.why
+    }
+}
+
 impl IdMap {
     /// The range that begins at `base`.
     ///

@@ -23,6 +23,7 @@ mod harness;
 mod host;
 mod json;
 mod life;
+mod mistakes;
 mod power;
 mod session;
 mod update;
@@ -46,6 +47,7 @@ fn scenarios() -> Vec<Scenario> {
         expression::scenarios(),
         cli::scenarios(),
         json::scenarios(),
+        mistakes::scenarios(),
     ]
     .into_iter()
     .flatten()

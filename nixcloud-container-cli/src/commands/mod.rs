@@ -119,7 +119,7 @@ impl<'a> Context<'a> {
 pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
     // Before anything else: a wrong command line is told as such, also to who is not root.
     let work = prepare(cli)?;
-    let manager = Manager::open(HostConfig::load(cli.globals.config.as_deref())?)?;
+    let manager = Manager::open(HostConfig::load(cli.globals.config().as_deref())?)?;
     let cancel = if cancels(&cli.command) {
         signals::cancel_on_interrupt().map_err(Failure::Signals)?
     } else {

@@ -170,11 +170,10 @@ fn judge(key: &str, value: &str) -> Result<(), String> {
         return judge_network(rest, value);
     }
     if !HARMLESS.iter().any(|pattern| matches(pattern, key)) {
-        return Err(
-            "this key can undo the container's protection; the host configuration can allow it by name \
-                    (`allow_lxc_keys`)"
-                .to_owned(),
-        );
+        return Err(format!(
+            "it is none of the keys that surely keep the container's protection; the host configuration can \
+                     allow it by name (`allow_lxc_keys = [\"{key}\"]`)"
+        ));
     }
     if value.is_empty() {
         return Err("an empty value clears what nixcloud-container set".to_owned());
