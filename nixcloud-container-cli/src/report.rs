@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::commands::Failure;
 use crate::exit::Status;
 use crate::printer::{Printer, Tone, clean};
-use crate::view::{FailureView, kind};
+use crate::view::{ActivationView, FailureView, kind};
 
 /// How many lines of Nix's words are shown unless all are wanted: its trace may have thousands.
 const SHOWN: usize = 24;
@@ -40,6 +40,9 @@ pub(crate) fn failure(failure: &Failure, printer: &Printer) -> Status {
     }
     if let Some(note) = &report.note {
         printer.labelled(Tone::Warning, "note", note);
+    }
+    for pending in report.activation.iter().flat_map(|activation| &activation.pending_restart) {
+        printer.labelled(Tone::Warning, "note", &pending.words());
     }
     if let Some(hint) = &report.hint {
         printer.labelled(Tone::Hint, "hint", hint);
@@ -77,13 +80,22 @@ pub(crate) fn of_error(error: &nixcloud_container::Error) -> FailureView {
         report.details = details(&text, place, &report.message);
     }
     report.note = restored(error);
+    report.activation = ActivationView::of(error).map(Box::new);
     report
 }
 
 fn view(kind: &'static str, error: &dyn Error, hint: Option<String>) -> FailureView {
     let mut lines = chain(error).into_iter();
     let message = lines.next().unwrap_or_default();
-    FailureView { kind, message, causes: lines.collect(), details: Vec::new(), note: None, hint }
+    FailureView {
+        kind,
+        message,
+        causes: lines.collect(),
+        details: Vec::new(),
+        note: None,
+        hint,
+        activation: None,
+    }
 }
 
 /// Nix's own words, without the line that `what` says already; first of all the place in the user's files, where Nix

@@ -115,6 +115,15 @@ fn root_json_of_every_command(lab: &Lab, kind: Kind) {
     assert_eq!(said("restart @web", "power")["outcome"], "restarted");
     assert_eq!(said("delete-generations @web 1", "deleted")["deleted"], json!([1]));
 
+    // What a failed activation came to.
+    lab.file("web", &web.file().version("3").module("standin.switchExit = 4;"));
+    let told = lab.line("--json update @web");
+    let failed = object(&told, "error");
+    assert_eq!((told.code, &failed["error"]["kind"]), (1, &json!("activation")));
+    let activation = &failed["error"]["activation"];
+    assert_eq!((&activation["outcome"], &activation["restored"]), (&json!("units-failed"), &Value::Null));
+    assert_eq!(said("rollback @web", "change")["generation"], 2);
+
     // A failure is an object too; its words are on stderr all the same.
     let told = lab.line("--json destroy @web");
     let failed = object(&told, "error");

@@ -55,7 +55,7 @@ pub(crate) struct Ids {
 }
 
 /// An item of LXC's configuration that is another one at the next start.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Pending {
     /// The LXC key.
@@ -74,7 +74,7 @@ impl From<&PendingRestart> for Pending {
 
 impl Pending {
     /// `pending restart: KEY: old -> new`.
-    pub(super) fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let values =
             |values: &[String]| if values.is_empty() { NOTHING.to_owned() } else { values.join(", ") };
         format!("pending restart: {}: {} -> {}", self.key, values(&self.running), values(&self.next))

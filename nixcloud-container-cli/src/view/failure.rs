@@ -1,8 +1,9 @@
 //! A failure, in the order in which it is told: what, why, what Nix or LXC said about it, and how to go on.
 
-use nixcloud_container::{Error, ErrorKind};
+use nixcloud_container::{Error, ErrorKind, FailedActivation};
 use serde::Serialize;
 
+use super::container::Pending;
 use crate::report;
 
 /// What is printed, on stdout, where a command fails with `--json`: `{"error": ...}`.
@@ -22,6 +23,49 @@ pub(crate) struct FailureView {
     pub(crate) note: Option<String>,
     /// How to go on.
     pub(crate) hint: Option<String>,
+    /// What became of a generation that did not work out in the running guest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) activation: Option<Box<ActivationView>>,
+}
+
+/// An activation that did not work out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ActivationView {
+    /// The generation that was to be activated.
+    generation: u64,
+    /// `failed`, `units-failed`, `needs-restart` or `killed`.
+    outcome: &'static str,
+    /// The exit code of `switch-to-configuration`.
+    code: Option<i32>,
+    /// The units that failed.
+    units: Vec<String>,
+    /// The generation that was put back and activated again; null where the new one stays.
+    restored: Option<u64>,
+    /// What of LXC's side waits for a restart, where the new generation stays.
+    pub(crate) pending_restart: Vec<Pending>,
+}
+
+impl ActivationView {
+    pub(crate) fn of(error: &Error) -> Option<Self> {
+        let Error::Activation { generation, outcome, restored, pending_restart, .. } = error else {
+            return None;
+        };
+        let (outcome, code, units) = match outcome {
+            FailedActivation::Failed { code } => ("failed", Some(*code), Vec::new()),
+            FailedActivation::UnitsFailed { units } => ("units-failed", Some(4), units.clone()),
+            FailedActivation::NeedsRestart => ("needs-restart", Some(100), Vec::new()),
+            _ => ("killed", None, Vec::new()),
+        };
+        Some(Self {
+            generation: generation.get(),
+            outcome,
+            code,
+            units,
+            restored: restored.map(nixcloud_container::GenerationId::get),
+            pending_restart: pending_restart.iter().map(Pending::from).collect(),
+        })
+    }
 }
 
 impl FailureView {

@@ -57,7 +57,7 @@ impl GenerationsView {
         Self { name: name.to_string(), generations: generations.iter().map(view).collect() }
     }
 
-    fn lines(&self, zone: &TimeZone) -> Vec<String> {
+    pub(super) fn lines(&self, zone: &TimeZone) -> Vec<String> {
         let mut table = Table::new(&["ID", "CREATED", "ROLE", "VERSION", "HEALTH"]);
         for generation in &self.generations {
             let created = generation.time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();

@@ -18,7 +18,7 @@ use crate::printer::Printer;
 
 pub(crate) use change::{ChangeView, Destroyed};
 pub(crate) use container::{Addresses, ContainerView, Exists, ListView};
-pub(crate) use failure::{FailureView, kind};
+pub(crate) use failure::{ActivationView, FailureView, kind};
 pub(crate) use generations::{Deleted, GenerationsView};
 pub(crate) use host::HostView;
 pub(crate) use power::{Outcome, PowerView};
@@ -55,6 +55,8 @@ pub(crate) fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod schema_tests;
+#[cfg(test)]
+mod snapshot_tests;
 
 #[cfg(test)]
 mod tests {
