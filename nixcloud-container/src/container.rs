@@ -94,6 +94,15 @@ impl<'m> Container<'m> {
         inspect::generations(self.host, &self.name)
     }
 
+    /// Its generations as [`generations`](Self::generations) has them, without asking the guest: `booted` is what was
+    /// noted at its last start. For hints that must be there at once.
+    ///
+    /// # Errors
+    /// When it does not exist or cannot be read.
+    pub fn noted_generations(&self) -> Result<Vec<Generation>, Error> {
+        inspect::noted_generations(self.host, &self.name)
+    }
+
     /// Deletes generations, never the current nor the booted one; nothing is activated. Returns those deleted.
     ///
     /// # Errors
@@ -168,6 +177,13 @@ impl<'m> Container<'m> {
     /// When it does not exist or that cannot be found out.
     pub fn state(&self) -> Result<State, Error> {
         inspect::state(self.host, &self.name)
+    }
+
+    /// Whether it runs, as far as was noted at its last start: nobody is asked, so this is a hint and not its
+    /// [`state`](Self::state).
+    #[must_use]
+    pub fn seems_to_run(&self) -> bool {
+        inspect::seems_to_run(self.host, &self.name)
     }
 
     /// All that is known of it.

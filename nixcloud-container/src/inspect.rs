@@ -15,8 +15,8 @@ use crate::install;
 use crate::name::ContainerName;
 use crate::net::{Netlink, netns};
 use crate::presence;
-use crate::proc;
-use crate::record::Record;
+use crate::proc::{self, Process};
+use crate::record::{Record, Run};
 use crate::render::{self, PendingRestart};
 use crate::spec::ContainerSpec;
 use crate::state::State;
@@ -137,6 +137,26 @@ fn address(record: &Record, spec: Option<&ContainerSpec>) -> Option<Ipv4Addr> {
         Some(spec) => spec.effective.ip,
         None => record.fixed.first().copied().or(record.lease),
     }
+}
+
+pub(crate) fn names(host: &Host) -> Result<Vec<ContainerName>, Error> {
+    Ok(Record::names(&host.layout)?)
+}
+
+/// What was noted at its last start, as long as that guest lives. Nobody is asked.
+fn noted(host: &Host, name: &ContainerName) -> Option<Run> {
+    let run = Run::load(&host.layout, name, &proc::boot_id().ok()?).ok()??;
+    run.init.is_some_and(Process::is_alive).then_some(run)
+}
+
+pub(crate) fn seems_to_run(host: &Host, name: &ContainerName) -> bool {
+    noted(host, name).is_some()
+}
+
+pub(crate) fn noted_generations(host: &Host, name: &ContainerName) -> Result<Vec<Generation>, Error> {
+    let record = host.record(name)?;
+    let booted = noted(host, name).and_then(|run| run.generation);
+    Ok(Generations::new(&host.layout, name).list(&record, booted)?)
 }
 
 pub(crate) fn state(host: &Host, name: &ContainerName) -> Result<State, Error> {

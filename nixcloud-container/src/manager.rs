@@ -70,6 +70,14 @@ impl Manager {
         inspect::list(&self.host)
     }
 
+    /// The names of our containers, sorted. One folder is read, no container: 10,000 names take milliseconds.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn names(&self) -> Result<Vec<ContainerName>, Error> {
+        inspect::names(&self.host)
+    }
+
     /// Makes the bridges that containers need. Idempotent.
     ///
     /// # Errors
