@@ -5,23 +5,36 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use nixcloud_container::{ContainerName, GenerationId};
 
-/// Unprivileged NixOS containers on LXC that share the host's store, each with its own generations.
+pub(crate) use documents::{CompletionsArgs, ManArgs};
+
+mod documents;
+pub(crate) mod groups;
+
+/// Unprivileged NixOS containers on LXC, each with its own generations
+///
+/// They share the host's Nix store, and each is updated and rolled back alone, in place when it runs.
 #[derive(Debug, Parser)]
 #[command(
     name = "nixcloud-container",
     version,
     subcommand_required = true,
     arg_required_else_help = true,
+    help_template = groups::template(),
+    before_help = groups::short(),
+    before_long_help = groups::long(),
+    after_help = "`nixcloud-container help` says what each command does, `help COMMAND` all about one.",
     after_long_help = "\
 Examples:
-  nixcloud-container host up                   make the bridges, once after each boot
-  nixcloud-container create web web.nix        evaluate, build and install the container `web`
+  nixcloud-container host up                   make the bridges, at each boot
+  nixcloud-container create web web.nix        build the container `web`
   nixcloud-container start web                 boot it
   nixcloud-container run web systemctl status  run a command in it
-  nixcloud-container update web web.nix        a new generation, switched to in place
+  nixcloud-container update web web.nix        switch to a new generation
   nixcloud-container rollback web              back to the one before
 
-Exit codes: 0 done, 1 refused, failed or no, 2 wrong usage, 130 interrupted; `run` and `login` exit as their command."
+`nixcloud-container help COMMAND` tells all about a command.
+Exit codes: 0 done, 1 refused, failed or no, 2 wrong usage, 130 interrupted;
+`run` and `login` exit as their command."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -33,17 +46,23 @@ pub(crate) struct Cli {
 /// Options of all commands.
 #[derive(Debug, Args)]
 pub(crate) struct Globals {
-    /// The host configuration [default: /etc/nixcloud-container/config.toml]
-    #[arg(long, global = true, value_name = "PATH")]
+    /// The host configuration
+    ///
+    /// It is NIXCLOUD_CONTAINER_CONFIG when not given, else /etc/nixcloud-container/config.toml if that exists.
+    #[arg(long, global = true, help_heading = GLOBAL, display_order = 900, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Answer in JSON, on stdout; an error too, as `{"error": ...}`
-    #[arg(long, global = true)]
+    /// Answer in JSON
+    ///
+    /// It goes to stdout; an error too, as `{"error": ...}`.
+    #[arg(long, global = true, help_heading = GLOBAL, display_order = 901)]
     pub(crate) json: bool,
     /// Print nothing but answers and errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL, display_order = 902)]
     pub(crate) quiet: bool,
     /// Say what is done; twice: in every detail
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    ///
+    /// It goes to stderr. NIXCLOUD_CONTAINER_LOG says it more finely: `nixcloud_container::nix=trace`.
+    #[arg(short, long, global = true, help_heading = GLOBAL, display_order = 903, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 }
 
@@ -56,17 +75,26 @@ impl Globals {
     }
 }
 
+/// The heading of options that all commands have.
+pub(crate) const GLOBAL: &str = "Options of all commands";
+
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create a container from a container file; it is not started
+    /// Create a container from a container file
+    ///
+    /// An address and ids are leased to it, its system is evaluated and built. It is not started. Nothing is left of
+    /// it when that fails or is interrupted.
     #[command(after_long_help = "\
 Examples:
   nixcloud-container create web web.nix
   nixcloud-container create web web.nix -n \"-I nixpkgs=/srv/nixpkgs\"
   nixcloud-container create web ./web --nix-args='--arg size 3'")]
     Create(CreateArgs),
-    /// Make a new generation and switch to it; a running container is switched in place
+    /// Make a new generation and switch to it
+    ///
+    /// A running container is switched in place, as `nixos-rebuild switch` does on a host; a stopped one boots it at the
+    /// next start. Where the switch fails, the generation before is put back and activated again.
     #[command(after_long_help = "\
 Without FILE and -n, those last used for the container are used again. A container that does not exist is created.
 
@@ -76,6 +104,8 @@ Examples:
   nixcloud-container update web -n \"-I nixpkgs=/srv/nixpkgs-next\"")]
     Update(UpdateArgs),
     /// Remove a container with all its generations
+    ///
+    /// Its address and ids are free again. A running container is refused.
     #[command(after_long_help = "\
 Examples:
   nixcloud-container destroy web
@@ -88,20 +118,26 @@ Columns: number, time, whether it boots next (current) or was booted (booted), s
 Example:
   nixcloud-container list-generations web")]
     ListGenerations(NameArgs),
-    /// Delete generations; never the current nor the booted one
+    /// Delete generations, but not the current or booted one
+    ///
+    /// What no generation needs any more is freed by the next garbage collection of Nix.
     #[command(after_long_help = "\
 Examples:
   nixcloud-container delete-generations web 3 4
-  nixcloud-container delete-generations web old   all but the current and the booted one
-  nixcloud-container delete-generations web 30d   those older than 30 days
-  nixcloud-container delete-generations web +5    all but the newest 5")]
+  nixcloud-container delete-generations web old  all that can be
+  nixcloud-container delete-generations web 30d  those older than 30 days
+  nixcloud-container delete-generations web +5   all but the newest 5")]
     DeleteGenerations(DeleteGenerationsArgs),
     /// Switch to a generation that is already built
+    ///
+    /// As `update` does, but without a build: a running container is switched in place.
     #[command(after_long_help = "\
 Example:
   nixcloud-container switch-generation web 3")]
     SwitchGeneration(SwitchGenerationArgs),
-    /// Switch to the newest generation that is older than the current one
+    /// Switch to the newest generation before the current one
+    ///
+    /// As `update` does, but without a build: a running container is switched in place.
     #[command(after_long_help = "\
 Example:
   nixcloud-container rollback web")]
@@ -159,15 +195,17 @@ Example:
 Example:
   nixcloud-container unfreeze web")]
     Unfreeze(NameArgs),
-    /// Show the containers: a table on a terminal, else their names
+    /// Show the containers
+    ///
+    /// A table on a terminal; in a pipe their names, one a line.
     #[command(
         after_long_help = r#"LXC containers that nixcloud-container did not make are shown as `foreign`, in the table alone.
 
 Examples:
   nixcloud-container list
   nixcloud-container list --watch
-  nixcloud-container list --json | jq -r '.containers[] | select(.state == "running") | .name'
-  for name in $(nixcloud-container list); do nixcloud-container update $name; done"#
+  nixcloud-container list --json | jq '.containers[] | select(.autostart)'
+  nixcloud-container list | xargs -n 1 nixcloud-container update"#
     )]
     List(ListArgs),
     /// Print the state of a container
@@ -180,10 +218,12 @@ Example:
   nixcloud-container state web"
     )]
     State(NameArgs),
-    /// Tell by the exit code whether a container exists: 0 yes, 1 no
+    /// Tell by the exit code whether a container exists
+    ///
+    /// 0 means yes, 1 no. Nothing is printed.
     #[command(after_long_help = "\
 Example:
-  nixcloud-container exists web || nixcloud-container create web web.nix")]
+  if nixcloud-container exists web; then echo it is there; fi")]
     Exists(NameArgs),
     /// Print the address of a container
     #[command(after_long_help = "\
@@ -199,6 +239,29 @@ Examples:
   nixcloud-container host down"
     )]
     Host(HostCommand),
+    /// Print the completions for a shell
+    ///
+    /// They know the containers, generations and container files that there are.
+    #[command(after_long_help = "\
+Examples:
+  source <(nixcloud-container completions bash)  in this bash alone
+  source <(nixcloud-container completions zsh)   in this zsh, after compinit
+  nixcloud-container completions fish | source   in this fish
+
+  cd /usr/share/bash-completion/completions      in each bash from now on
+  nixcloud-container completions bash > nixcloud-container
+  cd /usr/local/share/zsh/site-functions         in each zsh
+  nixcloud-container completions zsh > _nixcloud-container
+  cd /etc/fish/completions                       in each fish
+  nixcloud-container completions fish > nixcloud-container.fish")]
+    Completions(CompletionsArgs),
+    /// Print a manual page, or write all of them
+    #[command(after_long_help = "\
+Examples:
+  nixcloud-container man create | man -l -
+  nixcloud-container man toml | man -l -   the host configuration
+  nixcloud-container man --output /usr/local/share/man")]
+    Man(ManArgs),
 }
 
 /// What is to be done with the host.

@@ -10,7 +10,6 @@ mod words;
 use std::ffi::{OsStr, OsString};
 
 use clap::ValueEnum;
-use clap_complete::CompletionCandidate;
 
 use words::Line;
 
@@ -65,7 +64,9 @@ fn reply(shell: Shell, words: Vec<String>) -> String {
     let mut reply = String::from(if files { "files\n" } else { "words\n" });
     for candidate in &candidates {
         // What bash replaces begins behind the last character at which it breaks words.
-        let Some(value) = text(candidate.get_value()).and_then(|value| value.get(line.cut..)) else { continue };
+        let Some(value) = text(candidate.get_value()).and_then(|value| value.get(line.cut..)) else {
+            continue;
+        };
         reply.push_str(value);
         if shell != Shell::Bash
             && let Some(help) = candidate.get_help()

@@ -2,7 +2,9 @@
 
 mod cli;
 mod commands;
+mod completion;
 mod exit;
+mod man;
 mod printer;
 mod progress;
 mod report;
@@ -22,6 +24,10 @@ use printer::Printer;
 fn main() -> ExitCode {
     // First: this program re-executes itself as the worker that talks to LXC.
     nixcloud_container::worker::init();
+    if let Some(answer) = completion::answer(std::env::args_os()) {
+        Printer::new(true, false).raw(&answer);
+        return ExitCode::SUCCESS;
+    }
     let arguments = spelling::modern(std::env::args_os());
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,

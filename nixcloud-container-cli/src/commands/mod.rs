@@ -1,6 +1,7 @@
 //! The commands: each asks the library and prints its answer.
 
 mod capture;
+mod documents;
 mod generations;
 mod host;
 mod inspect;
@@ -10,6 +11,7 @@ mod session;
 mod watch;
 
 use std::io;
+use std::path::PathBuf;
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
@@ -45,6 +47,14 @@ pub(crate) enum Failure {
     /// The signal handlers cannot be installed.
     #[error("cannot prepare for Ctrl-C")]
     Signals(#[source] io::Error),
+    /// A file cannot be written.
+    #[error("cannot write {}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// An answer could not be written.
     #[error("cannot write to stdout")]
     Output(#[source] io::Error),
@@ -74,7 +84,11 @@ impl Failure {
         match self {
             Self::Library(error) => error.into(),
             Self::Usage(_) => Status::Usage,
-            Self::NoTerminal { .. } | Self::Streams(_) | Self::Signals(_) | Self::Output(_) => Status::Failed,
+            Self::NoTerminal { .. }
+            | Self::Streams(_)
+            | Self::Signals(_)
+            | Self::Write { .. }
+            | Self::Output(_) => Status::Failed,
         }
     }
 
@@ -117,6 +131,11 @@ impl<'a> Context<'a> {
 /// # Errors
 /// What the library refuses or fails to do, and what the grammar cannot express.
 pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
+    match &cli.command {
+        Command::Completions(args) => return Ok(documents::completions(printer, args)),
+        Command::Man(args) => return documents::man(printer, args),
+        _ => {}
+    }
     // Before anything else: a wrong command line is told as such, also to who is not root.
     let work = prepare(cli)?;
     let manager = Manager::open(HostConfig::load(cli.globals.config().as_deref())?)?;
@@ -163,6 +182,8 @@ fn prepare(cli: &Cli) -> Result<Work<'_>, Failure> {
         Command::Exists(args) => Box::new(|context| inspect::exists(context, args)),
         Command::ShowIp(args) => Box::new(|context| inspect::show_ip(context, args)),
         Command::Host(command) => Box::new(|context| host::run(context, *command)),
+        // Done before a host is opened.
+        Command::Completions(_) | Command::Man(_) => Box::new(|_| Ok(Status::Done)),
     })
 }
 

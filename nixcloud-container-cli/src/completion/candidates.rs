@@ -152,8 +152,7 @@ impl Said {
             ("30d", "those older than 30 days"),
             ("+5", "all but the newest 5"),
         ];
-        let words =
-            words.map(|(word, help)| CompletionCandidate::new(word).help(Some(help.into())));
+        let words = words.map(|(word, help)| CompletionCandidate::new(word).help(Some(help.into())));
         let words = words.into_iter().filter(|_| self.generations.is_empty());
         starting_with(current, ids.chain(words))
     }
@@ -163,7 +162,9 @@ fn starting_with(
     current: &str,
     candidates: impl Iterator<Item = CompletionCandidate>,
 ) -> Vec<CompletionCandidate> {
-    candidates.filter(|one| one.get_value().to_str().is_some_and(|value| value.starts_with(current))).collect()
+    candidates
+        .filter(|one| one.get_value().to_str().is_some_and(|value| value.starts_with(current)))
+        .collect()
 }
 
 fn generation(generation: &Generation) -> CompletionCandidate {
