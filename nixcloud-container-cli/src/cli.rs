@@ -245,14 +245,17 @@ Examples:
     #[command(after_long_help = "\
 Examples:
   source <(nixcloud-container completions bash)  in this bash alone
-  source <(nixcloud-container completions zsh)   in this zsh, after compinit
-  nixcloud-container completions fish | source   in this fish
+  source <(nixcloud-container completions zsh)   in this zsh alone
+  nixcloud-container completions fish | source   in this fish alone
 
-  cd /usr/share/bash-completion/completions      in each bash from now on
+For all that are opened from now on:
+  cd /usr/share/bash-completion/completions
   nixcloud-container completions bash > nixcloud-container
-  cd /usr/local/share/zsh/site-functions         in each zsh
+
+  cd /usr/local/share/zsh/site-functions
   nixcloud-container completions zsh > _nixcloud-container
-  cd /etc/fish/completions                       in each fish
+
+  cd /etc/fish/completions
   nixcloud-container completions fish > nixcloud-container.fish")]
     Completions(CompletionsArgs),
     /// Print a manual page, or write all of them

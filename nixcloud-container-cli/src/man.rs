@@ -95,8 +95,10 @@ fn words(command: &Command) -> Vec<String> {
 
 fn title(roff: &mut Roff, name: &str, section: &str) {
     let source = format!("nixcloud-container {}", env!("CARGO_PKG_VERSION"));
+    // Twice in a line of 80 columns, with the section.
+    let short = name.strip_prefix("nixcloud-container-").filter(|_| name.len() > 35).unwrap_or(name);
     // The date is left out: it would be that of the build.
-    roff.control("TH", [&name.to_uppercase(), section, "\"\"", &source, "nixcloud-container"]);
+    roff.control("TH", [&short.to_uppercase(), section, "\"\"", &source, "\"\""]);
     // Names of commands and files are never broken, nor are lines stretched around them.
     roff.control("nh", []).control("ad", ["l"]);
 }
@@ -186,7 +188,7 @@ fn argument(roff: &mut Roff, arg: &Arg) {
     if !values.is_empty() && arg.get_action().takes_values() {
         for value in values.iter().filter(|value| !value.is_hide_set()) {
             let help = value.get_help().map(ToString::to_string).unwrap_or_default();
-            roff.control("IP", []).text([bold(value.get_name()), roman(format!("  {help}"))]);
+            roff.control("br", []).text([bold(value.get_name()), roman(format!(": {help}"))]);
         }
     }
 }

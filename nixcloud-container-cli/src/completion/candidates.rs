@@ -46,7 +46,16 @@ pub(super) fn of(words: &[String]) -> Vec<CompletionCandidate> {
     found.retain(|candidate| {
         current.starts_with('-') || !candidate.get_value().as_encoded_bytes().starts_with(b"-")
     });
-    found
+    found.into_iter().map(|candidate| by_its_name(candidate, current)).collect()
+}
+
+/// A command is offered by its name, unless only an alias fits what is typed.
+fn by_its_name(candidate: CompletionCandidate, current: &str) -> CompletionCandidate {
+    let name = candidate.get_id().and_then(|id| id.strip_prefix("command::"));
+    match name.filter(|name| name.starts_with(current)) {
+        Some(name) => CompletionCandidate::new(name).help(candidate.get_help().cloned()),
+        None => candidate,
+    }
 }
 
 /// What the words before the cursor say.
@@ -58,6 +67,8 @@ struct Said {
     name: Option<ContainerName>,
     /// The words that `delete-generations` has already.
     generations: Vec<String>,
+    /// The words that `man` has already.
+    pages: Vec<String>,
     /// Whether `run` has its container.
     has_target: bool,
 }
@@ -88,6 +99,9 @@ impl Said {
         }
         if let Ok(Some(words)) = matches.try_get_many::<String>("generations") {
             self.generations = words.cloned().collect();
+        }
+        if let Ok(Some(words)) = matches.try_get_many::<String>("command") {
+            self.pages = words.cloned().collect();
         }
         if let Ok(Some(words)) = matches.try_get_many::<String>("words") {
             self.has_target = words.len() > 0;
@@ -129,6 +143,21 @@ impl Said {
             .iter()
             .map(|(name, runs)| CompletionCandidate::new(name.as_str()).help(Some(help(*runs))))
             .collect()
+    }
+
+    /// What `man` has pages of.
+    fn pages(&self, current: &str) -> Vec<CompletionCandidate> {
+        let cli = Cli::command();
+        let command = match self.pages.split_first() {
+            None => Some(&cli),
+            Some((first, [])) => cli.find_subcommand(first),
+            Some(_) => None,
+        };
+        let commands = command.into_iter().flat_map(Command::get_subcommands);
+        let commands = commands
+            .map(|command| CompletionCandidate::new(command.get_name()).help(command.get_about().cloned()));
+        let toml = CompletionCandidate::new("toml").help(Some("The host configuration".into()));
+        starting_with(current, commands.chain(self.pages.is_empty().then_some(toml)))
     }
 
     fn ids(&self, current: &str) -> Vec<CompletionCandidate> {
@@ -213,6 +242,7 @@ fn completer(command: &str, arg: &Arg, said: &Arc<Said>) -> Option<ArgValueCompl
         // A name that is new.
         ("create", "name") => None,
         ("run", "words") => asked(Said::names),
+        ("man", "command") => asked(Said::pages),
         ("delete-generations", "generations") => asked(Said::selections),
         (_, "file") => Some(ArgValueCompleter::new(Files(container_file))),
         (_, "config") => Some(ArgValueCompleter::new(Files(toml_file))),
