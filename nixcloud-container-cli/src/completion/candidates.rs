@@ -4,12 +4,12 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::{Arg, ArgMatches, Command, CommandFactory};
+use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use jiff::tz::TimeZone;
 use nixcloud_container::{ContainerName, Generation, GenerationId, HostConfig, Manager};
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Globals};
 use crate::spelling;
 
 /// Up to so many names it is looked up whether they run, so that those that fit best come first.
@@ -83,17 +83,17 @@ impl Said {
         let mut matches = &matches;
         loop {
             said.take(matches);
-            let Some((name, inner)) = matches.subcommand() else { return said };
+            let Some((name, inner)) = matches.subcommand() else {
+                said.config = Globals::from_arg_matches(matches).ok().and_then(|globals| globals.config());
+                return said;
+            };
             name.clone_into(&mut said.command);
             matches = inner;
         }
     }
 
     fn take(&mut self, matches: &ArgMatches) {
-        // An option or argument that this command does not have is an error to ask for.
-        if let Ok(Some(config)) = matches.try_get_one::<PathBuf>("config") {
-            self.config = Some(config.clone());
-        }
+        // An argument that this command does not have is an error to ask for.
         if let Ok(Some(name)) = matches.try_get_one::<ContainerName>("name") {
             self.name = Some(name.clone());
         }
