@@ -14,6 +14,7 @@
 
 mod attack;
 mod cli;
+mod completion;
 mod crash;
 mod embedding;
 mod expression;
@@ -46,6 +47,7 @@ fn scenarios() -> Vec<Scenario> {
         field::scenarios(),
         expression::scenarios(),
         cli::scenarios(),
+        completion::scenarios(),
         json::scenarios(),
         mistakes::scenarios(),
     ]
