@@ -81,9 +81,9 @@ impl<'l> Shell<'l> {
 
     /// What becomes of a line after TAB, and what is on the screen then. `@web` stands for the lab's name of `web`.
     fn tab(&mut self, line: &str) -> (String, String) {
-        // Of the line before, and the screen of what was listed for it.
-        self.pty.types("\x03");
-        self.pty.types("\x0c");
+        // The line before is killed, and the screen cleared. (Ctrl-C would drop what is typed too early.)
+        self.pty.types("\x15\x0c");
+        self.pty.until("empty line", |pty| pty.screen().trim() == "ready>");
         self.pty.forget();
         self.pty.types(&named(self.lab, line));
         self.pty.types("\t");

@@ -11,9 +11,9 @@ _nixcloud_container() {
             COMPREPLY+=("$candidate")
         fi
     done <<<"$(command nixcloud-container __complete bash "${COMP_LINE:0:COMP_POINT}" "$COMP_WORDBREAKS" 2>/dev/null)"
-    # Bash quotes paths, shows their last part, and adds no space to a folder.
-    if [[ $kind == files ]]; then
-        compopt -o filenames 2>/dev/null
+    # Bash quotes paths, shows their last part, and adds the slash of a folder.
+    if [[ $kind == files ]] && compopt -o filenames 2>/dev/null; then
+        COMPREPLY=("${COMPREPLY[@]%/}")
     fi
 }
 
