@@ -25,7 +25,7 @@ pub(crate) mod groups;
     after_help = "`nixcloud-container help` says what each command does, `help COMMAND` all about one.",
     after_long_help = "\
 Examples:
-  nixcloud-container host up                   make the bridges, at each boot
+  nixcloud-container host up                   once after each boot
   nixcloud-container create web web.nix        build the container `web`
   nixcloud-container start web                 boot it
   nixcloud-container run web systemctl status  run a command in it
@@ -368,7 +368,7 @@ pub(crate) struct StopArgs {
     /// The container
     pub(crate) name: ContainerName,
     /// How long to wait for its end [default: as configured, 60]
-    #[arg(short, long, value_name = "SECONDS")]
+    #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<u32>,
 }
 
@@ -388,7 +388,7 @@ pub(crate) struct RunArgs {
     pub(crate) variables: Vec<(String, String)>,
     /// The container, and the command with its arguments
     // One list: behind the container's name no word is taken for an option of ours.
-    #[arg(required = true, num_args = 2.., trailing_var_arg = true, value_names = ["NAME", "COMMAND"])]
+    #[arg(required = true, num_args = 1.., trailing_var_arg = true, value_names = ["NAME", "COMMAND"])]
     words: Vec<String>,
 }
 
@@ -433,6 +433,10 @@ impl std::str::FromStr for User {
     }
 }
 
+fn seconds(text: &str) -> Result<u32, &'static str> {
+    text.parse().map_err(|_| "a whole number of seconds is wanted")
+}
+
 fn variable(text: &str) -> Result<(String, String), &'static str> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -442,3 +446,6 @@ fn variable(text: &str) -> Result<(String, String), &'static str> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod help_tests;

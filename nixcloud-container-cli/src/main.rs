@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let arguments = spelling::modern(std::env::args_os());
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(answer) => return Printer::new(false, false).clap(&answer).into(),
+        Err(answer) => return Printer::new(false, false).clap(&spelling::best_guess(answer)).into(),
     };
     trace::init(cli.globals.verbose);
     let printer = Printer::new(cli.globals.quiet, cli.globals.verbose > 0).with_json(cli.globals.json);

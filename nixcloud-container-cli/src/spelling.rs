@@ -1,7 +1,8 @@
-//! The old spellings of the commands: `--list` for `list`, and so on for each of them.
+//! How commands are spelled: of old, `--list` for `list` and so on for each of them, and by mistake.
 
 use std::ffi::OsString;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command, CommandFactory};
 
 use crate::cli::Cli;
@@ -55,6 +56,16 @@ fn words_of_option(cli: &Command, word: &str) -> Option<usize> {
     Some(1)
 }
 
+/// An error about an unknown command with the two guesses that are nearest, the best first. clap has the best last, of
+/// all that are similar in some way.
+pub(crate) fn best_guess(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::Strings(guesses)) = error.get(ContextKind::SuggestedSubcommand) {
+        let best = guesses.iter().rev().take(2).cloned().collect();
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(best));
+    }
+    error
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +90,19 @@ mod tests {
         {
             assert_eq!(modern_words(&format!("x {options} --list")), format!("x {options} list"));
             assert_eq!(modern_words(&format!("x {options} list --x")), format!("x {options} list --x"));
+        }
+    }
+
+    #[test]
+    fn a_mistyped_command_is_guessed() {
+        for (typed, guess) in
+            [("strat", "start"), ("creat", "create"), ("lst", "list"), ("rolback", "rollback")]
+        {
+            let error = best_guess(Cli::command().try_get_matches_from(["x", typed]).unwrap_err());
+            let text = error.to_string();
+            let tip = text.lines().find(|line| line.contains("tip:")).unwrap();
+            assert_eq!(tip.split('\'').nth(1), Some(guess), "{tip}");
+            assert!(tip.split('\'').count() <= 5, "{tip}");
         }
     }
 

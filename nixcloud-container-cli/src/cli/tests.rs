@@ -90,7 +90,7 @@ fn options_right_behind_the_name_are_the_commands_too() {
 
 #[test]
 fn a_run_without_a_command_is_refused() {
-    assert!(parse(&["run", "web"]).is_err());
+    assert_eq!(run(&["run", "web"]).target().unwrap_err(), "no command is given to run in `web`");
     assert!(parse(&["run"]).is_err());
     assert!(run(&["run", "web", "--"]).target().is_err());
 }
