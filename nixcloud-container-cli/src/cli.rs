@@ -47,22 +47,25 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Globals {
     /// The host configuration
-    ///
-    /// It is NIXCLOUD_CONTAINER_CONFIG when not given, else /etc/nixcloud-container/config.toml if that exists.
-    #[arg(long, global = true, help_heading = GLOBAL, display_order = 900, value_name = "FILE")]
+    #[arg(
+        long, global = true, help_heading = GLOBAL, display_order = 900, value_name = "FILE",
+        long_help = "The host configuration [default: /etc/nixcloud-container/config.toml]"
+    )]
     config: Option<PathBuf>,
     /// Answer in JSON
-    ///
-    /// It goes to stdout; an error too, as `{"error": ...}`.
-    #[arg(long, global = true, help_heading = GLOBAL, display_order = 901)]
+    #[arg(
+        long, global = true, help_heading = GLOBAL, display_order = 901,
+        long_help = "Answer in JSON, on stdout; an error too, as `{\"error\": ...}`"
+    )]
     pub(crate) json: bool,
     /// Print nothing but answers and errors
     #[arg(short, long, global = true, help_heading = GLOBAL, display_order = 902)]
     pub(crate) quiet: bool,
     /// Say what is done; twice: in every detail
-    ///
-    /// It goes to stderr. NIXCLOUD_CONTAINER_LOG says it more finely: `nixcloud_container::nix=trace`.
-    #[arg(short, long, global = true, help_heading = GLOBAL, display_order = 903, action = ArgAction::Count)]
+    #[arg(
+        short, long, global = true, help_heading = GLOBAL, display_order = 903, action = ArgAction::Count,
+        long_help = "Say on stderr what is done; given twice in every detail"
+    )]
     pub(crate) verbose: u8,
 }
 

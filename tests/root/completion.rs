@@ -29,6 +29,16 @@ fn install(lab: &Lab) -> PathBuf {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for file in [
+        "bin/nixcloud-container",
+        "libexec/nixcloud-container-worker",
+        "share/doc/nixcloud-container/config.toml",
+        "share/man/man1/nixcloud-container.1",
+        "share/man/man1/nixcloud-container-host-up.1",
+        "share/man/man5/nixcloud-container.toml.5",
+    ] {
+        assert!(lab.path("/usr").join(file).is_file(), "{file}");
+    }
     lab.path("/usr/share")
 }
 

@@ -3,25 +3,41 @@
 # Installed as _nixcloud-container in a folder of $fpath, or sourced after compinit.
 
 _nixcloud-container() {
-    local -a lines entries folders options
+    local -a lines values helps folders shown expl
     local line value help
+    local -i index longest=0 found=1
     lines=("${(@f)$(command nixcloud-container __complete zsh \
         "${(@Q)words[1,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)}")
     for line in "${(@)lines[2,-1]}"; do
         value=${line%%$'\t'*}
         help=${${line#$value}#$'\t'}
-        # A colon separates the value from its help.
-        line=${value//:/\\:}${help:+:$help}
-        case $value in
-            */) folders+=("$line") ;;
-            -*) options+=("$line") ;;
-            *) entries+=("$line") ;;
-        esac
+        if [[ $value == */ ]]; then
+            folders+=("$value")
+            continue
+        fi
+        values+=("$value")
+        helps+=("$help")
+        (( $#value > longest )) && longest=$#value
     done
-    local found=1
-    (( $#entries )) && _describe -V 'nixcloud-container' entries && found=0
-    (( $#folders )) && _describe -V 'folder' folders -S '' && found=0
-    (( $#options )) && _describe -V -o 'option' options && found=0
+    # In the order in which they are told; one a line where there is help. (_describe would put those with the same
+    # help on one line.)
+    if (( $#values )); then
+        _description -V nixcloud-container expl nixcloud-container
+        if [[ -n ${(j::)helps} ]]; then
+            for (( index = 1; index <= $#values; index++ )); do
+                line="${(r:longest:)values[index]}  -- $helps[index]"
+                shown+=("${line[1,COLUMNS-1]}")
+            done
+            compadd "${expl[@]}" -l -d shown -a values && found=0
+        else
+            compadd "${expl[@]}" -a values && found=0
+        fi
+    fi
+    # No space follows: the path goes on.
+    if (( $#folders )); then
+        _description -V folders expl folder
+        compadd "${expl[@]}" -S '' -a folders && found=0
+    fi
     return found
 }
 

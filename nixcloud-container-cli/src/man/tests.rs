@@ -80,7 +80,7 @@ fn every_command_has_a_page_with_all_its_arguments() {
             if arg.get_id() == "help" {
                 continue;
             }
-            let help = arg.get_help().unwrap().to_string().replace('`', "");
+            let help = arg.get_long_help().or_else(|| arg.get_help()).unwrap().to_string().replace('`', "");
             assert!(text.contains(&flat(&help)), "{}: {help}", page.file);
         }
         for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "EXIT STATUS", "SEE ALSO"] {
