@@ -261,11 +261,14 @@ For all that are opened from now on:
   cd /etc/fish/completions
   nixcloud-container completions fish > nixcloud-container.fish")]
     Completions(CompletionsArgs),
-    /// Print a manual page, or write all of them
+    /// Show a manual page, or write all of them
+    ///
+    /// On a terminal it is shown by man(1); in a pipe its source is printed.
     #[command(after_long_help = "\
 Examples:
-  nixcloud-container man create | man -l -
-  nixcloud-container man toml | man -l -   the host configuration
+  nixcloud-container man create
+  nixcloud-container man host up
+  nixcloud-container man toml               the host configuration
   nixcloud-container man --output /usr/local/share/man")]
     Man(ManArgs),
 }

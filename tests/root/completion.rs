@@ -1,4 +1,4 @@
-//! Completions in the real shells, installed as a package installs them, with real containers.
+//! Completions in the real shells, and manual pages, installed as a package installs them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ scenarios! {
         root_completions_in_zsh,
         root_completions_in_fish,
         root_completions_fit_the_state,
+        root_a_manual_page_is_shown_on_a_terminal,
     ],
     both: [],
 }
@@ -277,4 +278,15 @@ fn root_completions_fit_the_state(lab: &Lab) {
     db.destroy();
     assert_eq!(offered("start "), ["web\tstopped"]);
     clean(lab);
+}
+
+fn root_a_manual_page_is_shown_on_a_terminal(lab: &Lab) {
+    let mut command = lab.command(["man", "host", "up"]);
+    command.env("MANPAGER", "cat").env("TERM", "xterm").env_remove("MANWIDTH");
+    let mut pty = Pty::spawn(&command, 100, 80);
+    pty.shows("NIXCLOUD-CONTAINER-HOST-UP(1)");
+    pty.shows("       nixcloud-container host up [OPTIONS]");
+    assert!(pty.exit().success());
+    let source = lab.line("man host up").done();
+    assert!(source.contains("\n.SH NAME\n"), "{source}");
 }

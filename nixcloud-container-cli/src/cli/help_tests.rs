@@ -52,6 +52,12 @@ fn help_of_a_command_is_its_long_help() {
 }
 
 #[test]
+fn old_names_of_commands_have_help() {
+    assert_eq!(printed(&["help", "attach"]), printed(&["help", "login"]));
+    assert_eq!(printed(&["status", "-h"]), printed(&["state", "-h"]));
+}
+
+#[test]
 fn help_fits_a_terminal() {
     for call in calls() {
         for option in ["-h", "--help"] {

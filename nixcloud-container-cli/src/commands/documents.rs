@@ -1,7 +1,9 @@
 //! completions, man: what belongs to an installation. Neither root nor a host is needed.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use super::Failure;
 use crate::cli::{CompletionsArgs, ManArgs};
@@ -21,10 +23,24 @@ pub(super) fn man(printer: &Printer, args: &ManArgs) -> Result<Status, Failure> 
             let page = man::page(&args.command).ok_or_else(|| {
                 Failure::usage("man", format!("there is no command `{}`", args.command.join(" ")))
             })?;
-            printer.raw(&page.text);
+            if !printer.for_people() || !shown(&page.text) {
+                printer.raw(&page.text);
+            }
         }
     }
     Ok(Status::Done)
+}
+
+/// Shows a page as `man` does; whether there is one. To people its source says little.
+fn shown(text: &str) -> bool {
+    let Ok(mut man) = Command::new("man").args(["-l", "-"]).stdin(Stdio::piped()).spawn() else {
+        return false;
+    };
+    if let Some(mut stdin) = man.stdin.take() {
+        // A reader who has seen enough leaves the rest.
+        let _ = stdin.write_all(text.as_bytes());
+    }
+    man.wait().is_ok_and(|status| status.success())
 }
 
 fn write_all(folder: &Path) -> Result<(), Failure> {
