@@ -173,6 +173,8 @@ Examples:
     )]
     Run(RunArgs),
     /// Shut a container down cleanly
+    ///
+    /// One that does not end in time still runs, and this fails; `terminate` ends it.
     #[command(after_long_help = "\
 Examples:
   nixcloud-container stop web
@@ -184,11 +186,15 @@ Example:
   nixcloud-container restart web")]
     Restart(StopArgs),
     /// End a container at once
+    ///
+    /// Nothing in it is asked. When this returns, its name can be used again.
     #[command(after_long_help = "\
 Example:
   nixcloud-container terminate web")]
     Terminate(NameArgs),
     /// Freeze all processes of a running container
+    ///
+    /// They keep their memory and their place, and do nothing until `unfreeze`.
     #[command(after_long_help = "\
 Example:
   nixcloud-container freeze web")]

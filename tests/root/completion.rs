@@ -238,6 +238,7 @@ fn root_completions_in_zsh(lab: &Lab) {
     ];
     let mut zsh = Shell::open(lab, "zsh", &["-f", "-i"], &setup);
     zsh.knows_the_host();
+    zsh.completes("sudo nixcloud-container start w", "sudo nixcloud-container start web ");
     // Help stands beside what is offered.
     let (_, screen) = zsh.tab("nixcloud-container delete-generations @web ");
     assert!(screen.contains("old  -- all but the current and the booted one"), "{screen}");
@@ -253,6 +254,8 @@ fn root_completions_in_fish(lab: &Lab) {
     ];
     let mut fish = Shell::open(lab, "fish", &["--private", "-i"], &setup);
     fish.knows_the_host();
+    // As behind `sudo`, which need not be installed; without it fish does not know what may follow it.
+    fish.completes("command nixcloud-container start w", "command nixcloud-container start web ");
     let (_, screen) = fish.tab("nixcloud-container delete-generations @web ");
     assert!(screen.contains("(all but the current and the booted one)"), "{screen}");
     clean(lab);
