@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod exit;
+mod lxc_args;
 mod printer;
 mod progress;
 mod report;

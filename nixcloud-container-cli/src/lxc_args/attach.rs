@@ -1,0 +1,176 @@
+//! lxc-attach, of login and run.
+
+use nixcloud_container::ContainerName;
+
+use super::common::{self, LOGFILE, LOGPRIORITY, Log, NAME};
+use super::option::{Opt, flag, valued};
+use super::parse::Given;
+use super::{ArgsError, Tool};
+
+const ALL_PRIVILEGES: &str = "CAP|CGROUP|LSM";
+
+pub(super) const OPTIONS: &[Opt] = &[
+    NAME,
+    flag("e", "elevated-privileges", "keep privileges of the host: all, or those named")
+        .optional(ALL_PRIVILEGES)
+        .does("the same, and as dangerous: the command may get more than the guest has"),
+    valued("a", "arch", "ARCH", "another architecture for the program")
+        .refused("a guest has one architecture", "`setarch` in the guest"),
+    valued(
+        "s",
+        "namespaces",
+        "MOUNT|PID|UTSNAME|IPC|USER|NETWORK",
+        "enter these namespaces alone; implies -e",
+    )
+    .does("the same, and as dangerous: in all other namespaces the command is on the host"),
+    flag("R", "remount-sys-proc", "show its namespaces in /proc and /sys")
+        .does("with -s without MOUNT: /proc and /sys are mounted anew for the command"),
+    flag("", "clear-env", "begin with an empty environment").does("the default here"),
+    flag("", "keep-env", "keep the environment (the default)")
+        .does("the command gets the caller's environment, too; of it and --clear-env the last counts"),
+    valued("", "keep-var", "VAR", "keep this variable of the environment").does("the same; repeatable"),
+    valued("v", "set-var", "VAR=VAL", "set a variable").does("the same; repeatable"),
+    valued("L", "pty-log", "FILE", "log the terminal's output")
+        .refused("nothing records a terminal here", "`script -c 'nixcloud-container login NAME' FILE`"),
+    valued("f", "rcfile", "FILE", "load another configuration").refused(
+        "the command runs in the guest as it was booted",
+        "`nixcloud-container state --json NAME` shows what it was booted with",
+    ),
+    valued("u", "uid", "UID", "the user of the command").does("the guest's user, by number"),
+    valued("g", "gid", "GID", "its group").does("the guest's group, by number"),
+    valued("c", "context", "CONTEXT", "its SELinux context")
+        .refused("the guest's own profile stays on", "`-e LSM` leaves it off (`-l -eLSM`)"),
+    LOGFILE,
+    LOGPRIORITY,
+];
+
+/// What `-l` asks of login and run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Attach {
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) environment: Environment,
+    /// Privileges that the command keeps.
+    pub(crate) elevated: Elevated,
+    /// The namespaces that it enters, as the kernel calls them; empty: all.
+    pub(crate) namespaces: Vec<&'static str>,
+    pub(crate) remount: bool,
+    pub(crate) log: Log,
+    pub(crate) quiet: bool,
+}
+
+/// The environment of a command in a guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Environment {
+    /// Whether the caller's comes along.
+    pub(crate) keep_all: bool,
+    /// Variables of the caller's that come along.
+    pub(crate) keep: Vec<String>,
+    /// Variables that are set.
+    pub(crate) set: Vec<(String, String)>,
+}
+
+/// Privileges of the host that a command keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Elevated {
+    pub(crate) capabilities: bool,
+    pub(crate) cgroup: bool,
+    pub(crate) lsm: bool,
+}
+
+impl Elevated {
+    const ALL: Self = Self { capabilities: true, cgroup: true, lsm: true };
+}
+
+/// LXC's words for namespaces, and the kernel's.
+const NAMESPACES: &[(&str, &str)] = &[
+    ("MOUNT", "mnt"),
+    ("PID", "pid"),
+    ("UTSNAME", "uts"),
+    ("IPC", "ipc"),
+    ("USER", "user"),
+    ("NETWORK", "net"),
+    ("CGROUP", "cgroup"),
+    ("TIME", "time"),
+];
+
+const TOOL: Tool = Tool::Attach;
+
+impl Attach {
+    /// Reads the words.
+    ///
+    /// # Errors
+    /// Words that are refused.
+    pub(crate) fn parse(name: &ContainerName, words: &[String]) -> Result<Self, ArgsError> {
+        let parsed = common::read(TOOL, name, words)?;
+        common::no_operands(TOOL, &parsed, "`nixcloud-container run NAME COMMAND` runs a command")?;
+        let mut asked = Self::default();
+        for given in &parsed.options {
+            match given.option.long {
+                "elevated-privileges" => asked.elevated = elevated(given)?,
+                "namespaces" => {
+                    asked.namespaces = namespaces(given)?;
+                    // As LXC does.
+                    asked.elevated = Elevated::ALL;
+                }
+                "remount-sys-proc" => asked.remount = true,
+                "clear-env" => asked.environment.keep_all = false,
+                "keep-env" => asked.environment.keep_all = true,
+                "keep-var" => asked.environment.keep.push(variable_name(given)?),
+                "set-var" => asked.environment.set.push(common::variable(TOOL, given)?),
+                "uid" => asked.uid = Some(id("-u", given)?),
+                "gid" => asked.gid = Some(id("-g", given)?),
+                "quiet" => asked.quiet = true,
+                _ => _ = asked.log.take(TOOL, given)?,
+            }
+        }
+        Ok(asked)
+    }
+}
+
+fn invalid(option: &'static str, given: &Given, why: impl Into<String>) -> ArgsError {
+    ArgsError::Invalid { tool: TOOL, option, value: given.value().to_owned(), why: why.into() }
+}
+
+fn elevated(given: &Given) -> Result<Elevated, ArgsError> {
+    let Some(words) = &given.value else { return Ok(Elevated::ALL) };
+    let mut elevated = Elevated::default();
+    for word in words.split('|') {
+        match word {
+            "CAP" => elevated.capabilities = true,
+            "CGROUP" => elevated.cgroup = true,
+            "LSM" => elevated.lsm = true,
+            _ => return Err(invalid("-e", given, format!("privileges are {ALL_PRIVILEGES}"))),
+        }
+    }
+    Ok(elevated)
+}
+
+fn namespaces(given: &Given) -> Result<Vec<&'static str>, ArgsError> {
+    let mut kinds = Vec::new();
+    for word in given.value().split('|') {
+        let known = NAMESPACES.iter().find(|(lxc, kernel)| *lxc == word || kernel.eq_ignore_ascii_case(word));
+        let Some((_, kernel)) = known else {
+            let all: Vec<&str> = NAMESPACES.iter().map(|(lxc, _)| *lxc).collect();
+            return Err(invalid("-s", given, format!("namespaces are {}", all.join("|"))));
+        };
+        if !kinds.contains(kernel) {
+            kinds.push(*kernel);
+        }
+    }
+    Ok(kinds)
+}
+
+fn variable_name(given: &Given) -> Result<String, ArgsError> {
+    let name = given.value();
+    if name.is_empty() || name.contains('=') {
+        return Err(invalid("--keep-var", given, "the name of a variable is wanted"));
+    }
+    Ok(name.to_owned())
+}
+
+fn id(option: &'static str, given: &Given) -> Result<u32, ArgsError> {
+    // The last number means "unchanged" to the kernel.
+    let id = given.value().parse().ok().filter(|id| *id != u32::MAX);
+    id.ok_or_else(|| invalid(option, given, "a number is wanted"))
+}
