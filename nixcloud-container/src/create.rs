@@ -17,12 +17,14 @@ use crate::rootfs;
 use crate::state::Action;
 
 /// What is to be created.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct CreateRequest {
     /// The container file, or a folder with a `default.nix`.
     pub file: PathBuf,
     /// Arguments for Nix, already split: `["-I", "nixpkgs=/nixpkgs"]`.
     pub nix_args: Vec<String>,
+    /// Further LXC configuration items, of those that `lxcExtraConfig` may hold; they come after its own.
+    pub lxc_items: Vec<(String, String)>,
 }
 
 /// What was created.
@@ -45,7 +47,7 @@ pub(crate) fn create(
 ) -> Result<Created, Error> {
     let source = Source::new(&request.file, &request.nix_args)?;
     let _lock = host.lock(name, cancel)?;
-    create_locked(host, name, &source, observer, cancel)
+    create_locked(host, name, &source, &request.lxc_items, observer, cancel)
 }
 
 /// With the container's lock held.
@@ -53,6 +55,7 @@ pub(crate) fn create_locked(
     host: &Host,
     name: &ContainerName,
     source: &Source,
+    items: &[(String, String)],
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Created, Error> {
@@ -72,6 +75,7 @@ pub(crate) fn create_locked(
         None => refuse_strangers(host, name)?,
     }
     let mut record = Record::new(name.clone(), source.file.clone(), source.nix_args.clone());
+    record.lxc_items = items.to_vec();
     record.save(&host.layout)?;
     match build_and_install(host, &mut record, source, observer, cancel) {
         Ok(created) => Ok(created),
@@ -118,6 +122,7 @@ fn build_and_install(
         return Err(Error::Cancelled);
     }
     record.phase = Phase::Ready;
+    record.note_items(generation);
     record.save(&host.layout)?;
     Ok(Created { name: record.name.clone(), generation, address: spec.effective.ip })
 }

@@ -98,8 +98,8 @@ pub enum Error {
         /// The container.
         name: ContainerName,
     },
-    /// liblxc does not take a line of `lxcExtraConfig`.
-    #[error("LXC refuses `{key} = {value}` of lxcExtraConfig: {why}")]
+    /// liblxc does not take a line of `lxcExtraConfig`, or an item that was given beside it.
+    #[error("LXC refuses `{key} = {value}`: {why}")]
     ExtraRefused {
         /// The key.
         key: String,

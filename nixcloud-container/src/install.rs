@@ -89,18 +89,35 @@ pub(crate) fn drop_unused_lease(host: &Host, record: &mut Record, spec: &Contain
     Ok(())
 }
 
-/// Renders the configuration of `record` with `spec`.
+/// Renders the configuration of `record` with `spec`, and with the items that it has.
 pub(crate) fn rendered(host: &Host, record: &Record, spec: &ContainerSpec) -> Result<Rendered, Error> {
+    rendered_with(host, record, spec, &record.lxc_items)
+}
+
+/// As [`rendered`], with other items.
+pub(crate) fn rendered_with(
+    host: &Host,
+    record: &Record,
+    spec: &ContainerSpec,
+    items: &[(String, String)],
+) -> Result<Rendered, Error> {
     let Some(ids) = record.ids else {
         return Err(Error::Incomplete { name: record.name.clone(), what: "ids" });
     };
     let facts = host.facts()?;
-    let input =
-        Input { name: &record.name, spec, ids, layout: &host.layout, config: &host.config, facts: &facts };
+    let input = Input {
+        name: &record.name,
+        spec,
+        items,
+        ids,
+        layout: &host.layout,
+        config: &host.config,
+        facts: &facts,
+    };
     Ok(render::render(&input)?)
 }
 
-/// Lets liblxc look at the lines of the container file before anything is changed.
+/// Lets liblxc look at the lines of the container file, and at the items, before anything is changed.
 pub(crate) fn check_extra(host: &Host, rendered: &Rendered, cancel: &Cancel) -> Result<(), Error> {
     match refused(host, &rendered.extra, cancel)? {
         Some((key, value, why)) => Err(Error::ExtraRefused { key, value, why }),

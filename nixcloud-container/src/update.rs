@@ -22,6 +22,9 @@ pub struct UpdateRequest {
     pub file: Option<PathBuf>,
     /// Arguments for Nix, already split; those last used when not given.
     pub nix_args: Option<Vec<String>>,
+    /// LXC configuration items beside those of the file, see [`CreateRequest`](crate::CreateRequest::lxc_items); those of
+    /// the current generation when not given. They belong to the generation: a rollback brings back those it had.
+    pub lxc_items: Option<Vec<(String, String)>>,
 }
 
 /// What an update came to.
@@ -55,26 +58,31 @@ pub(crate) fn update(
         Ok(_) | Err(Error::NotFound { .. }) => {
             let Some(file) = &request.file else { return Err(Error::NotFound { name: name.clone() }) };
             let source = given(file, &[])?;
-            return create::create_locked(host, name, &source, observer, cancel).map(Updated::Created);
+            let items = request.lxc_items.as_deref().unwrap_or_default();
+            return create::create_locked(host, name, &source, items, observer, cancel).map(Updated::Created);
         }
         Err(error) => return Err(error),
     };
     let file = request.file.as_ref().unwrap_or(&record.file);
     let source = given(file, &record.nix_args)?;
-    update_locked(host, record, &source, observer, cancel).map(Updated::Switched)
+    update_locked(host, record, &source, request.lxc_items.as_deref(), observer, cancel)
+        .map(Updated::Switched)
 }
 
 fn update_locked(
     host: &Host,
     mut record: Record,
     source: &Source,
+    items: Option<&[(String, String)]>,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Switched, Error> {
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
     switch::allowed(host, &record, cancel)?;
     let had_lease = record.lease.is_some();
-    let outcome = build_and_switch(host, &mut record, source, observer, cancel);
+    // After the recovery, which may have put others back.
+    let items = items.unwrap_or(&record.lxc_items).to_vec();
+    let outcome = build_and_switch(host, &mut record, source, items, observer, cancel);
     if !had_lease {
         // The evaluation needed an address to offer; whether it is used is known only now.
         let spec = Generations::new(&host.layout, &record.name);
@@ -94,6 +102,7 @@ fn build_and_switch(
     host: &Host,
     record: &mut Record,
     source: &Source,
+    items: Vec<(String, String)>,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Switched, Error> {
@@ -104,9 +113,9 @@ fn build_and_switch(
     let built = (|| {
         let evaluated = build::evaluate(host, record, source, observer, cancel)?;
         let spec = evaluated.spec.clone();
-        switch::prepare(host, record, &spec, cancel)?;
+        switch::prepare(host, record, &spec, &items, cancel)?;
         let built = build::realise(host, record, source, evaluated, observer, cancel)?;
-        switch::begin(host, record, from)?;
+        switch::begin(host, record, from, items)?;
         build::set_profile(host, record, &built, cancel).map(|to| (spec, to))
     })();
     let (spec, to) = match built {

@@ -43,6 +43,8 @@ pub struct Input<'a> {
     pub name: &'a ContainerName,
     /// The spec of the generation that is to boot.
     pub spec: &'a ContainerSpec,
+    /// LXC configuration items that it has beside those of its container file.
+    pub items: &'a [(String, String)],
     /// Its ids.
     pub ids: IdMap,
     /// Where things are.
@@ -76,7 +78,7 @@ pub struct Rendered {
     pub text: String,
     /// The read-only sources that the worker locks.
     pub locked: Vec<LockedSource>,
-    /// The container file's own lines, which liblxc checks on a scratch handle.
+    /// The container file's own lines and the items beside it, which liblxc checks on a scratch handle.
     pub extra: Vec<(String, String)>,
 }
 
@@ -114,7 +116,7 @@ pub fn bridge<'a>(spec: &'a ContainerSpec, config: &'a HostConfig) -> &'a Interf
 /// Renders the configuration of one container.
 ///
 /// # Errors
-/// When a line of `lxcExtraConfig` is refused.
+/// When a line of `lxcExtraConfig` or an item beside it is refused.
 pub fn render(input: &Input<'_>) -> Result<Rendered, ExtraError> {
     let mut text = Text(String::with_capacity(2048));
     let mut locked = Vec::new();
@@ -267,20 +269,27 @@ fn extra_lines(
     input: &Input<'_>,
     locked: &mut Vec<LockedSource>,
 ) -> Result<Vec<(String, String)>, ExtraError> {
-    let lines = extra::parse(&input.spec.lxc_extra_config, &input.config.allow_lxc_keys)?;
-    let mut checked = Vec::with_capacity(lines.len());
-    if !lines.is_empty() {
-        text.comment("lxcExtraConfig of the container file.");
-    }
-    for ExtraLine { number, key, value } in lines {
-        let mut value = value;
-        if key == "lxc.mount.entry" {
-            let refuse = |why| ExtraError { number, line: format!("{key} = {value}"), why };
-            let folder = input.layout.locked(input.name);
-            value = locked_entry(&value, &folder, format!("extra-{number}"), locked).map_err(refuse)?;
+    let allowed = &input.config.allow_lxc_keys;
+    let lines = extra::parse(&input.spec.lxc_extra_config, allowed)?;
+    let items = extra::items(input.items, "item", allowed)?;
+    let mut checked = Vec::with_capacity(lines.len() + items.len());
+    for (lines, from) in [
+        (lines, "lxcExtraConfig of the container file."),
+        (items, "Items that were given with the container file, on the command line."),
+    ] {
+        if !lines.is_empty() {
+            text.comment(from);
         }
-        text.line(&key, &value);
-        checked.push((key, value));
+        for line in lines {
+            let ExtraLine { number, place, key, mut value } = line;
+            if key == "lxc.mount.entry" {
+                let refuse = |why| ExtraError { number, line: format!("{key} = {value}"), why };
+                let folder = input.layout.locked(input.name);
+                value = locked_entry(&value, &folder, place, locked).map_err(refuse)?;
+            }
+            text.line(&key, &value);
+            checked.push((key, value));
+        }
     }
     Ok(checked)
 }
@@ -335,6 +344,16 @@ pub fn items(
 #[must_use]
 pub fn allows(config: &HostConfig, key: &str) -> bool {
     config.allow_lxc_keys.iter().any(|pattern| extra::matches(pattern, key))
+}
+
+/// The groups that a rendered configuration puts its container into, in order.
+#[must_use]
+pub fn groups(text: &str) -> Vec<String> {
+    let values = text.lines().filter_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == "lxc.group").then(|| value.trim().to_owned())
+    });
+    values.collect()
 }
 
 /// The hash by which a hand-edited configuration is noticed.
