@@ -64,11 +64,13 @@ pub(crate) enum Command {
 Examples:
   nixcloud-container create web web.nix
   nixcloud-container create web web.nix -n \"-I nixpkgs=/srv/nixpkgs\"
-  nixcloud-container create web ./web --nix-args='--arg size 3'")]
+  nixcloud-container create web ./web --nix-args='--arg size 3'
+  nixcloud-container create web web.nix -l \"-s lxc.group=shop\"")]
     Create(CreateArgs),
     /// Make a new generation and switch to it; a running container is switched in place
     #[command(after_long_help = "\
-Without FILE and -n, those last used for the container are used again. A container that does not exist is created.
+Without FILE, -n and -l, those last used for the container are used again (-n \"\", -l \"\": none). A container that does
+not exist is created.
 
 Examples:
   nixcloud-container update web
@@ -115,16 +117,18 @@ stdout, and Ctrl-C or SIGTERM shuts the guest down.
 Examples:
   nixcloud-container start web
   nixcloud-container start web -F              show it booting, until it ends
-  nixcloud-container start web -F | tee boot   the same, kept")]
+  nixcloud-container start web -F | tee boot   the same, kept
+  nixcloud-container start web -l \"-L /tmp/log\"  what it prints on its console goes to a file, too")]
     Start(StartArgs),
     /// Open a shell in a running container, as its root
     #[command(
         visible_alias = "attach",
         after_long_help = "\
 Example:
-  nixcloud-container login web"
+  nixcloud-container login web
+  nixcloud-container login web -l \"-u 1000 -v EDITOR=vi\""
     )]
-    Login(NameArgs),
+    Login(ToolArgs),
     /// Run a command in a running container
     #[command(
         override_usage = "nixcloud-container run [OPTIONS] NAME [--] COMMAND...",
@@ -143,7 +147,8 @@ Examples:
     #[command(after_long_help = "\
 Examples:
   nixcloud-container stop web
-  nixcloud-container stop web -t 10   wait 10 seconds at most")]
+  nixcloud-container stop web -t 10        wait 10 seconds at most
+  nixcloud-container stop web -l \"-t 10\"   and kill it then, as lxc-stop does")]
     Stop(StopArgs),
     /// Shut a container down cleanly and boot it again
     #[command(after_long_help = "\
@@ -154,7 +159,7 @@ Example:
     #[command(after_long_help = "\
 Example:
   nixcloud-container terminate web")]
-    Terminate(NameArgs),
+    Terminate(ToolArgs),
     /// Freeze all processes of a running container
     #[command(after_long_help = "\
 Example:
@@ -172,6 +177,7 @@ Example:
 Examples:
   nixcloud-container list
   nixcloud-container list --watch
+  nixcloud-container list -l '--running -F NAME,IPV4,RAM'
   nixcloud-container list --json | jq -r '.containers[] | select(.state == "running") | .name'
   for name in $(nixcloud-container list); do nixcloud-container update $name; done"#
     )]
@@ -231,6 +237,32 @@ pub(crate) struct ListArgs {
         value_parser = clap::value_parser!(u32).range(1..=86_400)
     )]
     pub(crate) watch: Option<u32>,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
+}
+
+/// A container, and words for its LXC tool.
+#[derive(Debug, Args)]
+pub(crate) struct ToolArgs {
+    /// The container
+    pub(crate) name: ContainerName,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
+}
+
+/// `-l`, as typed.
+#[derive(Debug, Default, Args)]
+pub(crate) struct LxcArgs {
+    /// Arguments as the LXC tool of this command takes them, split as a shell splits words; repeatable
+    #[arg(short = 'l', long = "lxc-args", value_name = "ARGS", allow_hyphen_values = true, value_parser = split)]
+    words: Vec<Words>,
+}
+
+impl LxcArgs {
+    /// All words, in order; `None` when none were given.
+    pub(crate) fn words(&self) -> Option<Vec<String>> {
+        joined(&self.words)
+    }
 }
 
 /// `-n`, as typed.
@@ -244,9 +276,13 @@ pub(crate) struct NixArgs {
 impl NixArgs {
     /// All words, in order; `None` when none were given.
     pub(crate) fn words(&self) -> Option<Vec<String>> {
-        let all = || self.words.iter().flat_map(|words| words.0.iter().cloned()).collect();
-        (!self.words.is_empty()).then(all)
+        joined(&self.words)
     }
+}
+
+fn joined(words: &[Words]) -> Option<Vec<String>> {
+    let all = || words.iter().flat_map(|words| words.0.iter().cloned()).collect();
+    (!words.is_empty()).then(all)
 }
 
 /// The words of one argument.
@@ -265,6 +301,8 @@ pub(crate) struct CreateArgs {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) nix: NixArgs,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
 }
 
 #[derive(Debug, Args)]
@@ -275,6 +313,8 @@ pub(crate) struct UpdateArgs {
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) nix: NixArgs,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
 }
 
 #[derive(Debug, Args)]
@@ -284,6 +324,8 @@ pub(crate) struct DestroyArgs {
     /// End it first if it runs
     #[arg(short, long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
 }
 
 #[derive(Debug, Args)]
@@ -310,6 +352,8 @@ pub(crate) struct StartArgs {
     /// Show its console here, and end when it ends
     #[arg(short = 'F', long)]
     pub(crate) foreground: bool,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
 }
 
 #[derive(Debug, Args)]
@@ -319,6 +363,8 @@ pub(crate) struct StopArgs {
     /// How long to wait for its end [default: as configured, 60]
     #[arg(short, long, value_name = "SECONDS")]
     pub(crate) timeout: Option<u32>,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
 }
 
 #[derive(Debug, Args)]
@@ -335,6 +381,8 @@ pub(crate) struct RunArgs {
     /// A variable of its environment; repeatable
     #[arg(short = 'e', long = "env", value_name = "VAR=VAL", value_parser = variable)]
     pub(crate) variables: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
     /// The container, and the command with its arguments
     // One list: behind the container's name no word is taken for an option of ours.
     #[arg(required = true, num_args = 2.., trailing_var_arg = true, value_names = ["NAME", "COMMAND"])]

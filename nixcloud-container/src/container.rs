@@ -215,4 +215,13 @@ impl<'m> Container<'m> {
     pub fn addresses(&self) -> Result<Vec<IpAddr>, Error> {
         inspect::addresses(self.host, &self.name)
     }
+
+    /// The addresses that the running guest has, each with the name that its interface has in the guest; none where it
+    /// does not run.
+    ///
+    /// # Errors
+    /// When it does not exist, or the kernel does not show the guest's network.
+    pub fn interfaces(&self) -> Result<Vec<(String, IpAddr)>, Error> {
+        inspect::interfaces(self.host, &self.name)
+    }
 }

@@ -99,6 +99,7 @@ pub use lease::LeaseError;
 pub use lxc::log::{Level as LogLevel, UnknownLevel};
 pub use manager::Manager;
 pub use name::{ContainerName, InterfaceName};
+pub use nix::{ArgumentError, UserArgs};
 pub use observe::{Cancel, Event, Observer, Phase};
 pub use power::{StopOutcome, StopRequest};
 pub use presence::PresenceError;

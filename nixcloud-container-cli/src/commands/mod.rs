@@ -5,6 +5,7 @@ mod generations;
 mod host;
 mod inspect;
 mod lifecycle;
+mod lxc;
 mod power;
 mod session;
 mod watch;
@@ -118,7 +119,7 @@ impl<'a> Context<'a> {
 /// What the library refuses or fails to do, and what the grammar cannot express.
 pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
     // Before anything else: a wrong command line is told as such, also to who is not root.
-    let work = prepare(cli)?;
+    let work = prepare(cli, lxc::Reader { printer })?;
     let manager = Manager::open(HostConfig::load(cli.globals.config().as_deref())?)?;
     let cancel = if cancels(&cli.command) {
         signals::cancel_on_interrupt().map_err(Failure::Signals)?
@@ -132,11 +133,20 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
 /// What is left to do once the command line is found to be right.
 type Work<'a> = Box<dyn FnOnce(&Context<'_>) -> Result<Status, Failure> + 'a>;
 
-fn prepare(cli: &Cli) -> Result<Work<'_>, Failure> {
+fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failure> {
     Ok(match &cli.command {
-        Command::Create(args) => Box::new(|context| lifecycle::create(context, args)),
-        Command::Update(args) => Box::new(|context| lifecycle::update(context, args)),
-        Command::Destroy(args) => Box::new(|context| lifecycle::destroy(context, args)),
+        Command::Create(args) => {
+            let asked = reader.create(args)?;
+            Box::new(|context| lifecycle::create(context, args, asked))
+        }
+        Command::Update(args) => {
+            let asked = reader.update(args)?;
+            Box::new(|context| lifecycle::update(context, args, asked))
+        }
+        Command::Destroy(args) => {
+            let asked = reader.destroy(args)?;
+            Box::new(move |context| lifecycle::destroy(context, args, asked))
+        }
         Command::ListGenerations(args) => Box::new(|context| generations::list(context, args)),
         Command::DeleteGenerations(args) => {
             let selection = generations::selection(args)?;
@@ -158,7 +168,10 @@ fn prepare(cli: &Cli) -> Result<Work<'_>, Failure> {
             let target = session::target(args, &cli.globals)?;
             Box::new(move |context| session::run(context, args, target))
         }
-        Command::List(args) => Box::new(|context| inspect::list(context, args)),
+        Command::List(args) => {
+            let asked = reader.list(args)?;
+            Box::new(move |context| inspect::list(context, args, &asked))
+        }
         Command::State(args) => Box::new(|context| inspect::state(context, args)),
         Command::Exists(args) => Box::new(|context| inspect::exists(context, args)),
         Command::ShowIp(args) => Box::new(|context| inspect::show_ip(context, args)),
@@ -173,7 +186,7 @@ fn cancels(command: &Command) -> bool {
         command,
         Command::Login(_)
             | Command::Run(RunArgs { terminal: true, .. })
-            | Command::List(ListArgs { watch: None })
+            | Command::List(ListArgs { watch: None, .. })
             | Command::ListGenerations(_)
             | Command::State(_)
             | Command::Exists(_)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nixcloud_container::{ContainerName, Screen, StartOutcome, StartRequest, StopOutcome};
 
 use super::{Context, Failure};
-use crate::cli::{NameArgs, StartArgs, StopArgs};
+use crate::cli::{NameArgs, StartArgs, StopArgs, ToolArgs};
 use crate::exit::Status;
 use crate::view::{Outcome, PowerView};
 
@@ -62,7 +62,7 @@ pub(super) fn restart(context: &Context<'_>, args: &StopArgs) -> Result<Status, 
     Ok(Status::Done)
 }
 
-pub(super) fn terminate(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
+pub(super) fn terminate(context: &Context<'_>, args: &ToolArgs) -> Result<Status, Failure> {
     let stopped = context.container(&args.name).terminate()?;
     context.reply(&stopped_view(&args.name, stopped, Outcome::Terminated));
     Ok(Status::Done)

@@ -3,7 +3,7 @@
 use nixcloud_container::{ContainerName, Exit, RunRequest, Streams};
 
 use super::{Context, Failure, capture};
-use crate::cli::{Globals, NameArgs, RunArgs};
+use crate::cli::{Globals, RunArgs, ToolArgs};
 use crate::exit::Status;
 use crate::printer::Tone;
 use crate::terminal;
@@ -71,7 +71,7 @@ pub(super) fn run(context: &Context<'_>, args: &RunArgs, target: Target) -> Resu
     Ok(exit.into())
 }
 
-pub(super) fn login(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
+pub(super) fn login(context: &Context<'_>, args: &ToolArgs) -> Result<Status, Failure> {
     let _saved = terminal::Saved::now();
     let exit = context.container(&args.name).run(RunRequest::login(term()), Streams::Inherit)?;
     context.reply(&RunView::new(&args.name, exit, None));

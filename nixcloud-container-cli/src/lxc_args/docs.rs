@@ -1,4 +1,4 @@
-//! `docs/lxc-args.md`, from the tables. `UPDATE=1 cargo test -p nixcloud-container-cli lxc_args` writes it.
+//! `docs/lxc-args.md`, from the tables. `UPDATE_DOCS=1 cargo test -p nixcloud-container-cli lxc_args` writes it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -19,7 +19,7 @@ const INTRODUCTION: &str = "\
 # What `-l` takes
 
 <!-- Made from the tables in nixcloud-container-cli/src/lxc_args: change those, then run
-     UPDATE=1 cargo test -p nixcloud-container-cli lxc_args -->
+     UPDATE_DOCS=1 cargo test -p nixcloud-container-cli lxc_args -->
 
 `-l ARGS` (`--lxc-args`) takes the words that the LXC tool of a command takes, as of LXC 5 and 6. It may be repeated, and each
 ARGS is split as a shell does. No LXC tool is run: the words are read as `getopt_long` reads them (`-Fd`, `-t10`,
@@ -91,9 +91,9 @@ fn spellings(option: &Opt) -> String {
 fn the_page_is_what_the_tables_say() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/lxc-args.md");
     let page = page();
-    if std::env::var_os("UPDATE").is_some() {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &page).unwrap();
     }
     let there = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(there == page, "docs/lxc-args.md is not what the tables say: run this test with UPDATE=1");
+    assert!(there == page, "docs/lxc-args.md is not what the tables say: run this test with UPDATE_DOCS=1");
 }

@@ -1,5 +1,6 @@
 //! lxc-ls, of list.
 
+use nixcloud_container::{Listed, State};
 use regex_lite::Regex;
 
 use super::common::{NO_LOGFILE, NO_LOGPRIORITY};
@@ -94,6 +95,11 @@ impl Column {
     const FANCY: [Self; 7] =
         [Self::Name, Self::State, Self::Autostart, Self::Groups, Self::Ipv4, Self::Ipv6, Self::Unprivileged];
 
+    /// Whether it tells what is inside the guest's network namespace.
+    pub(crate) fn looks_inside(self) -> bool {
+        matches!(self, Self::Interface | Self::Ipv4 | Self::Ipv6)
+    }
+
     /// Its heading.
     pub(crate) fn heading(self) -> &'static str {
         match self {
@@ -146,6 +152,32 @@ impl Ls {
             }
         }
         Ok(asked)
+    }
+}
+
+impl Ls {
+    /// Whether a container is wanted.
+    pub(crate) fn wants(&self, listed: &Listed) -> bool {
+        if self.filter.as_ref().is_some_and(|filter| !filter.is_match(listed.name())) {
+            return false;
+        }
+        let Listed::Container(status) = listed else {
+            // What is not ours, or cannot be read, has no state and no groups that could be asked for.
+            return self.states.is_empty() && self.groups.is_empty();
+        };
+        (self.states.is_empty() || self.states.iter().any(|wanted| wanted.is(status.state)))
+            && self.groups.iter().all(|group| status.groups.contains(group))
+    }
+}
+
+impl Wanted {
+    fn is(self, state: State) -> bool {
+        match self {
+            Self::Active => state.is_live(),
+            Self::Running => state == State::Running,
+            Self::Frozen => state == State::Frozen,
+            Self::Stopped => state == State::Stopped,
+        }
     }
 }
 

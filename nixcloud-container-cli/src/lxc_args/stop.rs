@@ -100,6 +100,17 @@ impl Stop {
         })
     }
 
+    /// With the time limit of the command's own `-t`, which kills nothing. `None` where the words say another thing.
+    pub(crate) fn within(self, seconds: u32) -> Option<Self> {
+        match self.how {
+            How::Ask { reboot, timeout: None, then_kill, wait: true } => {
+                let timeout = Some(Duration::from_secs(seconds.into()));
+                Some(Self { how: How::Ask { reboot, timeout, then_kill, wait: true }, ..self })
+            }
+            _ => None,
+        }
+    }
+
     /// For `restart`, which starts it again when it has ended.
     ///
     /// # Errors

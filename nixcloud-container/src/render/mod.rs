@@ -346,14 +346,24 @@ pub fn allows(config: &HostConfig, key: &str) -> bool {
     config.allow_lxc_keys.iter().any(|pattern| extra::matches(pattern, key))
 }
 
+const GROUP: &str = "lxc.group";
+
 /// The groups that a rendered configuration puts its container into, in order.
 #[must_use]
 pub fn groups(text: &str) -> Vec<String> {
     let values = text.lines().filter_map(|line| {
         let (key, value) = line.split_once('=')?;
-        (key.trim() == "lxc.group").then(|| value.trim().to_owned())
+        (key.trim() == GROUP).then(|| value.trim().to_owned())
     });
     values.collect()
+}
+
+/// The groups that the next boot puts it into, found without rendering. Lines that are refused have none.
+#[must_use]
+pub fn next_groups(spec: &ContainerSpec, items: &[(String, String)], config: &HostConfig) -> Vec<String> {
+    let lines = extra::parse(&spec.lxc_extra_config, &config.allow_lxc_keys).unwrap_or_default();
+    let items = extra::items(items, "item", &config.allow_lxc_keys).unwrap_or_default();
+    lines.into_iter().chain(items).filter(|line| line.key == GROUP).map(|line| line.value).collect()
 }
 
 /// The hash by which a hand-edited configuration is noticed.
