@@ -255,13 +255,13 @@ pub(crate) struct ToolArgs {
 pub(crate) struct LxcArgs {
     /// Arguments as the LXC tool of this command takes them, split as a shell splits words; repeatable
     #[arg(short = 'l', long = "lxc-args", value_name = "ARGS", allow_hyphen_values = true, value_parser = split)]
-    words: Vec<Words>,
+    lxc_args: Vec<Words>,
 }
 
 impl LxcArgs {
     /// All words, in order; `None` when none were given.
     pub(crate) fn words(&self) -> Option<Vec<String>> {
-        joined(&self.words)
+        joined(&self.lxc_args)
     }
 }
 
@@ -270,13 +270,13 @@ impl LxcArgs {
 pub(crate) struct NixArgs {
     /// Arguments for Nix, split as a shell splits words; repeatable
     #[arg(short = 'n', long = "nix-args", value_name = "ARGS", allow_hyphen_values = true, value_parser = split)]
-    words: Vec<Words>,
+    nix_args: Vec<Words>,
 }
 
 impl NixArgs {
     /// All words, in order; `None` when none were given.
     pub(crate) fn words(&self) -> Option<Vec<String>> {
-        joined(&self.words)
+        joined(&self.nix_args)
     }
 }
 

@@ -64,6 +64,30 @@ fn arguments_for_nix_are_split_as_a_shell_does() {
 }
 
 #[test]
+fn arguments_for_lxc_are_split_as_a_shell_does_and_may_begin_with_a_hyphen() {
+    let words = ["update", "web", "-l", "-s 'lxc.environment=A=b c'", "-l", "-q", "--lxc-args=-o /x"];
+    let Ok(Command::Update(args)) = parse(&words) else { panic!() };
+    assert_eq!(args.lxc.words().unwrap(), ["-s", "lxc.environment=A=b c", "-q", "-o", "/x"]);
+    assert_eq!(args.nix.words(), None);
+    for words in [
+        &["start", "web", "-l", "-F"][..],
+        &["stop", "-l", "-t 10", "web"],
+        &["terminate", "-l", "-k", "web"],
+        &["restart", "web", "-l-k"],
+        &["login", "web", "-l", "-u 5"],
+        &["run", "-l", "-u 5", "web", "ls"],
+        &["list", "-l", "-f"],
+        &["destroy", "web", "-l", "-f"],
+        &["create", "web", "x.nix", "-l", ""],
+    ] {
+        assert!(parse(words).is_ok(), "{words:?}");
+    }
+    // Behind the name it is the command's own.
+    assert_eq!(run(&["run", "web", "ls", "-l"]).lxc.words(), None);
+    assert_eq!(parse(&["start", "web", "-l", "it's"]).unwrap_err().exit_code(), 2);
+}
+
+#[test]
 fn what_follows_the_name_is_the_command() {
     let args = run(&["run", "-t", "-u", "1000:100", "-e", "A=b=c", "web", "ls", "--quiet", "-t", "--", "-h"]);
     assert!(args.terminal);

@@ -4,7 +4,7 @@ use nixcloud_container::UserArgs;
 
 use super::Failure;
 use crate::cli::{
-    CreateArgs, DestroyArgs, ListArgs, LxcArgs, NixArgs, RunArgs, StopArgs, ToolArgs, UpdateArgs,
+    CreateArgs, DestroyArgs, ListArgs, LxcArgs, NixArgs, RunArgs, StartArgs, StopArgs, ToolArgs, UpdateArgs,
 };
 use crate::lxc_args::{ArgsError, Attach, Create, Destroy, Ls, Start, Stop};
 use crate::printer::Printer;
@@ -39,8 +39,12 @@ impl Reader<'_> {
         Ok(asked)
     }
 
-    pub(super) fn start(self, args: &ToolArgs) -> Result<Start, Failure> {
-        let asked = told("start", Start::parse(&args.name, &words(&args.lxc)))?;
+    pub(super) fn start(self, args: &StartArgs) -> Result<Start, Failure> {
+        let mut asked = told("start", Start::parse(&args.name, &words(&args.lxc)))?;
+        asked.request.foreground |= args.foreground;
+        if asked.request.foreground && asked.request.console.is_some() {
+            return Err(Failure::usage("start", "in the foreground, the console is shown here: `-c` is for others"));
+        }
         self.quiet(asked.quiet);
         Ok(asked)
     }

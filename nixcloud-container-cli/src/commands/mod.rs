@@ -154,10 +154,22 @@ fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failur
         }
         Command::SwitchGeneration(args) => Box::new(|context| generations::switch(context, args)),
         Command::Rollback(args) => Box::new(|context| generations::rollback(context, args)),
-        Command::Start(args) => Box::new(|context| power::start(context, args)),
-        Command::Stop(args) => Box::new(|context| power::stop(context, args)),
-        Command::Restart(args) => Box::new(|context| power::restart(context, args)),
-        Command::Terminate(args) => Box::new(|context| power::terminate(context, args)),
+        Command::Start(args) => {
+            let asked = reader.start(args)?;
+            Box::new(|context| power::start(context, args, asked))
+        }
+        Command::Stop(args) => {
+            let asked = reader.stop(args)?;
+            Box::new(move |context| power::stop(context, args, &asked))
+        }
+        Command::Restart(args) => {
+            let asked = reader.restart(args)?;
+            Box::new(move |context| power::restart(context, args, &asked))
+        }
+        Command::Terminate(args) => {
+            reader.terminate(args)?;
+            Box::new(|context| power::terminate(context, args))
+        }
         Command::Freeze(args) => Box::new(|context| power::freeze(context, args)),
         Command::Unfreeze(args) => Box::new(|context| power::unfreeze(context, args)),
         Command::Login(args) => {

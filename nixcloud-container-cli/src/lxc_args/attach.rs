@@ -1,8 +1,8 @@
 //! lxc-attach, of login and run.
 
-use nixcloud_container::ContainerName;
+use nixcloud_container::{ContainerName, LogRequest};
 
-use super::common::{self, LOGFILE, LOGPRIORITY, Log, NAME};
+use super::common::{self, LOGFILE, LOGPRIORITY, NAME};
 use super::option::{Opt, flag, valued};
 use super::parse::Given;
 use super::{ArgsError, Tool};
@@ -55,7 +55,7 @@ pub(crate) struct Attach {
     /// The namespaces that it enters, as the kernel calls them; empty: all.
     pub(crate) namespaces: Vec<&'static str>,
     pub(crate) remount: bool,
-    pub(crate) log: Log,
+    pub(crate) log: LogRequest,
     pub(crate) quiet: bool,
 }
 
@@ -121,7 +121,7 @@ impl Attach {
                 "uid" => asked.uid = Some(id("-u", given)?),
                 "gid" => asked.gid = Some(id("-g", given)?),
                 "quiet" => asked.quiet = true,
-                _ => _ = asked.log.take(TOOL, given)?,
+                _ => _ = common::log(&mut asked.log, TOOL, given)?,
             }
         }
         Ok(asked)

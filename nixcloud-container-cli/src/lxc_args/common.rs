@@ -1,6 +1,8 @@
 //! The options that all LXC tools have, and what is read alike by several.
 
-use nixcloud_container::ContainerName;
+use std::path::PathBuf;
+
+use nixcloud_container::{ContainerName, LogRequest, UnknownLevel};
 
 use super::option::{Opt, flag, valued};
 use super::parse::{Given, Parsed};
@@ -43,82 +45,21 @@ pub(super) const LOGFILE: Opt =
 pub(super) const LOGPRIORITY: Opt = valued("l", "logpriority", "LEVEL", "how much LXC logs")
     .does("TRACE, DEBUG, INFO, NOTICE, WARN, ERROR, CRIT, ALERT or FATAL");
 
-/// Where and how much LXC logs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Log {
-    /// As typed; not yet absolute.
-    pub(crate) file: Option<String>,
-    pub(crate) level: Option<Level>,
-}
-
-impl Log {
-    /// Takes `-o` and `-l`; whether it was one of these.
-    pub(super) fn take(&mut self, tool: Tool, given: &Given) -> Result<bool, ArgsError> {
-        match given.option.long {
-            "logfile" => self.file = Some(path(tool, "-o", given)?),
-            "logpriority" => {
-                self.level = Some(given.value().parse().map_err(|()| ArgsError::Invalid {
-                    tool,
-                    option: "-l",
-                    value: given.value().to_owned(),
-                    why: format!("a level is one of {}", Level::ALL.map(Level::name).join(", ")),
-                })?);
-            }
-            _ => return Ok(false),
+/// Takes `-o` and `-l`; whether it was one of these. The file is as typed.
+pub(super) fn log(log: &mut LogRequest, tool: Tool, given: &Given) -> Result<bool, ArgsError> {
+    match given.option.long {
+        "logfile" => log.file = Some(path(tool, "-o", given)?),
+        "logpriority" => {
+            log.level = Some(given.value().parse().map_err(|error: UnknownLevel| ArgsError::Invalid {
+                tool,
+                option: "-l",
+                value: given.value().to_owned(),
+                why: error.to_string(),
+            })?);
         }
-        Ok(true)
+        _ => return Ok(false),
     }
-}
-
-/// A level of LXC's log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Level {
-    Trace,
-    Debug,
-    Info,
-    Notice,
-    Warn,
-    Error,
-    Crit,
-    Alert,
-    Fatal,
-}
-
-impl Level {
-    const ALL: [Self; 9] = [
-        Self::Trace,
-        Self::Debug,
-        Self::Info,
-        Self::Notice,
-        Self::Warn,
-        Self::Error,
-        Self::Crit,
-        Self::Alert,
-        Self::Fatal,
-    ];
-
-    /// Its name in LXC.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Trace => "TRACE",
-            Self::Debug => "DEBUG",
-            Self::Info => "INFO",
-            Self::Notice => "NOTICE",
-            Self::Warn => "WARN",
-            Self::Error => "ERROR",
-            Self::Crit => "CRIT",
-            Self::Alert => "ALERT",
-            Self::Fatal => "FATAL",
-        }
-    }
-}
-
-impl std::str::FromStr for Level {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|level| level.name().eq_ignore_ascii_case(text)).ok_or(())
-    }
+    Ok(true)
 }
 
 /// Reads the words of a tool for the container `name`.
@@ -149,12 +90,12 @@ pub(super) fn no_operands(tool: Tool, parsed: &Parsed, instead: &'static str) ->
 }
 
 /// A path: anything but nothing.
-pub(super) fn path(tool: Tool, option: &'static str, given: &Given) -> Result<String, ArgsError> {
+pub(super) fn path(tool: Tool, option: &'static str, given: &Given) -> Result<PathBuf, ArgsError> {
     if given.value().is_empty() {
         let why = "a path is not empty".to_owned();
         return Err(ArgsError::Invalid { tool, option, value: String::new(), why });
     }
-    Ok(given.value().to_owned())
+    Ok(given.value().into())
 }
 
 /// `KEY=VAL` of `-s`, as LXC reads such a line: blanks around both go, and one pair of quotes around the value.

@@ -1,8 +1,8 @@
 //! lxc-create, of create and update.
 
-use nixcloud_container::ContainerName;
+use nixcloud_container::{ContainerName, LogRequest};
 
-use super::common::{self, LOGFILE, LOGPRIORITY, Log, NAME};
+use super::common::{self, LOGFILE, LOGPRIORITY, NAME};
 use super::option::{Opt, valued};
 use super::{ArgsError, Tool};
 
@@ -39,7 +39,7 @@ pub(crate) struct Create {
     /// Configuration items. `None` where no word said anything of them: those that are stored then stay. No word at
     /// all, `-l ""`, says that there are to be none.
     pub(crate) items: Option<Vec<(String, String)>>,
-    pub(crate) log: Log,
+    pub(crate) log: LogRequest,
     pub(crate) quiet: bool,
 }
 
@@ -57,7 +57,7 @@ impl Create {
             match given.option.long {
                 "define" => asked.items.get_or_insert_default().push(common::item(TOOL, given)?),
                 "quiet" => asked.quiet = true,
-                _ => _ = asked.log.take(TOOL, given)?,
+                _ => _ = common::log(&mut asked.log, TOOL, given)?,
             }
         }
         Ok(asked)

@@ -15,12 +15,11 @@ mod start;
 mod stop;
 
 pub(crate) use attach::{Attach, Elevated, Environment};
-pub(crate) use common::{Level, Log};
 pub(crate) use create::Create;
 pub(crate) use destroy::Destroy;
 pub(crate) use error::ArgsError;
 pub(crate) use ls::{Column, Ls, Wanted};
-pub(crate) use start::{Shared, Start};
+pub(crate) use start::Start;
 pub(crate) use stop::{How, Stop};
 
 use option::Opt;

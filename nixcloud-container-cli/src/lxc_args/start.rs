@@ -1,8 +1,8 @@
 //! lxc-start, of start.
 
-use nixcloud_container::ContainerName;
+use nixcloud_container::{ContainerName, Namespace, StartRequest};
 
-use super::common::{self, LOGFILE, LOGPRIORITY, Log, NAME};
+use super::common::{self, LOGFILE, LOGPRIORITY, NAME};
 use super::option::{Opt, flag, valued};
 use super::{ArgsError, Tool};
 
@@ -24,7 +24,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         .does("what the guest prints on its console is added to this file"),
     flag("C", "close-all-fds", "close inherited files").does("nothing more: the guest never inherits a file"),
     valued("p", "pidfile", "FILE", "where the pid is written")
-        .does("the process id of LXC's monitor is written there"),
+        .does("the process id of the guest's init is written there"),
     valued("", "share-net", "NAME|PID", "share a network namespace").does(SHARE),
     valued("", "share-ipc", "NAME|PID", "share an IPC namespace").does(SHARE),
     valued("", "share-uts", "NAME|PID", "share a UTS namespace").does(SHARE),
@@ -35,29 +35,10 @@ pub(super) const OPTIONS: &[Opt] = &[
 
 const SHARE: &str = "the guest uses the namespace of that running container or process";
 
-/// A namespace that a guest can share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shared {
-    Net,
-    Ipc,
-    Uts,
-    Pid,
-}
-
-/// What `-l` asks of start.
+/// What `-l` asks of start. Paths are as typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Start {
-    pub(crate) foreground: bool,
-    pub(crate) items: Vec<(String, String)>,
-    /// As typed; not yet absolute.
-    pub(crate) console: Option<String>,
-    /// As typed.
-    pub(crate) console_log: Option<String>,
-    /// As typed.
-    pub(crate) pidfile: Option<String>,
-    /// Whose namespaces it uses: a container's name or a process id. One for each kind.
-    pub(crate) share: Vec<(Shared, String)>,
-    pub(crate) log: Log,
+    pub(crate) request: StartRequest,
     pub(crate) quiet: bool,
 }
 
@@ -70,35 +51,40 @@ impl Start {
         const TOOL: Tool = Tool::Start;
         let parsed = common::read(TOOL, name, words)?;
         common::no_operands(TOOL, &parsed, "what the guest boots is its generation's init")?;
-        let mut asked = Self::default();
+        let (mut request, mut quiet) = (StartRequest::default(), false);
         for given in &parsed.options {
             match given.option.long {
-                "daemon" => asked.foreground = false,
-                "foreground" => asked.foreground = true,
-                "define" => asked.items.push(common::item(TOOL, given)?),
-                "console" => asked.console = Some(common::path(TOOL, "-c", given)?),
-                "console-log" => asked.console_log = Some(common::path(TOOL, "-L", given)?),
-                "pidfile" => asked.pidfile = Some(common::path(TOOL, "-p", given)?),
-                "share-net" => asked.share("--share-net", Shared::Net, given.value())?,
-                "share-ipc" => asked.share("--share-ipc", Shared::Ipc, given.value())?,
-                "share-uts" => asked.share("--share-uts", Shared::Uts, given.value())?,
-                "share-pid" => asked.share("--share-pid", Shared::Pid, given.value())?,
-                "quiet" => asked.quiet = true,
-                _ => _ = asked.log.take(TOOL, given)?,
+                "daemon" => request.foreground = false,
+                "foreground" => request.foreground = true,
+                "define" => request.items.push(common::item(TOOL, given)?),
+                "console" => request.console = Some(common::path(TOOL, "-c", given)?),
+                "console-log" => request.console_log = Some(common::path(TOOL, "-L", given)?),
+                "pidfile" => request.pidfile = Some(common::path(TOOL, "-p", given)?),
+                "share-net" => share(&mut request, "--share-net", Namespace::Net, given.value())?,
+                "share-ipc" => share(&mut request, "--share-ipc", Namespace::Ipc, given.value())?,
+                "share-uts" => share(&mut request, "--share-uts", Namespace::Uts, given.value())?,
+                "share-pid" => share(&mut request, "--share-pid", Namespace::Pid, given.value())?,
+                "quiet" => quiet = true,
+                _ => _ = common::log(&mut request.log, TOOL, given)?,
             }
         }
-        Ok(asked)
+        Ok(Self { request, quiet })
     }
+}
 
-    /// The last of a kind counts, as with the tool.
-    fn share(&mut self, option: &'static str, kind: Shared, whose: &str) -> Result<(), ArgsError> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if whose.is_empty() || !whose.bytes().all(plain) {
-            let why = "a container's name or a process id is wanted".to_owned();
-            return Err(ArgsError::Invalid { tool: Tool::Start, option, value: whose.to_owned(), why });
-        }
-        self.share.retain(|(there, _)| *there != kind);
-        self.share.push((kind, whose.to_owned()));
-        Ok(())
+/// The last of a kind counts, as with the tool.
+fn share(
+    request: &mut StartRequest,
+    option: &'static str,
+    kind: Namespace,
+    whose: &str,
+) -> Result<(), ArgsError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if whose.is_empty() || !whose.bytes().all(plain) {
+        let why = "a container's name or a process id is wanted".to_owned();
+        return Err(ArgsError::Invalid { tool: Tool::Start, option, value: whose.to_owned(), why });
     }
+    request.share.retain(|(there, _)| *there != kind);
+    request.share.push((kind, whose.to_owned()));
+    Ok(())
 }

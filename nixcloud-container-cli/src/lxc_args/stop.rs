@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nixcloud_container::ContainerName;
+use nixcloud_container::{ContainerName, StopRequest};
 
 use super::common::{self, NAME, NO_LOGFILE, NO_LOGPRIORITY};
 use super::option::{Opt, flag, valued};
@@ -38,16 +38,7 @@ pub(crate) enum How {
     /// At once.
     Kill,
     /// By its init.
-    Ask {
-        /// To boot again.
-        reboot: bool,
-        /// How long is waited; `None`: as configured.
-        timeout: Option<Duration>,
-        /// Whether it is killed when it still runs then.
-        then_kill: bool,
-        /// Whether it is waited for at all.
-        wait: bool,
-    },
+    Ask(StopRequest),
 }
 
 impl Stop {
@@ -90,12 +81,12 @@ impl Stop {
         }
         wait &= timeout != Some(0);
         Ok(Self {
-            how: How::Ask {
+            how: How::Ask(StopRequest {
                 reboot,
                 timeout: timeout.filter(|limit| *limit > 0).map(|limit| Duration::from_secs(limit.into())),
                 then_kill: wait && timeout.is_some() && !nokill && !reboot,
                 wait,
-            },
+            }),
             quiet,
         })
     }
@@ -103,9 +94,9 @@ impl Stop {
     /// With the time limit of the command's own `-t`, which kills nothing. `None` where the words say another thing.
     pub(crate) fn within(self, seconds: u32) -> Option<Self> {
         match self.how {
-            How::Ask { reboot, timeout: None, then_kill, wait: true } => {
+            How::Ask(request @ StopRequest { timeout: None, wait: true, .. }) => {
                 let timeout = Some(Duration::from_secs(seconds.into()));
-                Some(Self { how: How::Ask { reboot, timeout, then_kill, wait: true }, ..self })
+                Some(Self { how: How::Ask(StopRequest { timeout, ..request }), ..self })
             }
             _ => None,
         }
@@ -117,8 +108,10 @@ impl Stop {
     /// When it would not end, or not be waited for.
     pub(crate) fn for_restart(self) -> Result<Self, ArgsError> {
         match self.how {
-            How::Ask { reboot: true, .. } => refused("-r", "`restart` boots it again by itself"),
-            How::Ask { wait: false, .. } => refused("-W", "`restart` starts it when it has ended"),
+            How::Ask(StopRequest { reboot: true, .. }) => refused("-r", "`restart` boots it again by itself"),
+            How::Ask(StopRequest { wait: false, .. }) => {
+                refused("-W", "`restart` starts it when it has ended")
+            }
             _ => Ok(self),
         }
     }
@@ -130,9 +123,9 @@ impl Stop {
     pub(crate) fn for_terminate(self) -> Result<Self, ArgsError> {
         let why = "`terminate` ends it at once";
         match self.how {
-            How::Ask { reboot: true, .. } => refused("-r", why),
-            How::Ask { wait: false, .. } => refused("-W", why),
-            How::Ask { timeout: Some(_), .. } => refused("-t", why),
+            How::Ask(StopRequest { reboot: true, .. }) => refused("-r", why),
+            How::Ask(StopRequest { wait: false, .. }) => refused("-W", why),
+            How::Ask(StopRequest { timeout: Some(_), .. }) => refused("-t", why),
             _ => Ok(Self { how: How::Kill, ..self }),
         }
     }

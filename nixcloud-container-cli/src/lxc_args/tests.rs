@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nixcloud_container::ContainerName;
+use nixcloud_container::{ContainerName, LogLevel, LogRequest, Namespace, StartRequest, StopRequest};
 use proptest::prelude::*;
 
 use super::option::{Here, Value};
@@ -194,20 +194,22 @@ fn start_takes_all_that_lxc_start_does() {
     let asked = start(
         "-dF -s 'lxc.environment = \"A=b c\"' -c none -L /l -p /p -C --share-net db --share-net 7 -o /o -l debug -q",
     );
+    let asked = asked.unwrap();
+    assert!(asked.quiet);
     assert_eq!(
-        asked.unwrap(),
-        Start {
+        asked.request,
+        StartRequest {
             foreground: true,
             items: vec![pair("lxc.environment", "A=b c")],
             console: Some("none".into()),
             console_log: Some("/l".into()),
             pidfile: Some("/p".into()),
-            share: vec![(Shared::Net, "7".into())],
-            log: Log { file: Some("/o".into()), level: Some(Level::Debug) },
-            quiet: true,
+            share: vec![(Namespace::Net, "7".into())],
+            log: LogRequest { file: Some("/o".into()), level: Some(LogLevel::Debug) },
+            ..StartRequest::default()
         }
     );
-    assert!(!start("-Fd").unwrap().foreground);
+    assert!(!start("-Fd").unwrap().request.foreground);
     for bad in [
         "-s a=b",
         "-s lxc.group",
@@ -224,11 +226,8 @@ fn start_takes_all_that_lxc_start_does() {
 
 #[test]
 fn stop_means_what_lxc_stop_means() {
-    let ask = |reboot, seconds: Option<u64>, then_kill, wait| How::Ask {
-        reboot,
-        timeout: seconds.map(Duration::from_secs),
-        then_kill,
-        wait,
+    let ask = |reboot, seconds: Option<u64>, then_kill, wait| {
+        How::Ask(StopRequest { reboot, timeout: seconds.map(Duration::from_secs), then_kill, wait })
     };
     for (text, how) in [
         ("", ask(false, None, false, true)),

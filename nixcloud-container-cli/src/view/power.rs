@@ -70,7 +70,7 @@ impl PowerView {
             Outcome::Terminated => format!("terminated {name}"),
             Outcome::Ended => format!("{name} has ended"),
             Outcome::Killed => format!("killed {name}: it did not shut down in time"),
-            Outcome::Asked => format!("asked {name}"),
+            Outcome::Asked => format!("asked {name}, and did not wait"),
             Outcome::Rebooted => format!("rebooted {name}"),
             Outcome::Frozen => format!("{name} is frozen"),
             Outcome::Running => format!("{name} is running"),
