@@ -12,6 +12,7 @@
     reason = "a test program: it fails by panics and reports by printing"
 )]
 
+mod arguments;
 mod attack;
 mod cli;
 mod crash;
@@ -45,6 +46,7 @@ fn scenarios() -> Vec<Scenario> {
         embedding::scenarios(),
         field::scenarios(),
         expression::scenarios(),
+        arguments::scenarios(),
         cli::scenarios(),
         json::scenarios(),
         mistakes::scenarios(),
