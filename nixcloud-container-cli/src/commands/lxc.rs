@@ -120,12 +120,12 @@ fn words(lxc: &LxcArgs) -> Vec<String> {
 }
 
 fn told<T>(command: &str, asked: Result<T, ArgsError>) -> Result<T, Failure> {
-    asked.map_err(|error| Failure::usage(command, format!("invalid words for `--lxc-args`: {error}")))
+    asked.map_err(|error| Failure::usage(command, format!("in `-l`, {error}")))
 }
 
 /// The library would refuse them, too, but as something that it failed to do.
 fn nix(command: &str, args: &NixArgs) -> Result<(), Failure> {
     let Err(error) = UserArgs::parse(&args.words().unwrap_or_default()) else { return Ok(()) };
     let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-    Err(Failure::usage(command, format!("invalid words for `--nix-args`: {error}{hint}")))
+    Err(Failure::usage(command, format!("in `-n`, {error}{hint}")))
 }
