@@ -43,7 +43,10 @@ impl Reader<'_> {
         let mut asked = told("start", Start::parse(&args.name, &words(&args.lxc)))?;
         asked.request.foreground |= args.foreground;
         if asked.request.foreground && asked.request.console.is_some() {
-            return Err(Failure::usage("start", "in the foreground, the console is shown here: `-c` is for others"));
+            return Err(Failure::usage(
+                "start",
+                "in the foreground, the console is shown here: `-c` is for others",
+            ));
         }
         self.quiet(asked.quiet);
         Ok(asked)

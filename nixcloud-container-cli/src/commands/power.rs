@@ -1,8 +1,6 @@
 //! start, stop, restart, terminate, freeze, unfreeze.
 
-use nixcloud_container::{
-    Container, ContainerName, Error, Screen, StartOutcome, StartRequest, StopOutcome,
-};
+use nixcloud_container::{Container, ContainerName, Error, Screen, StartOutcome, StartRequest, StopOutcome};
 
 use super::{Context, Failure};
 use crate::cli::{NameArgs, StartArgs, StopArgs, ToolArgs};
