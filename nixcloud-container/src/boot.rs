@@ -183,7 +183,7 @@ fn text(path: &Path) -> Result<String, Error> {
 
 /// Lets liblxc look at the items before anything is changed.
 fn check_items(host: &Host, items: &[(String, String)], cancel: &Cancel) -> Result<(), Error> {
-    match install::refused(host, items, cancel)? {
+    match install::refused(host, items, &LogRequest::default(), cancel)? {
         Some((key, value, why)) => Err(ItemError { key, value, why }.into()),
         None => Ok(()),
     }

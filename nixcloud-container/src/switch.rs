@@ -6,7 +6,7 @@ use crate::error::{Error, FailedActivation};
 use crate::generation::{GenerationId, Health, Selection};
 use crate::generations::Generations;
 use crate::host::Host;
-use crate::install;
+use crate::install::{self, Beside};
 use crate::name::ContainerName;
 use crate::observe::{Cancel, Event, Observer, Phase as Progress};
 use crate::power;
@@ -47,9 +47,9 @@ pub(crate) fn switch(
     let generations = Generations::new(&host.layout, name);
     let (from, to) = (generations.current()?, choose(&generations)?);
     let spec = generations.spec(to)?;
-    let items = record.items_of(to);
-    prepare(host, &mut record, &spec, &items, cancel)?;
-    begin(host, &mut record, from, items)?;
+    let beside = Beside { items: record.items_of(to), ..Beside::default() };
+    prepare(host, &mut record, &spec, &beside, cancel)?;
+    begin(host, &mut record, from, beside.items)?;
     if to != from
         && let Err(failure) = host.nix().switch_generation(&host.layout.profile(name), to.get(), cancel)
     {
@@ -73,14 +73,14 @@ pub(crate) fn prepare(
     host: &Host,
     record: &mut Record,
     spec: &ContainerSpec,
-    items: &[(String, String)],
+    beside: &Beside,
     cancel: &Cancel,
 ) -> Result<(), Error> {
     if spec.idmap != record.idmap {
         return Err(Error::IdMapChange { name: record.name.clone() });
     }
-    let rendered = install::rendered_with(host, record, spec, items)?;
-    install::check_extra(host, &rendered, cancel)?;
+    let rendered = install::rendered_with(host, record, spec, &beside.items)?;
+    install::check_extra(host, &rendered, &beside.log, cancel)?;
     let foreign = install::others(host)?;
     install::claim_addresses(host, record, spec, &foreign)
 }

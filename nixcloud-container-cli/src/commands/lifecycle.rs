@@ -13,6 +13,7 @@ pub(super) fn create(context: &Context<'_>, args: &CreateArgs, asked: Create) ->
         file: args.file.clone(),
         nix_args: args.nix.words().unwrap_or_default(),
         lxc_items: asked.items.unwrap_or_default(),
+        log: asked.log,
     };
     let created = context.container(&args.name).create(&request, &mut context.progress())?;
     context.reply(&ChangeView::created(&created, false));
@@ -20,8 +21,12 @@ pub(super) fn create(context: &Context<'_>, args: &CreateArgs, asked: Create) ->
 }
 
 pub(super) fn update(context: &Context<'_>, args: &UpdateArgs, asked: Create) -> Result<Status, Failure> {
-    let request =
-        UpdateRequest { file: args.file.clone(), nix_args: args.nix.words(), lxc_items: asked.items };
+    let request = UpdateRequest {
+        file: args.file.clone(),
+        nix_args: args.nix.words(),
+        lxc_items: asked.items,
+        log: asked.log,
+    };
     let updated = context.container(&args.name).update(&request, &mut context.progress())?;
     context.reply(&match &updated {
         Updated::Created(created) => ChangeView::created(created, true),

@@ -1,8 +1,8 @@
 //! lxc-attach, of login and run.
 
-use nixcloud_container::{ContainerName, LogRequest};
+use nixcloud_container::ContainerName;
 
-use super::common::{self, LOGFILE, LOGPRIORITY, NAME};
+use super::common::{self, NAME, NO_LOGFILE, NO_LOGPRIORITY};
 use super::option::{Opt, flag, valued};
 use super::parse::Given;
 use super::{ArgsError, Tool};
@@ -13,7 +13,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     NAME,
     flag("e", "elevated-privileges", "keep privileges of the host: all, or those named")
         .optional(ALL_PRIVILEGES)
-        .does("the same, and as dangerous: the command may get more than the guest has"),
+        .does("-eCAP: the capabilities that the configuration drops. The others are refused: a guest could use them against the host"),
     valued("a", "arch", "ARCH", "another architecture for the program")
         .refused("a guest has one architecture", "`setarch` in the guest"),
     valued(
@@ -22,9 +22,9 @@ pub(super) const OPTIONS: &[Opt] = &[
         "MOUNT|PID|UTSNAME|IPC|USER|NETWORK",
         "enter these namespaces alone; implies -e",
     )
-    .does("the same, and as dangerous: in all other namespaces the command is on the host"),
+    .does("without MOUNT and USER a command of the host, as its root, that sees the guest's network or processes; what is half of the guest is refused"),
     flag("R", "remount-sys-proc", "show its namespaces in /proc and /sys")
-        .does("with -s without MOUNT: /proc and /sys are mounted anew for the command"),
+        .does("with -s, without MOUNT: /proc and /sys are mounted anew for the command"),
     flag("", "clear-env", "begin with an empty environment").does("the default here"),
     flag("", "keep-env", "keep the environment (the default)")
         .does("the command gets the caller's environment, too; of it and --clear-env the last counts"),
@@ -39,10 +39,13 @@ pub(super) const OPTIONS: &[Opt] = &[
     valued("u", "uid", "UID", "the user of the command").does("the guest's user, by number"),
     valued("g", "gid", "GID", "its group").does("the guest's group, by number"),
     valued("c", "context", "CONTEXT", "its SELinux context")
-        .refused("the guest's own profile stays on", "`-e LSM` leaves it off (`-l -eLSM`)"),
-    LOGFILE,
-    LOGPRIORITY,
+        .refused("the guest's own profile stays on", "there is no way around it"),
+    NO_LOGFILE.refused(LOG_WHY, LOG_INSTEAD),
+    NO_LOGPRIORITY.refused(LOG_WHY, LOG_INSTEAD),
 ];
+
+const LOG_WHY: &str = "no file is kept of it";
+const LOG_INSTEAD: &str = "what LXC says is in the error, where it fails";
 
 /// What `-l` asks of login and run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,7 +58,6 @@ pub(crate) struct Attach {
     /// The namespaces that it enters, as the kernel calls them; empty: all.
     pub(crate) namespaces: Vec<&'static str>,
     pub(crate) remount: bool,
-    pub(crate) log: LogRequest,
     pub(crate) quiet: bool,
 }
 
@@ -91,7 +93,6 @@ const NAMESPACES: &[(&str, &str)] = &[
     ("USER", "user"),
     ("NETWORK", "net"),
     ("CGROUP", "cgroup"),
-    ("TIME", "time"),
 ];
 
 const TOOL: Tool = Tool::Attach;
@@ -108,11 +109,7 @@ impl Attach {
         for given in &parsed.options {
             match given.option.long {
                 "elevated-privileges" => asked.elevated = elevated(given)?,
-                "namespaces" => {
-                    asked.namespaces = namespaces(given)?;
-                    // As LXC does.
-                    asked.elevated = Elevated::ALL;
-                }
+                "namespaces" => asked.namespaces = namespaces(given)?,
                 "remount-sys-proc" => asked.remount = true,
                 "clear-env" => asked.environment.keep_all = false,
                 "keep-env" => asked.environment.keep_all = true,
@@ -121,7 +118,27 @@ impl Attach {
                 "uid" => asked.uid = Some(id("-u", given)?),
                 "gid" => asked.gid = Some(id("-g", given)?),
                 "quiet" => asked.quiet = true,
-                _ => _ = common::log(&mut asked.log, TOOL, given)?,
+                _ => {}
+            }
+        }
+        if asked.namespaces.is_empty() {
+            if asked.remount {
+                return Err(ArgsError::Conflict {
+                    tool: TOOL,
+                    one: "-R",
+                    other: "all namespaces: it is for -s",
+                });
+            }
+            // A program of the host has them anyway.
+            if asked.elevated.cgroup || asked.elevated.lsm {
+                return Err(ArgsError::Refused {
+                    tool: TOOL,
+                    option: "-e".to_owned(),
+                    why: "without the guest's limits or its security profile the command could be used against the \
+                          host"
+                        .to_owned(),
+                    instead: "`-eCAP` leaves it the capabilities of the guest's root".to_owned(),
+                });
             }
         }
         Ok(asked)

@@ -25,14 +25,17 @@ pub(super) const OPTIONS: &[Opt] = &[
     flag("C", "close-all-fds", "close inherited files").does("nothing more: the guest never inherits a file"),
     valued("p", "pidfile", "FILE", "where the pid is written")
         .does("the process id of the guest's init is written there"),
-    valued("", "share-net", "NAME|PID", "share a network namespace").does(SHARE),
+    valued("", "share-net", "NAME|PID", "share a network namespace")
+        .refused("the guest has ids of its own, and with them no right to mount /sys there", SHARE_INSTEAD),
     valued("", "share-ipc", "NAME|PID", "share an IPC namespace").does(SHARE),
     valued("", "share-uts", "NAME|PID", "share a UTS namespace").does(SHARE),
-    valued("", "share-pid", "NAME|PID", "share a pid namespace").does(SHARE),
+    valued("", "share-pid", "NAME|PID", "share a pid namespace")
+        .refused("the guest has ids of its own, and with them no right to mount /proc there", SHARE_INSTEAD),
     LOGFILE.does("LXC's log of this start goes there instead of the container's `lxc.log`"),
     LOGPRIORITY,
 ];
 
+const SHARE_INSTEAD: &str = "`--share-ipc` and `--share-uts` work";
 const SHARE: &str = "the guest uses the namespace of that running container or process";
 
 /// What `-l` asks of start. Paths are as typed.
@@ -60,10 +63,8 @@ impl Start {
                 "console" => request.console = Some(common::path(TOOL, "-c", given)?),
                 "console-log" => request.console_log = Some(common::path(TOOL, "-L", given)?),
                 "pidfile" => request.pidfile = Some(common::path(TOOL, "-p", given)?),
-                "share-net" => share(&mut request, "--share-net", Namespace::Net, given.value())?,
                 "share-ipc" => share(&mut request, "--share-ipc", Namespace::Ipc, given.value())?,
                 "share-uts" => share(&mut request, "--share-uts", Namespace::Uts, given.value())?,
-                "share-pid" => share(&mut request, "--share-pid", Namespace::Pid, given.value())?,
                 "quiet" => quiet = true,
                 _ => _ = common::log(&mut request.log, TOOL, given)?,
             }

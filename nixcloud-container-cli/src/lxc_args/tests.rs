@@ -67,7 +67,7 @@ fn words_are_read_as_getopt_long_reads_them() {
         ("--pid /a", "pidfile=/a"),
         ("--console /a", "console=/a"),
         ("--console-l=/a", "console-log=/a"),
-        ("--share-n=a --share-u 1", "share-net=a share-uts=1"),
+        ("--share-i=a --share-u 1", "share-ipc=a share-uts=1"),
         ("-s a=b=c", "define=a=b=c"),
         ("a -F b", "foreground a b"),
         ("-F -- -d --x", "foreground -d --x"),
@@ -159,6 +159,8 @@ fn every_honoured_option_does_something_or_says_that_it_need_not() {
             let text = match option.long {
                 "nokill" => "-t 7 --nokill".to_owned(),
                 "nolock" => "-k --nolock".to_owned(),
+                "remount-sys-proc" => "-s PID -R".to_owned(),
+                "elevated-privileges" => "-eCAP".to_owned(),
                 _ => text,
             };
             let idle = does.starts_with("nothing more") || does.contains("default");
@@ -192,7 +194,7 @@ fn a_name_is_the_containers_own_or_refused() {
 #[test]
 fn start_takes_all_that_lxc_start_does() {
     let asked = start(
-        "-dF -s 'lxc.environment = \"A=b c\"' -c none -L /l -p /p -C --share-net db --share-net 7 -o /o -l debug -q",
+        "-dF -s 'lxc.environment = \"A=b c\"' -c none -L /l -p /p -C --share-ipc db --share-ipc 7 -o /o -l debug -q",
     );
     let asked = asked.unwrap();
     assert!(asked.quiet);
@@ -204,7 +206,7 @@ fn start_takes_all_that_lxc_start_does() {
             console: Some("none".into()),
             console_log: Some("/l".into()),
             pidfile: Some("/p".into()),
-            share: vec![(Namespace::Net, "7".into())],
+            share: vec![(Namespace::Ipc, "7".into())],
             log: LogRequest { file: Some("/o".into()), level: Some(LogLevel::Debug) },
             ..StartRequest::default()
         }
@@ -215,8 +217,8 @@ fn start_takes_all_that_lxc_start_does() {
         "-s lxc.group",
         "-l loud",
         "-p ''",
-        "--share-net ''",
-        "--share-pid ../x",
+        "--share-uts ''",
+        "--share-ipc ../x",
         "-- /bin/sh",
         "sh",
     ] {
@@ -268,8 +270,8 @@ fn restart_and_terminate_take_what_they_can_do() {
 
 #[test]
 fn attach_takes_users_environments_and_privileges() {
-    let asked = attach("-u 1000 -g 100 --keep-env --keep-var LANG -v A=b=c -vE= --clear-env -R").unwrap();
-    assert_eq!((asked.uid, asked.gid, asked.remount), (Some(1000), Some(100), true));
+    let asked = attach("-u 1000 -g 100 --keep-env --keep-var LANG -v A=b=c -vE= --clear-env").unwrap();
+    assert_eq!((asked.uid, asked.gid), (Some(1000), Some(100)));
     assert_eq!(
         asked.environment,
         Environment {
@@ -278,11 +280,14 @@ fn attach_takes_users_environments_and_privileges() {
             set: vec![pair("A", "b=c"), pair("E", "")]
         }
     );
-    let all = Elevated { capabilities: true, cgroup: true, lsm: true };
-    assert_eq!(attach("-e").unwrap().elevated, all);
-    assert_eq!(attach("-e'CAP|LSM'").unwrap().elevated, Elevated { cgroup: false, ..all });
-    let some = attach("-s 'NETWORK|MOUNT|net'").unwrap();
-    assert_eq!((some.namespaces, some.elevated), (vec!["net", "mnt"], all));
+    let capabilities = Elevated { capabilities: true, ..Elevated::default() };
+    assert_eq!(attach("-eCAP").unwrap().elevated, capabilities);
+    let some = attach("-Re -s 'NETWORK|PID|net'").unwrap();
+    assert_eq!((some.namespaces, some.remount), (vec!["net", "pid"], true));
+    for dangerous in ["-e", "-eLSM", "-e'CAP|CGROUP'"] {
+        assert!(matches!(attach(dangerous), Err(ArgsError::Refused { .. })), "{dangerous}");
+    }
+    assert!(matches!(attach("-R"), Err(ArgsError::Conflict { .. })));
     for bad in [
         "-u joe",
         "-u -1",

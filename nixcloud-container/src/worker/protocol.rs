@@ -56,7 +56,11 @@ pub(crate) enum Request {
     /// Run a command in a container, on the worker's own stdin, stdout and stderr.
     Attach { target: Target, command: AttachCommand },
     /// Ask liblxc whether it takes these configuration items.
-    Check { items: Vec<(String, String)> },
+    Check {
+        items: Vec<(String, String)>,
+        /// Where it logs; in memory when not given.
+        log: Option<LogFile>,
+    },
     /// Freeze or thaw.
     Freeze { target: Target, frozen: bool },
 }

@@ -68,7 +68,10 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
             Answer::Done
         }
         Request::Attach { target, command } => Answer::Exited(attach(&target, command, channel)?),
-        Request::Check { items } => {
+        Request::Check { items, log } => {
+            if let Some(log) = log {
+                Log::init_at(log::Target::File(log.path), log.level)?;
+            }
             let refused = scratch::check(&items)?;
             Answer::Checked {
                 refused: refused.into_iter().map(|item| (item.key, item.value, item.why)).collect(),
