@@ -59,6 +59,9 @@ fn main() -> ExitCode {
     if std::env::var_os(harness::NO_WORKER).is_none() {
         nixcloud_container::worker::init();
     }
+    if std::env::args().nth(1).as_deref() == Some("--leader") {
+        return harness::pty::lead(std::env::args_os().skip(2));
+    }
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("--scenario") => harness::child::play(&scenarios(), &arguments.next().unwrap_or_default()),

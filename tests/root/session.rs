@@ -1,20 +1,20 @@
 //! Run and login.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nix::pty::{Winsize, openpty};
-use nix::sys::termios::tcgetattr;
+use nix::sys::signal::Signal;
 use nixcloud_container::{Error, Exit, RunRequest, State};
 
-use crate::harness::{Guest, Kind, Lab, Must, scenarios};
+use crate::harness::{Guest, Kind, Lab, Must, Pty, scenarios};
 
 scenarios! {
     once: [
         root_run_needs_a_running_guest,
         root_run_waits_for_no_background_child,
+        root_the_harness_has_real_terminals,
     ],
     both: [
         root_run_tells_the_true_exit_code,
@@ -111,45 +111,6 @@ fn root_run_waits_for_no_background_child(lab: &Lab) {
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 }
 
-/// A pseudo terminal of the host, with a login on it.
-struct Login {
-    master: fs::File,
-    slave: OwnedFd,
-    child: std::process::Child,
-    seen: String,
-}
-
-impl Login {
-    fn on(lab: &Lab, web: &Guest<'_>) -> Self {
-        let size = Winsize { ws_row: 33, ws_col: 101, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = openpty(&size, None).unwrap();
-        let slave = || pty.slave.try_clone().unwrap();
-        // The actor makes it its controlling terminal; it must not lead a process group for that.
-        let mut command = lab.actor(false, "login", web);
-        let child = command.stdin(slave()).stdout(slave()).stderr(slave()).spawn().unwrap();
-        Self { master: pty.master.into(), slave: pty.slave, child, seen: String::new() }
-    }
-
-    fn types(&mut self, text: &str) {
-        self.master.write_all(text.as_bytes()).unwrap();
-    }
-
-    /// Reads until `text` was shown.
-    fn awaits(&mut self, text: &str) {
-        let begin = Instant::now();
-        while !self.seen.contains(text) {
-            assert!(begin.elapsed() < Duration::from_secs(20), "no {text:?} in {:?}", self.seen);
-            let mut poll = [nix::poll::PollFd::new(self.master.as_fd(), nix::poll::PollFlags::POLLIN)];
-            if nix::poll::poll(&mut poll, 100u16).unwrap() == 0 {
-                continue;
-            }
-            let mut buffer = [0; 4096];
-            let count = self.master.read(&mut buffer).unwrap_or(0);
-            self.seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
-        }
-    }
-}
-
 /// Whoever has the host's terminal types into the host's shell (TIOCSTI): no way to it is left open.
 fn root_run_from_a_terminal_gives_the_guest_none(lab: &Lab, kind: Kind) {
     let web = lab.guest("web", kind);
@@ -157,22 +118,16 @@ fn root_run_from_a_terminal_gives_the_guest_none(lab: &Lab, kind: Kind) {
     // The actor has it as its controlling terminal, as a shell has.
     let script =
         "if (: </dev/tty); then echo has=$((1))tty; else echo has=$((0))tty; fi; tty; echo out >&2; exit 5";
-    let size = Winsize { ws_row: 33, ws_col: 101, ws_xpixel: 0, ws_ypixel: 0 };
-    let pty = openpty(&size, None).unwrap();
-    let slave = || pty.slave.try_clone().unwrap();
-    let mut command = lab.actor(false, "run", &web);
-    let child = command.arg(script).stdin(slave()).stdout(slave()).stderr(slave()).spawn().unwrap();
-    let mut run = Login { master: pty.master.into(), slave: pty.slave, child, seen: String::new() };
+    let mut run = Pty::spawn(lab.actor(false, "run", &web).arg(script), 33, 101);
     run.awaits("Code(5)");
-    assert!(run.seen.contains("has=0tty") && run.seen.contains("not a tty"), "{}", run.seen);
-    assert!(run.child.wait().unwrap().success());
+    assert!(run.seen().contains("has=0tty") && run.seen().contains("not a tty"), "{}", run.seen());
+    assert!(run.exit().success());
 }
 
 fn root_login_has_a_terminal(lab: &Lab, kind: Kind) {
     let web = lab.guest("web", kind);
     web.boot();
-    let mut login = Login::on(lab, &web);
-    let before = tcgetattr(&login.slave).unwrap();
+    let mut login = Pty::spawn(&lab.actor(false, "login", &web), 33, 101);
     // What is typed before the guest's terminal is there is lost, as with any login.
     login.awaits("# ");
     // What is typed is echoed: what is to be seen must not be in it.
@@ -187,7 +142,24 @@ fn root_login_has_a_terminal(lab: &Lab, kind: Kind) {
     login.awaits("still=here");
     login.types("exit 3\n");
     login.awaits("Code(3)");
-    let status = login.child.wait().unwrap();
+    let status = login.exit();
     assert!(status.success(), "{status}");
-    assert_eq!(tcgetattr(&login.slave).unwrap(), before, "the terminal is not as it was");
+    assert_eq!(login.settings(), *login.settings_before(), "the terminal is not as it was");
+}
+
+/// The harness itself: what the other scenarios say of terminals rests on it.
+fn root_the_harness_has_real_terminals(_lab: &Lab) {
+    let script = "trap 'echo now $(stty size)' WINCH; (: </dev/tty) && echo has a terminal; stty raw; \
+                  stty size; while :; do sleep 0.1; done";
+    let mut pty = Pty::spawn(Command::new("sh").args(["-c", script]), 33, 101);
+    pty.shows("33 101");
+    assert!(pty.seen().contains("has a terminal"));
+    assert_ne!(pty.settings(), *pty.settings_before());
+    pty.forget();
+    pty.resize(24, 80);
+    pty.awaits("now 24 80");
+    assert!(!pty.seen().contains("33 101") && pty.screen().contains("33 101"));
+    assert!(pty.runs());
+    pty.signal(Signal::SIGTERM);
+    assert_eq!(pty.exit().signal(), Some(Signal::SIGTERM as i32));
 }

@@ -19,7 +19,7 @@ impl Lab {
             command.arg("netns");
         }
         command.arg(self.root()).arg(verb).arg(guest.name().as_str());
-        // A login takes its terminal for its own session, which the leader of a process group cannot.
+        // On a terminal they lead their session.
         if !matches!(verb, "login" | "run") {
             command.process_group(0);
         }
@@ -46,13 +46,6 @@ pub fn act(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     }
 }
 
-/// The first terminal that a session leader opens is its controlling one.
-fn take_terminal() {
-    nix::unistd::setsid().unwrap();
-    let terminal = std::fs::read_link("/proc/self/fd/0").unwrap();
-    drop(std::fs::File::options().read(true).write(true).open(terminal).unwrap());
-}
-
 fn call(root: &str, verb: &str, name: &str, file: Option<String>) -> Result<String, Error> {
     let manager = Manager::open(lab::config(root.as_ref()))?;
     let container = manager.container(name.parse().unwrap());
@@ -71,13 +64,11 @@ fn call(root: &str, verb: &str, name: &str, file: Option<String>) -> Result<Stri
         "terminate" => format!("{:?}", container.terminate()?),
         "destroy" => format!("{:?}", container.destroy(DestroyRequest { force: false })?),
         "login" => {
-            take_terminal();
             let exit = container.run(RunRequest::login(Some("xterm".to_owned())), Streams::Inherit)?;
             format!("{exit:?}")
         }
         // A command without a terminal, from a shell that has one.
         "run" => {
-            take_terminal();
             let exit = container.run(RunRequest::new(["/bin/sh", "-c", &file.unwrap()]), Streams::Inherit)?;
             format!("{exit:?}")
         }

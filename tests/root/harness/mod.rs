@@ -7,6 +7,7 @@ pub mod file;
 pub mod guest;
 pub mod lab;
 pub mod leaks;
+pub mod pty;
 pub mod runner;
 pub mod sandbox;
 pub mod sweep;
@@ -15,6 +16,7 @@ pub use command::Told;
 pub use file::File;
 pub use guest::{Guest, Kind};
 pub use lab::Lab;
+pub use pty::Pty;
 
 /// Set where this program is not to call `worker::init`.
 pub const NO_WORKER: &str = "NIXCLOUD_TEST_NO_WORKER";
