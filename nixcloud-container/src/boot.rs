@@ -13,6 +13,7 @@ use crate::host::Host;
 use crate::install;
 use crate::lxc::log::Level;
 use crate::name::{ContainerName, InterfaceName};
+use crate::namespace::Namespace;
 use crate::net::Netlink;
 use crate::observe::{Cancel, Event, Observer};
 use crate::power::{
@@ -45,40 +46,13 @@ pub struct StartRequest {
     pub console_log: Option<PathBuf>,
     /// A file for the pid of the guest's init, written once it runs, and removed when a foreground start ends.
     pub pidfile: Option<PathBuf>,
-    /// Namespaces that are those of another container, by its name, or of a process, by its pid.
+    /// Namespaces that are those of another container, by its name, or of a process, by its pid. [`Namespace::Ipc`] and
+    /// [`Namespace::Uts`] can be shared, whose host name the guest then cannot change. The guest is in a user namespace of
+    /// its own, which has no rights over another guest's network or processes: the kernel refuses the mounts of `/sys` and
+    /// `/proc` that every guest needs, so those are refused, as are the others that confine it.
     pub share: Vec<(Namespace, String)>,
     /// Where LXC logs, and how much.
     pub log: LogRequest,
-}
-
-/// A namespace that a guest could share. [`Namespace::Ipc`] and [`Namespace::Uts`] work.
-///
-/// The guest is in a user namespace of its own, which has no rights over another guest's network or processes: the kernel
-/// refuses the mounts of `/sys` and `/proc` that every guest needs, so the other two are refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Namespace {
-    /// System V IPC and POSIX message queues.
-    Ipc,
-    /// The network. Refused.
-    Net,
-    /// Process ids. Refused.
-    Pid,
-    /// Host and domain name, which the guest then cannot change.
-    Uts,
-}
-
-impl Namespace {
-    /// The kernel's name of it, in `/proc/PID/ns`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ipc => "ipc",
-            Self::Net => "net",
-            Self::Pid => "pid",
-            Self::Uts => "uts",
-        }
-    }
 }
 
 /// What a start came to.
@@ -197,15 +171,16 @@ fn share(
     with: &str,
 ) -> Result<(String, String), Error> {
     let refuse = |why: String| Error::Share { namespace: namespace.as_str(), with: with.to_owned(), why };
-    let needs = match namespace {
+    let why = match namespace {
         Namespace::Ipc | Namespace::Uts => None,
-        Namespace::Net => Some("/sys"),
-        Namespace::Pid => Some("/proc"),
+        Namespace::Net => Some("the guest has ids of its own, and with them no right to mount /sys there"),
+        Namespace::Pid => Some("the guest has ids of its own, and with them no right to mount /proc there"),
+        Namespace::Mount | Namespace::User | Namespace::Cgroup => {
+            Some("it is what makes a container of the guest")
+        }
     };
-    if let Some(mount) = needs {
-        return Err(refuse(format!(
-            "the guest has ids of its own, and with them no right to mount {mount} there; `ipc` and `uts` can be shared"
-        )));
+    if let Some(why) = why {
+        return Err(refuse(format!("{why}; `ipc` and `uts` can be shared")));
     }
     let pid = match with.parse::<i32>() {
         Ok(pid) => pid,

@@ -29,15 +29,17 @@
 //! | stores | record, lease, generations, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, `lxc`, `net`, `nix`, [`worker`] |
 //! | contracts | [`config`], `layout`, `render` |
-//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`spec`], [`observe`] |
+//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`spec`], [`observe`] |
 
 pub mod config;
 pub mod generation;
 pub mod idmap;
 pub mod name;
+pub mod namespace;
 pub mod observe;
 pub mod spec;
 pub mod state;
+pub mod user;
 pub mod worker;
 
 // The drivers are seen by this repository's own tests, which look at a host from outside. They promise nothing.
@@ -80,7 +82,7 @@ mod session;
 mod switch;
 mod update;
 
-pub use boot::{Namespace, StartOutcome, StartRequest};
+pub use boot::{StartOutcome, StartRequest};
 pub use bridges::{BridgeChange, Change};
 pub use config::HostConfig;
 pub use container::Container;
@@ -99,6 +101,7 @@ pub use lease::LeaseError;
 pub use lxc::log::{Level as LogLevel, UnknownLevel};
 pub use manager::Manager;
 pub use name::{ContainerName, InterfaceName};
+pub use namespace::{Elevated, Namespace};
 pub use nix::{ArgumentError, UserArgs};
 pub use observe::{Cancel, Event, Observer, Phase};
 pub use power::{StopOutcome, StopRequest};
@@ -106,9 +109,10 @@ pub use presence::PresenceError;
 pub use record::RecordError;
 pub use render::{ExtraError, ItemError, PendingRestart};
 pub use rootfs::RootfsError;
-pub use session::{RunRequest, Streams};
+pub use session::{Environment, RunRequest, Streams};
 pub use spec::ContainerSpec;
 pub use state::{Action, State};
 pub use switch::Switched;
 pub use update::{UpdateRequest, Updated};
-pub use worker::{Exit, LogRequest, WorkerError};
+pub use user::{Account, User, UserError};
+pub use worker::{Exit, LogRequest, NoAccount, WorkerError};

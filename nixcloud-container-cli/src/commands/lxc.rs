@@ -1,10 +1,11 @@
 //! `-n` and `-l` of each command, read before anything is done: words that are refused are the command line's fault.
 
-use nixcloud_container::UserArgs;
+use nixcloud_container::{ContainerName, UserArgs};
 
 use super::Failure;
 use crate::cli::{
-    CreateArgs, DestroyArgs, ListArgs, LxcArgs, NixArgs, RunArgs, StartArgs, StopArgs, ToolArgs, UpdateArgs,
+    CreateArgs, DestroyArgs, ListArgs, LoginArgs, LxcArgs, NixArgs, RunArgs, SessionArgs, StartArgs,
+    StopArgs, ToolArgs, UpdateArgs,
 };
 use crate::lxc_args::{ArgsError, Attach, Create, Destroy, Ls, Start, Stop};
 use crate::printer::Printer;
@@ -82,15 +83,20 @@ impl Reader<'_> {
         Ok(())
     }
 
-    pub(super) fn login(self, args: &ToolArgs) -> Result<Attach, Failure> {
-        let asked = told("login", Attach::parse(&args.name, &words(&args.lxc)))?;
-        self.quiet(asked.quiet);
-        Ok(asked)
+    pub(super) fn login(self, args: &LoginArgs) -> Result<Attach, Failure> {
+        self.session("login", &args.name, &args.session)
     }
 
     pub(super) fn run(self, args: &RunArgs) -> Result<Attach, Failure> {
         let (name, _) = args.target().map_err(|error| Failure::usage("run", error))?;
-        let asked = told("run", Attach::parse(&name, &words(&args.lxc)))?;
+        self.session("run", &name, &args.session)
+    }
+
+    fn session(self, command: &str, name: &ContainerName, args: &SessionArgs) -> Result<Attach, Failure> {
+        let asked = told(command, Attach::parse(name, &words(&args.lxc)))?;
+        if asked.user.is_some() && args.user.is_some() {
+            return Err(Failure::usage(command, "the user is named twice: by `-u` and in `-l`"));
+        }
         self.quiet(asked.quiet);
         Ok(asked)
     }

@@ -1,6 +1,6 @@
 //! lxc-attach, of login and run.
 
-use nixcloud_container::ContainerName;
+use nixcloud_container::{ContainerName, Elevated, Environment, Namespace, User};
 
 use super::common::{self, NAME, NO_LOGFILE, NO_LOGPRIORITY};
 use super::option::{Opt, flag, valued};
@@ -50,50 +50,20 @@ const LOG_INSTEAD: &str = "what LXC says is in the error, where it fails";
 /// What `-l` asks of login and run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Attach {
-    pub(crate) uid: Option<u32>,
-    pub(crate) gid: Option<u32>,
+    pub(crate) user: Option<User>,
     pub(crate) environment: Environment,
-    /// Privileges that the command keeps.
-    pub(crate) elevated: Elevated,
-    /// The namespaces that it enters, as the kernel calls them; empty: all.
-    pub(crate) namespaces: Vec<&'static str>,
-    pub(crate) remount: bool,
-    pub(crate) quiet: bool,
-}
-
-/// The environment of a command in a guest.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Environment {
-    /// Whether the caller's comes along.
-    pub(crate) keep_all: bool,
     /// Variables of the caller's that come along.
     pub(crate) keep: Vec<String>,
     /// Variables that are set.
     pub(crate) set: Vec<(String, String)>,
+    pub(crate) elevated: Elevated,
+    /// The namespaces that it enters; all when not given.
+    pub(crate) namespaces: Option<Vec<Namespace>>,
+    pub(crate) remount: bool,
+    pub(crate) quiet: bool,
 }
 
-/// Privileges of the host that a command keeps.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Elevated {
-    pub(crate) capabilities: bool,
-    pub(crate) cgroup: bool,
-    pub(crate) lsm: bool,
-}
-
-impl Elevated {
-    const ALL: Self = Self { capabilities: true, cgroup: true, lsm: true };
-}
-
-/// LXC's words for namespaces, and the kernel's.
-const NAMESPACES: &[(&str, &str)] = &[
-    ("MOUNT", "mnt"),
-    ("PID", "pid"),
-    ("UTSNAME", "uts"),
-    ("IPC", "ipc"),
-    ("USER", "user"),
-    ("NETWORK", "net"),
-    ("CGROUP", "cgroup"),
-];
+const ALL: Elevated = Elevated { cgroup: true, capabilities: true, lsm: true };
 
 const TOOL: Tool = Tool::Attach;
 
@@ -106,22 +76,26 @@ impl Attach {
         let parsed = common::read(TOOL, name, words)?;
         common::no_operands(TOOL, &parsed, "`nixcloud-container run NAME COMMAND` runs a command")?;
         let mut asked = Self::default();
+        let (mut uid, mut gid) = (None, None);
         for given in &parsed.options {
             match given.option.long {
                 "elevated-privileges" => asked.elevated = elevated(given)?,
-                "namespaces" => asked.namespaces = namespaces(given)?,
+                "namespaces" => asked.namespaces = Some(namespaces(given)?),
                 "remount-sys-proc" => asked.remount = true,
-                "clear-env" => asked.environment.keep_all = false,
-                "keep-env" => asked.environment.keep_all = true,
-                "keep-var" => asked.environment.keep.push(variable_name(given)?),
-                "set-var" => asked.environment.set.push(common::variable(TOOL, given)?),
-                "uid" => asked.uid = Some(id("-u", given)?),
-                "gid" => asked.gid = Some(id("-g", given)?),
+                "clear-env" => asked.environment = Environment::Clear,
+                "keep-env" => asked.environment = Environment::Keep,
+                "keep-var" => asked.keep.push(variable_name(given)?),
+                "set-var" => asked.set.push(common::variable(TOOL, given)?),
+                "uid" => uid = Some(id("-u", given)?),
+                "gid" => gid = Some(id("-g", given)?),
                 "quiet" => asked.quiet = true,
                 _ => {}
             }
         }
-        if asked.namespaces.is_empty() {
+        if uid.is_some() || gid.is_some() {
+            asked.user = Some(User::ids(uid.unwrap_or(0), gid));
+        }
+        if asked.namespaces.is_none() {
             if asked.remount {
                 return Err(ArgsError::Conflict {
                     tool: TOOL,
@@ -150,7 +124,7 @@ fn invalid(option: &'static str, given: &Given, why: impl Into<String>) -> ArgsE
 }
 
 fn elevated(given: &Given) -> Result<Elevated, ArgsError> {
-    let Some(words) = &given.value else { return Ok(Elevated::ALL) };
+    let Some(words) = &given.value else { return Ok(ALL) };
     let mut elevated = Elevated::default();
     for word in words.split('|') {
         match word {
@@ -163,19 +137,9 @@ fn elevated(given: &Given) -> Result<Elevated, ArgsError> {
     Ok(elevated)
 }
 
-fn namespaces(given: &Given) -> Result<Vec<&'static str>, ArgsError> {
-    let mut kinds = Vec::new();
-    for word in given.value().split('|') {
-        let known = NAMESPACES.iter().find(|(lxc, kernel)| *lxc == word || kernel.eq_ignore_ascii_case(word));
-        let Some((_, kernel)) = known else {
-            let all: Vec<&str> = NAMESPACES.iter().map(|(lxc, _)| *lxc).collect();
-            return Err(invalid("-s", given, format!("namespaces are {}", all.join("|"))));
-        };
-        if !kinds.contains(kernel) {
-            kinds.push(*kernel);
-        }
-    }
-    Ok(kinds)
+fn namespaces(given: &Given) -> Result<Vec<Namespace>, ArgsError> {
+    let words = given.value().split('|');
+    words.map(|word| word.parse().map_err(|error| invalid("-s", given, format!("{error}")))).collect()
 }
 
 fn variable_name(given: &Given) -> Result<String, ArgsError> {

@@ -14,11 +14,11 @@ mod parse;
 mod start;
 mod stop;
 
-pub(crate) use attach::{Attach, Elevated, Environment};
+pub(crate) use attach::Attach;
 pub(crate) use create::Create;
 pub(crate) use destroy::Destroy;
 pub(crate) use error::ArgsError;
-pub(crate) use ls::{Column, Ls, Wanted};
+pub(crate) use ls::{Column, Ls};
 pub(crate) use start::Start;
 pub(crate) use stop::{How, Stop};
 

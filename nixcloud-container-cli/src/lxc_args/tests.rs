@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use nixcloud_container::{ContainerName, LogLevel, LogRequest, Namespace, StartRequest, StopRequest};
+use nixcloud_container::{
+    ContainerName, Elevated, Environment, LogLevel, LogRequest, Namespace, StartRequest, StopRequest, User,
+};
 use proptest::prelude::*;
 
+use super::ls::Wanted;
 use super::option::{Here, Value};
 use super::parse::parse;
 use super::*;
@@ -271,19 +274,16 @@ fn restart_and_terminate_take_what_they_can_do() {
 #[test]
 fn attach_takes_users_environments_and_privileges() {
     let asked = attach("-u 1000 -g 100 --keep-env --keep-var LANG -v A=b=c -vE= --clear-env").unwrap();
-    assert_eq!((asked.uid, asked.gid), (Some(1000), Some(100)));
-    assert_eq!(
-        asked.environment,
-        Environment {
-            keep_all: false,
-            keep: vec!["LANG".into()],
-            set: vec![pair("A", "b=c"), pair("E", "")]
-        }
-    );
+    assert_eq!((asked.user, asked.environment), (Some(User::ids(1000, Some(100))), Environment::Clear));
+    assert_eq!(asked.keep, ["LANG"]);
+    assert_eq!(asked.set, [pair("A", "b=c"), pair("E", "")]);
+    assert_eq!(attach("--keep-env").unwrap().environment, Environment::Keep);
+    assert_eq!(attach("-g 5").unwrap().user, Some(User::ids(0, Some(5))));
     let capabilities = Elevated { capabilities: true, ..Elevated::default() };
     assert_eq!(attach("-eCAP").unwrap().elevated, capabilities);
-    let some = attach("-Re -s 'NETWORK|PID|net'").unwrap();
-    assert_eq!((some.namespaces, some.remount), (vec!["net", "pid"], true));
+    let some = attach("-Re -s 'NETWORK|PID|UTSNAME|ipc'").unwrap();
+    let wanted = vec![Namespace::Net, Namespace::Pid, Namespace::Uts, Namespace::Ipc];
+    assert_eq!((some.namespaces, some.remount), (Some(wanted), true));
     for dangerous in ["-e", "-eLSM", "-e'CAP|CGROUP'"] {
         assert!(matches!(attach(dangerous), Err(ArgsError::Refused { .. })), "{dangerous}");
     }

@@ -24,8 +24,11 @@ mod client;
 mod companion;
 mod console;
 mod mounts;
+mod passwd;
 mod protocol;
 mod server;
+mod terminal;
+mod users;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -34,8 +37,8 @@ pub use client::WorkerError;
 pub(crate) use client::{Client, Stdio};
 pub(crate) use companion::Companion;
 pub(crate) use console::give_back;
-pub use protocol::LogRequest;
-pub(crate) use protocol::{Answer, AttachCommand, LogFile, Request, Target};
+pub(crate) use protocol::{Answer, AttachCommand, Identity, LogFile, Request, Target};
+pub use protocol::{LogRequest, NoAccount};
 
 /// What a worker is called and told: its first two arguments. No variable, which LXC's hooks would inherit.
 const MARK: [&str; 2] = ["nixcloud-container-worker", "serve"];
