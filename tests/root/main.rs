@@ -14,12 +14,14 @@
 
 mod arguments;
 mod attack;
+mod boot;
 mod cli;
 mod crash;
 mod embedding;
 mod expression;
 mod failure;
 mod field;
+mod foreground;
 mod harness;
 mod host;
 mod json;
@@ -38,6 +40,8 @@ fn scenarios() -> Vec<Scenario> {
         life::scenarios(),
         session::scenarios(),
         power::scenarios(),
+        foreground::scenarios(),
+        boot::scenarios(),
         update::scenarios(),
         attack::scenarios(),
         host::scenarios(),
