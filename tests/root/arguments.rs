@@ -1,5 +1,6 @@
 //! `-n` and `-l`: arguments for Nix, and those of LXC's tools, through the program.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -18,6 +19,10 @@ scenarios! {
         root_list_filters_and_columns,
         root_destroy_as_lxc_destroy,
         root_quiet_as_of_the_lxc_tools,
+        root_start_as_lxc_start,
+        root_stop_as_lxc_stop,
+        root_run_as_lxc_attach,
+        root_create_logs_where_it_is_told,
     ],
     both: [],
 }
@@ -287,4 +292,114 @@ fn root_quiet_as_of_the_lxc_tools(lab: &Lab) {
         let told = lab.cli(&words);
         assert_eq!((told.code, told.stdout.as_str(), told.stderr.as_str()), (0, "", ""), "{words:?}");
     }
+}
+
+fn root_start_as_lxc_start(lab: &Lab) {
+    let (web, other) = (lab.busybox("web"), lab.busybox("other"));
+    let name = web.name().as_str();
+    web.create();
+    other.boot();
+    let file = |name: &str| lab.path(&format!("/files/{name}"));
+    let words = format!(
+        "-d -s lxc.group=once -L {} -p {} -o {} -l TRACE --share-ipc {} -C -n {name}",
+        file("console").display(),
+        file("pid").display(),
+        file("log").display(),
+        other.name(),
+    );
+    lab.cli(["start", name, "-l", &words]).done();
+    let read = |name: &str| fs::read_to_string(file(name)).must(name);
+    assert_eq!(read("pid").trim(), web.init().to_string());
+    assert!(read("log").contains(" TRACE "), "{}", read("log"));
+    assert!(file("console").exists());
+    let ipc = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/ipc")).unwrap();
+    assert_eq!(ipc(web.init()), ipc(other.init()));
+    // For this start alone.
+    assert_eq!(groups(&web), "");
+    let told = lab.line("start @web -l -q");
+    assert_eq!((told.code, told.stdout.as_str()), (0, ""));
+    web.await_version();
+    web.stop();
+    let told = lab.cli(["start", name, "-l", "-s lxc.hook.mount=/bin/sh"]);
+    assert!(told.code == 1 && told.stderr.contains("lxc.hook.mount"), "{told:?}");
+    assert_eq!(web.state(), State::Stopped);
+}
+
+fn root_stop_as_lxc_stop(lab: &Lab) {
+    let web = lab.busybox("web");
+    // One that does not listen.
+    web.create_from(&web.file().module("standin.ignoreHalt = true;"));
+    web.start();
+    let told = lab.cli(["stop", web.name().as_str(), "-l", "-t 1 --nokill"]);
+    assert!(told.code == 1 && told.stderr.contains("did not shut down within 1 s"), "{told:?}");
+    assert_eq!(web.state(), State::Running);
+    // Our own limit kills nothing.
+    assert_eq!(lab.line("stop @web -t 1").code, 1);
+    assert_eq!(web.state(), State::Running);
+    let said = lab.cli(["stop", web.name().as_str(), "-l", "-t 1"]).done();
+    assert_eq!(lab.plain(&said), "killed web: it did not shut down in time");
+    assert_eq!(web.state(), State::Stopped);
+
+    web.update(&web.file());
+    web.start();
+    assert_eq!(lab.plain(&lab.line("stop @web -l -k").done()), "terminated web");
+    assert_eq!(lab.plain(&lab.line("stop @web -l -k").done()), "web is not running");
+    web.start();
+    let before = web.init();
+    assert_eq!(lab.plain(&lab.line("stop @web -l -r").done()), "rebooted web");
+    assert_ne!(web.init(), before);
+    web.await_version();
+    assert_eq!(lab.plain(&lab.line("restart @web -l -k").done()), "restarted web");
+    web.await_version();
+    lab.line("stop @web -l -W").done();
+    crate::harness::eventually("it ends", std::time::Duration::from_secs(30), || {
+        web.state() == State::Stopped
+    });
+    web.start();
+    assert_eq!(lab.plain(&lab.line("terminate @web -l -k -l --nolock").done()), "terminated web");
+}
+
+fn root_run_as_lxc_attach(lab: &Lab) {
+    let web = lab.busybox("web");
+    let name = web.name().as_str();
+    web.boot();
+    let run = |words: &str, script: &str| {
+        let mut command = lab.command(["run", "-l", words, name, "/bin/sh", "-c", script]);
+        Lab::told(command.env("COLOUR", "red").env("SIZE", "big"))
+    };
+    assert_eq!(run("-u 1000 -g 100", "id -u; id -g").done(), "1000\n100");
+    assert_eq!(run("-v A=b=c -v 'B=d e'", "echo $A $B $COLOUR").done(), "b=c d e");
+    assert_eq!(run("--keep-var COLOUR", "echo $COLOUR$SIZE").done(), "red");
+    assert_eq!(run("--keep-env", "echo $COLOUR$SIZE").done(), "redbig");
+    assert_eq!(run("--keep-env --clear-env", "echo $COLOUR").done(), "");
+    // A program of the host, in the guest's network.
+    let address = web.address().to_string();
+    assert!(run("-s NETWORK", "ip -4 addr; cat /etc/hostname").done().contains(&address));
+    for dangerous in ["-e", "-eLSM", "-R", "-s WORLD"] {
+        let told = run(dangerous, "id");
+        assert_eq!((told.code, told.stdout.as_str()), (2, ""), "{dangerous}: {told:?}");
+    }
+    let told = run("-s MOUNT", "id");
+    assert!(told.code == 1 && told.stderr.contains("`mnt` needs `user`"), "{told:?}");
+    let told = lab.cli(["run", "-u", "5", "-l", "-u 6", name, "id"]);
+    assert!(told.code == 2 && told.stderr.contains("named twice"), "{told:?}");
+}
+
+fn root_create_logs_where_it_is_told(lab: &Lab) {
+    let web = lab.busybox("web");
+    let file = lab.file("web", &web.file());
+    let log = lab.path("/files/log");
+    let file = file.to_str().unwrap();
+    // What liblxc takes it does not talk about.
+    let words = |item: &str| format!("-o {} -l DEBUG -s {item}", log.display());
+    let told = lab.cli(["create", web.name().as_str(), file, "-l", &words("lxc.signal.halt=SIGNONSENSE")]);
+    assert_eq!(told.code, 1, "{told:?}");
+    let said = fs::read_to_string(&log).must("log");
+    assert!(said.contains("SIGNONSENSE"), "{said}");
+    fs::remove_file(&log).unwrap();
+    lab.cli(["create", web.name().as_str(), file, "-l", &words("lxc.group=x")]).done();
+    fs::remove_file(&log).unwrap();
+    lab.cli(["update", web.name().as_str(), "-l", &format!("-o {}", log.display())]).done();
+    assert!(log.exists());
+    assert_eq!(groups(&web), "x", "`-o` says nothing of items");
 }
