@@ -392,10 +392,16 @@ fn root_create_logs_where_it_is_told(lab: &Lab) {
     let file = file.to_str().unwrap();
     // What liblxc takes it does not talk about.
     let words = |item: &str| format!("-o {} -l DEBUG -s {item}", log.display());
-    let told = lab.cli(["create", web.name().as_str(), file, "-l", &words("lxc.signal.halt=SIGNONSENSE")]);
+    let told = lab.cli([
+        "create",
+        web.name().as_str(),
+        file,
+        "-l",
+        &words("lxc.net.7.type=veth -s lxc.net.7.ipv4.address=999.1.1.1/8"),
+    ]);
     assert_eq!(told.code, 1, "{told:?}");
     let said = fs::read_to_string(&log).must("log");
-    assert!(said.contains("SIGNONSENSE"), "{said}");
+    assert!(said.contains(" ERROR ") && said.contains("999.1.1.1"), "{said}");
     fs::remove_file(&log).unwrap();
     lab.cli(["create", web.name().as_str(), file, "-l", &words("lxc.group=x")]).done();
     fs::remove_file(&log).unwrap();
