@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use nixcloud_container::{ContainerName, GenerationId};
+use nixcloud_container::{ContainerName, GenerationId, User};
 
 pub(crate) use documents::{CompletionsArgs, ManArgs};
 
@@ -92,14 +92,16 @@ pub(crate) enum Command {
 Examples:
   nixcloud-container create web web.nix
   nixcloud-container create web web.nix -n \"-I nixpkgs=/srv/nixpkgs\"
-  nixcloud-container create web ./web --nix-args='--arg size 3'")]
+  nixcloud-container create web ./web --nix-args='--arg size 3'
+  nixcloud-container create web web.nix -l \"-s lxc.group=shop\"")]
     Create(CreateArgs),
     /// Make a new generation and switch to it
     ///
     /// A running container is switched in place, as `nixos-rebuild switch` does on a host; a stopped one boots it at the
     /// next start. Where the switch fails, the generation before is put back and activated again.
     #[command(after_long_help = "\
-Without FILE and -n, those last used for the container are used again. A container that does not exist is created.
+Without FILE, -n and -l, those last used for the container are used again (-n \"\", -l \"\": none). A container that does
+not exist is created.
 
 Examples:
   nixcloud-container update web
@@ -147,17 +149,29 @@ Example:
     Rollback(NameArgs),
     /// Boot a container
     #[command(after_long_help = "\
-Example:
-  nixcloud-container start web")]
-    Start(NameArgs),
-    /// Open a shell in a running container, as its root
+In the foreground, a terminal shows the guest's console and all keys go to it, Ctrl-C too; it ends when the guest ends
+(`nixcloud-container stop` from elsewhere, or `poweroff` in it). Without a terminal what the console shows is copied to
+stdout, and Ctrl-C or SIGTERM shuts the guest down.
+
+Examples:
+  nixcloud-container start web
+  nixcloud-container start web -F              show it booting, until it ends
+  nixcloud-container start web -F | tee boot   the same, kept
+  nixcloud-container start web -l \"-L /tmp/log\"  what it prints on its console goes to a file, too")]
+    Start(StartArgs),
+    /// Open a shell in a running container, as its root or as one of its users
     #[command(
         visible_alias = "attach",
         after_long_help = "\
-Example:
-  nixcloud-container login web"
+It begins in the user's home, with the user's own shell. Nothing of this environment gets in but TERM.
+
+Examples:
+  nixcloud-container login web
+  nixcloud-container login web -u alice
+  nixcloud-container login web -w /srv -e LANG=C
+  nixcloud-container login web -l --keep-env"
     )]
-    Login(NameArgs),
+    Login(LoginArgs),
     /// Run a command in a running container
     #[command(
         override_usage = "nixcloud-container run [OPTIONS] NAME [--] COMMAND...",
@@ -169,7 +183,7 @@ Examples:
   nixcloud-container run web systemctl --failed
   nixcloud-container run web sh -c 'echo $HOSTNAME'
   nixcloud-container run -t web htop
-  tar c data | nixcloud-container run -w /srv -u 1000:100 web tar x"
+  tar c data | nixcloud-container run -w /srv -u alice:users web tar x"
     )]
     Run(RunArgs),
     /// Shut a container down cleanly
@@ -178,7 +192,8 @@ Examples:
     #[command(after_long_help = "\
 Examples:
   nixcloud-container stop web
-  nixcloud-container stop web -t 10   wait 10 seconds at most")]
+  nixcloud-container stop web -t 10        wait 10 seconds at most
+  nixcloud-container stop web -l \"-t 10\"   and kill it then, as lxc-stop does")]
     Stop(StopArgs),
     /// Shut a container down cleanly and boot it again
     #[command(after_long_help = "\
@@ -191,7 +206,7 @@ Example:
     #[command(after_long_help = "\
 Example:
   nixcloud-container terminate web")]
-    Terminate(NameArgs),
+    Terminate(ToolArgs),
     /// Freeze all processes of a running container
     ///
     /// They keep their memory and their place, and do nothing until `unfreeze`.
@@ -213,6 +228,7 @@ Example:
 Examples:
   nixcloud-container list
   nixcloud-container list --watch
+  nixcloud-container list -l '--running -F NAME,IPV4,RAM'
   nixcloud-container list --json | jq '.containers[] | select(.autostart)'
   nixcloud-container list | xargs -n 1 nixcloud-container update"#
     )]
@@ -303,6 +319,32 @@ pub(crate) struct ListArgs {
         value_parser = clap::value_parser!(u32).range(1..=86_400)
     )]
     pub(crate) watch: Option<u32>,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
+}
+
+/// A container, and words for its LXC tool.
+#[derive(Debug, Args)]
+pub(crate) struct ToolArgs {
+    /// The container
+    pub(crate) name: ContainerName,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
+}
+
+/// `-l`, as typed.
+#[derive(Debug, Default, Args)]
+pub(crate) struct LxcArgs {
+    /// Arguments as the LXC tool of this command takes them, split as a shell splits words; repeatable
+    #[arg(short = 'l', long = "lxc-args", value_name = "ARGS", allow_hyphen_values = true, value_parser = split)]
+    lxc_args: Vec<Words>,
+}
+
+impl LxcArgs {
+    /// All words, in order; `None` when none were given.
+    pub(crate) fn words(&self) -> Option<Vec<String>> {
+        joined(&self.lxc_args)
+    }
 }
 
 /// `-n`, as typed.
@@ -310,15 +352,19 @@ pub(crate) struct ListArgs {
 pub(crate) struct NixArgs {
     /// Arguments for Nix, split as a shell splits words; repeatable
     #[arg(short = 'n', long = "nix-args", value_name = "ARGS", allow_hyphen_values = true, value_parser = split)]
-    words: Vec<Words>,
+    nix_args: Vec<Words>,
 }
 
 impl NixArgs {
     /// All words, in order; `None` when none were given.
     pub(crate) fn words(&self) -> Option<Vec<String>> {
-        let all = || self.words.iter().flat_map(|words| words.0.iter().cloned()).collect();
-        (!self.words.is_empty()).then(all)
+        joined(&self.nix_args)
     }
+}
+
+fn joined(words: &[Words]) -> Option<Vec<String>> {
+    let all = || words.iter().flat_map(|words| words.0.iter().cloned()).collect();
+    (!words.is_empty()).then(all)
 }
 
 /// The words of one argument.
@@ -337,6 +383,8 @@ pub(crate) struct CreateArgs {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) nix: NixArgs,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
 }
 
 #[derive(Debug, Args)]
@@ -347,6 +395,8 @@ pub(crate) struct UpdateArgs {
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) nix: NixArgs,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
 }
 
 #[derive(Debug, Args)]
@@ -356,6 +406,8 @@ pub(crate) struct DestroyArgs {
     /// End it first if it runs
     #[arg(short, long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
 }
 
 #[derive(Debug, Args)]
@@ -376,12 +428,49 @@ pub(crate) struct SwitchGenerationArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// The container
+    pub(crate) name: ContainerName,
+    /// Show its console here, and end when it ends
+    #[arg(short = 'F', long)]
+    pub(crate) foreground: bool,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct StopArgs {
     /// The container
     pub(crate) name: ContainerName,
     /// How long to wait for its end [default: as configured, 60]
     #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<u32>,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
+}
+
+/// What `run` and `login` have in common.
+#[derive(Debug, Args)]
+pub(crate) struct SessionArgs {
+    /// The container's user, and another group than the user's own; names or numbers [default: root]
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<User>,
+    /// The folder it starts in [default: `/`, for `login` the user's home]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<PathBuf>,
+    /// A variable of its environment; repeatable
+    #[arg(short = 'e', long = "env", value_name = "VAR=VAL", value_parser = variable)]
+    pub(crate) variables: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// The container
+    pub(crate) name: ContainerName,
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
 }
 
 #[derive(Debug, Args)]
@@ -389,15 +478,8 @@ pub(crate) struct RunArgs {
     /// Give the command a terminal of the container
     #[arg(short = 't', long)]
     pub(crate) terminal: bool,
-    /// The user it runs as, by number, and the group [default: 0:0]
-    #[arg(short, long, value_name = "UID[:GID]")]
-    pub(crate) user: Option<User>,
-    /// The folder it starts in [default: /]
-    #[arg(short, long, value_name = "DIR")]
-    pub(crate) workdir: Option<PathBuf>,
-    /// A variable of its environment; repeatable
-    #[arg(short = 'e', long = "env", value_name = "VAR=VAL", value_parser = variable)]
-    pub(crate) variables: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
     /// The container, and the command with its arguments
     // One list: behind the container's name no word is taken for an option of ours.
     #[arg(required = true, num_args = 1.., trailing_var_arg = true, value_names = ["NAME", "COMMAND"])]
@@ -419,29 +501,6 @@ impl RunArgs {
             return Err(format!("no command is given to run in `{name}`"));
         }
         Ok((name, command))
-    }
-}
-
-/// A user and a group of a guest, by number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct User {
-    pub(crate) uid: u32,
-    pub(crate) gid: Option<u32>,
-}
-
-impl std::str::FromStr for User {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| {
-            // The last number means "unchanged" to the kernel.
-            text.parse()
-                .ok()
-                .filter(|id| *id != u32::MAX)
-                .ok_or_else(|| format!("`{text}` is no id: a number is"))
-        };
-        let (uid, gid) = text.split_once(':').map_or((text, None), |(uid, gid)| (uid, Some(gid)));
-        Ok(Self { uid: number(uid)?, gid: gid.map(number).transpose()? })
     }
 }
 

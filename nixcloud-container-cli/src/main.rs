@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod completion;
 mod exit;
+mod lxc_args;
 mod man;
 mod printer;
 mod progress;

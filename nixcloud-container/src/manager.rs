@@ -21,7 +21,7 @@ use crate::observe::Cancel;
 ///     let manager = Manager::open(HostConfig::load(None)?)?;
 ///     manager.host_up()?;
 ///     let web = manager.container("web".parse()?);
-///     web.create(&CreateRequest { file: "web.nix".into(), nix_args: vec![] }, &mut ())?;
+///     web.create(&CreateRequest { file: "web.nix".into(), ..Default::default() }, &mut ())?;
 ///     web.start(&mut ())?;
 ///     let exit = web.run(RunRequest::new(["systemctl", "is-system-running"]), Streams::Inherit)?;
 ///     assert!(exit.success());

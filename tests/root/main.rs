@@ -12,7 +12,9 @@
     reason = "a test program: it fails by panics and reports by printing"
 )]
 
+mod arguments;
 mod attack;
+mod boot;
 mod cli;
 mod completion;
 mod crash;
@@ -20,6 +22,7 @@ mod embedding;
 mod expression;
 mod failure;
 mod field;
+mod foreground;
 mod harness;
 mod host;
 mod json;
@@ -38,6 +41,8 @@ fn scenarios() -> Vec<Scenario> {
         life::scenarios(),
         session::scenarios(),
         power::scenarios(),
+        foreground::scenarios(),
+        boot::scenarios(),
         update::scenarios(),
         attack::scenarios(),
         host::scenarios(),
@@ -46,6 +51,7 @@ fn scenarios() -> Vec<Scenario> {
         embedding::scenarios(),
         field::scenarios(),
         expression::scenarios(),
+        arguments::scenarios(),
         cli::scenarios(),
         completion::scenarios(),
         json::scenarios(),

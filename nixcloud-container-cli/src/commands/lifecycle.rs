@@ -5,17 +5,28 @@ use nixcloud_container::{CreateRequest, DestroyRequest, UpdateRequest, Updated};
 use super::{Context, Failure};
 use crate::cli::{CreateArgs, DestroyArgs, UpdateArgs};
 use crate::exit::Status;
+use crate::lxc_args::{Create, Destroy};
 use crate::view::{ChangeView, Destroyed};
 
-pub(super) fn create(context: &Context<'_>, args: &CreateArgs) -> Result<Status, Failure> {
-    let request = CreateRequest { file: args.file.clone(), nix_args: args.nix.words().unwrap_or_default() };
+pub(super) fn create(context: &Context<'_>, args: &CreateArgs, asked: Create) -> Result<Status, Failure> {
+    let request = CreateRequest {
+        file: args.file.clone(),
+        nix_args: args.nix.words().unwrap_or_default(),
+        lxc_items: asked.items.unwrap_or_default(),
+        log: asked.log,
+    };
     let created = context.container(&args.name).create(&request, &mut context.progress())?;
     context.reply(&ChangeView::created(&created, false));
     Ok(Status::Done)
 }
 
-pub(super) fn update(context: &Context<'_>, args: &UpdateArgs) -> Result<Status, Failure> {
-    let request = UpdateRequest { file: args.file.clone(), nix_args: args.nix.words() };
+pub(super) fn update(context: &Context<'_>, args: &UpdateArgs, asked: Create) -> Result<Status, Failure> {
+    let request = UpdateRequest {
+        file: args.file.clone(),
+        nix_args: args.nix.words(),
+        lxc_items: asked.items,
+        log: asked.log,
+    };
     let updated = context.container(&args.name).update(&request, &mut context.progress())?;
     context.reply(&match &updated {
         Updated::Created(created) => ChangeView::created(created, true),
@@ -24,8 +35,8 @@ pub(super) fn update(context: &Context<'_>, args: &UpdateArgs) -> Result<Status,
     Ok(Status::Done)
 }
 
-pub(super) fn destroy(context: &Context<'_>, args: &DestroyArgs) -> Result<Status, Failure> {
-    context.container(&args.name).destroy(DestroyRequest { force: args.force })?;
+pub(super) fn destroy(context: &Context<'_>, args: &DestroyArgs, asked: Destroy) -> Result<Status, Failure> {
+    context.container(&args.name).destroy(DestroyRequest { force: asked.force })?;
     context.reply(&Destroyed { name: args.name.to_string(), destroyed: true });
     Ok(Status::Done)
 }
