@@ -33,8 +33,8 @@ Examples:
   nixcloud-container rollback web              back to the one before
 
 `nixcloud-container help COMMAND` tells all about a command.
-Exit codes: 0 done, 1 refused, failed or no, 2 wrong usage, 130 interrupted;
-`run` and `login` exit as their command."
+
+Exit codes: 0 done, 1 refused, failed or no, 2 wrong usage, 130 interrupted; `run` and `login` exit as their command."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -176,7 +176,7 @@ Examples:
     #[command(
         override_usage = "nixcloud-container run [OPTIONS] NAME [--] COMMAND...",
         after_long_help = "\
-All that follows NAME is the command. It exits as the command does: 127 when it is not found, 126 when it cannot be
+All that follows NAME is the command. It exits as the command does: 127 when it is not found, 126 when it cannot be \
 executed, 128 and the signal's number when a signal ended it.
 
 Examples:

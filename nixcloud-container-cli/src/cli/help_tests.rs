@@ -71,6 +71,21 @@ fn help_fits_a_terminal() {
     assert!(lines < 24, "the short help has {lines} lines: it scrolls away");
 }
 
+/// They are wrapped where they are shown; a line that ends in the middle of a sentence would be cut in two.
+#[test]
+fn paragraphs_are_lines() {
+    for call in calls() {
+        let mut grammar = Cli::command();
+        let command =
+            call.iter().fold(&mut grammar, |command, word| command.find_subcommand_mut(word).unwrap());
+        let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+        let prose = |line: &str| !line.is_empty() && !line.starts_with("  ");
+        for (line, next) in text.lines().zip(text.lines().skip(1)) {
+            assert!(!(prose(line) && prose(next)), "{call:?}: `\\` is missing behind: {line}");
+        }
+    }
+}
+
 /// Lines of examples are not wrapped, and stand 7 columns further to the right in a manual page.
 #[test]
 fn examples_fit_a_line() {
