@@ -1,16 +1,19 @@
 //! `-n` and `-l`: arguments for Nix, and those of LXC's tools, through the program.
 
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nixcloud_container::State;
 
-use crate::harness::{Guest, Lab, Must, scenarios};
+use crate::harness::{Guest, Lab, Must, eventually, scenarios};
 
 scenarios! {
     once: [
         root_nix_arguments_choose_nixpkgs_are_kept_and_replaced,
+        root_nix_arguments_reach_the_build_as_well,
         root_wrong_nix_arguments_are_usage_errors,
         root_items_are_stored_used_again_replaced_and_rolled_back,
         root_items_of_a_failed_update_are_forgotten,
@@ -20,12 +23,15 @@ scenarios! {
         root_destroy_as_lxc_destroy,
         root_quiet_as_of_the_lxc_tools,
         root_start_as_lxc_start,
+        root_start_in_the_foreground_as_lxc_start,
         root_stop_as_lxc_stop,
         root_run_as_lxc_attach,
         root_create_logs_where_it_is_told,
     ],
     both: [],
 }
+
+const SOON: Duration = Duration::from_secs(30);
 
 /// A second nixpkgs, of another release.
 fn second_nixpkgs(lab: &Lab, release: &str) -> PathBuf {
@@ -74,6 +80,23 @@ fn root_nix_arguments_choose_nixpkgs_are_kept_and_replaced(lab: &Lab) {
 
     lab.cli(["update", name, "-n", ""]).done();
     assert!(!system(&web).0.starts_with("25.05") && kept().is_empty(), "{:?}", system(&web));
+}
+
+/// `--argstr` is for the evaluation alone, `--option cores` is seen by what is built.
+fn root_nix_arguments_reach_the_build_as_well(lab: &Lab) {
+    let web = lab.busybox("web");
+    // Of this lab alone, or it would have been built before.
+    let cores = format!("pkgs.runCommand \"cores-{}\" {{ }} \"echo $NIX_BUILD_CORES >$out\"", web.name());
+    let cores = format!(
+        "systemd.services.cores = {{ wantedBy = [ \"multi-user.target\" ]; script = \"cat ${{{cores}}} >/run/cores\"; }};"
+    );
+    let file = lab.file("web", &web.file().module(&cores));
+    let name = web.name().as_str();
+    lab.cli(["create", name, file.to_str().unwrap(), "-n", "--option cores 3", "-n", "--show-trace -j1"])
+        .done();
+    web.start();
+    eventually("its build is shown", SOON, || web.sh("test -s /run/cores").exit.success());
+    assert_eq!(web.shell("cat /run/cores"), "3");
 }
 
 fn root_wrong_nix_arguments_are_usage_errors(lab: &Lab) {
@@ -325,6 +348,28 @@ fn root_start_as_lxc_start(lab: &Lab) {
     assert_eq!(web.state(), State::Stopped);
 }
 
+fn root_start_in_the_foreground_as_lxc_start(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    let log = lab.path("/files/console");
+    let words = format!("-dF -L {}", log.display());
+    let mut command = lab.command(["start", web.name().as_str(), "-l", &words]);
+    let mut start = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = start.stdout.take().unwrap();
+    web.await_version();
+    assert!(start.try_wait().unwrap().is_none(), "it goes on as long as the guest does");
+    lab.line("stop @web").done();
+    assert!(start.wait().unwrap().success());
+    let mut text = String::new();
+    said.read_to_string(&mut text).unwrap();
+    assert!(text.contains("standin: halt") && lab.plain(&text).ends_with("web has ended\n"), "{text}");
+    let logged = fs::read_to_string(&log).must("console log");
+    assert!(logged.contains("standin: halt"), "{logged}");
+    // A console of its own and this one.
+    let told = lab.line("start @web -F -l -c/dev/null");
+    assert!(told.code == 2 && told.stderr.contains("`-c`"), "{told:?}");
+}
+
 fn root_stop_as_lxc_stop(lab: &Lab) {
     let web = lab.busybox("web");
     // One that does not listen.
@@ -352,9 +397,7 @@ fn root_stop_as_lxc_stop(lab: &Lab) {
     assert_eq!(lab.plain(&lab.line("restart @web -l -k").done()), "restarted web");
     web.await_version();
     lab.line("stop @web -l -W").done();
-    crate::harness::eventually("it ends", std::time::Duration::from_secs(30), || {
-        web.state() == State::Stopped
-    });
+    eventually("it ends", SOON, || web.state() == State::Stopped);
     web.start();
     assert_eq!(lab.plain(&lab.line("terminate @web -l -k -l --nolock").done()), "terminated web");
 }
