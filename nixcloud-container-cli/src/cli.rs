@@ -155,7 +155,7 @@ stdout, and Ctrl-C or SIGTERM shuts the guest down.
 
 Examples:
   nixcloud-container start web
-  nixcloud-container start web -F              show it booting, until it ends
+  nixcloud-container start web -F              boot it on this terminal
   nixcloud-container start web -F | tee boot   the same, kept
   nixcloud-container start web -l \"-L /tmp/log\"  what it prints on its console goes to a file, too")]
     Start(StartArgs),
