@@ -100,7 +100,7 @@ Examples:
     /// A running container is switched in place, as `nixos-rebuild switch` does on a host; a stopped one boots it at the
     /// next start. Where the switch fails, the generation before is put back and activated again.
     #[command(after_long_help = "\
-Without FILE, -n and -l, those last used for the container are used again (-n \"\", -l \"\": none). A container that does
+Without FILE, -n and -l, those last used for the container are used again (-n \"\", -l \"\": none). A container that does \
 not exist is created.
 
 Examples:
@@ -149,15 +149,15 @@ Example:
     Rollback(NameArgs),
     /// Boot a container
     #[command(after_long_help = "\
-In the foreground, a terminal shows the guest's console and all keys go to it, Ctrl-C too; it ends when the guest ends
-(`nixcloud-container stop` from elsewhere, or `poweroff` in it). Without a terminal what the console shows is copied to
+In the foreground, a terminal shows the guest's console and all keys go to it, Ctrl-C too; it ends when the guest ends \
+(`nixcloud-container stop` from elsewhere, or `poweroff` in it). Without a terminal what the console shows is copied to \
 stdout, and Ctrl-C or SIGTERM shuts the guest down.
 
 Examples:
   nixcloud-container start web
-  nixcloud-container start web -F              boot it on this terminal
-  nixcloud-container start web -F | tee boot   the same, kept
-  nixcloud-container start web -l \"-L /tmp/log\"  what it prints on its console goes to a file, too")]
+  nixcloud-container start web -F                 boot it on this terminal
+  nixcloud-container start web -F | tee boot      the same, kept
+  nixcloud-container start web -l \"-L /tmp/log\"  its console to a file, too")]
     Start(StartArgs),
     /// Open a shell in a running container, as its root or as one of its users
     #[command(
@@ -193,7 +193,7 @@ Examples:
 Examples:
   nixcloud-container stop web
   nixcloud-container stop web -t 10        wait 10 seconds at most
-  nixcloud-container stop web -l \"-t 10\"   and kill it then, as lxc-stop does")]
+  nixcloud-container stop web -l \"-t 10\"   and kill it then")]
     Stop(StopArgs),
     /// Shut a container down cleanly and boot it again
     #[command(after_long_help = "\

@@ -12,6 +12,7 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::cli::Cli;
 use crate::cli::groups::GROUPS;
+use crate::lxc_args::{self, Listed, Tool};
 use sections::Entry;
 
 /// A page in the format of man(7).
@@ -73,6 +74,7 @@ fn of(command: &Command) -> Page {
     description(&mut roff, command, &extra);
     commands(&mut roff, command);
     arguments(&mut roff, command);
+    lxc_arguments(&mut roff, &words(command));
     for (heading, lines) in extra.iter().filter_map(text::Block::listing) {
         let heading = heading.to_uppercase();
         // One example is a section of examples all the same.
@@ -143,15 +145,15 @@ fn commands(roff: &mut Roff, command: &Command) {
         for (title, names) in GROUPS {
             roff.control("SS", [title]);
             for command in names.iter().filter_map(|name| command.find_subcommand(name)) {
-                listed(roff, command);
+                entry(roff, command);
             }
         }
     } else {
-        command.get_subcommands().for_each(|command| listed(roff, command));
+        command.get_subcommands().for_each(|command| entry(roff, command));
     }
 }
 
-fn listed(roff: &mut Roff, command: &Command) {
+fn entry(roff: &mut Roff, command: &Command) {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     roff.control("TP", []).text([bold(name(command)), roman("(1)")]).text(inline(&about));
 }
@@ -172,6 +174,25 @@ fn arguments(roff: &mut Roff, command: &Command) {
             roff.control("SH", [heading]);
             args.into_iter().for_each(|arg| argument(roff, arg));
         }
+    }
+}
+
+/// What `-l` takes, from the tables that it is read by.
+fn lxc_arguments(roff: &mut Roff, words: &[String]) {
+    let [command] = words else { return };
+    let Some(tool) = Tool::of(command) else { return };
+    let (honoured, refused) = lxc_args::listed(tool);
+    roff.control("SH", ["LXC ARGUMENTS"]);
+    let text = format!("`-l` takes the words of {}(1), as of LXC 5 and 6. These do something:", tool.name());
+    roff.text(inline(&text));
+    listed(roff, &honoured);
+    roff.control("PP", []).text([roman("These are refused, before anything is done:")]);
+    listed(roff, &refused);
+}
+
+fn listed(roff: &mut Roff, options: &[Listed]) {
+    for option in options {
+        roff.control("TP", []).text(inline(&option.spelled)).text(inline(&option.text));
     }
 }
 

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::Tool;
-use super::option::{Here, Opt, Value};
+use super::listing::{seen, spellings};
+use super::option::{Here, Opt};
 
 const TOOLS: [(Tool, &str); 6] = [
     (Tool::Create, "`create` and `update`"),
@@ -62,29 +63,6 @@ fn table(page: &mut String, tool: Tool, headings: &[&str; 3], cell: impl Fn(&Opt
             let _ = writeln!(page, "| {} |", cells.join(" | "));
         }
     }
-}
-
-/// The options of a tool that are not hidden by another one of the same name.
-pub(super) fn seen(tool: Tool) -> Vec<&'static Opt> {
-    let mut seen: Vec<&Opt> = Vec::new();
-    for option in tool.options() {
-        if seen.iter().all(|there| there.long != option.long) {
-            seen.push(option);
-        }
-    }
-    seen
-}
-
-/// All spellings: `-t SECONDS`, `--timeout=SECONDS`.
-fn spellings(option: &Opt) -> String {
-    let (short, long) = match option.value {
-        Value::No => (String::new(), String::new()),
-        Value::Needed(value) => (format!(" {value}"), format!("={value}")),
-        Value::Optional(value) => (format!("[{value}]"), format!("[={value}]")),
-    };
-    let mut all: Vec<String> = option.short.chars().map(|letter| format!("`-{letter}{short}`")).collect();
-    all.push(format!("`--{}{long}`", option.long));
-    all.join(", ")
 }
 
 #[test]

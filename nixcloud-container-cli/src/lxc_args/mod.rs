@@ -8,6 +8,7 @@ mod common;
 mod create;
 mod destroy;
 mod error;
+mod listing;
 mod ls;
 mod option;
 mod parse;
@@ -18,6 +19,7 @@ pub(crate) use attach::Attach;
 pub(crate) use create::Create;
 pub(crate) use destroy::Destroy;
 pub(crate) use error::ArgsError;
+pub(crate) use listing::{Listed, listed};
 pub(crate) use ls::{Column, Ls};
 pub(crate) use start::Start;
 pub(crate) use stop::{How, Stop};
@@ -42,6 +44,19 @@ pub(crate) enum Tool {
 }
 
 impl Tool {
+    /// The tool of a command, if it has one.
+    pub(crate) fn of(command: &str) -> Option<Self> {
+        Some(match command {
+            "create" | "update" => Self::Create,
+            "start" => Self::Start,
+            "stop" | "restart" | "terminate" => Self::Stop,
+            "login" | "run" => Self::Attach,
+            "list" => Self::Ls,
+            "destroy" => Self::Destroy,
+            _ => return None,
+        })
+    }
+
     /// The tool's own name.
     pub(crate) fn name(self) -> &'static str {
         match self {

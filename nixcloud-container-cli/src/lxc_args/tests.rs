@@ -122,7 +122,7 @@ fn refused_options_are_told_with_the_reason_and_a_way() {
 #[test]
 fn every_option_of_a_tool_is_honoured_or_refused_with_words() {
     for tool in TOOLS {
-        let options = docs::seen(tool);
+        let options = listing::seen(tool);
         for (at, option) in options.iter().enumerate() {
             let what = format!("{} --{}", tool.name(), option.long);
             match option.here {
@@ -152,7 +152,9 @@ fn every_honoured_option_does_something_or_says_that_it_need_not() {
     };
     for tool in TOOLS {
         let nothing = read(tool, "");
-        for option in docs::seen(tool).into_iter().filter(|option| matches!(option.here, Here::Honoured(_))) {
+        for option in
+            listing::seen(tool).into_iter().filter(|option| matches!(option.here, Here::Honoured(_)))
+        {
             let Here::Honoured(does) = option.here else { continue };
             let text = match option.value {
                 Value::Needed(_) => format!("--{}={}", option.long, value(option.long)),

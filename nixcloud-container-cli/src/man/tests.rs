@@ -83,6 +83,16 @@ fn every_command_has_a_page_with_all_its_arguments() {
             let help = arg.get_long_help().or_else(|| arg.get_help()).unwrap().to_string().replace('`', "");
             assert!(text.contains(&flat(&help)), "{}: {help}", page.file);
         }
+        if let ([command], Some(tool)) =
+            (&words(command)[..], words(command).first().and_then(|word| Tool::of(word)))
+        {
+            let (honoured, refused) = lxc_args::listed(tool);
+            assert!(!honoured.is_empty() && !refused.is_empty(), "{command}");
+            for option in honoured.iter().chain(&refused) {
+                let (spelled, does) = (option.spelled.replace('`', ""), option.text.replace('`', ""));
+                assert!(text.contains(&flat(&format!("{spelled} {does}"))), "{command}: {spelled}");
+            }
+        }
         for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "EXIT STATUS", "SEE ALSO"] {
             assert!(text.contains(section), "{}: no {section}", page.file);
         }
