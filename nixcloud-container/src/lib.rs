@@ -94,7 +94,7 @@ pub use layout::LayoutError;
 pub use lease::LeaseError;
 pub use manager::Manager;
 pub use name::{ContainerName, InterfaceName};
-pub use observe::{Cancel, Event, Observer, Phase};
+pub use observe::{Cancel, Event, Observer, Phase, UnitChange};
 pub use power::{StartOutcome, StopOutcome};
 pub use presence::PresenceError;
 pub use record::RecordError;
