@@ -251,6 +251,14 @@ fn split(text: &str) -> Result<Words, &'static str> {
     shlex::split(text).map(Words).ok_or("a quotation mark or a backslash has no counterpart")
 }
 
+/// How builds are shown.
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// Print the logs of builds, each line with the name of its derivation
+    #[arg(short = 'L', long)]
+    pub(crate) print_build_logs: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
     /// The new container: letters, digits, `-` and `_`
@@ -259,6 +267,8 @@ pub(crate) struct CreateArgs {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) nix: NixArgs,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
 }
 
 #[derive(Debug, Args)]
@@ -269,6 +279,8 @@ pub(crate) struct UpdateArgs {
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) nix: NixArgs,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
 }
 
 #[derive(Debug, Args)]

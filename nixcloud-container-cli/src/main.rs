@@ -1,6 +1,7 @@
 //! The `nixcloud-container` command: it parses, asks the library and prints what it answers.
 
 mod cli;
+mod colours;
 mod commands;
 mod exit;
 mod printer;
@@ -27,8 +28,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(answer) => return Printer::new(false, false).clap(&answer).into(),
     };
-    trace::init(cli.globals.verbose);
     let printer = Printer::new(cli.globals.quiet, cli.globals.verbose > 0).with_json(cli.globals.json);
+    trace::init(cli.globals.verbose, printer.bottom());
     let status = match commands::run(&cli, &printer) {
         Ok(status) => status,
         Err(failure) => report::failure(&failure, &printer),

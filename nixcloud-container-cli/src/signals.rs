@@ -7,21 +7,30 @@ use std::sync::atomic::AtomicBool;
 
 use nixcloud_container::Cancel;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::iterator::Signals;
+use signal_hook::{flag, low_level};
 
 use crate::exit::Status;
+use crate::progress::Bottom;
 
 /// A token that the next Ctrl-C or SIGTERM cancels. Not for `login`: on a guest's terminal the keys are the guest's.
 ///
 /// # Errors
 /// When the system does not take the handlers.
-pub(crate) fn cancel_on_interrupt() -> io::Result<Cancel> {
+pub(crate) fn cancel_on_interrupt(bottom: &Bottom) -> io::Result<Cancel> {
     let asked = Arc::new(AtomicBool::new(false));
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
     for signal in [SIGINT, SIGTERM] {
-        // In this order: the first signal finds the flag unset here and sets it below. What a second one cuts off is
-        // put right by the next command.
-        flag::register_conditional_shutdown(signal, Status::Cancelled.code().into(), Arc::clone(&asked))?;
         flag::register(signal, Arc::clone(&asked))?;
     }
+    let bottom = bottom.clone();
+    // Only the main thread is ever waited for.
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        // What a second one cuts off is put right by the next command.
+        if signals.forever().nth(1).is_some() {
+            bottom.clear_or_leave();
+            low_level::exit(Status::Cancelled.code().into());
+        }
+    })?;
     Ok(Cancel::from_flag(asked))
 }

@@ -9,14 +9,16 @@ use crate::view::{ChangeView, Destroyed};
 
 pub(super) fn create(context: &Context<'_>, args: &CreateArgs) -> Result<Status, Failure> {
     let request = CreateRequest { file: args.file.clone(), nix_args: args.nix.words().unwrap_or_default() };
-    let created = context.container(&args.name).create(&request, &mut context.progress())?;
+    let created =
+        context.container(&args.name).create(&request, &mut context.builds(args.build.print_build_logs))?;
     context.reply(&ChangeView::created(&created, false));
     Ok(Status::Done)
 }
 
 pub(super) fn update(context: &Context<'_>, args: &UpdateArgs) -> Result<Status, Failure> {
     let request = UpdateRequest { file: args.file.clone(), nix_args: args.nix.words() };
-    let updated = context.container(&args.name).update(&request, &mut context.progress())?;
+    let updated =
+        context.container(&args.name).update(&request, &mut context.builds(args.build.print_build_logs))?;
     context.reply(&match &updated {
         Updated::Created(created) => ChangeView::created(created, true),
         Updated::Switched(switched) => ChangeView::updated(switched),

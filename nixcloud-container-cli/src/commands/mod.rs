@@ -108,7 +108,12 @@ impl<'a> Context<'a> {
     }
 
     fn progress(&self) -> Progress<'a> {
-        Progress::new(self.printer, self.globals.verbose > 0)
+        Progress::new(self.printer, false)
+    }
+
+    /// The progress of what may build; with `logs` also what the builds print.
+    fn builds(&self, logs: bool) -> Progress<'a> {
+        Progress::new(self.printer, logs)
     }
 }
 
@@ -121,7 +126,7 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
     let work = prepare(cli)?;
     let manager = Manager::open(HostConfig::load(cli.globals.config().as_deref())?)?;
     let cancel = if cancels(&cli.command) {
-        signals::cancel_on_interrupt().map_err(Failure::Signals)?
+        signals::cancel_on_interrupt(printer.bottom()).map_err(Failure::Signals)?
     } else {
         Cancel::new()
     };

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use nixcloud_container::{Event, Phase};
 
-use super::tally::{Tally, size, some};
+use super::tally::{Tally, some};
+use crate::view::size;
 
 /// Turns events into lines.
 #[derive(Debug, Default)]

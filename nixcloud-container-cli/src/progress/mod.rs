@@ -1,91 +1,103 @@
-//! What an operation is doing, as plain lines on stderr.
+//! What an operation is doing, on stderr: live where a terminal can be drawn on, else as plain lines.
 
-use std::collections::HashSet;
+mod board;
+mod bottom;
+mod lines;
+mod live;
+mod tally;
 
-use nixcloud_container::{Event, Observer, Phase};
+use nixcloud_container::{Event, Observer};
 
+use crate::colours::{self, Stream};
 use crate::printer::{Printer, Tone, clean};
-use crate::view::size;
 
-/// Prints the events of one operation.
+pub(crate) use bottom::Bottom;
+use lines::Lines;
+use live::Live;
+
+/// Shows the events of one operation. What is drawn is gone when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Progress<'p> {
     printer: &'p Printer,
     /// Whether the lines of build logs are shown.
     logs: bool,
-    lines: Lines,
+    how: How,
+}
+
+#[derive(Debug)]
+enum How {
+    Live(Live),
+    Lines(Lines),
 }
 
 impl<'p> Progress<'p> {
     /// With `logs` the logs of builds are shown, too.
     pub(crate) fn new(printer: &'p Printer, logs: bool) -> Self {
-        Self { printer, logs, lines: Lines::default() }
+        let live = Stream::Err.is_terminal() && !colours::dumb() && !printer.quiet();
+        let how = if live {
+            How::Live(Live::new(printer.bottom(), Stream::Err.coloured()))
+        } else {
+            How::Lines(Lines::default())
+        };
+        Self { printer, logs, how }
     }
 }
 
 impl Observer for Progress<'_> {
     fn event(&mut self, event: Event) {
+        let said = match &mut self.how {
+            How::Live(live) => live.event(&event),
+            How::Lines(lines) => lines.of(&event),
+        };
+        if let Some(line) = said {
+            self.printer.progress(clean(&line));
+        }
         match event {
-            Event::NixMessage { warning: true, text } => self.printer.note(Tone::Warning, "warning", &text),
+            Event::NixMessage { warning: true, text } => {
+                self.printer.note(Tone::Warning, "warning", text.trim_start_matches("warning:").trim());
+            }
+            Event::NixMessage { text, .. } if self.printer.verbose() || text.starts_with("trace: ") => {
+                self.printer.progress(clean(&text));
+            }
             Event::Note(text) => self.printer.note(Tone::Hint, "note", &text),
             Event::BuildLog { name, line } if self.logs => {
-                self.printer.progress(format!("{name}> {}", clean(&line)));
+                self.printer.progress(clean(&format!("{name}> {line}")));
             }
-            event => {
-                if let Some(line) = self.lines.of(event) {
-                    self.printer.progress(clean(&line));
-                }
+            Event::DownloadStarted { name } if self.printer.verbose() => {
+                self.printer.progress(clean(&format!("fetching {name}")));
             }
+            Event::Activation { line } if self.printer.verbose() || is_news(&line) => {
+                self.printer.progress(clean(&format!("guest> {}", line.trim_end())));
+            }
+            Event::Health { generation, health } if self.printer.verbose() => {
+                self.printer.progress(format!("generation {generation} is {health}"));
+            }
+            _ => {}
         }
     }
 }
 
-/// Turns events into lines.
-#[derive(Debug, Default)]
-struct Lines {
-    started: HashSet<String>,
-    expected: u64,
-    downloading: bool,
-}
-
-impl Lines {
-    fn of(&mut self, event: Event) -> Option<String> {
-        match event {
-            Event::Phase(phase) => self.phase(phase).map(str::to_owned),
-            Event::BuildCount { expected, .. } => {
-                self.expected = expected;
-                None
-            }
-            Event::BuildStarted { name } => {
-                self.started.insert(name.clone());
-                let begun = self.started.len() as u64;
-                Some(match self.expected {
-                    // Nix tells its count late, or not at all.
-                    0 | 1 if begun <= 1 => format!("building {name}"),
-                    expected => format!("building ({begun}/{}) {name}", expected.max(begun)),
-                })
-            }
-            Event::DownloadCount { expected, .. } if expected > 0 && !self.downloading => {
-                self.downloading = true;
-                Some(format!("fetching {}", size(expected)))
-            }
-            Event::Activation { line } if !line.trim().is_empty() => Some(format!("activating: {line}")),
-            _ => None,
-        }
-    }
-
-    fn phase(&mut self, phase: Phase) -> Option<&'static str> {
-        *self = Self::default();
-        match phase {
-            Phase::Evaluate => Some("evaluating"),
-            // Each build has a line of its own; often there is none.
-            Phase::Build => None,
-            Phase::Install => Some("installing"),
-            Phase::Activate => Some("activating"),
-            Phase::Undo => Some("undoing"),
-            _ => None,
-        }
-    }
+/// Whether a line of `switch-to-configuration` says something that the rest of the display does not: what every switch
+/// prints is left out, and what it says about units is told as such.
+fn is_news(line: &str) -> bool {
+    const ROUTINE: [&str; 14] = [
+        "activating the configuration",
+        "setting up ",
+        "reloading user units for ",
+        "restarting sysinit-reactivation.target",
+        "restarting systemd",
+        "stopping the following units:",
+        "starting the following units:",
+        "NOT restarting the following changed units:",
+        "NOT restarting the following units:",
+        "restarting the following units:",
+        "reloading the following units:",
+        "the following new units were started:",
+        "warning: the following units failed:",
+        "Done. The new configuration is",
+    ];
+    let line = line.trim();
+    !line.is_empty() && !ROUTINE.iter().any(|start| line.starts_with(start))
 }
 
 #[cfg(test)]
@@ -93,27 +105,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn builds_are_counted() {
-        let mut lines = Lines::default();
-        let started = |name: &str| Event::BuildStarted { name: name.into() };
-        assert_eq!(lines.of(Event::Phase(Phase::Build)), None);
-        assert_eq!(lines.of(Event::BuildCount { done: 0, expected: 2 }), None);
-        assert_eq!(lines.of(started("etc")).unwrap(), "building (1/2) etc");
-        assert_eq!(lines.of(started("system")).unwrap(), "building (2/2) system");
-        assert_eq!(lines.of(started("late")).unwrap(), "building (3/3) late");
-    }
-
-    #[test]
-    fn a_lone_build_is_not_counted() {
-        assert_eq!(Lines::default().of(Event::BuildStarted { name: "x".into() }).unwrap(), "building x");
-    }
-
-    #[test]
-    fn downloads_are_told_once() {
-        let mut lines = Lines::default();
-        assert_eq!(lines.of(Event::DownloadCount { done: 0, expected: 0 }), None);
-        let line = lines.of(Event::DownloadCount { done: 0, expected: 3 * 1024 * 1024 / 2 }).unwrap();
-        assert_eq!(line, "fetching 1.5 MiB");
-        assert_eq!(lines.of(Event::DownloadCount { done: 9, expected: 99 }), None);
+    fn what_every_switch_says_is_no_news() {
+        for routine in [
+            "",
+            "  ",
+            "activating the configuration...",
+            "setting up /etc...",
+            "starting the following units: a.service",
+        ] {
+            assert!(!is_news(routine), "{routine}");
+        }
+        assert!(is_news("Activation script snippet 'users' failed (1)"));
     }
 }

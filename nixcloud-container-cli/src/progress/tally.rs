@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use nixcloud_container::{Event, Phase, UnitChange};
 
+use crate::view::size;
+
 /// The counts of one phase.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -66,12 +68,18 @@ impl Tally {
             1 => "1 path".to_owned(),
             count => format!("{count} paths"),
         };
-        Some(if self.bytes > 0 { format!("fetched {paths} ({})", size(self.bytes)) } else { format!("fetched {paths}") })
+        Some(if self.bytes > 0 {
+            format!("fetched {paths} ({})", size(self.bytes))
+        } else {
+            format!("fetched {paths}")
+        })
     }
 
     /// What happened to units: one that was stopped and started was restarted.
     pub(super) fn units(&self) -> String {
-        let of = |wanted: UnitChange| self.units.iter().filter(move |(change, _)| *change == wanted).map(|(_, name)| name.as_str());
+        let of = |wanted: UnitChange| {
+            self.units.iter().filter(move |(change, _)| *change == wanted).map(|(_, name)| name.as_str())
+        };
         let stopped: Vec<&str> = of(UnitChange::Stopping).collect();
         let begun: Vec<&str> = of(UnitChange::Starting).collect();
         let (again, fresh): (Vec<&str>, Vec<&str>) = begun.iter().partition(|name| stopped.contains(name));
@@ -104,21 +112,6 @@ pub(super) fn seconds(time: Duration) -> String {
         seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
         seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
-}
-
-/// Bytes, for people.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    let mut unit = "B";
-    let mut rest = (bytes, 0);
-    for next in UNITS {
-        if rest.0 < 1024 {
-            break;
-        }
-        rest = (rest.0 / 1024, rest.0 % 1024 * 10 / 1024);
-        unit = next;
-    }
-    if unit == "B" { format!("{bytes} B") } else { format!("{}.{} {unit}", rest.0, rest.1) }
 }
 
 #[cfg(test)]
@@ -174,10 +167,5 @@ mod tests {
     fn many_names_are_a_few() {
         assert_eq!(some(&["a"; 6]), "a, a, a, a, a, a");
         assert_eq!(some(&["a"; 7]), "a, a, a, a, a +2 more");
-    }
-
-    #[test]
-    fn sizes() {
-        assert_eq!([0, 1023, 1024, 3 << 19].map(size), ["0 B", "1023 B", "1.0 KiB", "1.5 MiB"]);
     }
 }

@@ -14,9 +14,9 @@ const LAST_CHANCE: Duration = Duration::from_millis(200);
 
 /// What is live on stderr now, if anything.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Screen(Arc<Mutex<Option<MultiProgress>>>);
+pub(crate) struct Bottom(Arc<Mutex<Option<MultiProgress>>>);
 
-impl Screen {
+impl Bottom {
     /// Writes something of the caller's above the live lines, and these again below it.
     pub(crate) fn above<T>(&self, write: impl FnOnce() -> T) -> T {
         match &*self.lock() {
@@ -41,10 +41,10 @@ impl Screen {
 
     /// Takes the live lines away for a program that ends whatever becomes of it.
     pub(crate) fn clear_or_leave(&self) {
-        let screen = self.clone();
+        let bottom = self.clone();
         let (done, cleared) = mpsc::channel();
         std::thread::spawn(move || {
-            screen.clear();
+            bottom.clear();
             let _ = done.send(());
         });
         let _ = cleared.recv_timeout(LAST_CHANCE);
@@ -180,9 +180,9 @@ mod tests {
 
     #[test]
     fn nothing_live_is_no_obstacle() {
-        let screen = Screen::default();
-        assert_eq!(screen.above(|| 1), 1);
-        screen.clear();
-        screen.clear_or_leave();
+        let bottom = Bottom::default();
+        assert_eq!(bottom.above(|| 1), 1);
+        bottom.clear();
+        bottom.clear_or_leave();
     }
 }
