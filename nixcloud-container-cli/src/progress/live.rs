@@ -165,7 +165,7 @@ impl std::fmt::Debug for Styles {
 
 impl Styles {
     fn new(coloured: bool, unicode: bool) -> Self {
-        let (spins, bar) =
+        let (spins, bars) =
             if unicode { ("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ", "━╸─") } else { ("|/-\\ ", "=>.") };
         let (bright, dim) = (AnsiColor::Cyan.on_default(), Style::new().effects(Effects::DIMMED));
         let paint = |style: Style, text: &str| {
