@@ -152,9 +152,11 @@ impl TermLike for Tty {
 
     fn flush(&self) -> io::Result<()> {
         self.with(|picture| {
-            let text = std::mem::take(&mut picture.text);
+            let mut text = std::mem::take(&mut picture.text);
             picture.full = false;
             if !text.is_empty() {
+                // There the `^C` that the terminal shows for a Ctrl-C makes no line wrap.
+                text.push('\r');
                 let _ = io::stderr().lock().write_all(text.as_bytes());
             }
         })

@@ -46,6 +46,8 @@ impl<'p> Progress<'p> {
 impl Observer for Progress<'_> {
     fn event(&mut self, event: Event) {
         let said = match &mut self.how {
+            // Above the display there is the whole of it.
+            How::Live(_) if self.logs && matches!(event, Event::BuildLog { .. }) => None,
             How::Live(live) => live.event(&event),
             How::Lines(lines) => lines.of(&event),
         };
