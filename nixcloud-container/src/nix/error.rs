@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use super::argv::Program;
+use super::excerpt::{self, Step};
 use super::log::Log;
 use super::text;
 use super::{ArgumentError, StorePath, VersionError};
@@ -68,17 +69,23 @@ pub enum Error {
     #[error(transparent)]
     Argument(#[from] ArgumentError),
     /// The expression cannot be evaluated.
-    #[error("evaluation failed: {}", text::one_line(message))]
+    #[error("evaluation failed: {}", excerpt::headline(message).0)]
     Evaluation {
         /// What is wrong, without trace.
         message: String,
         /// The places that the trace names: those in the user's own files first.
         positions: Vec<Position>,
+        /// Where in the user's configuration it is: the place in the user's own files, if there is one, ...
+        place: Option<Position>,
+        /// ... and options, definitions and callers around it, innermost first.
+        context: Vec<String>,
+        /// Nix's trace step by step, innermost first.
+        steps: Vec<Step>,
         /// All that Nix says about it, with its trace, as Nix prints it.
         trace: String,
     },
     /// A derivation cannot be built.
-    #[error("cannot build {name}: {}", text::one_line(message))]
+    #[error("cannot build {name}: {}", excerpt::build_reason(message, derivation.as_str()))]
     Build {
         /// The derivation's name without hash and `.drv`.
         name: String,
@@ -148,6 +155,9 @@ pub enum Error {
     },
 }
 
+/// Lines of a program's last words in an excerpt.
+const LAST_LINES: usize = 10;
+
 fn last_line(stderr: &[String]) -> String {
     stderr
         .iter()
@@ -177,6 +187,46 @@ impl Error {
         (!text.is_empty()).then_some(text)
     }
 
+    /// What of [`details`](Self::details) helps most, in a few lines: the lines of the user's file and the options around
+    /// them, or the end of the log of a build. What `Display` says is not in it.
+    #[must_use]
+    pub fn excerpt(&self) -> Vec<String> {
+        match self {
+            Self::Evaluation { message, place, context, trace, .. } => {
+                let mut lines = excerpt::headline(message).1;
+                if let Some(place) = place {
+                    lines.push(format!("at {place}:"));
+                    lines.extend(excerpt::source(trace, place).iter().map(|line| format!("  {line}")));
+                }
+                lines.extend_from_slice(context);
+                lines
+            }
+            Self::Build { log_tail, .. } if !log_tail.is_empty() => {
+                let title = match log_tail.len() {
+                    1 => "the last line of its log:".to_owned(),
+                    count => format!("the last {count} lines of its log:"),
+                };
+                std::iter::once(title).chain(log_tail.iter().map(|line| format!("> {line}"))).collect()
+            }
+            Self::Failed { stderr, .. } | Self::Killed { stderr, .. } => {
+                // The last one is in the message.
+                let said: Vec<&String> = stderr.iter().filter(|line| !line.trim().is_empty()).collect();
+                let end = said.len().saturating_sub(1);
+                said[end.saturating_sub(LAST_LINES)..end].iter().map(|line| (*line).clone()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Finds what is the user's own: not in the store, nor in `known` folders.
+    pub(super) fn look_at(&mut self, known: &[std::path::PathBuf]) {
+        if let Self::Evaluation { positions, place, context, steps, .. } = self {
+            positions.sort_by_key(|position| !excerpt::is_users(&position.file, known));
+            *place = positions.first().filter(|first| excerpt::is_users(&first.file, known)).cloned();
+            *context = excerpt::steps(steps, place.as_ref(), known);
+        }
+    }
+
     /// The place of an evaluation error: in the user's own files if the trace leads there.
     #[must_use]
     pub fn position(&self) -> Option<&Position> {
@@ -198,6 +248,7 @@ impl Error {
             Self::Build { derivation, log_tail, .. } if !log_tail.is_empty() => {
                 Some(format!("`nix-store --read-log {derivation}` shows the whole log"))
             }
+            Self::Evaluation { message, .. } => super::hint::of(message),
             _ => None,
         }
     }
@@ -237,7 +288,14 @@ impl Error {
                     trace.push('\n');
                     trace.push_str(&error.text);
                 }
-                Self::Evaluation { message: first.message.clone(), positions, trace }
+                Self::Evaluation {
+                    message: first.message.clone(),
+                    positions,
+                    place: None,
+                    context: Vec::new(),
+                    steps: first.steps.clone(),
+                    trace,
+                }
             }
             _ => Self::Failed { program, status, stderr: log.into_lines() },
         }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::StorePath;
 use super::error::Position;
+use super::excerpt::Step;
 use super::text;
 use crate::observe::{Event, Observer};
 
@@ -64,7 +65,7 @@ struct Line {
     #[serde(flatten)]
     place: Place,
     #[serde(default)]
-    trace: Vec<Place>,
+    trace: Vec<Traced>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +73,14 @@ struct Place {
     file: Option<String>,
     line: Option<u64>,
     column: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Traced {
+    #[serde(default)]
+    raw_msg: String,
+    #[serde(flatten)]
+    place: Place,
 }
 
 impl Place {
@@ -88,6 +97,8 @@ pub(super) struct Reported {
     /// The same as Nix prints it, with its trace.
     pub(super) text: String,
     pub(super) positions: Vec<Position>,
+    /// Its trace, innermost first.
+    pub(super) steps: Vec<Step>,
 }
 
 /// A build that failed.
@@ -254,9 +265,14 @@ impl Log {
         self.keep_lines(&text);
         match &line.raw_msg {
             Some(raw) if line.level == level::ERROR => {
-                let places = std::iter::once(&line.place).chain(&line.trace);
-                let positions = places.filter_map(Place::position).collect();
-                self.report(Reported { message: text::plain(raw), text, positions });
+                let step = |traced: &Traced| Step {
+                    text: text::plain(&traced.raw_msg),
+                    position: traced.place.position(),
+                };
+                let steps: Vec<Step> = line.trace.iter().map(step).collect();
+                let traced = steps.iter().filter_map(|step| step.position.clone());
+                let positions = line.place.position().into_iter().chain(traced).collect();
+                self.report(Reported { message: text::plain(raw), text, positions, steps });
             }
             // What Nix says at this level, the counts and the names of builds say too.
             _ if line.level == level::INFO => {}
@@ -274,6 +290,7 @@ impl Log {
                 message: message.to_owned(),
                 text: text.to_owned(),
                 positions: Vec::new(),
+                steps: Vec::new(),
             });
         } else if !text.trim().is_empty() {
             observer.event(Event::NixMessage { warning: is_warning(text), text: text.to_owned() });
