@@ -2,12 +2,16 @@
 
 use std::error::Error;
 
+use nixcloud_container::ErrorKind;
 use serde::Serialize;
 
 use crate::commands::Failure;
 use crate::exit::Status;
 use crate::printer::{Printer, Tone, clean};
 use crate::view::{ActivationView, FailureView, kind};
+
+/// The hint where there is no better one, and Nix said more than is shown.
+const MORE: &str = "`-v` shows all that Nix says about it";
 
 /// Prints a failure, in words on stderr and for `--json` as an object on stdout too; what it means for the exit code.
 pub(crate) fn failure(failure: &Failure, printer: &Printer) -> Status {
@@ -28,7 +32,8 @@ pub(crate) fn failure(failure: &Failure, printer: &Printer) -> Status {
         printer.error_line(format!("  caused by: {}", clean(cause)));
     }
     let all = if printer.verbose() { all_details(failure) } else { Vec::new() };
-    for line in report.details.iter().chain(&all) {
+    let title = (!all.is_empty()).then(|| "in Nix's own words:".to_owned());
+    for line in report.details.iter().chain(&title).chain(&all) {
         printer.error_line(clean(format!("  {line}").trim_end()));
     }
     if let Some(note) = &report.note {
@@ -37,7 +42,7 @@ pub(crate) fn failure(failure: &Failure, printer: &Printer) -> Status {
     for pending in report.activation.iter().flat_map(|activation| &activation.pending_restart) {
         printer.labelled(Tone::Warning, "note", &pending.words());
     }
-    if let Some(hint) = &report.hint {
+    if let Some(hint) = report.hint.as_ref().filter(|hint| all.is_empty() || *hint != MORE) {
         printer.labelled(Tone::Hint, "hint", hint);
     }
     failure.status()
@@ -65,8 +70,8 @@ fn of(failure: &Failure) -> FailureView {
 pub(crate) fn of_error(error: &nixcloud_container::Error) -> FailureView {
     let mut report = view(kind(error.kind()), error, error.hint());
     report.details = error.excerpt();
-    if report.hint.is_none() && has_more(error) {
-        report.hint = Some("`-v` shows all that Nix says about it".to_owned());
+    if report.hint.is_none() && error.kind() == ErrorKind::Input && has_more(error) {
+        report.hint = Some(MORE.to_owned());
     }
     report.note = restored(error);
     report.activation = ActivationView::of(error).map(Box::new);

@@ -24,6 +24,7 @@ mod host;
 mod json;
 mod life;
 mod mistakes;
+mod mistakes_nix;
 mod power;
 mod session;
 mod update;
@@ -48,6 +49,7 @@ fn scenarios() -> Vec<Scenario> {
         cli::scenarios(),
         json::scenarios(),
         mistakes::scenarios(),
+        mistakes_nix::scenarios(),
     ]
     .into_iter()
     .flatten()

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use nixcloud_container::{Event, Phase};
 
-use super::tally::{Tally, some};
+use super::tally::{SHORT, Tally, some};
 use crate::view::size;
 
 /// Turns events into lines.
@@ -27,6 +27,7 @@ impl Lines {
             }
             // Its units have been told one by one.
             Event::Done { phase: Phase::Activate, took } => Tally::default().told(Phase::Activate, *took),
+            Event::Done { phase: Phase::Evaluate, took } if *took < SHORT => None,
             Event::Done { phase, took } => self.tally.told(*phase, *took),
             Event::Waiting { holder } => Some(waiting(*holder)),
             Event::BuildCount { expected, .. } => {

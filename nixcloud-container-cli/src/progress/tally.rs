@@ -16,7 +16,7 @@ pub(super) struct Tally {
 }
 
 /// A phase that took no longer than this and has nothing to show is not worth a line.
-const SHORT: Duration = Duration::from_secs(1);
+pub(super) const SHORT: Duration = Duration::from_secs(1);
 
 impl Tally {
     /// Counts what an event says.

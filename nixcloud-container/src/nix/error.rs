@@ -220,10 +220,11 @@ impl Error {
 
     /// Finds what is the user's own: not in the store, nor in `known` folders.
     pub(super) fn look_at(&mut self, known: &[std::path::PathBuf]) {
-        if let Self::Evaluation { positions, place, context, steps, .. } = self {
+        if let Self::Evaluation { message, positions, place, context, steps, .. } = self {
             positions.sort_by_key(|position| !excerpt::is_users(&position.file, known));
             *place = positions.first().filter(|first| excerpt::is_users(&first.file, known)).cloned();
             *context = excerpt::steps(steps, place.as_ref(), known);
+            context.retain(|step| !excerpt::repeats(step, message));
         }
     }
 
@@ -247,6 +248,9 @@ impl Error {
             Self::Argument(error) => error.hint(),
             Self::Build { derivation, log_tail, .. } if !log_tail.is_empty() => {
                 Some(format!("`nix-store --read-log {derivation}` shows the whole log"))
+            }
+            Self::Build { message, .. } if message.contains("builder") => {
+                Some("it printed nothing; `-n --keep-failed` keeps the folder that it was built in".to_owned())
             }
             Self::Evaluation { message, .. } => super::hint::of(message),
             _ => None,

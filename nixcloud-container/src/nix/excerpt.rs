@@ -95,7 +95,21 @@ pub(super) fn steps(trace: &[Step], place: Option<&Position>, known: &[PathBuf])
             break;
         }
     }
+    if lines.is_empty() && place.is_none() {
+        // Our expression's own words, which name the container file.
+        let ours = trace
+            .iter()
+            .map(|step| step.text.trim())
+            .find(|text| text.starts_with("while evaluating container '"));
+        lines.extend(ours.map(one_line));
+    }
     lines
+}
+
+/// Whether a step names no more than the container file, and the message does so, too.
+pub(super) fn repeats(step: &str, message: &str) -> bool {
+    let file = step.strip_prefix("while evaluating container '").and_then(|rest| rest.split_once(" ("));
+    file.is_some_and(|(_, file)| message.contains(file.trim_end_matches(')')))
 }
 
 /// Why a build failed, without the name of its derivation and without its log.
@@ -168,6 +182,15 @@ mod tests {
             ["while evaluating the option `networking.hostName'", "from /c/b.nix:7:1"]
         );
         assert_eq!(steps(&trace, None, &known)[0], "while evaluating definitions from `/c/a.nix'");
+        assert_eq!(steps(&trace[6..], None, &known), ["while evaluating container 'm' (/c/a.nix)"]);
+    }
+
+    #[test]
+    fn the_container_file_is_named_once() {
+        let step = "while evaluating container 'm' (/c/a.nix)";
+        assert!(repeats(step, "no such option:\n- In `/c/a.nix': 1"));
+        assert!(!repeats(step, "no such option"));
+        assert!(!repeats("while evaluating the option `x'", "x"));
     }
 
     #[test]
