@@ -26,6 +26,7 @@ mod life;
 mod mistakes;
 mod mistakes_nix;
 mod power;
+mod progress;
 mod session;
 mod update;
 
@@ -38,6 +39,7 @@ fn scenarios() -> Vec<Scenario> {
         life::scenarios(),
         session::scenarios(),
         power::scenarios(),
+        progress::scenarios(),
         update::scenarios(),
         attack::scenarios(),
         host::scenarios(),
