@@ -52,6 +52,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it exists, or a step fails; then nothing of it is left.
     pub fn create(&self, request: &CreateRequest, observer: &mut dyn Observer) -> Result<Created, Error> {
+        let _span = tracing::debug_span!("create", name = %self.name).entered();
         create::create(self.host, &self.name, request, observer, self.cancel)
     }
 
@@ -61,6 +62,7 @@ impl<'m> Container<'m> {
     /// When it does not build, or its activation fails; then the previous generation is put back and activated again
     /// ([`Error::Activation`] says so).
     pub fn update(&self, request: &UpdateRequest, observer: &mut dyn Observer) -> Result<Updated, Error> {
+        let _span = tracing::debug_span!("update", name = %self.name).entered();
         update::update(self.host, &self.name, request, observer, self.cancel)
     }
 
@@ -69,6 +71,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When there is none, another container holds its fixed address now, or its activation fails.
     pub fn rollback(&self, observer: &mut dyn Observer) -> Result<Switched, Error> {
+        let _span = tracing::debug_span!("rollback", name = %self.name).entered();
         let choose = |generations: &crate::generations::Generations| generations.previous();
         switch::switch(self.host, &self.name, &choose, observer, self.cancel)
     }
@@ -82,6 +85,7 @@ impl<'m> Container<'m> {
         id: GenerationId,
         observer: &mut dyn Observer,
     ) -> Result<Switched, Error> {
+        let _span = tracing::debug_span!("switch_generation", name = %self.name).entered();
         let choose = |generations: &crate::generations::Generations| generations.link(id).map(|_| id);
         switch::switch(self.host, &self.name, &choose, observer, self.cancel)
     }
@@ -103,6 +107,7 @@ impl<'m> Container<'m> {
         selection: &Selection,
         observer: &mut dyn Observer,
     ) -> Result<Vec<GenerationId>, Error> {
+        let _span = tracing::debug_span!("delete_generations", name = %self.name).entered();
         switch::delete_generations(self.host, &self.name, selection, observer, self.cancel)
     }
 
@@ -111,6 +116,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it runs and `force` is not set, or something is mounted in its folder.
     pub fn destroy(&self, request: DestroyRequest) -> Result<(), Error> {
+        let _span = tracing::debug_span!("destroy", name = %self.name).entered();
         destroy::destroy(self.host, &self.name, request, self.cancel)
     }
 
@@ -119,6 +125,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When a bridge is missing or LXC fails, with LXC's own words.
     pub fn start(&self, observer: &mut dyn Observer) -> Result<StartOutcome, Error> {
+        let _span = tracing::debug_span!("start", name = %self.name).entered();
         power::start(self.host, &self.name, observer, self.cancel)
     }
 
@@ -127,6 +134,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not end in time; it then still runs.
     pub fn stop(&self, limit: Option<Duration>) -> Result<StopOutcome, Error> {
+        let _span = tracing::debug_span!("stop", name = %self.name).entered();
         power::stop(self.host, &self.name, limit, self.cancel)
     }
 
@@ -135,6 +143,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not exist or the kernel refuses.
     pub fn terminate(&self) -> Result<StopOutcome, Error> {
+        let _span = tracing::debug_span!("terminate", name = %self.name).entered();
         power::terminate(self.host, &self.name, self.cancel)
     }
 
@@ -143,6 +152,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not run.
     pub fn freeze(&self) -> Result<(), Error> {
+        let _span = tracing::debug_span!("freeze", name = %self.name).entered();
         power::freeze(self.host, &self.name, true, self.cancel)
     }
 
@@ -151,6 +161,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not run.
     pub fn unfreeze(&self) -> Result<(), Error> {
+        let _span = tracing::debug_span!("unfreeze", name = %self.name).entered();
         power::freeze(self.host, &self.name, false, self.cancel)
     }
 
@@ -159,6 +170,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not run or cannot be entered. A command that fails is no error: see [`Exit`].
     pub fn run(&self, request: RunRequest, streams: Streams) -> Result<Exit, Error> {
+        let _span = tracing::debug_span!("run", name = %self.name).entered();
         session::run(self.host, &self.name, request, streams, self.cancel)
     }
 

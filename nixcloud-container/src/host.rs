@@ -30,6 +30,7 @@ impl Host {
         }
         let layout = Layout::new(&config)?;
         let worker = Client::new(config.worker.as_deref());
+        tracing::debug!(root = %config.root.display(), lxc = %config.paths.lxc.display(), "host opened");
         Ok(Self { config, layout, worker })
     }
 

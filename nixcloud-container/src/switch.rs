@@ -109,6 +109,7 @@ pub(crate) fn settle(
     cancel: &Cancel,
 ) -> Result<Switched, Error> {
     let Step { from, to } = step;
+    tracing::debug!(%from, %to, state = %here.state, "the profile is switched");
     let rendered = match install::rendered(host, record, spec) {
         Ok(rendered) => rendered,
         Err(failure) => return Err(put_back(host, record, observer, failure)),

@@ -56,7 +56,7 @@ impl Observer for Progress<'_> {
         }
         match event {
             Event::NixMessage { warning: true, text } => {
-                self.printer.note(Tone::Warning, "warning", text.trim_start_matches("warning:").trim());
+                self.printer.note(Tone::Warning, "warning", warning_of(&text));
             }
             Event::NixMessage { text, .. } if self.printer.verbose() || text.starts_with("trace: ") => {
                 self.printer.progress(clean(&text));
@@ -77,6 +77,17 @@ impl Observer for Progress<'_> {
             _ => {}
         }
     }
+}
+
+/// A warning without the words that Nix and nixpkgs, by their versions, put before it.
+fn warning_of(text: &str) -> &str {
+    let mut text = text.trim();
+    while let Some(rest) =
+        ["warning:", "trace:", "evaluation warning:"].iter().find_map(|words| text.strip_prefix(words))
+    {
+        text = rest.trim_start();
+    }
+    text
 }
 
 /// Whether a line of `switch-to-configuration` says something that the rest of the display does not: what every switch
@@ -105,6 +116,14 @@ fn is_news(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_warning_is_called_so_once() {
+        for text in ["warning: old", "trace: warning: old", "evaluation warning: old", "old"] {
+            assert_eq!(warning_of(text), "old");
+        }
+        assert_eq!(warning_of("warning:"), "");
+    }
 
     #[test]
     fn what_every_switch_says_is_no_news() {

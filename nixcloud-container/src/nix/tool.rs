@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use serde::de::DeserializeOwned;
 
@@ -99,7 +100,14 @@ impl Nix {
         let variables = self.environment.iter().chain(&invocation.env);
         command.envs(variables.map(|(name, value)| (name, value)));
         tracing::debug!(%program, args = ?invocation.args, "running");
-        let finished = runner::run(command, program, observer, cancel)?;
+        let begin = Instant::now();
+        let finished = runner::run(command, program, observer, cancel);
+        let took = begin.elapsed();
+        match &finished {
+            Ok(finished) => tracing::debug!(%program, status = %finished.status, ?took, "ended"),
+            Err(error) => tracing::debug!(%program, %error, ?took, "cut off"),
+        }
+        let finished = finished?;
         if finished.status.success() {
             Ok(Output { stdout: finished.stdout })
         } else {
