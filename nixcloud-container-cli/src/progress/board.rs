@@ -72,7 +72,7 @@ impl Board {
             }
             Event::BuildCount { done, expected } => self.builds = (*done, *expected),
             Event::BuildLog { name, line } if self.building.len() > 1 => {
-                self.last = format!("{name}> {line}")
+                self.last = format!("{name}> {line}");
             }
             Event::BuildLog { line, .. } => self.last = format!("> {line}"),
             Event::DownloadStarted { name } => self.fetching.push(name.clone()),
@@ -221,7 +221,13 @@ mod tests {
     #[test]
     fn a_wait_is_shown_until_the_work_begins() {
         let wait = Event::Waiting { holder: None };
-        assert!(after(&[wait.clone()], Duration::ZERO).1.unwrap().head.starts_with("waiting for another"));
+        assert!(
+            after(std::slice::from_ref(&wait), Duration::ZERO)
+                .1
+                .unwrap()
+                .head
+                .starts_with("waiting for another")
+        );
         let (_, view) = after(&[wait, Event::Phase(Phase::Evaluate)], Duration::ZERO);
         assert_eq!(view.unwrap().head, "evaluating");
     }

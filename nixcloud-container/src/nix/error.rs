@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use super::argv::Program;
-use super::excerpt::{self, Step};
+use super::excerpt::{self, Trace};
 use super::log::Log;
 use super::text;
 use super::{ArgumentError, StorePath, VersionError};
@@ -73,16 +73,8 @@ pub enum Error {
     Evaluation {
         /// What is wrong, without trace.
         message: String,
-        /// The places that the trace names: those in the user's own files first.
-        positions: Vec<Position>,
-        /// Where in the user's configuration it is: the place in the user's own files, if there is one, ...
-        place: Option<Position>,
-        /// ... and options, definitions and callers around it, innermost first.
-        context: Vec<String>,
-        /// Nix's trace step by step, innermost first.
-        steps: Vec<Step>,
-        /// All that Nix says about it, with its trace, as Nix prints it.
-        trace: String,
+        /// Where it is.
+        trace: Box<Trace>,
     },
     /// A derivation cannot be built.
     #[error("cannot build {name}: {}", excerpt::build_reason(message, derivation.as_str()))]
@@ -172,7 +164,7 @@ impl Error {
     #[must_use]
     pub fn details(&self) -> Option<String> {
         let text = match self {
-            Self::Evaluation { trace, .. } => trace.clone(),
+            Self::Evaluation { trace, .. } => trace.text.clone(),
             Self::Build { errors, log_tail, name, .. } => {
                 let mut lines = errors.clone();
                 if !log_tail.is_empty() {
@@ -192,13 +184,13 @@ impl Error {
     #[must_use]
     pub fn excerpt(&self) -> Vec<String> {
         match self {
-            Self::Evaluation { message, place, context, trace, .. } => {
+            Self::Evaluation { message, trace } => {
                 let mut lines = excerpt::headline(message).1;
-                if let Some(place) = place {
+                if let Some(place) = &trace.place {
                     lines.push(format!("at {place}:"));
-                    lines.extend(excerpt::source(trace, place).iter().map(|line| format!("  {line}")));
+                    lines.extend(excerpt::source(&trace.text, place).iter().map(|line| format!("  {line}")));
                 }
-                lines.extend_from_slice(context);
+                lines.extend_from_slice(&trace.context);
                 lines
             }
             Self::Build { log_tail, .. } if !log_tail.is_empty() => {
@@ -220,11 +212,8 @@ impl Error {
 
     /// Finds what is the user's own: not in the store, nor in `known` folders.
     pub(super) fn look_at(&mut self, known: &[std::path::PathBuf]) {
-        if let Self::Evaluation { message, positions, place, context, steps, .. } = self {
-            positions.sort_by_key(|position| !excerpt::is_users(&position.file, known));
-            *place = positions.first().filter(|first| excerpt::is_users(&first.file, known)).cloned();
-            *context = excerpt::steps(steps, place.as_ref(), known);
-            context.retain(|step| !excerpt::repeats(step, message));
+        if let Self::Evaluation { message, trace } = self {
+            trace.look_at(message, known);
         }
     }
 
@@ -232,7 +221,7 @@ impl Error {
     #[must_use]
     pub fn position(&self) -> Option<&Position> {
         match self {
-            Self::Evaluation { positions, .. } => positions.first(),
+            Self::Evaluation { trace, .. } => trace.positions.first(),
             _ => None,
         }
     }
@@ -287,19 +276,14 @@ impl Error {
                         positions.push(position);
                     }
                 }
-                let mut trace = first.text.clone();
+                let mut text = first.text.clone();
                 for error in rest {
-                    trace.push('\n');
-                    trace.push_str(&error.text);
+                    text.push('\n');
+                    text.push_str(&error.text);
                 }
-                Self::Evaluation {
-                    message: first.message.clone(),
-                    positions,
-                    place: None,
-                    context: Vec::new(),
-                    steps: first.steps.clone(),
-                    trace,
-                }
+                let steps = first.steps.clone();
+                let trace = Trace { text, positions, steps, ..Trace::default() };
+                Self::Evaluation { message: first.message.clone(), trace: Box::new(trace) }
             }
             _ => Self::Failed { program, status, stderr: log.into_lines() },
         }

@@ -21,6 +21,32 @@ pub struct Step {
     pub position: Option<Position>,
 }
 
+/// Where an evaluation failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trace {
+    /// All that Nix says about it, as Nix prints it.
+    pub text: String,
+    /// Nix's trace step by step, innermost first.
+    pub steps: Vec<Step>,
+    /// The places that it names: those in the user's own files first.
+    pub positions: Vec<Position>,
+    /// The place in the user's own files, if the trace leads there.
+    pub place: Option<Position>,
+    /// Options, definitions and callers around it, innermost first.
+    pub context: Vec<String>,
+}
+
+impl Trace {
+    /// Finds what is the user's own: not in the store, nor in `known` folders.
+    pub(super) fn look_at(&mut self, message: &str, known: &[PathBuf]) {
+        self.positions.sort_by_key(|position| !is_users(&position.file, known));
+        self.place = self.positions.first().filter(|first| is_users(&first.file, known)).cloned();
+        self.context = steps(&self.steps, self.place.as_ref(), known);
+        self.context.retain(|step| !repeats(step, message));
+    }
+}
+
 /// A message as a headline of one line, and the lines that follow it.
 pub(super) fn headline(message: &str) -> (String, Vec<String>) {
     let mut lines = message.trim().lines().map(str::trim_end).filter(|line| !line.trim().is_empty());
@@ -60,13 +86,13 @@ pub(super) fn source(trace: &str, place: &Position) -> Vec<String> {
 }
 
 /// What is the user's own: not in the store, nor in `known` folders (nixpkgs, our expression).
-pub(super) fn is_users(file: &Path, known: &[PathBuf]) -> bool {
+fn is_users(file: &Path, known: &[PathBuf]) -> bool {
     !file.starts_with(super::STORE_DIR) && !known.iter().any(|dir| file.starts_with(dir))
 }
 
 /// The steps that say where in the user's configuration the fault is, innermost first: the user's files other than
 /// `place`, the options and the files that define them.
-pub(super) fn steps(trace: &[Step], place: Option<&Position>, known: &[PathBuf]) -> Vec<String> {
+fn steps(trace: &[Step], place: Option<&Position>, known: &[PathBuf]) -> Vec<String> {
     let mut lines = Vec::new();
     for step in trace {
         let text = one_line(step.text.trim().trim_end_matches(':'));
@@ -107,7 +133,7 @@ pub(super) fn steps(trace: &[Step], place: Option<&Position>, known: &[PathBuf])
 }
 
 /// Whether a step names no more than the container file, and the message does so, too.
-pub(super) fn repeats(step: &str, message: &str) -> bool {
+fn repeats(step: &str, message: &str) -> bool {
     let file = step.strip_prefix("while evaluating container '").and_then(|rest| rest.split_once(" ("));
     file.is_some_and(|(_, file)| message.contains(file.trim_end_matches(')')))
 }

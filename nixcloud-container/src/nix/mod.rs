@@ -31,7 +31,7 @@ mod version;
 
 pub use argv::{Invocation, Program, SearchPath};
 pub use error::{Error, Position};
-pub use excerpt::Step;
+pub use excerpt::{Step, Trace};
 pub use profile::{Profile, ProfileGeneration};
 pub use store_path::{STORE_DIR, StorePath, StorePathError};
 pub use tool::{Nix, Output};
