@@ -42,7 +42,7 @@ pub(crate) struct Globals {
     /// Print nothing but answers and errors
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Say what is done; twice: in every detail
+    /// Print all that Nix and a switched guest say; twice: what this program does, too; thrice: and how
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 }

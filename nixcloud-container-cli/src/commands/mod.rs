@@ -108,12 +108,12 @@ impl<'a> Context<'a> {
     }
 
     fn progress(&self) -> Progress<'a> {
-        Progress::new(self.printer, false)
+        Progress::new(self.printer, false, &self.cancel)
     }
 
     /// The progress of what may build; with `logs` also what the builds print.
     fn builds(&self, logs: bool) -> Progress<'a> {
-        Progress::new(self.printer, logs)
+        Progress::new(self.printer, logs, &self.cancel)
     }
 }
 

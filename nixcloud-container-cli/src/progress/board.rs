@@ -4,15 +4,20 @@ use std::time::{Duration, Instant};
 
 use nixcloud_container::{Event, Phase};
 
-use super::lines::waiting;
+use super::lines::{doing, waiting};
 use super::tally::{Tally, seconds};
 use crate::view::size;
+
+/// What is shown from a Ctrl-C on until what it interrupts has ended.
+const INTERRUPTED: &str = "stopping; Ctrl-C again ends at once";
 
 /// The state of one operation.
 #[derive(Debug)]
 pub(super) struct Board {
     tally: Tally,
     doing: Option<String>,
+    /// Whether an earlier state is being put back.
+    undoing: bool,
     since: Instant,
     /// Builds that run, the oldest first.
     building: Vec<String>,
@@ -41,6 +46,7 @@ impl Board {
         Self {
             tally: Tally::default(),
             doing: None,
+            undoing: false,
             since: now,
             building: Vec::new(),
             builds: (0, 0),
@@ -56,7 +62,8 @@ impl Board {
         match event {
             Event::Phase(phase) => {
                 let tally = std::mem::take(&mut self.tally);
-                *self = Self { tally, doing: doing(*phase), ..Self::new(now) };
+                let undoing = self.undoing || *phase == Phase::Undo;
+                *self = Self { tally, doing: Some(doing(*phase, undoing)), undoing, ..Self::new(now) };
             }
             Event::Done { phase, took } => {
                 self.doing = None;
@@ -86,8 +93,11 @@ impl Board {
     }
 
     /// What there is to see, on a terminal so wide; `None` between phases.
-    pub(super) fn view(&self, now: Instant, width: usize) -> Option<View> {
+    pub(super) fn view(&self, now: Instant, width: usize, interrupted: bool) -> Option<View> {
         let doing = self.doing.as_ref()?;
+        if interrupted && !self.undoing {
+            return Some(View { head: INTERRUPTED.to_owned(), ..View::default() });
+        }
         // Below them there are two blanks at the left.
         let room = width.saturating_sub(2);
         let mut below = Vec::new();
@@ -114,18 +124,6 @@ impl Board {
         let time = if elapsed < Duration::from_secs(1) { String::new() } else { seconds(elapsed) };
         Some(View { head: doing.clone(), time, count: (self.builds.1 > 0).then_some(self.builds), below })
     }
-}
-
-fn doing(phase: Phase) -> Option<String> {
-    let words = match phase {
-        Phase::Evaluate => "evaluating",
-        Phase::Build => "building",
-        Phase::Install => "installing",
-        Phase::Activate => "activating",
-        Phase::Undo => "undoing",
-        _ => return Some(phase.to_string()),
-    };
-    Some(words.to_owned())
 }
 
 fn forget(names: &mut Vec<String>, name: &str) {
@@ -158,7 +156,7 @@ mod tests {
         let now = Instant::now();
         let mut board = Board::new(now);
         let said = events.iter().filter_map(|event| board.event(event, now)).collect();
-        (said, board.view(now + late, 40))
+        (said, board.view(now + late, 40, false))
     }
 
     #[test]
@@ -216,6 +214,18 @@ mod tests {
             Duration::ZERO,
         );
         assert_eq!(view.unwrap().below, ["restarting: web.service"]);
+    }
+
+    #[test]
+    fn an_interruption_is_shown_until_it_is_undone() {
+        let now = Instant::now();
+        let mut board = Board::new(now);
+        board.event(&Event::Phase(Phase::Activate), now);
+        assert_eq!(board.view(now, 40, true).unwrap().head, INTERRUPTED);
+        board.event(&Event::Phase(Phase::Undo), now);
+        assert_eq!(board.view(now, 40, true).unwrap().head, "undoing");
+        board.event(&Event::Phase(Phase::Activate), now);
+        assert_eq!(board.view(now, 40, true).unwrap().head, "activating the old generation again");
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub(super) struct Lines {
     started: HashSet<String>,
     expected: u64,
     downloading: bool,
+    undoing: bool,
 }
 
 impl Lines {
@@ -22,8 +23,10 @@ impl Lines {
         self.tally.count(event);
         match event {
             Event::Phase(phase) => {
-                *self = Self { tally: std::mem::take(&mut self.tally), ..Self::default() };
-                begun(*phase).map(str::to_owned)
+                let undoing = self.undoing || *phase == Phase::Undo;
+                *self = Self { tally: std::mem::take(&mut self.tally), undoing, ..Self::default() };
+                // Each build has a line of its own; often there is none.
+                (*phase != Phase::Build).then(|| doing(*phase, undoing))
             }
             // Its units have been told one by one.
             Event::Done { phase: Phase::Activate, took } => Tally::default().told(Phase::Activate, *took),
@@ -64,15 +67,18 @@ pub(super) fn waiting(holder: Option<u32>) -> String {
     }
 }
 
-fn begun(phase: Phase) -> Option<&'static str> {
+/// What is done in a phase; `undoing` when it puts back what was.
+pub(super) fn doing(phase: Phase, undoing: bool) -> String {
     match phase {
-        Phase::Evaluate => Some("evaluating"),
-        Phase::Install => Some("installing"),
-        Phase::Activate => Some("activating"),
-        Phase::Undo => Some("undoing"),
-        // Each build has a line of its own; often there is none.
-        _ => None,
+        Phase::Evaluate => "evaluating",
+        Phase::Build => "building",
+        Phase::Install => "installing",
+        Phase::Activate if undoing => "activating the old generation again",
+        Phase::Activate => "activating",
+        Phase::Undo => "undoing",
+        _ => return phase.to_string(),
     }
+    .to_owned()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::builder::styling::{AnsiColor, Effects, Style};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nixcloud_container::Event;
+use nixcloud_container::{Cancel, Event};
 
 use super::board::{Board, View};
 use super::bottom::{Bottom, width};
@@ -41,6 +41,7 @@ struct Drawing {
     styles: Styles,
     shown: bool,
     over: bool,
+    cancel: Cancel,
 }
 
 struct Styles {
@@ -52,7 +53,7 @@ struct Styles {
 
 impl Live {
     /// Begins a display at the bottom of the terminal.
-    pub(super) fn new(bottom: &Bottom, coloured: bool) -> Self {
+    pub(super) fn new(bottom: &Bottom, coloured: bool, cancel: &Cancel) -> Self {
         let lines = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
         let drawing = Drawing {
             board: Board::new(Instant::now()),
@@ -62,6 +63,7 @@ impl Live {
             styles: Styles::new(coloured, unicode()),
             shown: false,
             over: false,
+            cancel: cancel.clone(),
         };
         let shared = Arc::new(Shared { drawing: Mutex::new(drawing), ended: Condvar::new() });
         let (theirs, place) = (Arc::clone(&shared), bottom.clone());
@@ -119,7 +121,7 @@ impl Shared {
 impl Drawing {
     fn draw(&mut self) {
         let width = usize::from(width());
-        match self.board.view(Instant::now(), width) {
+        match self.board.view(Instant::now(), width, self.cancel.is_cancelled()) {
             Some(view) => self.put(&view, width),
             None => self.put(&View::default(), width),
         }

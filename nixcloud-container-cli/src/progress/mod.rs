@@ -6,7 +6,7 @@ mod lines;
 mod live;
 mod tally;
 
-use nixcloud_container::{Event, Observer};
+use nixcloud_container::{Cancel, Event, Observer};
 
 use crate::colours::{self, Stream};
 use crate::printer::{Printer, Tone, clean};
@@ -32,10 +32,10 @@ enum How {
 
 impl<'p> Progress<'p> {
     /// With `logs` the logs of builds are shown, too.
-    pub(crate) fn new(printer: &'p Printer, logs: bool) -> Self {
+    pub(crate) fn new(printer: &'p Printer, logs: bool, cancel: &Cancel) -> Self {
         let live = Stream::Err.is_terminal() && !colours::dumb() && !printer.quiet();
         let how = if live {
-            How::Live(Live::new(printer.bottom(), Stream::Err.coloured()))
+            How::Live(Live::new(printer.bottom(), Stream::Err.coloured(), cancel))
         } else {
             How::Lines(Lines::default())
         };
