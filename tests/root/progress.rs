@@ -15,6 +15,7 @@ scenarios! {
         root_build_logs_are_printed_above_the_display,
         root_warnings_go_above_the_display,
         root_downloads_are_named,
+        root_what_was_fetched_is_told,
         root_units_are_told_as_they_change,
         root_a_guest_does_not_steer_the_terminal,
         root_colours_obey_the_environment,
@@ -29,6 +30,43 @@ scenarios! {
 }
 
 const CTRL_C: &str = "\x03";
+
+fn root_what_was_fetched_is_told(lab: &Lab) {
+    let web = lab.busybox("web");
+    // A path that this lab alone has; the same by the container file and by itself.
+    let call = format!(
+        "pkgs.runCommand \"fetched-page\" {{ run = \"{}\"; }} \"head -c 300000 /dev/urandom >$out\"",
+        lab.root().display()
+    );
+    let expression = lab.write("page", &format!("let pkgs = import <nixpkgs> {{ }}; in {call}"));
+    let nixpkgs = lab.manager().config().nix.nixpkgs.clone().unwrap();
+    let built = Command::new("nix-build")
+        .args(["--no-out-link", "-I", &format!("nixpkgs={nixpkgs}")])
+        .arg(expression)
+        .output()
+        .unwrap();
+    let path = String::from_utf8(built.stdout).unwrap().trim().to_owned();
+    assert!(path.ends_with("-fetched-page"), "{}", String::from_utf8_lossy(&built.stderr));
+    let cache = format!("file://{}", lab.path("/files/cache").display());
+    let copy = ["--extra-experimental-features", "nix-command", "copy", "--to", &cache, &path];
+    assert!(Command::new("nix").args(copy).output().unwrap().status.success());
+    // Nix looks at all processes for roots, and gives up where one has a path open that is too long for it.
+    eventually("it is deleted", Duration::from_secs(20), || {
+        Command::new("nix-store").args(["--delete", &path]).output().unwrap().status.success()
+    });
+    lab.write("web", &web.file().module(&format!("environment.etc.page.source = {call};")).text());
+    let mut command = in_colour(lab, "create -v @web web.nix");
+    let config = format!("substitute = true\nsubstituters = {cache}\nrequire-sigs = false");
+    let told = Lab::told(command.env("NIX_CONFIG", config));
+    assert_eq!(told.code, 0, "{told:?}");
+    let tells = |words: &str| told.stderr.lines().any(|line| line.starts_with(words));
+    assert!(tells("fetching fetched-page"), "{}", told.stderr);
+    assert!(
+        tells("fetched 1 path (") && told.stderr.contains(" and built 2 derivations in "),
+        "{}",
+        told.stderr
+    );
+}
 
 /// The program on a terminal of 24 lines.
 fn on_terminal(lab: &Lab, columns: u16, line: &str) -> Pty {
@@ -331,7 +369,7 @@ fn root_ctrl_c_while_a_guest_does_not_end(lab: &Lab) {
     web.create_from(&web.file().module("standin.ignoreHalt = true;"));
     web.start();
     let mut pty = on_terminal(lab, 80, "stop @web");
-    std::thread::sleep(Duration::from_millis(700));
+    pty.shows("stopping web");
     assert!(pty.runs());
     pty.types(CTRL_C);
     assert_eq!(pty.exit().code(), Some(130), "{}", pty.screen());

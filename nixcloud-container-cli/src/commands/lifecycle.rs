@@ -27,7 +27,8 @@ pub(super) fn update(context: &Context<'_>, args: &UpdateArgs) -> Result<Status,
 }
 
 pub(super) fn destroy(context: &Context<'_>, args: &DestroyArgs) -> Result<Status, Failure> {
-    context.container(&args.name).destroy(DestroyRequest { force: args.force })?;
+    let request = DestroyRequest { force: args.force };
+    context.shown(&format!("destroying {}", args.name), || context.container(&args.name).destroy(request))?;
     context.reply(&Destroyed { name: args.name.to_string(), destroyed: true });
     Ok(Status::Done)
 }

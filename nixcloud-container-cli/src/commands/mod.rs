@@ -111,6 +111,12 @@ impl<'a> Context<'a> {
         Progress::new(self.printer, false, &self.cancel)
     }
 
+    /// Does what has no events of its own, and shows that it is being done.
+    fn shown<T>(&self, doing: &str, work: impl FnOnce() -> T) -> T {
+        let _shown = self.progress().doing(doing);
+        work()
+    }
+
     /// The progress of what may build; with `logs` also what the builds print.
     fn builds(&self, logs: bool) -> Progress<'a> {
         Progress::new(self.printer, logs, &self.cancel)

@@ -33,14 +33,16 @@ fn stopped_view(name: &ContainerName, stopped: StopOutcome, done: Outcome) -> Po
 }
 
 pub(super) fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Status, Failure> {
-    let stopped = context.container(&args.name).stop(limit(args))?;
+    let container = context.container(&args.name);
+    let stopped = context.shown(&format!("stopping {}", args.name), || container.stop(limit(args)))?;
     context.reply(&stopped_view(&args.name, stopped, Outcome::Stopped));
     Ok(Status::Done)
 }
 
 pub(super) fn restart(context: &Context<'_>, args: &StopArgs) -> Result<Status, Failure> {
     let container = context.container(&args.name);
-    let done = match container.stop(limit(args))? {
+    let stop = || container.stop(limit(args));
+    let done = match context.shown(&format!("stopping {}", args.name), stop)? {
         StopOutcome::NotRunning => Outcome::Started,
         _ => Outcome::Restarted,
     };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nixcloud_container::{Event, Phase};
+use nixcloud_container::Event;
 
 use super::lines::{doing, waiting};
 use super::tally::{Tally, seconds};
@@ -16,8 +16,6 @@ const INTERRUPTED: &str = "stopping; Ctrl-C again ends at once";
 pub(super) struct Board {
     tally: Tally,
     doing: Option<String>,
-    /// Whether an earlier state is being put back.
-    undoing: bool,
     since: Instant,
     /// Builds that run, the oldest first.
     building: Vec<String>,
@@ -46,7 +44,6 @@ impl Board {
         Self {
             tally: Tally::default(),
             doing: None,
-            undoing: false,
             since: now,
             building: Vec::new(),
             builds: (0, 0),
@@ -56,21 +53,26 @@ impl Board {
         }
     }
 
+    /// Something begins that no event tells.
+    pub(super) fn begin(&mut self, what: &str, now: Instant) {
+        *self = Self { doing: Some(what.to_owned()), ..Self::new(now) };
+    }
+
     /// Takes an event in; the line that it leaves above the display, if any.
     pub(super) fn event(&mut self, event: &Event, now: Instant) -> Option<String> {
         self.tally.count(event);
         match event {
             Event::Phase(phase) => {
                 let tally = std::mem::take(&mut self.tally);
-                let undoing = self.undoing || *phase == Phase::Undo;
-                *self = Self { tally, doing: Some(doing(*phase, undoing)), undoing, ..Self::new(now) };
+                let doing = Some(doing(*phase, tally.undoing()));
+                *self = Self { tally, doing, ..Self::new(now) };
             }
             Event::Done { phase, took } => {
                 self.doing = None;
                 return self.tally.told(*phase, *took);
             }
             Event::Waiting { holder } => {
-                *self = Self { doing: Some(waiting(*holder)), ..Self::new(now) };
+                self.begin(&waiting(*holder), now);
             }
             Event::BuildStarted { name } => self.building.push(name.clone()),
             Event::BuildFinished { name } => {
@@ -95,7 +97,7 @@ impl Board {
     /// What there is to see, on a terminal so wide; `None` between phases.
     pub(super) fn view(&self, now: Instant, width: usize, interrupted: bool) -> Option<View> {
         let doing = self.doing.as_ref()?;
-        if interrupted && !self.undoing {
+        if interrupted && !self.tally.undoing() {
             return Some(View { head: INTERRUPTED.to_owned(), ..View::default() });
         }
         // Below them there are two blanks at the left.
@@ -148,7 +150,7 @@ fn fitting(names: &[String], room: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use nixcloud_container::UnitChange;
+    use nixcloud_container::{Phase, UnitChange};
 
     use super::*;
 

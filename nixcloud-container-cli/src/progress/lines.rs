@@ -14,7 +14,6 @@ pub(super) struct Lines {
     started: HashSet<String>,
     expected: u64,
     downloading: bool,
-    undoing: bool,
 }
 
 impl Lines {
@@ -23,13 +22,10 @@ impl Lines {
         self.tally.count(event);
         match event {
             Event::Phase(phase) => {
-                let undoing = self.undoing || *phase == Phase::Undo;
-                *self = Self { tally: std::mem::take(&mut self.tally), undoing, ..Self::default() };
+                *self = Self { tally: std::mem::take(&mut self.tally), ..Self::default() };
                 // Each build has a line of its own; often there is none.
-                (*phase != Phase::Build).then(|| doing(*phase, undoing))
+                (*phase != Phase::Build).then(|| doing(*phase, self.tally.undoing()))
             }
-            // Its units have been told one by one.
-            Event::Done { phase: Phase::Activate, took } => Tally::default().told(Phase::Activate, *took),
             Event::Done { phase: Phase::Evaluate, took } if *took < SHORT => None,
             Event::Done { phase, took } => self.tally.told(*phase, *took),
             Event::Waiting { holder } => Some(waiting(*holder)),
@@ -51,6 +47,7 @@ impl Lines {
                 Some(format!("fetching {}", size(*expected)))
             }
             Event::Units { change, names } => {
+                self.tally.forget_units();
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 Some(format!("{change}: {}", some(&names)))
             }

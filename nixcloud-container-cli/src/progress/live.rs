@@ -39,6 +39,7 @@ struct Drawing {
     head: ProgressBar,
     below: Vec<ProgressBar>,
     styles: Styles,
+    count: (u64, u64),
     shown: bool,
     over: bool,
     cancel: Cancel,
@@ -61,6 +62,7 @@ impl Live {
             lines,
             below: Vec::new(),
             styles: Styles::new(coloured, unicode()),
+            count: (0, 0),
             shown: false,
             over: false,
             cancel: cancel.clone(),
@@ -72,12 +74,17 @@ impl Live {
         Self { bottom: bottom.clone(), shared, ticker }
     }
 
+    /// Shows what is done where no event tells it.
+    pub(super) fn doing(&self, what: &str) {
+        self.shared.lock().board.begin(what, Instant::now());
+    }
+
     /// Takes an event in; the line that it leaves above the display, if any.
     pub(super) fn event(&self, event: &Event) -> Option<String> {
         let mut drawing = self.shared.lock();
         let said = drawing.board.event(event, Instant::now());
         if drawing.shown && matches!(event, Event::Phase(_) | Event::Done { .. }) {
-            drawing.draw();
+            drawing.draw(&self.bottom);
         }
         said
     }
@@ -108,23 +115,28 @@ impl Shared {
             if drawing.over {
                 return;
             }
-            drawing.draw();
-            if !drawing.shown {
-                drawing.shown = true;
-                bottom.show(&drawing.lines);
-            }
+            drawing.draw(bottom);
             pause = TICK;
         }
     }
 }
 
 impl Drawing {
-    fn draw(&mut self) {
+    /// Draws what there is to see. Where there is nothing, the terminal is left alone: it may be somebody else's.
+    fn draw(&mut self, bottom: &Bottom) {
         let width = usize::from(width());
-        match self.board.view(Instant::now(), width, self.cancel.is_cancelled()) {
-            Some(view) => self.put(&view, width),
-            None => self.put(&View::default(), width),
+        let Some(view) = self.board.view(Instant::now(), width, self.cancel.is_cancelled()) else {
+            if self.shown {
+                bottom.clear();
+                self.shown = false;
+            }
+            return;
+        };
+        if !self.shown {
+            bottom.show(&self.lines);
+            self.shown = true;
         }
+        self.put(&view, width);
     }
 
     fn put(&mut self, view: &View, width: usize) {
@@ -139,22 +151,30 @@ impl Drawing {
                 self.lines.remove(&bar);
             }
         }
+        // Each change draws: what is the same is not set anew.
+        let say = |bar: &ProgressBar, text: String| {
+            if bar.message() != text {
+                bar.set_message(text);
+            }
+        };
         for (bar, text) in self.below.iter().zip(&view.below) {
-            bar.set_message(text.replace('\t', " "));
+            say(bar, text.replace('\t', " "));
         }
         let (style, prefix, message) = match view.count {
-            _ if view.head.is_empty() => (&self.styles.below, String::new(), String::new()),
             None => (&self.styles.plain, String::new(), format!("{}  {}", view.head, view.time)),
             Some(_) if width < WIDE => (&self.styles.counted, view.head.clone(), view.time.clone()),
             Some(_) => (&self.styles.barred, view.head.clone(), view.time.clone()),
         };
         self.head.set_style(style.clone());
-        self.head.set_prefix(prefix);
-        self.head.set_message(message);
-        if let Some((done, expected)) = view.count {
+        if self.head.prefix() != prefix {
+            self.head.set_prefix(prefix);
+        }
+        if let Some((done, expected)) = view.count.filter(|count| *count != self.count) {
+            self.count = (done, expected);
             self.head.set_length(expected);
             self.head.set_position(done);
         }
+        say(&self.head, message);
         self.head.tick();
     }
 }

@@ -41,6 +41,14 @@ impl<'p> Progress<'p> {
         };
         Self { printer, logs, how }
     }
+
+    /// Shows what is done where no event tells it, if it takes long enough.
+    pub(crate) fn doing(self, what: &str) -> Self {
+        if let How::Live(live) = &self.how {
+            live.doing(what);
+        }
+        self
+    }
 }
 
 impl Observer for Progress<'_> {

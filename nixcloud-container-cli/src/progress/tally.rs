@@ -13,6 +13,8 @@ pub(super) struct Tally {
     fetched: u64,
     bytes: u64,
     units: Vec<(UnitChange, String)>,
+    /// Whether an earlier state is being put back.
+    undoing: bool,
 }
 
 /// A phase that took no longer than this and has nothing to show is not worth a line.
@@ -22,7 +24,9 @@ impl Tally {
     /// Counts what an event says.
     pub(super) fn count(&mut self, event: &Event) {
         match event {
-            Event::Phase(_) => *self = Self::default(),
+            Event::Phase(phase) => {
+                *self = Self { undoing: self.undoing || *phase == Phase::Undo, ..Self::default() };
+            }
             Event::BuildFinished { name } => self.built.push(name.clone()),
             Event::DownloadFinished { .. } => self.fetched += 1,
             Event::DownloadCount { done, .. } => self.bytes = *done,
@@ -43,6 +47,7 @@ impl Tally {
                 (Some(done), None) | (None, Some(done)) => format!("{done} in {time}"),
                 (Some(fetched), Some(built)) => format!("{fetched} and {built} in {time}"),
             },
+            Phase::Activate if self.undoing => format!("activated the old generation again in {time}"),
             Phase::Activate => match self.units() {
                 units if units.is_empty() => format!("activated in {time}"),
                 units => format!("activated in {time}: {units}"),
@@ -52,6 +57,16 @@ impl Tally {
             Phase::Undo => format!("undone in {time}"),
             _ => return None,
         })
+    }
+
+    /// Whether an earlier state is being put back.
+    pub(super) fn undoing(&self) -> bool {
+        self.undoing
+    }
+
+    /// Forgets the units, which have been told one by one.
+    pub(super) fn forget_units(&mut self) {
+        self.units.clear();
     }
 
     fn built(&self) -> Option<String> {
