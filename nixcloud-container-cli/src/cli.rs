@@ -61,10 +61,10 @@ pub(crate) struct Globals {
     /// Print nothing but answers and errors
     #[arg(short, long, global = true, help_heading = GLOBAL, display_order = 902)]
     pub(crate) quiet: bool,
-    /// Say what is done; twice: in every detail
+    /// Print all that Nix and a switched guest say; twice: what this program does, too; thrice: and how
     #[arg(
         short, long, global = true, help_heading = GLOBAL, display_order = 903, action = ArgAction::Count,
-        long_help = "Say on stderr what is done; given twice in every detail"
+        long_help = "Print all that Nix and a switched guest say; given twice what this program does, too, thrice also how"
     )]
     pub(crate) verbose: u8,
 }
@@ -375,6 +375,14 @@ fn split(text: &str) -> Result<Words, &'static str> {
     shlex::split(text).map(Words).ok_or("a quotation mark or a backslash has no counterpart")
 }
 
+/// How builds are shown.
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// Print the logs of builds, each line with the name of its derivation
+    #[arg(short = 'L', long)]
+    pub(crate) print_build_logs: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
     /// The new container: letters, digits, `-` and `_`
@@ -385,6 +393,8 @@ pub(crate) struct CreateArgs {
     pub(crate) nix: NixArgs,
     #[command(flatten)]
     pub(crate) lxc: LxcArgs,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
 }
 
 #[derive(Debug, Args)]
@@ -397,6 +407,8 @@ pub(crate) struct UpdateArgs {
     pub(crate) nix: NixArgs,
     #[command(flatten)]
     pub(crate) lxc: LxcArgs,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
 }
 
 #[derive(Debug, Args)]

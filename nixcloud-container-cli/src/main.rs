@@ -1,6 +1,7 @@
 //! The `nixcloud-container` command: it parses, asks the library and prints what it answers.
 
 mod cli;
+mod colours;
 mod commands;
 mod completion;
 mod exit;
@@ -34,8 +35,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(answer) => return Printer::new(false, false).clap(&spelling::best_guess(answer)).into(),
     };
-    trace::init(cli.globals.verbose);
     let printer = Printer::new(cli.globals.quiet, cli.globals.verbose > 0).with_json(cli.globals.json);
+    trace::init(cli.globals.verbose, printer.bottom());
+    clear_on_panic(&printer);
     let status = match commands::run(&cli, &printer) {
         Ok(status) => status,
         Err(failure) => report::failure(&failure, &printer),
@@ -45,4 +47,13 @@ fn main() -> ExitCode {
         Err(error) => report::failure(&commands::Failure::Output(error), &printer),
     }
     .into()
+}
+
+/// A panic's message goes where nothing is drawn.
+fn clear_on_panic(printer: &Printer) {
+    let (bottom, tell) = (printer.bottom().clone(), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |panic| {
+        bottom.clear_or_leave();
+        tell(panic);
+    }));
 }

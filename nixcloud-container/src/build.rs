@@ -18,7 +18,7 @@ use crate::lease::{Foreign, LeaseError, Leases};
 use crate::name::ContainerName;
 use crate::net::{Link, Netlink};
 use crate::nix::{self, SearchPath, StorePath, UserArgs, roots};
-use crate::observe::{Cancel, Event, Observer, Phase as Progress};
+use crate::observe::{self, Cancel, Event, Observer, Phase as Progress};
 use crate::record::Record;
 use crate::rootfs;
 use crate::spec::{ContainerSpec, SCHEMA};
@@ -125,7 +125,18 @@ pub(crate) fn evaluate(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Evaluated, Error> {
-    observer.event(Event::Phase(Progress::Evaluate));
+    observe::phase(Progress::Evaluate, observer, |observer| {
+        evaluate_once(host, record, source, observer, cancel)
+    })
+}
+
+fn evaluate_once(
+    host: &Host,
+    record: &Record,
+    source: &Source,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Evaluated, Error> {
     let work = host.layout.work(&record.name);
     rootfs::make_dirs(&work, 0o700)?;
     let expression = expression::place(host)?;
@@ -188,14 +199,18 @@ pub(crate) fn realise(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Realised, Error> {
-    let nix = host.nix();
     let root = host.layout.work(&record.name).join("result");
-    observer.event(Event::Phase(Progress::Build));
-    match nix.realise(&evaluated.drv, &root, &source.user, observer, cancel) {
+    let build = |drv: &StorePath, observer: &mut dyn Observer| {
+        observe::phase(Progress::Build, observer, |observer| {
+            host.nix().realise(drv, &root, &source.user, observer, cancel)
+        })
+    };
+    match build(&evaluated.drv, observer) {
         // Nothing roots a derivation between the two calls: a garbage collection may come between.
         Err(nix::Error::NotInStore { .. }) => {
+            tracing::debug!(drv = %evaluated.drv, "gone since it was evaluated");
             evaluated = evaluate(host, record, source, observer, cancel)?;
-            nix.realise(&evaluated.drv, &root, &source.user, observer, cancel)?;
+            build(&evaluated.drv, observer)?;
         }
         other => drop(other?),
     }

@@ -53,6 +53,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it exists, or a step fails; then nothing of it is left.
     pub fn create(&self, request: &CreateRequest, observer: &mut dyn Observer) -> Result<Created, Error> {
+        let _span = tracing::debug_span!("create", name = %self.name).entered();
         create::create(self.host, &self.name, request, observer, self.cancel)
     }
 
@@ -62,6 +63,7 @@ impl<'m> Container<'m> {
     /// When it does not build, or its activation fails; then the previous generation is put back and activated again
     /// ([`Error::Activation`] says so).
     pub fn update(&self, request: &UpdateRequest, observer: &mut dyn Observer) -> Result<Updated, Error> {
+        let _span = tracing::debug_span!("update", name = %self.name).entered();
         update::update(self.host, &self.name, request, observer, self.cancel)
     }
 
@@ -70,6 +72,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When there is none, another container holds its fixed address now, or its activation fails.
     pub fn rollback(&self, observer: &mut dyn Observer) -> Result<Switched, Error> {
+        let _span = tracing::debug_span!("rollback", name = %self.name).entered();
         let choose = |generations: &crate::generations::Generations| generations.previous();
         switch::switch(self.host, &self.name, &choose, observer, self.cancel)
     }
@@ -83,6 +86,7 @@ impl<'m> Container<'m> {
         id: GenerationId,
         observer: &mut dyn Observer,
     ) -> Result<Switched, Error> {
+        let _span = tracing::debug_span!("switch_generation", name = %self.name).entered();
         let choose = |generations: &crate::generations::Generations| generations.link(id).map(|_| id);
         switch::switch(self.host, &self.name, &choose, observer, self.cancel)
     }
@@ -113,6 +117,7 @@ impl<'m> Container<'m> {
         selection: &Selection,
         observer: &mut dyn Observer,
     ) -> Result<Vec<GenerationId>, Error> {
+        let _span = tracing::debug_span!("delete_generations", name = %self.name).entered();
         switch::delete_generations(self.host, &self.name, selection, observer, self.cancel)
     }
 
@@ -121,6 +126,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it runs and `force` is not set, or something is mounted in its folder.
     pub fn destroy(&self, request: DestroyRequest) -> Result<(), Error> {
+        let _span = tracing::debug_span!("destroy", name = %self.name).entered();
         destroy::destroy(self.host, &self.name, request, self.cancel)
     }
 
@@ -142,6 +148,7 @@ impl<'m> Container<'m> {
         request: &StartRequest,
         observer: &mut dyn Observer,
     ) -> Result<StartOutcome, Error> {
+        let _span = tracing::debug_span!("start", name = %self.name).entered();
         boot::start(self.host, &self.name, request, observer, self.cancel)
     }
 
@@ -158,6 +165,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not end, or run again, in time; it then still runs, unless it was to be killed.
     pub fn stop_with(&self, request: &StopRequest) -> Result<StopOutcome, Error> {
+        let _span = tracing::debug_span!("stop", name = %self.name).entered();
         power::stop(self.host, &self.name, request, self.cancel)
     }
 
@@ -166,6 +174,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not exist or the kernel refuses.
     pub fn terminate(&self) -> Result<StopOutcome, Error> {
+        let _span = tracing::debug_span!("terminate", name = %self.name).entered();
         power::terminate(self.host, &self.name, self.cancel)
     }
 
@@ -174,6 +183,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not run.
     pub fn freeze(&self) -> Result<(), Error> {
+        let _span = tracing::debug_span!("freeze", name = %self.name).entered();
         power::freeze(self.host, &self.name, true, self.cancel)
     }
 
@@ -182,6 +192,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not run.
     pub fn unfreeze(&self) -> Result<(), Error> {
+        let _span = tracing::debug_span!("unfreeze", name = %self.name).entered();
         power::freeze(self.host, &self.name, false, self.cancel)
     }
 
@@ -190,6 +201,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not run or cannot be entered. A command that fails is no error: see [`Exit`].
     pub fn run(&self, request: RunRequest, streams: Streams) -> Result<Exit, Error> {
+        let _span = tracing::debug_span!("run", name = %self.name).entered();
         session::run(self.host, &self.name, request, streams, self.cancel)
     }
 

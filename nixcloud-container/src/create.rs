@@ -10,7 +10,7 @@ use crate::generation::GenerationId;
 use crate::host::Host;
 use crate::install::{self, Beside};
 use crate::name::ContainerName;
-use crate::observe::{Cancel, Event, Observer, Phase as Progress};
+use crate::observe::{self, Cancel, Event, Observer, Phase as Progress};
 use crate::presence;
 use crate::record::{Phase, Record};
 use crate::rootfs;
@@ -50,7 +50,7 @@ pub(crate) fn create(
 ) -> Result<Created, Error> {
     let source = Source::new(&request.file, &request.nix_args)?;
     let beside = Beside { items: request.lxc_items.clone(), log: request.log.clone() };
-    let _lock = host.lock(name, cancel)?;
+    let _lock = host.lock_observed(name, observer, cancel)?;
     create_locked(host, name, &source, &beside, observer, cancel)
 }
 
@@ -84,8 +84,8 @@ pub(crate) fn create_locked(
     match build_and_install(host, &mut record, source, &beside.log, observer, cancel) {
         Ok(created) => Ok(created),
         Err(failure) => {
-            observer.event(Event::Phase(Progress::Undo));
-            Err(failure.undone(destroy::remains(host, record)))
+            let undo = observe::phase(Progress::Undo, observer, |_| destroy::remains(host, record));
+            Err(failure.undone(undo))
         }
     }
 }
@@ -120,14 +120,15 @@ fn build_and_install(
     let built = build::realise(host, record, source, evaluated, observer, cancel)?;
     let generation = build::set_profile(host, record, &built, cancel)?;
 
-    observer.event(Event::Phase(Progress::Install));
-    rootfs::create(&host.layout, &record.name, ids)?;
-    install::write_config(host, record, &rendered, observer)?;
-    if cancel.is_cancelled() {
-        return Err(Error::Cancelled);
-    }
-    record.phase = Phase::Ready;
-    record.note_items(generation);
-    record.save(&host.layout)?;
+    observe::phase(Progress::Install, observer, |observer| {
+        rootfs::create(&host.layout, &record.name, ids)?;
+        install::write_config(host, record, &rendered, observer)?;
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        record.phase = Phase::Ready;
+        record.note_items(generation);
+        Ok(record.save(&host.layout)?)
+    })?;
     Ok(Created { name: record.name.clone(), generation, address: spec.effective.ip })
 }

@@ -499,6 +499,17 @@ impl Error {
         }
     }
 
+    /// What of [`details`](Self::details) helps most, in a few lines: the lines of the user's file that are wrong, the end
+    /// of the log of a build. To be shown once, below the message.
+    #[must_use]
+    pub fn excerpt(&self) -> Vec<String> {
+        match self {
+            Self::Nix(error) if self.details().is_some() => error.excerpt(),
+            Self::Undo { failure, .. } => failure.excerpt(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Keeps both failures where undoing failed too.
     pub(crate) fn undone(self, undo: Result<(), Self>) -> Self {
         match undo {

@@ -9,7 +9,7 @@ use crate::fs::lock::{self, Lock};
 use crate::layout::Layout;
 use crate::name::ContainerName;
 use crate::nix::{Nix, Program};
-use crate::observe::Cancel;
+use crate::observe::{Cancel, Event, Observer};
 use crate::record::Record;
 use crate::render::HostFacts;
 use crate::rootfs;
@@ -30,6 +30,7 @@ impl Host {
         }
         let layout = Layout::new(&config)?;
         let worker = Client::new(config.worker.as_deref());
+        tracing::debug!(root = %config.root.display(), lxc = %config.paths.lxc.display(), "host opened");
         Ok(Self { config, layout, worker })
     }
 
@@ -44,6 +45,22 @@ impl Host {
             rootfs::make_dirs(&dir, 0o700)?;
         }
         Ok(())
+    }
+
+    /// As [`lock`](Self::lock), and tells whom it waits for.
+    pub(crate) fn lock_observed(
+        &self,
+        name: &ContainerName,
+        observer: &mut dyn Observer,
+        cancel: &Cancel,
+    ) -> Result<Lock, Error> {
+        self.prepare()?;
+        let path = self.layout.container_lock(name);
+        if let Some(lock) = Lock::try_acquire(&path).map_err(Error::Lock)? {
+            return Ok(lock);
+        }
+        observer.event(Event::Waiting { holder: lock::holder(&path) });
+        self.lock(name, cancel)
     }
 
     /// Takes the lock of a container; it is held while the container is changed.

@@ -179,6 +179,7 @@ pub(crate) fn write_config(
 ) -> Result<(), Error> {
     let path = host.layout.lxc_config(&record.name);
     let there = std::fs::read_to_string(&path).ok();
+    tracing::debug!(path = %path.display(), changes = there.as_deref() != Some(&rendered.text), "configuration rendered");
     if there.as_deref() == Some(&rendered.text) {
         return Ok(());
     }

@@ -103,7 +103,7 @@ pub use manager::Manager;
 pub use name::{ContainerName, InterfaceName};
 pub use namespace::{Elevated, Namespace};
 pub use nix::{ArgumentError, UserArgs};
-pub use observe::{Cancel, Event, Observer, Phase};
+pub use observe::{Cancel, Event, Observer, Phase, UnitChange};
 pub use power::{StopOutcome, StopRequest};
 pub use presence::PresenceError;
 pub use record::RecordError;

@@ -3,13 +3,28 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::generation::{GenerationId, Health};
 
 /// What an operation is doing. Events arrive in order, on the thread that called the operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A phase of the operation begins.
+    /// A phase of the operation begins. Phases follow one another; none is inside another.
     Phase(Phase),
+    /// The phase has done its work. One that fails or is cut off does not say this.
+    Done {
+        /// The phase.
+        phase: Phase,
+        /// How long it took.
+        took: Duration,
+    },
+    /// Another process changes the container: the operation waits until it is done.
+    Waiting {
+        /// That process, where it is known.
+        holder: Option<u32>,
+    },
     /// Nix started to build a derivation; `name` is its name without hash and `.drv`.
     BuildStarted {
         /// The derivation's name.
@@ -26,6 +41,16 @@ pub enum Event {
         done: u64,
         /// Builds expected in all, as far as Nix knows yet.
         expected: u64,
+    },
+    /// Nix started to fetch a store path or a file.
+    DownloadStarted {
+        /// The path's name without hash, or the file's name.
+        name: String,
+    },
+    /// Nix finished (or gave up) what it had started to fetch.
+    DownloadFinished {
+        /// The name.
+        name: String,
     },
     /// Nix's count of bytes to copy or download.
     DownloadCount {
@@ -48,10 +73,25 @@ pub enum Event {
         /// The text, without colour codes.
         text: String,
     },
-    /// A line that `switch-to-configuration` printed in the guest.
+    /// A line that `switch-to-configuration` printed in the guest: at most 64 KiB, without control characters but tabs.
+    /// The guest chooses its words.
     Activation {
         /// The line, without its end.
         line: String,
+    },
+    /// What the line before says about units.
+    Units {
+        /// What happens to them.
+        change: UnitChange,
+        /// The units, 64 at most; each is a name that systemd allows.
+        names: Vec<String>,
+    },
+    /// What is known now of a generation that was activated, and noted with it.
+    Health {
+        /// The generation.
+        generation: GenerationId,
+        /// What came of its activation.
+        health: Health,
     },
     /// Something that the user should know and that did not stop the operation.
     Note(String),
@@ -85,6 +125,40 @@ impl fmt::Display for Phase {
     }
 }
 
+/// What a switch does to units of the running guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnitChange {
+    /// They are stopped.
+    Stopping,
+    /// They are started.
+    Starting,
+    /// They are restarted.
+    Restarting,
+    /// They are reloaded.
+    Reloading,
+    /// They changed but ask not to be restarted.
+    Kept,
+    /// They are new, and were started by what wants them.
+    Started,
+    /// They failed.
+    Failed,
+}
+
+impl fmt::Display for UnitChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stopping => "stopping",
+            Self::Starting => "starting",
+            Self::Restarting => "restarting",
+            Self::Reloading => "reloading",
+            Self::Kept => "not restarting",
+            Self::Started => "started",
+            Self::Failed => "failed",
+        })
+    }
+}
+
 /// Receives the events of one operation. A closure is one, and so is `()`, which ignores them.
 pub trait Observer {
     /// Called for each event, in order.
@@ -99,6 +173,23 @@ impl<F: FnMut(Event)> Observer for F {
 
 impl Observer for () {
     fn event(&mut self, _event: Event) {}
+}
+
+/// Does the work of one phase, and says when it begins and when it is done.
+pub(crate) fn phase<T, E>(
+    phase: Phase,
+    observer: &mut dyn Observer,
+    work: impl FnOnce(&mut dyn Observer) -> Result<T, E>,
+) -> Result<T, E> {
+    observer.event(Event::Phase(phase));
+    let begin = Instant::now();
+    let result = work(observer);
+    let took = begin.elapsed();
+    tracing::debug!(%phase, ?took, good = result.is_ok(), "phase ended");
+    if result.is_ok() {
+        observer.event(Event::Done { phase, took });
+    }
+    result
 }
 
 /// Cancels an operation from another thread or a signal handler: the operation stops what it

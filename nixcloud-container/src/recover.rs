@@ -16,6 +16,7 @@ pub(crate) fn interrupted_switch(
     cancel: &Cancel,
 ) -> Result<(), Error> {
     let Phase::Switching { from } = record.phase else { return Ok(()) };
+    tracing::debug!(name = %record.name, %from, "a switch was cut off: put back");
     let generations = Generations::new(&host.layout, &record.name);
     match generations.spec(from) {
         Ok(spec) => {

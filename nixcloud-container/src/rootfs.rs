@@ -66,6 +66,7 @@ pub(crate) fn create(layout: &Layout, name: &ContainerName, ids: IdMap) -> Resul
     std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o710)).map_err(failed("open", &folder))?;
     tree::skeleton(&layout.locked(name), &[(".", 0o711)], 0, 0)?;
     tree::skeleton(&layout.rootfs(name), SKELETON, ids.base(), ids.base())?;
+    tracing::debug!(path = %folder.display(), base = ids.base(), "rootfs made");
     Ok(())
 }
 

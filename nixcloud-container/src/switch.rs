@@ -8,7 +8,7 @@ use crate::generations::Generations;
 use crate::host::Host;
 use crate::install::{self, Beside};
 use crate::name::ContainerName;
-use crate::observe::{Cancel, Event, Observer, Phase as Progress};
+use crate::observe::{self, Cancel, Event, Observer, Phase as Progress};
 use crate::power;
 use crate::presence::{self, Presence};
 use crate::record::{Phase, Record, Run};
@@ -40,7 +40,7 @@ pub(crate) fn switch(
     cancel: &Cancel,
 ) -> Result<Switched, Error> {
     host.record(name)?;
-    let _lock = host.lock(name, cancel)?;
+    let _lock = host.lock_observed(name, observer, cancel)?;
     let mut record = host.record(name)?;
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
     let here = allowed(host, &record, cancel)?;
@@ -119,6 +119,7 @@ pub(crate) fn settle(
     cancel: &Cancel,
 ) -> Result<Switched, Error> {
     let Step { from, to } = step;
+    tracing::debug!(%from, %to, state = %here.state, "the profile is switched");
     let rendered = match install::rendered(host, record, spec) {
         Ok(rendered) => rendered,
         Err(failure) => return Err(put_back(host, record, observer, failure)),
@@ -139,14 +140,17 @@ pub(crate) fn settle(
             // It was cut off, or the guest could not be entered: that says nothing of the generation.
             Err(failure) => return Err(put_back_and_activate(host, record, observer, failure)),
         };
-        record.note_health(to, if outcome.is_none() { Health::Good } else { Health::Bad });
+        let health = match outcome {
+            None => Health::Good,
+            // It activated nothing, so nothing about the generation is known to be bad.
+            Some(FailedActivation::NeedsRestart) => Health::Untried,
+            Some(_) => Health::Bad,
+        };
+        record.note_health(to, health);
+        observer.event(Event::Health { generation: to, health });
         match outcome {
             None => {}
             Some(outcome @ (FailedActivation::UnitsFailed { .. } | FailedActivation::NeedsRestart)) => {
-                // Exit 100 activated nothing, so nothing about the generation is known to be bad.
-                if outcome == FailedActivation::NeedsRestart {
-                    record.note_health(to, Health::Untried);
-                }
                 finish(host, record)?;
                 return Err(Error::Activation {
                     name,
@@ -195,9 +199,10 @@ pub(crate) fn put_back(
     observer: &mut dyn Observer,
     failure: Error,
 ) -> Error {
-    observer.event(Event::Phase(Progress::Undo));
     // The user's Ctrl-C does not cut the undoing off.
-    let undo = recover::interrupted_switch(host, record, &mut (), &Cancel::new());
+    let undo = observe::phase(Progress::Undo, observer, |_| {
+        recover::interrupted_switch(host, record, &mut (), &Cancel::new())
+    });
     failure.undone(undo)
 }
 
@@ -238,7 +243,7 @@ pub(crate) fn delete_generations(
     cancel: &Cancel,
 ) -> Result<Vec<GenerationId>, Error> {
     host.record(name)?;
-    let _lock = host.lock(name, cancel)?;
+    let _lock = host.lock_observed(name, observer, cancel)?;
     let mut record = host.record(name)?;
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
     let here = presence::look(&host.layout, &record)?;

@@ -55,7 +55,7 @@ pub(crate) fn update(
     if request.file.is_none() {
         host.record(name)?;
     }
-    let _lock = host.lock(name, cancel)?;
+    let _lock = host.lock_observed(name, observer, cancel)?;
     let record = match host.record(name) {
         Ok(record) if !matches!(record.phase, Phase::Creating | Phase::Destroying) => record,
         Ok(_) | Err(Error::NotFound { .. }) => {

@@ -28,7 +28,9 @@ mod host;
 mod json;
 mod life;
 mod mistakes;
+mod mistakes_nix;
 mod power;
+mod progress;
 mod session;
 mod update;
 
@@ -43,6 +45,7 @@ fn scenarios() -> Vec<Scenario> {
         power::scenarios(),
         foreground::scenarios(),
         boot::scenarios(),
+        progress::scenarios(),
         update::scenarios(),
         attack::scenarios(),
         host::scenarios(),
@@ -56,6 +59,7 @@ fn scenarios() -> Vec<Scenario> {
         completion::scenarios(),
         json::scenarios(),
         mistakes::scenarios(),
+        mistakes_nix::scenarios(),
     ]
     .into_iter()
     .flatten()

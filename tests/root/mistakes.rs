@@ -21,18 +21,18 @@ scenarios! {
 }
 
 /// What was typed and what was told, as it is on a page.
-struct Transcript<'l> {
+pub struct Transcript<'l> {
     lab: &'l Lab,
     text: String,
 }
 
 impl<'l> Transcript<'l> {
-    fn new(lab: &'l Lab) -> Self {
+    pub fn new(lab: &'l Lab) -> Self {
         Self { lab, text: String::new() }
     }
 
     /// Types a line, in which `@web` is the lab's own `web`.
-    fn types(&mut self, line: &str) {
+    pub fn types(&mut self, line: &str) {
         let words = line.split(' ').map(|word| match word.strip_prefix('@') {
             Some(name) => self.lab.name(name).to_string(),
             None => word.to_owned(),
@@ -50,11 +50,11 @@ impl<'l> Transcript<'l> {
         writeln!(self.text, "[exit {}]\n", told.code).unwrap();
     }
 
-    fn file(&self, name: &str, text: &str) {
+    pub fn file(&self, name: &str, text: &str) {
         fs::write(self.lab.path("/files").join(name), text).unwrap();
     }
 
-    fn page(self, name: &str) {
+    pub fn page(self, name: &str) {
         insta::with_settings!({
             prepend_module_to_snapshot => false,
             omit_expression => true,
@@ -62,6 +62,7 @@ impl<'l> Transcript<'l> {
                 // As long as a name here, and what the machine and the time of day give.
                 (r"/nix/store/[a-z0-9]{32}-", "/nix/store/HASH-"),
                 (r"process \d+", "process PID"),
+                (r"\bin \d+\.\d s", "in N s"),
                 (r"/[^\s':]*/tests/standin-\d+", "/nixpkgs"),
                 (r"/[^\s':]*/standin-\d+", "/nixpkgs"),
             ],

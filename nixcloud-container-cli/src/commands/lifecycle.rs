@@ -15,7 +15,8 @@ pub(super) fn create(context: &Context<'_>, args: &CreateArgs, asked: Create) ->
         lxc_items: asked.items.unwrap_or_default(),
         log: asked.log,
     };
-    let created = context.container(&args.name).create(&request, &mut context.progress())?;
+    let created =
+        context.container(&args.name).create(&request, &mut context.builds(args.build.print_build_logs))?;
     context.reply(&ChangeView::created(&created, false));
     Ok(Status::Done)
 }
@@ -27,7 +28,8 @@ pub(super) fn update(context: &Context<'_>, args: &UpdateArgs, asked: Create) ->
         lxc_items: asked.items,
         log: asked.log,
     };
-    let updated = context.container(&args.name).update(&request, &mut context.progress())?;
+    let updated =
+        context.container(&args.name).update(&request, &mut context.builds(args.build.print_build_logs))?;
     context.reply(&match &updated {
         Updated::Created(created) => ChangeView::created(created, true),
         Updated::Switched(switched) => ChangeView::updated(switched),
@@ -36,7 +38,8 @@ pub(super) fn update(context: &Context<'_>, args: &UpdateArgs, asked: Create) ->
 }
 
 pub(super) fn destroy(context: &Context<'_>, args: &DestroyArgs, asked: Destroy) -> Result<Status, Failure> {
-    context.container(&args.name).destroy(DestroyRequest { force: asked.force })?;
+    let request = DestroyRequest { force: asked.force };
+    context.shown(&format!("destroying {}", args.name), || context.container(&args.name).destroy(request))?;
     context.reply(&Destroyed { name: args.name.to_string(), destroyed: true });
     Ok(Status::Done)
 }

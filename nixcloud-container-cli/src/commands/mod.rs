@@ -123,7 +123,18 @@ impl<'a> Context<'a> {
     }
 
     fn progress(&self) -> Progress<'a> {
-        Progress::new(self.printer, self.globals.verbose > 0)
+        Progress::new(self.printer, false, &self.cancel)
+    }
+
+    /// Does what has no events of its own, and shows that it is being done.
+    fn shown<T>(&self, doing: &str, work: impl FnOnce() -> T) -> T {
+        let _shown = self.progress().doing(doing);
+        work()
+    }
+
+    /// The progress of what may build; with `logs` also what the builds print.
+    fn builds(&self, logs: bool) -> Progress<'a> {
+        Progress::new(self.printer, logs, &self.cancel)
     }
 }
 
@@ -142,7 +153,7 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
     let manager = Manager::open(HostConfig::load(cli.globals.config().as_deref())?)?;
     let cancel = match &cli.command {
         Command::Login(_) | Command::Run(RunArgs { terminal: true, .. }) => signals::cancel_on_hangup(),
-        command if cancels(command) => signals::cancel_on_interrupt(),
+        command if cancels(command) => signals::cancel_on_interrupt(printer.bottom()),
         _ => Ok(Cancel::new()),
     };
     let cancel = cancel.map_err(Failure::Signals)?;

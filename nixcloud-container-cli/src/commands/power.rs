@@ -47,14 +47,15 @@ fn stopped(asked: &Stop, outcome: StopOutcome) -> Outcome {
 }
 
 pub(super) fn stop(context: &Context<'_>, args: &StopArgs, asked: &Stop) -> Result<Status, Failure> {
-    let outcome = stop_as(&context.container(&args.name), asked)?;
+    let container = context.container(&args.name);
+    let outcome = context.shown(&format!("stopping {}", args.name), || stop_as(&container, asked))?;
     context.reply(&PowerView::new(&args.name, stopped(asked, outcome)));
     Ok(Status::Done)
 }
 
 pub(super) fn restart(context: &Context<'_>, args: &StopArgs, asked: &Stop) -> Result<Status, Failure> {
     let container = context.container(&args.name);
-    let done = match stop_as(&container, asked)? {
+    let done = match context.shown(&format!("stopping {}", args.name), || stop_as(&container, asked))? {
         StopOutcome::NotRunning => Outcome::Started,
         _ => Outcome::Restarted,
     };

@@ -73,6 +73,7 @@ pub(super) struct Request<'a> {
 ///
 /// [`Error`]; then `path` is as it was and nothing is left beside it.
 pub fn write(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> Result<(), Error> {
+    tracing::trace!(path = %path.display(), bytes = bytes.len(), ?durability, "writing");
     let (dir, name) = split(path)?;
     write_at(dir.as_fd(), name, path, &Request { bytes, mode, durability })
 }

@@ -68,6 +68,7 @@ pub fn create(path: &Path, contents: &[u8]) -> Result<Claim, Error> {
                 // The temporary name goes first, so that one sync brings both changes to the disk.
                 drop(temporary);
                 rustix::fs::fsync(&dir).map_err(|errno| failed("sync the directory of", errno))?;
+                tracing::debug!(path = %path.display(), "claimed");
                 return Ok(Claim::New);
             }
             Err(Errno::EXIST) => {
@@ -103,6 +104,7 @@ pub fn release(path: &Path, expected: &[u8]) -> Result<bool, Error> {
                 rustix::fs::unlinkat(&dir, name, AtFlags::empty())
                     .map_err(|errno| failed("remove", errno))?;
                 rustix::fs::fsync(&dir).map_err(|errno| failed("sync the directory of", errno))?;
+                tracing::debug!(path = %path.display(), "claim freed");
                 return Ok(true);
             }
             // Another released it, and perhaps a third one claimed it since.

@@ -76,9 +76,15 @@ impl Lock {
                 return Err(Error::Cancelled { path: path.to_owned() });
             }
             if let Some(lock) = Self::try_acquire(path)? {
+                if pause > FIRST_PAUSE {
+                    tracing::debug!(path = %path.display(), waited = ?begin.elapsed(), "lock got after a wait");
+                }
                 return Ok(lock);
             }
             let waited = begin.elapsed();
+            if pause == FIRST_PAUSE {
+                tracing::debug!(path = %path.display(), holder = ?holder(path), "lock is held: waiting");
+            }
             let Some(left) = timeout.checked_sub(waited).filter(|left| !left.is_zero()) else {
                 return Err(Error::Held { path: path.to_owned(), pid: holder(path), waited });
             };
@@ -110,6 +116,7 @@ impl Lock {
             let lock = Self { file, path: path.to_owned() };
             if lock.is_named().map_err(|source| failed("inspect", source))? {
                 lock.sign().map_err(|source| failed("write", source))?;
+                tracing::trace!(path = %path.display(), "locked");
                 return Ok(Some(lock));
             }
         }
@@ -139,6 +146,7 @@ impl Drop for Lock {
         }
         // Closing would leave it locked if a forked child has it open still.
         let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+        tracing::trace!(path = %self.path.display(), "unlocked");
     }
 }
 

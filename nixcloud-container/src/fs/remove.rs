@@ -88,6 +88,7 @@ pub fn tree(path: &Path) -> Result<(), Error> {
         Err(error) => return Err(io("inspect")(error)),
     }
     let canonical = parent.canonicalize().map_err(io("resolve"))?.join(name);
+    tracing::debug!(path = %canonical.display(), "removing");
     let mounted = mounts::at_or_below(&canonical).map_err(io("look for mounts below"))?;
     if let Some(mount_point) = mounted.into_iter().next() {
         return Err(Error::Mounted { mount_point });

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use super::argv::Program;
+use super::excerpt::{self, Trace};
 use super::log::Log;
 use super::text;
 use super::{ArgumentError, StorePath, VersionError};
@@ -68,17 +69,15 @@ pub enum Error {
     #[error(transparent)]
     Argument(#[from] ArgumentError),
     /// The expression cannot be evaluated.
-    #[error("evaluation failed: {}", text::one_line(message))]
+    #[error("evaluation failed: {}", excerpt::headline(message).0)]
     Evaluation {
         /// What is wrong, without trace.
         message: String,
-        /// The places that the trace names: those in the user's own files first.
-        positions: Vec<Position>,
-        /// All that Nix says about it, with its trace, as Nix prints it.
-        trace: String,
+        /// Where it is.
+        trace: Box<Trace>,
     },
     /// A derivation cannot be built.
-    #[error("cannot build {name}: {}", text::one_line(message))]
+    #[error("cannot build {name}: {}", excerpt::build_reason(message, derivation.as_str()))]
     Build {
         /// The derivation's name without hash and `.drv`.
         name: String,
@@ -148,6 +147,9 @@ pub enum Error {
     },
 }
 
+/// Lines of a program's last words in an excerpt.
+const LAST_LINES: usize = 10;
+
 fn last_line(stderr: &[String]) -> String {
     stderr
         .iter()
@@ -162,7 +164,7 @@ impl Error {
     #[must_use]
     pub fn details(&self) -> Option<String> {
         let text = match self {
-            Self::Evaluation { trace, .. } => trace.clone(),
+            Self::Evaluation { trace, .. } => trace.text.clone(),
             Self::Build { errors, log_tail, name, .. } => {
                 let mut lines = errors.clone();
                 if !log_tail.is_empty() {
@@ -177,11 +179,49 @@ impl Error {
         (!text.is_empty()).then_some(text)
     }
 
+    /// What of [`details`](Self::details) helps most, in a few lines: the lines of the user's file and the options around
+    /// them, or the end of the log of a build. What `Display` says is not in it.
+    #[must_use]
+    pub fn excerpt(&self) -> Vec<String> {
+        match self {
+            Self::Evaluation { message, trace } => {
+                let mut lines = excerpt::headline(message).1;
+                if let Some(place) = &trace.place {
+                    lines.push(format!("at {place}:"));
+                    lines.extend(excerpt::source(&trace.text, place).iter().map(|line| format!("  {line}")));
+                }
+                lines.extend_from_slice(&trace.context);
+                lines
+            }
+            Self::Build { log_tail, .. } if !log_tail.is_empty() => {
+                let title = match log_tail.len() {
+                    1 => "the last line of its log:".to_owned(),
+                    count => format!("the last {count} lines of its log:"),
+                };
+                std::iter::once(title).chain(log_tail.iter().map(|line| format!("> {line}"))).collect()
+            }
+            Self::Failed { stderr, .. } | Self::Killed { stderr, .. } => {
+                // The last one is in the message.
+                let said: Vec<&String> = stderr.iter().filter(|line| !line.trim().is_empty()).collect();
+                let end = said.len().saturating_sub(1);
+                said[end.saturating_sub(LAST_LINES)..end].iter().map(|line| (*line).clone()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Finds what is the user's own: not in the store, nor in `known` folders.
+    pub(super) fn look_at(&mut self, known: &[std::path::PathBuf]) {
+        if let Self::Evaluation { message, trace } = self {
+            trace.look_at(message, known);
+        }
+    }
+
     /// The place of an evaluation error: in the user's own files if the trace leads there.
     #[must_use]
     pub fn position(&self) -> Option<&Position> {
         match self {
-            Self::Evaluation { positions, .. } => positions.first(),
+            Self::Evaluation { trace, .. } => trace.positions.first(),
             _ => None,
         }
     }
@@ -198,6 +238,10 @@ impl Error {
             Self::Build { derivation, log_tail, .. } if !log_tail.is_empty() => {
                 Some(format!("`nix-store --read-log {derivation}` shows the whole log"))
             }
+            Self::Build { message, .. } if message.contains("builder") => {
+                Some("it printed nothing; `-n --keep-failed` keeps the folder that it was built in".to_owned())
+            }
+            Self::Evaluation { message, .. } => super::hint::of(message),
             _ => None,
         }
     }
@@ -232,12 +276,14 @@ impl Error {
                         positions.push(position);
                     }
                 }
-                let mut trace = first.text.clone();
+                let mut text = first.text.clone();
                 for error in rest {
-                    trace.push('\n');
-                    trace.push_str(&error.text);
+                    text.push('\n');
+                    text.push_str(&error.text);
                 }
-                Self::Evaluation { message: first.message.clone(), positions, trace }
+                let steps = first.steps.clone();
+                let trace = Trace { text, positions, steps, ..Trace::default() };
+                Self::Evaluation { message: first.message.clone(), trace: Box::new(trace) }
             }
             _ => Self::Failed { program, status, stderr: log.into_lines() },
         }

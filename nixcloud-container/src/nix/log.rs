@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::StorePath;
 use super::error::Position;
+use super::excerpt::Step;
 use super::text;
 use crate::observe::{Event, Observer};
 
@@ -22,6 +23,8 @@ const KEPT_LOG_LINES: usize = 20;
 const KEPT_BUILDS: usize = 64;
 /// Errors that are kept; with `--keep-going` there may be many.
 const KEPT_ERRORS: usize = 50;
+/// Names of fetched things are short; a URL need not be.
+const NAME_CHARS: usize = 120;
 /// A kept line is cut after so many bytes.
 const KEPT_BYTES: usize = 4096;
 
@@ -62,7 +65,7 @@ struct Line {
     #[serde(flatten)]
     place: Place,
     #[serde(default)]
-    trace: Vec<Place>,
+    trace: Vec<Traced>,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +73,14 @@ struct Place {
     file: Option<String>,
     line: Option<u64>,
     column: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Traced {
+    #[serde(default)]
+    raw_msg: String,
+    #[serde(flatten)]
+    place: Place,
 }
 
 impl Place {
@@ -86,6 +97,8 @@ pub(super) struct Reported {
     /// The same as Nix prints it, with its trace.
     pub(super) text: String,
     pub(super) positions: Vec<Position>,
+    /// Its trace, innermost first.
+    pub(super) steps: Vec<Step>,
 }
 
 /// A build that failed.
@@ -136,6 +149,8 @@ pub(super) struct Log {
     ended: VecDeque<Build>,
     downloads: Transfer,
     copies: Transfer,
+    /// What is being fetched, by activity.
+    fetching: HashMap<u64, String>,
     build_count: (u64, u64),
     download_count: (u64, u64),
     errors: Vec<Reported>,
@@ -160,10 +175,19 @@ impl Log {
 
     fn start(&mut self, line: &Line, observer: &mut dyn Observer) {
         self.kinds.insert(line.id, line.kind);
+        let path = line.fields.first().and_then(Value::as_str);
+        let fetched = match line.kind {
+            activity::COPY_PATH => path.and_then(copied),
+            activity::FILE_TRANSFER => path.and_then(transferred),
+            _ => None,
+        };
+        if let Some(name) = fetched {
+            observer.event(Event::DownloadStarted { name: name.clone() });
+            self.fetching.insert(line.id, name);
+        }
         if line.kind != activity::BUILD {
             return;
         }
-        let path = line.fields.first().and_then(Value::as_str);
         if let Some(derivation) = path.and_then(|path| path.parse::<StorePath>().ok()) {
             let name = build_name(&derivation);
             observer.event(Event::BuildStarted { name: name.clone() });
@@ -175,6 +199,9 @@ impl Log {
         self.kinds.remove(&line.id);
         self.downloads.stop(line.id);
         self.copies.stop(line.id);
+        if let Some(name) = self.fetching.remove(&line.id) {
+            observer.event(Event::DownloadFinished { name });
+        }
         if let Some(build) = self.builds.remove(&line.id) {
             observer.event(Event::BuildFinished { name: build.name.clone() });
             keep(&mut self.ended, build, KEPT_BUILDS);
@@ -238,9 +265,14 @@ impl Log {
         self.keep_lines(&text);
         match &line.raw_msg {
             Some(raw) if line.level == level::ERROR => {
-                let places = std::iter::once(&line.place).chain(&line.trace);
-                let positions = places.filter_map(Place::position).collect();
-                self.report(Reported { message: text::plain(raw), text, positions });
+                let step = |traced: &Traced| Step {
+                    text: text::plain(&traced.raw_msg),
+                    position: traced.place.position(),
+                };
+                let steps: Vec<Step> = line.trace.iter().map(step).collect();
+                let traced = steps.iter().filter_map(|step| step.position.clone());
+                let positions = line.place.position().into_iter().chain(traced).collect();
+                self.report(Reported { message: text::plain(raw), text, positions, steps });
             }
             // What Nix says at this level, the counts and the names of builds say too.
             _ if line.level == level::INFO => {}
@@ -258,6 +290,7 @@ impl Log {
                 message: message.to_owned(),
                 text: text.to_owned(),
                 positions: Vec::new(),
+                steps: Vec::new(),
             });
         } else if !text.trim().is_empty() {
             observer.event(Event::NixMessage { warning: is_warning(text), text: text.to_owned() });
@@ -318,6 +351,21 @@ impl Log {
 pub(super) fn build_name(derivation: &StorePath) -> String {
     let name = derivation.name();
     name.strip_suffix(".drv").unwrap_or(name).to_owned()
+}
+
+/// The name of a store path that is copied.
+fn copied(path: &str) -> Option<String> {
+    path.parse::<StorePath>().ok().map(|path| path.name().to_owned())
+}
+
+/// The name of a file that is fetched. What a binary cache is asked for on the way to a path has none: the path has one.
+fn transferred(url: &str) -> Option<String> {
+    let url = url.split(['?', '#']).next()?;
+    let (_, name) = url.trim_end_matches('/').rsplit_once('/')?;
+    // `x.narinfo`, `x.nar.xz`.
+    let of_a_cache = name.contains(".nar") || name == "nix-cache-info";
+    let name: String = text::plain(name).chars().take(NAME_CHARS).collect();
+    (!of_a_cache && !name.is_empty()).then_some(name)
 }
 
 /// Later versions of Nix put the end of the log and how to get the rest into the message.

@@ -198,3 +198,28 @@ fn memory_has_bounds() {
     assert_eq!(lines.len(), KEPT_LINES);
     assert!(lines.iter().all(|line| line.len() <= KEPT_BYTES));
 }
+
+#[test]
+fn what_is_fetched_has_a_name() {
+    let (log, events) = read(&[
+        start(1, 100, &format!(r#""{ONE}","https://cache.example","local""#)),
+        start(2, 101, r#""https://cache.example/nar/1abc.nar.xz?x=1""#),
+        start(3, 101, r#""https://cache.example/1abc.narinfo""#),
+        start(4, 101, r#""https://example.org/src/v1\u001b[2J.tar.gz?token=secret""#),
+        stop(4),
+        stop(3),
+        stop(2),
+        stop(1),
+    ]);
+    let (one, file) = ("dep-one.drv".to_owned(), "v1.tar.gz".to_owned());
+    assert_eq!(
+        events,
+        [
+            Event::DownloadStarted { name: one.clone() },
+            Event::DownloadStarted { name: file.clone() },
+            Event::DownloadFinished { name: file },
+            Event::DownloadFinished { name: one },
+        ]
+    );
+    assert!(log.fetching.is_empty());
+}

@@ -16,6 +16,8 @@
 
 pub mod argv;
 mod error;
+mod excerpt;
+mod hint;
 mod log;
 pub mod profile;
 pub mod roots;
@@ -29,6 +31,7 @@ mod version;
 
 pub use argv::{Invocation, Program, SearchPath};
 pub use error::{Error, Position};
+pub use excerpt::{Step, Trace};
 pub use profile::{Profile, ProfileGeneration};
 pub use store_path::{STORE_DIR, StorePath, StorePathError};
 pub use tool::{Nix, Output};

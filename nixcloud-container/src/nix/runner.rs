@@ -168,11 +168,13 @@ impl Running {
     fn stop(&self, stop: Option<Stop>, cancel: &Cancel) -> Option<Stop> {
         match stop {
             None if cancel.is_cancelled() => {
+                tracing::debug!(pid = self.guard.pid().as_raw_nonzero(), "cancelled: SIGINT to Nix");
                 // Nix then kills its builders, releases its locks and ends.
                 let _gone = kill_process_group(self.guard.pid(), Signal::INT);
                 Some(Stop::Asked(Instant::now() + self.grace))
             }
             Some(Stop::Asked(late)) if Instant::now() >= late => {
+                tracing::debug!(pid = self.guard.pid().as_raw_nonzero(), "Nix does not obey: killed");
                 tree::kill(self.guard.pid());
                 Some(Stop::Killed)
             }

@@ -5,11 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use serde::de::DeserializeOwned;
 
 use super::argv::{self, Invocation, Program, SearchPath};
-use super::error::{Error, Position};
+use super::error::Error;
 use super::runner;
 use super::{StorePath, UserArgs, Version};
 use crate::observe::{Cancel, Observer};
@@ -99,7 +100,14 @@ impl Nix {
         let variables = self.environment.iter().chain(&invocation.env);
         command.envs(variables.map(|(name, value)| (name, value)));
         tracing::debug!(%program, args = ?invocation.args, "running");
-        let finished = runner::run(command, program, observer, cancel)?;
+        let begin = Instant::now();
+        let finished = runner::run(command, program, observer, cancel);
+        let took = begin.elapsed();
+        match &finished {
+            Ok(finished) => tracing::debug!(%program, status = %finished.status, ?took, "ended"),
+            Err(error) => tracing::debug!(%program, %error, ?took, "cut off"),
+        }
+        let finished = finished?;
         if finished.status.success() {
             Ok(Output { stdout: finished.stdout })
         } else {
@@ -126,16 +134,24 @@ impl Nix {
     ) -> Result<T, Error> {
         let invocation = argv::evaluate(expression, request, search, user)?;
         let output = self.run(&invocation, observer, cancel).map_err(|mut error| {
-            if let Error::Evaluation { positions, .. } = &mut error {
-                let own = expression.parent().map(Path::to_owned);
-                let known: Vec<_> =
-                    own.into_iter().chain(search.paths()).chain(user.include_paths()).collect();
-                users_first(positions, &known);
-            }
+            let own = expression.parent().map(Path::to_owned);
+            let searched = search.paths().chain(user.include_paths()).chain(self.nix_path());
+            // Nix follows links of a search path.
+            let searched = searched.flat_map(|path| [path.canonicalize().ok(), Some(path)]).flatten();
+            error.look_at(&own.into_iter().chain(searched).collect::<Vec<_>>());
             error
         })?;
         serde_json::from_slice(&output.stdout)
             .map_err(|source| Error::Answer { program: invocation.program, source })
+    }
+
+    /// The folders of `NIX_PATH`, as the programs see it.
+    fn nix_path(&self) -> impl Iterator<Item = PathBuf> {
+        let ours = self.environment.iter().rev().find(|(name, _)| name == "NIX_PATH");
+        let value = ours.map(|(_, value)| value.clone()).or_else(|| std::env::var_os("NIX_PATH"));
+        let value = value.unwrap_or_default().to_string_lossy().into_owned();
+        let path = |entry: &str| PathBuf::from(entry.split_once('=').map_or(entry, |(_, path)| path));
+        value.split(':').map(path).filter(|path| path.is_absolute()).collect::<Vec<_>>().into_iter()
     }
 
     /// Builds or fetches `derivation`, roots its output by the link `add_root` and returns it; see
@@ -217,11 +233,4 @@ fn gone(error: Error, path: &StorePath) -> Error {
         }
         error => error,
     }
-}
-
-/// Puts places outside of the store and of `known` directories (nixpkgs, our expression) first.
-fn users_first(positions: &mut [Position], known: &[PathBuf]) {
-    positions.sort_by_key(|position| {
-        position.file.starts_with(super::STORE_DIR) || known.iter().any(|dir| position.file.starts_with(dir))
-    });
 }

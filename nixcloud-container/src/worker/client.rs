@@ -190,6 +190,23 @@ impl Client {
         limit: Option<Duration>,
         cancel: &Cancel,
     ) -> Result<Answer, WorkerError> {
+        let (what, begin) = (kind(request), Instant::now());
+        let result = self.ask(request, stdio, limit, cancel);
+        let took = begin.elapsed();
+        match &result {
+            Ok(_) => tracing::debug!(what, ?took, "worker answered"),
+            Err(error) => tracing::debug!(what, ?took, %error, "worker failed"),
+        }
+        result
+    }
+
+    fn ask(
+        &self,
+        request: &Request,
+        stdio: Stdio,
+        limit: Option<Duration>,
+        cancel: &Cancel,
+    ) -> Result<Answer, WorkerError> {
         let path = self.program()?;
         let (ours, theirs) = UnixStream::pair().map_err(WorkerError::Channel)?;
         let mut command = self.command(&path, stdio);
@@ -197,6 +214,7 @@ impl Client {
             .fd_mappings(vec![FdMapping { parent_fd: theirs.into(), child_fd: CHANNEL }])
             .map_err(|error| WorkerError::Channel(io::Error::other(error)))?;
         let child = command.spawn().map_err(|source| WorkerError::Spawn { path: path.clone(), source })?;
+        tracing::trace!(what = kind(request), pid = child.id(), ?limit, "worker asked");
         // The command holds the worker's end of the channel; with it open there would be no end of file.
         drop(command);
         let grace = match request {
@@ -239,6 +257,16 @@ impl Client {
             }
         }
         command
+    }
+}
+
+/// A request in a word: what it holds (a command's words and variables) is nobody's business.
+fn kind(request: &Request) -> &'static str {
+    match request {
+        Request::Start { .. } => "start",
+        Request::Attach { .. } => "attach",
+        Request::Check { .. } => "check",
+        _ => "control",
     }
 }
 

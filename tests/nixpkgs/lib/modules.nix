@@ -9,6 +9,8 @@ let
     isAttrs isBool isFunction isInt isList isString length map mapAttrs removeAttrs sort toJSON toString typeOf
     zipAttrsWith;
 
+  addErrorContext = builtins.addErrorContext or (_: value: value);
+
   isType = type: value: isAttrs value && value._type or null == type;
   isOption = isType "option";
 
@@ -59,7 +61,10 @@ let
   # [{ file; value; }] -> { isDefined; value; defs; priority; }
   mergeDefinitions = loc: type: defs:
     let
-      discharged = concatMap (def: map (value: { inherit (def) file; inherit value; }) (discharge def.value)) defs;
+      discharged = concatMap
+        (def: map (value: { inherit (def) file; inherit value; })
+          (addErrorContext "while evaluating definitions from `${def.file}':" (discharge def.value)))
+        defs;
       priorityOf = def: if isType "override" def.value then def.value.priority else defaultPriority;
       priority = foldl' (low: def: if priorityOf def < low then priorityOf def else low) 9999 discharged;
       winning = map
@@ -96,9 +101,10 @@ let
       merged = mergeDefinitions loc type (defs ++ fallback);
     in
     {
-      config =
+      config = addErrorContext "while evaluating the option `${showOption loc}':" (
         if merged.isDefined then (option.apply or (value: value)) merged.value
-        else throw "The option `${showOption loc}' is used but not defined.";
+        else throw "The option `${showOption loc}' is used but not defined."
+      );
       options = option // {
         inherit loc type;
         isDefined = merged.isDefined;

@@ -135,6 +135,11 @@ impl Pty {
         self.screen.screen().contents()
     }
 
+    /// Whether the program hid the cursor.
+    pub fn cursor_is_hidden(&self) -> bool {
+        self.screen.screen().hide_cursor()
+    }
+
     /// The terminal's settings before the program had it.
     pub fn settings_before(&self) -> &Termios {
         &self.settings
