@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: the first asks the library to stop and undo (`run`: to interrupt the command in the guest), the
-//! second ends the program at once.
+//! Ctrl-C, SIGTERM and a terminal that hangs up: the first asks the library to stop and undo (`run`: to interrupt the
+//! command in the guest), the second ends the program at once.
 
 use std::io;
 use std::sync::Arc;
@@ -11,29 +11,30 @@ use signal_hook::flag;
 
 use crate::exit::Status;
 
-/// A token that the next Ctrl-C or SIGTERM cancels.
+/// A token that the next Ctrl-C, SIGTERM or hang-up cancels. On a guest's terminal Ctrl-C is a key of the guest's and no
+/// signal.
 ///
 /// # Errors
 /// When the system does not take the handlers.
 pub(crate) fn cancel_on_interrupt() -> io::Result<Cancel> {
-    cancel_on(&[SIGINT, SIGTERM])
-}
-
-/// The same for a session on a terminal, which also ends with that. Ctrl-C is a key of the guest's there and no signal.
-///
-/// # Errors
-/// When the system does not take the handlers.
-pub(crate) fn cancel_on_hangup() -> io::Result<Cancel> {
-    cancel_on(&[SIGINT, SIGTERM, SIGHUP])
-}
-
-fn cancel_on(signals: &[i32]) -> io::Result<Cancel> {
     let asked = Arc::new(AtomicBool::new(false));
-    for &signal in signals {
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // Under nohup it goes on.
+        if signal == SIGHUP && ignored(signal) {
+            continue;
+        }
         // In this order: the first signal finds the flag unset here and sets it below. What a second one cuts off is
         // put right by the next command.
         flag::register_conditional_shutdown(signal, Status::Cancelled.code().into(), Arc::clone(&asked))?;
         flag::register(signal, Arc::clone(&asked))?;
     }
     Ok(Cancel::from_flag(asked))
+}
+
+/// Whether whoever started this program has it ignore a signal.
+fn ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask =
+        status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
