@@ -29,7 +29,9 @@ mod life;
 mod mistakes;
 mod power;
 mod session;
+mod terminal;
 mod update;
+mod users;
 
 use std::process::ExitCode;
 
@@ -39,6 +41,8 @@ fn scenarios() -> Vec<Scenario> {
     [
         life::scenarios(),
         session::scenarios(),
+        terminal::scenarios(),
+        users::scenarios(),
         power::scenarios(),
         foreground::scenarios(),
         boot::scenarios(),
