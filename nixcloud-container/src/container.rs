@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::boot::{self, StartOutcome, StartRequest};
 use crate::create::{self, CreateRequest, Created};
 use crate::destroy::{self, DestroyRequest};
 use crate::error::Error;
@@ -11,7 +12,7 @@ use crate::host::Host;
 use crate::inspect::{self, Status};
 use crate::name::ContainerName;
 use crate::observe::{Cancel, Observer};
-use crate::power::{self, StartOutcome, StopOutcome};
+use crate::power::{self, StopOutcome, StopRequest};
 use crate::session::{self, RunRequest, Streams};
 use crate::state::State;
 use crate::switch::{self, Switched};
@@ -119,7 +120,20 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When a bridge is missing or LXC fails, with LXC's own words.
     pub fn start(&self, observer: &mut dyn Observer) -> Result<StartOutcome, Error> {
-        power::start(self.host, &self.name, observer, self.cancel)
+        self.start_with(&StartRequest::default(), observer)
+    }
+
+    /// Boots it as `request` says. In the foreground, returns when the guest has ended: by itself, by somebody's stop,
+    /// or because the caller cancelled, which shuts it down within the configured time.
+    ///
+    /// # Errors
+    /// As [`Container::start`]; and when an item is refused, before anything is changed.
+    pub fn start_with(
+        &self,
+        request: &StartRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<StartOutcome, Error> {
+        boot::start(self.host, &self.name, request, observer, self.cancel)
     }
 
     /// Shuts it down cleanly, within `limit` or the configured time.
@@ -127,7 +141,15 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not end in time; it then still runs.
     pub fn stop(&self, limit: Option<Duration>) -> Result<StopOutcome, Error> {
-        power::stop(self.host, &self.name, limit, self.cancel)
+        self.stop_with(&StopRequest { timeout: limit, ..StopRequest::default() })
+    }
+
+    /// Shuts it down, or lets it reboot, as `request` says.
+    ///
+    /// # Errors
+    /// When it does not end, or run again, in time; it then still runs, unless it was to be killed.
+    pub fn stop_with(&self, request: &StopRequest) -> Result<StopOutcome, Error> {
+        power::stop(self.host, &self.name, request, self.cancel)
     }
 
     /// Ends it at once; returns when its name can be used again.

@@ -24,7 +24,7 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | host, expression, bridges, build, install, recover, power, activation, destroy, create, switch, update, session, inspect |
+//! | operations | host, expression, bridges, build, install, recover, power, boot, activation, destroy, create, switch, update, session, inspect |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | record, lease, generations, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, `lxc`, `net`, `nix`, [`worker`] |
@@ -51,6 +51,7 @@ pub mod nix;
 pub mod proc;
 
 mod activation;
+mod boot;
 mod bridges;
 mod build;
 mod container;
@@ -78,6 +79,7 @@ mod session;
 mod switch;
 mod update;
 
+pub use boot::{Namespace, Screen, StartOutcome, StartRequest};
 pub use bridges::{BridgeChange, Change};
 pub use config::HostConfig;
 pub use container::Container;
@@ -92,10 +94,11 @@ pub use idmap::IdMap;
 pub use inspect::{Listed, Status};
 pub use layout::LayoutError;
 pub use lease::LeaseError;
+pub use lxc::log::{Level as LogLevel, UnknownLevel};
 pub use manager::Manager;
 pub use name::{ContainerName, InterfaceName};
 pub use observe::{Cancel, Event, Observer, Phase};
-pub use power::{StartOutcome, StopOutcome};
+pub use power::{StopOutcome, StopRequest};
 pub use presence::PresenceError;
 pub use record::RecordError;
 pub use render::{ExtraError, PendingRestart};
@@ -105,4 +108,4 @@ pub use spec::ContainerSpec;
 pub use state::{Action, State};
 pub use switch::Switched;
 pub use update::{UpdateRequest, Updated};
-pub use worker::{Exit, WorkerError};
+pub use worker::{Exit, LogRequest, WorkerError};

@@ -196,8 +196,8 @@ pub(super) fn hush() {
     unsafe { __fpurge(stream) };
 }
 
-/// How grave a record is, in liblxc's order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// How grave a record is, in liblxc's order; of a log: the least grave that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Level {
     /// `TRACE`
     Trace,
@@ -219,20 +219,61 @@ pub enum Level {
     Fatal,
 }
 
+/// A word that is none of LXC's log levels.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{word}` is no log level of LXC: there are {}", Level::ALL.map(Level::as_str).join(", "))]
+pub struct UnknownLevel {
+    /// The word.
+    pub word: String,
+}
+
 impl Level {
+    /// All of them, the least grave first.
+    pub const ALL: [Self; 9] = [
+        Self::Trace,
+        Self::Debug,
+        Self::Info,
+        Self::Notice,
+        Self::Warn,
+        Self::Error,
+        Self::Crit,
+        Self::Alert,
+        Self::Fatal,
+    ];
+
+    /// LXC's name of it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "TRACE",
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Notice => "NOTICE",
+            Self::Warn => "WARN",
+            Self::Error => "ERROR",
+            Self::Crit => "CRIT",
+            Self::Alert => "ALERT",
+            Self::Fatal => "FATAL",
+        }
+    }
+
     fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "TRACE" => Self::Trace,
-            "DEBUG" => Self::Debug,
-            "INFO" => Self::Info,
-            "NOTICE" => Self::Notice,
-            "WARN" => Self::Warn,
-            "ERROR" => Self::Error,
-            "CRIT" => Self::Crit,
-            "ALERT" => Self::Alert,
-            "FATAL" => Self::Fatal,
-            _ => return None,
-        })
+        Self::ALL.into_iter().find(|level| level.as_str() == name)
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// As LXC's tools read `-l`: in any case.
+impl std::str::FromStr for Level {
+    type Err = UnknownLevel;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Self::from_name(&word.to_ascii_uppercase()).ok_or_else(|| UnknownLevel { word: word.to_owned() })
     }
 }
 

@@ -26,6 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use crate::lxc::Exit;
 pub use client::WorkerError;
+pub use protocol::LogRequest;
 pub(crate) use client::{Client, Stdio};
 pub(crate) use protocol::{Answer, AttachCommand, Request, Target};
 

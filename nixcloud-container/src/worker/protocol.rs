@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::lxc::Exit;
+use crate::lxc::log::Level;
 use crate::render::LockedSource;
 
 /// One container as LXC knows it.
@@ -14,6 +15,17 @@ pub(crate) struct Target {
     pub(crate) lxc_path: PathBuf,
     /// The container's name.
     pub(crate) name: String,
+}
+
+/// Where LXC logs what it does for one request, and how much.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRequest {
+    /// The file, appended to; relative to the caller's current directory. Without one a start logs into the
+    /// container's `lxc.log`, made anew, and other requests into memory.
+    pub file: Option<PathBuf>,
+    /// The least grave of what is written; warnings and errors when not given. Errors are always written: they are what
+    /// a failure is explained by.
+    pub level: Option<Level>,
 }
 
 /// What the worker is asked to do. One request, one answer, then it ends.
