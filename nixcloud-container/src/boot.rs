@@ -1,27 +1,32 @@
 //! Start: what may be asked of one boot, and the boot itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use crate::error::Error;
 use crate::facts;
+use crate::foreground::{Foreground, Screen};
+use crate::fs::atomic::{self, Durability};
 use crate::generations::Generations;
 use crate::host::Host;
 use crate::install;
+use crate::lxc::log::Level;
 use crate::name::{ContainerName, InterfaceName};
 use crate::net::Netlink;
 use crate::observe::{Cancel, Event, Observer};
 use crate::power::{
-    MONITOR_END, proc_error, remove_left_interfaces, stopped, target, wait_until_stopped, wait_while_passing,
+    MONITOR_END, proc_error, remove_left_interfaces, stopped, target, terminate_locked, wait_until_stopped,
+    wait_while_passing,
 };
-use crate::proc::{self, Process};
+use crate::presence;
+use crate::proc::{self, FileId, Process};
 use crate::record::{Record, Run};
 use crate::recover;
-use crate::render::{self, Rendered};
+use crate::render::{self, ItemError, LockedSource, Rendered};
 use crate::spec::ContainerSpec;
 use crate::state::{Action, Permission};
-use crate::worker::{Answer, LogRequest, Request, Stdio, WorkerError};
+use crate::worker::{Answer, LogFile, LogRequest, Request, Stdio, WorkerError};
 
 /// How to start, and what is to hold for this boot alone: nothing of it is written into the configuration file, and the
 /// next start knows nothing of it. A reboot from inside keeps it.
@@ -46,29 +51,20 @@ pub struct StartRequest {
     pub log: LogRequest,
 }
 
-/// What a foreground start shows the guest's console on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Screen {
-    /// The caller's own stdin and stdout. Where both are terminals, keys go to the guest, Ctrl-C too, until it ends; else
-    /// what it shows is copied to stdout. The terminal itself is never handed to the guest.
-    #[default]
-    Inherit,
-    /// Nothing.
-    Null,
-}
-
-/// A namespace that a guest can share.
+/// A namespace that a guest could share. [`Namespace::Ipc`] and [`Namespace::Uts`] work.
+///
+/// The guest is in a user namespace of its own, which has no rights over another guest's network or processes: the kernel
+/// refuses the mounts of `/sys` and `/proc` that every guest needs, so the other two are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Namespace {
     /// System V IPC and POSIX message queues.
     Ipc,
-    /// The network.
+    /// The network. Refused.
     Net,
-    /// Process ids.
+    /// Process ids. Refused.
     Pid,
-    /// Host and domain name.
+    /// Host and domain name, which the guest then cannot change.
     Uts,
 }
 
@@ -104,6 +100,136 @@ pub enum StartOutcome {
     },
 }
 
+/// What a request comes to, with its paths made absolute: the worker has another current directory.
+struct Plan {
+    items: Vec<(String, String)>,
+    sources: Vec<LockedSource>,
+    pidfile: Option<PathBuf>,
+    log: LogFile,
+}
+
+impl Plan {
+    /// Judges a request. Nothing has been changed yet.
+    fn new(
+        host: &Host,
+        name: &ContainerName,
+        request: &StartRequest,
+        cancel: &Cancel,
+    ) -> Result<Self, Error> {
+        let mut sources = Vec::new();
+        let items = render::items(&request.items, &host.config, &host.layout.locked(name), &mut sources)?;
+        check_items(host, &items, cancel)?;
+        let mut plan = Self {
+            items,
+            sources,
+            pidfile: request.pidfile.as_deref().map(absolute).transpose()?,
+            log: LogFile {
+                path: request.log.file.as_deref().map_or_else(|| Ok(host.layout.lxc_log(name)), absolute)?,
+                level: request.log.level.unwrap_or(Level::Warn),
+                anew: request.log.file.is_none(),
+            },
+        };
+        plan.console(request)?;
+        for (namespace, with) in &request.share {
+            plan.items.push(share(host, name, *namespace, with)?);
+        }
+        if let Some(folder) = plan.pidfile.as_deref().and_then(Path::parent)
+            && !folder.is_dir()
+        {
+            let source = std::io::ErrorKind::NotFound.into();
+            return Err(Error::Io { action: "find the pidfile's folder", path: folder.to_owned(), source });
+        }
+        Ok(plan)
+    }
+
+    fn console(&mut self, request: &StartRequest) -> Result<(), Error> {
+        let mut item = |key: &str, value: &str| self.items.push((key.to_owned(), value.to_owned()));
+        if let Some(console) = &request.console {
+            let path = if console == Path::new("none") { console.clone() } else { absolute(console)? };
+            let value = text(&path)?;
+            if request.foreground {
+                let why = "in the foreground the console is shown here".to_owned();
+                return Err(ItemError { key: CONSOLE.to_owned(), value, why }.into());
+            }
+            item(CONSOLE, &value);
+        }
+        if let Some(log) = &request.console_log {
+            item("lxc.console.logfile", &text(&absolute(log)?)?);
+            // The guest decides what is in it, and how much: then it is turned over, once.
+            item("lxc.console.size", CONSOLE_LOG);
+            item("lxc.console.rotate", "1");
+        }
+        Ok(())
+    }
+}
+
+/// The item that says what the guest's console is shown on.
+const CONSOLE: &str = "lxc.console.path";
+
+/// How large a console log may grow; there can be one more, `.1`.
+const CONSOLE_LOG: &str = "16MB";
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|source| Error::Io { action: "resolve", path: path.to_owned(), source })
+}
+
+fn text(path: &Path) -> Result<String, Error> {
+    path.to_str().map(str::to_owned).ok_or_else(|| Error::Io {
+        action: "tell LXC of",
+        path: path.to_owned(),
+        source: std::io::Error::other("it is not UTF-8"),
+    })
+}
+
+/// Lets liblxc look at the items before anything is changed.
+fn check_items(host: &Host, items: &[(String, String)], cancel: &Cancel) -> Result<(), Error> {
+    match install::refused(host, items, cancel)? {
+        Some((key, value, why)) => Err(ItemError { key, value, why }.into()),
+        None => Ok(()),
+    }
+}
+
+/// The item for a shared namespace, by the pid of a process that has it.
+fn share(
+    host: &Host,
+    name: &ContainerName,
+    namespace: Namespace,
+    with: &str,
+) -> Result<(String, String), Error> {
+    let refuse = |why: String| Error::Share { namespace: namespace.as_str(), with: with.to_owned(), why };
+    let needs = match namespace {
+        Namespace::Ipc | Namespace::Uts => None,
+        Namespace::Net => Some("/sys"),
+        Namespace::Pid => Some("/proc"),
+    };
+    if let Some(mount) = needs {
+        return Err(refuse(format!(
+            "the guest has ids of its own, and with them no right to mount {mount} there; `ipc` and `uts` can be shared"
+        )));
+    }
+    let pid = match with.parse::<i32>() {
+        Ok(pid) => pid,
+        Err(_) => {
+            let other: ContainerName = with.parse().map_err(|error| refuse(format!("{error}")))?;
+            if other == *name {
+                return Err(refuse("it is this container itself".to_owned()));
+            }
+            let here = presence::look(&host.layout, &host.record(&other)?)?;
+            let init = here.init.filter(|_| here.state.is_live());
+            init.ok_or_else(|| refuse(format!("the container is {}", here.state)))?.pid
+        }
+    };
+    let of = |pid: &str| FileId::of(Path::new(&format!("/proc/{pid}/ns/{}", namespace.as_str())));
+    let theirs = of(&pid.to_string()).map_err(|_| refuse("there is no such process".to_owned()))?;
+    let key = format!("lxc.namespace.share.{}", namespace.as_str());
+    if of("thread-self").is_ok_and(|ours| ours == theirs) && !render::allows(&host.config, &key) {
+        let why =
+            format!("it is the host's own; the host configuration can allow it (`allow_lxc_keys`: `{key}`)");
+        return Err(refuse(why));
+    }
+    Ok((key, pid.to_string()))
+}
+
 pub(crate) fn start(
     host: &Host,
     name: &ContainerName,
@@ -111,29 +237,45 @@ pub(crate) fn start(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<StartOutcome, Error> {
-    let _ = request;
     host.record(name)?;
-    let _lock = host.lock(name, cancel)?;
+    let lock = host.lock(name, cancel)?;
     let mut record = host.record(name)?;
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
     let here = wait_while_passing(host, &record, Action::Start, host.config.timeouts.start(), cancel)?;
     match here.state.permits(Action::Start) {
-        Permission::Already => Ok(StartOutcome::AlreadyRunning),
-        Permission::Allowed => {
-            // What a guest left whose monitor was killed.
-            stopped(host, &record)?;
-            boot(host, &mut record, observer, cancel)
-        }
-        _ => Err(Error::State { name: name.clone(), state: here.state, action: Action::Start }),
+        Permission::Already => return Ok(StartOutcome::AlreadyRunning),
+        Permission::Allowed => {}
+        _ => return Err(Error::State { name: name.clone(), state: here.state, action: Action::Start }),
     }
+    let plan = Plan::new(host, name, request, cancel)?;
+    // What a guest left whose monitor was killed.
+    stopped(host, &record)?;
+    if !request.foreground {
+        let init = boot(host, &mut record, &plan, None, observer, cancel)?;
+        return match init {
+            Some(init_pid) => Ok(StartOutcome::Started { init_pid }),
+            None => Err(install::unexpected(&Answer::Ended)),
+        };
+    }
+    let mut foreground = Foreground::open(host, request.screen)?;
+    let init = boot(host, &mut record, &plan, Some(&mut foreground), observer, cancel)?;
+    // Others may stop it, run commands in it, destroy it.
+    drop(lock);
+    let cancelled = foreground.wait(host, name, cancel);
+    if let Some((path, init)) = plan.pidfile.zip(init) {
+        remove_pidfile(&path, init);
+    }
+    Ok(StartOutcome::Ended { cancelled: cancelled? })
 }
 
 fn boot(
     host: &Host,
     record: &mut Record,
+    plan: &Plan,
+    mut foreground: Option<&mut Foreground>,
     observer: &mut dyn Observer,
     cancel: &Cancel,
-) -> Result<StartOutcome, Error> {
+) -> Result<Option<i32>, Error> {
     let generations = Generations::new(&host.layout, &record.name);
     let current = generations.current()?;
     let spec = generations.spec(current)?;
@@ -151,7 +293,10 @@ fn boot(
         cgroups: Vec::new(),
     };
     generations.root_booted(current)?;
-    let mut started = start_noted(host, record, &spec, &mut run, observer, cancel);
+    let mut attempt = |record: &mut Record, observer: &mut dyn Observer| {
+        start_noted(host, record, &spec, &mut run, plan, foreground.as_deref_mut(), observer, cancel)
+    };
+    let mut started = attempt(record, observer);
     if let Err(Error::Worker(failure)) = &started
         && host.facts()?.idmapped_store
         && idmap_failed(failure)
@@ -161,19 +306,16 @@ fn boot(
         )));
         wait_until_stopped(host, record, MONITOR_END, cancel)?;
         facts::refuse_idmapped_store(&host.layout);
-        started = start_noted(host, record, &spec, &mut run, observer, cancel);
+        started = attempt(record, observer);
         if started.is_err() {
             facts::allow_idmapped_store(&host.layout);
         }
     }
-    match started {
-        Ok(init_pid) => Ok(StartOutcome::Started { init_pid }),
-        Err(failure) => {
-            let undo = wait_until_stopped(host, record, MONITOR_END, &Cancel::new())
-                .and_then(|_| stopped(host, record));
-            Err(failure.undone(undo))
-        }
-    }
+    started.or_else(|failure| {
+        let undo =
+            wait_until_stopped(host, record, MONITOR_END, &Cancel::new()).and_then(|_| stopped(host, record));
+        Err(failure.undone(undo))
+    })
 }
 
 /// Starts with a note of what is being started already on disk: whoever is killed on the way leaves it.
@@ -182,21 +324,73 @@ fn start_noted(
     record: &mut Record,
     spec: &ContainerSpec,
     run: &mut Run,
+    plan: &Plan,
+    foreground: Option<&mut Foreground>,
     observer: &mut dyn Observer,
     cancel: &Cancel,
-) -> Result<i32, Error> {
+) -> Result<Option<i32>, Error> {
     let rendered = install::rendered(host, record, spec)?;
     install::write_config(host, record, &rendered, observer)?;
+    // Without the items of this boot: what differs from it at the next start is what waits for one.
     run.config.clone_from(&rendered.text);
     run.save(&host.layout, &record.name)?;
-    let init_pid = call_start(host, &record.name, &rendered, cancel)?;
+    let Some(init_pid) = call_start(host, record, &rendered, plan, foreground, cancel)? else {
+        return Ok(None);
+    };
     let gone = || Error::Worker(WorkerError::NoAnswer { status: "the guest's init is gone".to_owned() });
     let init = Process::now(init_pid).ok_or_else(gone)?;
     let monitor = init.parent();
     run.cgroups = proc::lxc_cgroups(&std::iter::once(init).chain(monitor).collect::<Vec<_>>());
     (run.init, run.monitor) = (Some(init), monitor);
     run.save(&host.layout, &record.name)?;
-    Ok(init_pid)
+    if let Some(path) = &plan.pidfile {
+        write_pidfile(host, record, path, init_pid)?;
+    }
+    Ok(Some(init_pid))
+}
+
+fn write_pidfile(host: &Host, record: &Record, path: &Path, init: i32) -> Result<(), Error> {
+    let written = atomic::write(path, format!("{init}\n").as_bytes(), 0o644, Durability::Volatile);
+    written.map_err(|error| {
+        let undo = terminate_locked(host, record, &Cancel::new()).map(drop);
+        Error::from(error).undone(undo)
+    })
+}
+
+/// Removes it if it is still that of this guest.
+fn remove_pidfile(path: &Path, init: i32) {
+    if std::fs::read_to_string(path).is_ok_and(|text| text.trim() == init.to_string())
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::debug!(path = %path.display(), %error, "the pidfile stays behind");
+    }
+}
+
+fn call_start(
+    host: &Host,
+    record: &Record,
+    rendered: &Rendered,
+    plan: &Plan,
+    foreground: Option<&mut Foreground>,
+    cancel: &Cancel,
+) -> Result<Option<i32>, Error> {
+    let name = &record.name;
+    let request = Request::Start {
+        target: target(host, name),
+        caller: std::process::id(),
+        log: plan.log.clone(),
+        locked: host.layout.locked(name),
+        sources: rendered.locked.iter().chain(&plan.sources).cloned().collect(),
+        items: plan.items.iter().cloned().chain(foreground.as_ref().map(|shown| shown.item())).collect(),
+        foreground: foreground.is_some(),
+    };
+    if let Some(foreground) = foreground {
+        return foreground.boot(host, record, &request, cancel);
+    }
+    match host.worker.call(&request, Stdio::Null, Some(host.config.timeouts.start()), cancel)? {
+        Answer::Started { init_pid } => Ok(Some(init_pid)),
+        other => Err(install::unexpected(&other)),
+    }
 }
 
 /// LXC's words where a mount cannot get the guest's ids: too old a kernel, or its file system. It does not say which
@@ -204,20 +398,6 @@ fn start_noted(
 fn idmap_failed(failure: &WorkerError) -> bool {
     let WorkerError::Lxc { source, .. } = failure else { return false };
     source.log.iter().chain(&source.chain).any(|line| line.contains("to idmap detached mount"))
-}
-
-fn call_start(host: &Host, name: &ContainerName, rendered: &Rendered, cancel: &Cancel) -> Result<i32, Error> {
-    let request = Request::Start {
-        target: target(host, name),
-        caller: std::process::id(),
-        log: host.layout.lxc_log(name),
-        locked: host.layout.locked(name),
-        sources: rendered.locked.clone(),
-    };
-    match host.worker.call(&request, Stdio::Null, Some(host.config.timeouts.start()), cancel)? {
-        Answer::Started { init_pid } => Ok(init_pid),
-        other => Err(install::unexpected(&other)),
-    }
 }
 
 /// LXC's own message for a missing bridge is "failed to create network devices".

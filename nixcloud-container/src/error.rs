@@ -17,7 +17,7 @@ use crate::net::{self, bridge};
 use crate::nix;
 use crate::presence::PresenceError;
 use crate::record::RecordError;
-use crate::render::{ExtraError, PendingRestart};
+use crate::render::{ExtraError, ItemError, PendingRestart};
 use crate::rootfs::RootfsError;
 use crate::spec::SpecError;
 use crate::state::{Action, State};
@@ -108,6 +108,24 @@ pub enum Error {
         /// LXC's words.
         why: String,
     },
+    /// A namespace cannot be shared.
+    #[error("the {namespace} namespace of `{with}` cannot be shared: {why}")]
+    Share {
+        /// The kernel's name of the namespace.
+        namespace: &'static str,
+        /// Whose it is to be: a container's name or a process id.
+        with: String,
+        /// Why not.
+        why: String,
+    },
+    /// A container did not reboot in time.
+    #[error("container `{name}` did not reboot within {} s", .limit.as_secs())]
+    RebootTimeout {
+        /// The container.
+        name: ContainerName,
+        /// The limit.
+        limit: Duration,
+    },
     /// A container did not shut down in time.
     #[error("container `{name}` did not shut down within {} s", .limit.as_secs())]
     StopTimeout {
@@ -182,6 +200,9 @@ pub enum Error {
     /// `lxcExtraConfig`.
     #[error(transparent)]
     Extra(#[from] ExtraError),
+    /// An item for one boot.
+    #[error(transparent)]
+    Item(#[from] ItemError),
     /// The spec.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -355,6 +376,8 @@ impl Error {
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Config(_)
             | Self::Extra(_)
+            | Self::Item(_)
+            | Self::Share { .. }
             | Self::ExtraRefused { .. }
             | Self::Spec(_)
             | Self::Nix(nix::Error::Evaluation { .. } | nix::Error::Argument(_)) => ErrorKind::Input,
@@ -367,6 +390,7 @@ impl Error {
             | Self::Worker(WorkerError::None) => ErrorKind::Host,
             Self::Worker(WorkerError::Lxc { .. } | WorkerError::NoAnswer { .. }) => ErrorKind::Lxc,
             Self::StopTimeout { .. }
+            | Self::RebootTimeout { .. }
             | Self::StillThere { .. }
             | Self::Worker(WorkerError::Deadline { .. }) => ErrorKind::Timeout,
             Self::Cancelled => ErrorKind::Cancelled,
@@ -393,6 +417,9 @@ impl Error {
             Self::IdMapChange { name } => format!("`nixcloud-container destroy {name}`, then create it anew"),
             Self::StopTimeout { name, .. } => {
                 format!("`nixcloud-container terminate {name}` ends it at once")
+            }
+            Self::RebootTimeout { name, .. } => {
+                format!("`nixcloud-container restart {name}` shuts it down and boots it again")
             }
             Self::Activation { name, outcome, .. } => match outcome {
                 FailedActivation::NeedsRestart => {

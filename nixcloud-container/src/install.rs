@@ -102,15 +102,24 @@ pub(crate) fn rendered(host: &Host, record: &Record, spec: &ContainerSpec) -> Re
 
 /// Lets liblxc look at the lines of the container file before anything is changed.
 pub(crate) fn check_extra(host: &Host, rendered: &Rendered, cancel: &Cancel) -> Result<(), Error> {
-    if rendered.extra.is_empty() {
-        return Ok(());
+    match refused(host, &rendered.extra, cancel)? {
+        Some((key, value, why)) => Err(Error::ExtraRefused { key, value, why }),
+        None => Ok(()),
     }
-    let request = Request::Check { items: rendered.extra.clone() };
+}
+
+/// The first item that liblxc would not take, and why.
+pub(crate) fn refused(
+    host: &Host,
+    items: &[(String, String)],
+    cancel: &Cancel,
+) -> Result<Option<(String, String, String)>, Error> {
+    if items.is_empty() {
+        return Ok(None);
+    }
+    let request = Request::Check { items: items.to_vec() };
     match host.worker.call(&request, Stdio::Null, Some(CHECK), cancel)? {
-        Answer::Checked { refused } => match refused.into_iter().next() {
-            Some((key, value, why)) => Err(Error::ExtraRefused { key, value, why }),
-            None => Ok(()),
-        },
+        Answer::Checked { refused } => Ok(refused.into_iter().next()),
         other => Err(unexpected(&other)),
     }
 }

@@ -24,7 +24,7 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | host, expression, bridges, build, install, recover, power, boot, activation, destroy, create, switch, update, session, inspect |
+//! | operations | host, expression, bridges, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | record, lease, generations, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, `lxc`, `net`, `nix`, [`worker`] |
@@ -60,6 +60,7 @@ mod destroy;
 mod error;
 mod expression;
 mod facts;
+mod foreground;
 mod foreign;
 mod fs;
 mod generations;
@@ -79,7 +80,7 @@ mod session;
 mod switch;
 mod update;
 
-pub use boot::{Namespace, Screen, StartOutcome, StartRequest};
+pub use boot::{Namespace, StartOutcome, StartRequest};
 pub use bridges::{BridgeChange, Change};
 pub use config::HostConfig;
 pub use container::Container;
@@ -87,6 +88,7 @@ pub use create::{CreateRequest, Created};
 pub use destroy::DestroyRequest;
 pub use error::{Error, ErrorKind, FailedActivation};
 pub use facts::FactsError;
+pub use foreground::Screen;
 pub use foreign::ForeignError;
 pub use generation::{Generation, GenerationId, Selection};
 pub use generations::GenerationsError;
@@ -101,7 +103,7 @@ pub use observe::{Cancel, Event, Observer, Phase};
 pub use power::{StopOutcome, StopRequest};
 pub use presence::PresenceError;
 pub use record::RecordError;
-pub use render::{ExtraError, PendingRestart};
+pub use render::{ExtraError, ItemError, PendingRestart};
 pub use rootfs::RootfsError;
 pub use session::{RunRequest, Streams};
 pub use spec::ContainerSpec;

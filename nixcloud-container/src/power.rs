@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::error::Error;
 use crate::generations::Generations;
 use crate::host::Host;
@@ -150,12 +152,23 @@ pub(crate) fn stop(
     host.record(name)?;
     let _lock = host.lock(name, cancel)?;
     let record = host.record(name)?;
+    stop_locked(host, &record, request, cancel)
+}
+
+/// Stops a container whose lock the caller holds.
+pub(crate) fn stop_locked(
+    host: &Host,
+    record: &Record,
+    request: &StopRequest,
+    cancel: &Cancel,
+) -> Result<StopOutcome, Error> {
+    let name = &record.name;
     let limit = request.timeout.unwrap_or_else(|| host.config.timeouts.stop());
     let begin = Instant::now();
-    let here = presence::look(&host.layout, &record)?;
+    let here = presence::look(&host.layout, record)?;
     match here.state.permits(Action::Stop) {
         Permission::Already => {
-            stopped(host, &record)?;
+            stopped(host, record)?;
             return Ok(StopOutcome::NotRunning);
         }
         Permission::Refused => {
@@ -163,32 +176,68 @@ pub(crate) fn stop(
         }
         Permission::Allowed | Permission::Wait => {}
     }
-    shut_down(host, &record, begin, limit, cancel)?;
-    stopped(host, &record)?;
-    Ok(StopOutcome::Stopped)
+    let signal = if request.reboot { |_| libc::SIGINT } else { halt_signal };
+    if !request.wait {
+        if let Some(init) = here.init
+            && let Some(pidfd) = PidFd::open(init).map_err(proc_error)?
+        {
+            pidfd.signal(signal(init)).map_err(proc_error)?;
+        }
+        return Ok(StopOutcome::Asked);
+    }
+    let before = here.init.filter(|_| request.reboot);
+    match ask(host, record, signal, before, begin, limit, cancel) {
+        Ok(Some(init)) => {
+            note_reboot(host, record, init)?;
+            Ok(StopOutcome::Rebooted)
+        }
+        Ok(None) => {
+            stopped(host, record)?;
+            Ok(StopOutcome::Stopped)
+        }
+        Err(Error::StopTimeout { .. }) if request.then_kill => {
+            match terminate_locked(host, record, cancel)? {
+                // It ended by itself in the last moment.
+                StopOutcome::NotRunning => Ok(StopOutcome::Stopped),
+                _ => Ok(StopOutcome::Killed),
+            }
+        }
+        Err(error) => Err(error),
+    }
 }
 
-/// Asks the guest's init to end until it has, and LXC with it.
-fn shut_down(
+/// Asks the guest's init with `signal` until it has ended, and LXC with it. With `before`, the init that is to reboot:
+/// until there is another, which is returned.
+fn ask(
     host: &Host,
     record: &Record,
+    signal: fn(Process) -> i32,
+    before: Option<Process>,
     begin: Instant,
     limit: Duration,
     cancel: &Cancel,
-) -> Result<(), Error> {
-    let timed_out = || Error::StopTimeout { name: record.name.clone(), limit };
+) -> Result<Option<Process>, Error> {
+    let timed_out = || match before {
+        Some(_) => Error::RebootTimeout { name: record.name.clone(), limit },
+        None => Error::StopTimeout { name: record.name.clone(), limit },
+    };
     loop {
         // Looked at anew each time: a guest that reboots instead has another init.
         let here = presence::look(&host.layout, record)?;
         if !here.state.is_live() {
-            return Ok(());
+            return Ok(None);
         }
-        let left = limit.checked_sub(begin.elapsed()).ok_or_else(timed_out)?;
-        if let Some(init) = here.init
+        let rebooted = before.is_some() && here.init.is_some() && here.init != before;
+        if rebooted && here.state == State::Running {
+            return Ok(here.init);
+        }
+        if !rebooted
+            && let Some(init) = here.init
             && let Some(pidfd) = PidFd::open(init).map_err(proc_error)?
         {
             // Sent again: an init that has just been executed has no handler yet, and the kernel drops the signal.
-            pidfd.signal(halt_signal(init)).map_err(proc_error)?;
+            pidfd.signal(signal(init)).map_err(proc_error)?;
+            let left = limit.saturating_sub(begin.elapsed());
             pidfd.wait(left.min(ASK_AGAIN), &|| cancel.is_cancelled()).map_err(proc_error)?;
         }
         pause(&record.name, here.state, begin, limit, cancel).map_err(|error| match error {
@@ -196,6 +245,26 @@ fn shut_down(
             other => other,
         })?;
     }
+}
+
+/// Notes the init of a guest that has rebooted, from the generation that is current: nobody switches meanwhile. Its LXC
+/// configuration is still that of its start.
+fn note_reboot(host: &Host, record: &Record, init: Process) -> Result<(), Error> {
+    let boot = proc::boot_id().map_err(proc_error)?;
+    // Of a guest that another tool started there is none.
+    let Some(mut run) = Run::load(&host.layout, &record.name, &boot)? else { return Ok(()) };
+    let generations = Generations::new(&host.layout, &record.name);
+    let current = generations.current()?;
+    generations.root_booted(current)?;
+    let monitor = init.parent();
+    for cgroup in proc::lxc_cgroups(&std::iter::once(init).chain(monitor).collect::<Vec<_>>()) {
+        if !run.cgroups.contains(&cgroup) {
+            run.cgroups.push(cgroup);
+        }
+    }
+    (run.init, run.monitor) = (Some(init), monitor);
+    (run.generation, run.switched, run.started) = (Some(current), false, Timestamp::now());
+    Ok(run.save(&host.layout, &record.name)?)
 }
 
 /// What asks an init to shut down, chosen as LXC does: systemd blocks SIGRTMIN+3 to read it by signalfd.

@@ -86,11 +86,20 @@ impl Log {
     /// # Errors
     /// When it already is set up, or the file cannot be opened.
     pub fn init(target: Target) -> Result<&'static Self, Error> {
+        // Errors are what we report; warnings cost nothing and help whoever reads the file.
+        Self::init_at(target, Level::Warn)
+    }
+
+    /// The same for what is of `level` or graver. Errors are always written, as they are what we report.
+    ///
+    /// # Errors
+    /// As [`Log::init`].
+    pub fn init_at(target: Target, level: Level) -> Result<&'static Self, Error> {
         let _one_at_a_time = INIT.lock().unwrap_or_else(PoisonError::into_inner);
         if LOG.get().is_some() {
             return Err(Error::Twice);
         }
-        let log = Self::open(target)?;
+        let log = Self::open(target, level.min(Level::Error))?;
         Ok(LOG.get_or_init(|| log))
     }
 
@@ -108,7 +117,7 @@ impl Log {
         }
     }
 
-    fn open(target: Target) -> Result<Self, Error> {
+    fn open(target: Target, level: Level) -> Result<Self, Error> {
         let (file, path) = match target {
             Target::Memory => {
                 let fd = memfd_create(c"lxc-log", MFdFlags::MFD_CLOEXEC)
@@ -127,14 +136,14 @@ impl Log {
         };
         let c_path =
             CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::Refused { path: path.clone() })?;
+        let c_level = CString::new(level.as_str()).map_err(|_| Error::Refused { path: path.clone() })?;
 
         buffer_stderr()?;
         let mut request = lxc_sys::lxc_log {
             name: ptr::null(),
             lxcpath: ptr::null(),
             file: c_path.as_ptr(),
-            // Errors are what we report; warnings cost nothing and help whoever reads the file.
-            level: c"WARN".as_ptr(),
+            level: c_level.as_ptr(),
             prefix: ptr::null(),
             quiet: true,
         };

@@ -26,6 +26,36 @@ pub struct ExtraError {
     pub why: String,
 }
 
+/// An item for one boot that is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{key} = {value}` cannot be set for one boot: {why}")]
+pub struct ItemError {
+    /// The LXC key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// Why it is refused.
+    pub why: String,
+}
+
+/// Judges one item as a line of `lxcExtraConfig` is judged.
+///
+/// # Errors
+/// When it is refused.
+pub(super) fn item(key: &str, value: &str, allowed: &[String]) -> Result<(), ItemError> {
+    let refuse = |why: String| ItemError { key: key.to_owned(), value: value.to_owned(), why };
+    if [key, value].iter().any(|text| text.contains(|c: char| c.is_control() && c != '\t')) {
+        return Err(refuse("it holds a control character".to_owned()));
+    }
+    if value.starts_with(['"', '\'']) {
+        return Err(refuse("the value is taken as it is: leave the quotes out".to_owned()));
+    }
+    if allowed.iter().any(|pattern| matches(pattern, key)) {
+        return Ok(());
+    }
+    judge(key, value).map_err(refuse)
+}
+
 /// Keys that limit or describe a guest and give it nothing of the host. Everything else is refused,
 /// since LXC grows keys and a list of bad ones would always be one release behind.
 const HARMLESS: &[&str] = &[
@@ -158,7 +188,7 @@ fn unquote(value: &str) -> &str {
     value
 }
 
-fn matches(pattern: &str, key: &str) -> bool {
+pub(super) fn matches(pattern: &str, key: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => key.len() > start.len() && key.starts_with(start),
         None => key == pattern,

@@ -18,8 +18,8 @@ use crate::layout::{Layout, NIX_STORE};
 use crate::name::{ContainerName, InterfaceName};
 use crate::spec::ContainerSpec;
 
-pub use extra::ExtraError;
 use extra::ExtraLine;
+pub use extra::{ExtraError, ItemError};
 
 /// What the rendering depends on that is the host's, found once an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -276,23 +276,65 @@ fn extra_lines(
         let mut value = value;
         if key == "lxc.mount.entry" {
             let refuse = |why| ExtraError { number, line: format!("{key} = {value}"), why };
-            let entry = extra::MountEntry::parse(&value).map_err(refuse)?;
-            if entry.locks() {
-                let place = format!("extra-{number}");
-                let rendered = entry.render(&input.layout.locked(input.name).join(&place));
-                locked.push(LockedSource {
-                    source: entry.source(),
-                    name: place,
-                    recursive: entry.has("rbind"),
-                    optional: entry.has("optional"),
-                });
-                value = rendered;
-            }
+            let folder = input.layout.locked(input.name);
+            value = locked_entry(&value, &folder, format!("extra-{number}"), locked).map_err(refuse)?;
         }
         text.line(&key, &value);
         checked.push((key, value));
     }
     Ok(checked)
+}
+
+/// A mount entry, by way of the `locked` folder where it is a read-only bind.
+fn locked_entry(
+    value: &str,
+    folder: &Path,
+    place: String,
+    locked: &mut Vec<LockedSource>,
+) -> Result<String, String> {
+    let entry = extra::MountEntry::parse(value)?;
+    if !entry.locks() {
+        return Ok(value.to_owned());
+    }
+    let rendered = entry.render(&folder.join(&place));
+    locked.push(LockedSource {
+        source: entry.source(),
+        name: place,
+        recursive: entry.has("rbind"),
+        optional: entry.has("optional"),
+    });
+    Ok(rendered)
+}
+
+/// Items for one boot alone, judged as lines of `lxcExtraConfig` are; their read-only sources join `locked`.
+///
+/// # Errors
+/// The first item that is refused.
+pub fn items(
+    items: &[(String, String)],
+    config: &HostConfig,
+    folder: &Path,
+    locked: &mut Vec<LockedSource>,
+) -> Result<Vec<(String, String)>, ItemError> {
+    let mut rendered = Vec::with_capacity(items.len());
+    for (number, (key, value)) in items.iter().enumerate() {
+        let (key, value) = (key.trim(), value.trim());
+        extra::item(key, value, &config.allow_lxc_keys)?;
+        let value = if key == "lxc.mount.entry" {
+            let refuse = |why| ItemError { key: key.to_owned(), value: value.to_owned(), why };
+            locked_entry(value, folder, format!("boot-{number}"), locked).map_err(refuse)?
+        } else {
+            value.to_owned()
+        };
+        rendered.push((key.to_owned(), value));
+    }
+    Ok(rendered)
+}
+
+/// Whether the host configuration allows a key by name.
+#[must_use]
+pub fn allows(config: &HostConfig, key: &str) -> bool {
+    config.allow_lxc_keys.iter().any(|pattern| extra::matches(pattern, key))
 }
 
 /// The hash by which a hand-edited configuration is noticed.

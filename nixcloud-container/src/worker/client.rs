@@ -149,7 +149,7 @@ impl Client {
         Self { installed: installed.map(Path::to_owned) }
     }
 
-    fn program(&self) -> Result<PathBuf, WorkerError> {
+    pub(super) fn program(&self) -> Result<PathBuf, WorkerError> {
         if is_initialised() {
             // The link itself, not what it points to: it still works when the binary was replaced on disk.
             return Ok("/proc/self/exe".into());
@@ -192,7 +192,7 @@ impl Client {
         }
     }
 
-    fn command(&self, path: &Path, stdio: Stdio) -> Command {
+    pub(super) fn command(&self, path: &Path, stdio: Stdio) -> Command {
         let mut command = Command::new(path);
         command.arg0(MARK[0]).arg(MARK[1]).env_clear().env("PATH", PATH);
         match stdio {

@@ -37,11 +37,21 @@ pub(crate) enum Request {
         /// The caller's pid: a start ends with its caller.
         caller: u32,
         /// Where LXC logs; the monitor keeps it open.
-        log: PathBuf,
+        log: LogFile,
         /// The folder that shows the locked sources.
         locked: PathBuf,
         /// What it shows.
         sources: Vec<LockedSource>,
+        /// Items for this boot, beside those of the configuration file.
+        items: Vec<(String, String)>,
+        /// Whether the worker itself is the monitor, and answers when the guest has ended.
+        foreground: bool,
+    },
+    /// Show what comes out of a pseudo terminal, whose master is the file descriptor after the channel, on the worker's
+    /// own stdout, until nobody has its other end.
+    Show {
+        /// Whether stdin and stdout are a terminal whose keys go in.
+        keys: bool,
     },
     /// Run a command in a container, on the worker's own stdin, stdout and stderr.
     Attach { target: Target, command: AttachCommand },
@@ -49,6 +59,15 @@ pub(crate) enum Request {
     Check { items: Vec<(String, String)> },
     /// Freeze or thaw.
     Freeze { target: Target, frozen: bool },
+}
+
+/// A log of a start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogFile {
+    pub(crate) path: PathBuf,
+    pub(crate) level: Level,
+    /// Whether what an earlier start wrote is dropped.
+    pub(crate) anew: bool,
 }
 
 /// A command in a guest.
@@ -71,6 +90,8 @@ pub(crate) struct AttachCommand {
 pub(crate) enum Answer {
     /// The container runs; this is its init.
     Started { init_pid: i32 },
+    /// The guest that was started in the foreground has ended.
+    Ended,
     /// The command ran.
     Exited(Exit),
     /// The items that liblxc refuses, with its words.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
 
-use super::protocol::{Answer, AttachCommand, Fault, Request, Target};
-use super::{CHANNEL, mounts};
+use super::protocol::{Answer, AttachCommand, Fault, LogFile, Request, Target};
+use super::{CHANNEL, TERMINAL, console, mounts};
 use crate::lxc::log::{self, Log};
 use crate::lxc::pidfd::PidFd;
 use crate::lxc::{self, Attach, ExecFailure, Exit, Handle, StartOptions, process, scratch};
@@ -39,20 +39,33 @@ fn converse(mut channel: File) -> i32 {
 fn serve(channel: &mut File) -> Result<Answer, Failure> {
     process::reset_signals()?;
     process::set_umask();
+    let terminal = process::take_fd(TERMINAL).ok();
     process::close_other_fds(&[channel.as_fd()])?;
     let mut text = Vec::new();
     channel.read_to_end(&mut text)?;
     let request = serde_json::from_slice(&text)?;
-    if !matches!(&request, Request::Attach { command, .. } if command.terminal) {
+    let of_the_session = match &request {
+        Request::Attach { command, .. } => command.terminal,
+        Request::Show { .. } => true,
+        _ => false,
+    };
+    if !of_the_session {
         // Whoever shares the caller's session opens its terminal as /dev/tty and types into the host's shell; and a
         // Ctrl-C there is the caller's to judge.
         ::nix::unistd::setsid()?;
     }
     Ok(match request {
-        Request::Start { target, caller, log, locked, sources } => {
-            // Without its caller nobody would note what it started.
+        Request::Start { target, caller, log, locked, sources, items, foreground } => {
+            // Without its caller nobody would note what it started. In the foreground this goes on: the guest ends with
+            // its monitor, which is this process.
             process::die_with_parent(caller.cast_signed())?;
-            start(&target, &log, &locked, &sources)?
+            prepare_start(log, &locked, &sources)?;
+            start(&target, &items, foreground)?
+        }
+        Request::Show { keys } => {
+            let terminal = terminal.ok_or("there is no terminal to show")?;
+            console::show(terminal, keys, channel)?;
+            Answer::Done
         }
         Request::Attach { target, command } => Answer::Exited(attach(&target, command, channel)?),
         Request::Check { items } => {
@@ -77,18 +90,29 @@ fn open(target: &Target) -> Result<Handle, lxc::Error> {
     Handle::open(&target.lxc_path, &target.name)
 }
 
-fn start(target: &Target, log: &Path, locked: &Path, sources: &[LockedSource]) -> Result<Answer, Failure> {
-    // The log of the last start alone: a new one each time.
-    match std::fs::remove_file(log) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
+fn prepare_start(log: LogFile, locked: &Path, sources: &[LockedSource]) -> Result<(), Failure> {
+    if log.anew
+        && let Err(error) = std::fs::remove_file(&log.path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error.into());
     }
-    Log::init(log::Target::File(log.to_owned()))?;
+    Log::init_at(log::Target::File(log.path), log.level)?;
     process::private_mounts()?;
     mounts::lock(locked, sources)?;
     mounts::hide_id_helpers(&std::env::var("PATH").unwrap_or_default())?;
+    Ok(())
+}
+
+fn start(target: &Target, items: &[(String, String)], foreground: bool) -> Result<Answer, Failure> {
     let mut handle = open(target)?;
-    handle.start(StartOptions { daemonize: true })?;
+    for (key, value) in items {
+        handle.set_config_item(key, value)?;
+    }
+    handle.start(StartOptions { daemonize: !foreground })?;
+    if foreground {
+        return Ok(Answer::Ended);
+    }
     let Some(init_pid) = handle.init_pid()? else {
         return Err("the container stopped as soon as it had started".into());
     };
