@@ -108,9 +108,15 @@ Example:
     Rollback(NameArgs),
     /// Boot a container
     #[command(after_long_help = "\
-Example:
-  nixcloud-container start web")]
-    Start(NameArgs),
+In the foreground, a terminal shows the guest's console and all keys go to it, Ctrl-C too; it ends when the guest ends
+(`nixcloud-container stop` from elsewhere, or `poweroff` in it). Without a terminal what the console shows is copied to
+stdout, and Ctrl-C or SIGTERM shuts the guest down.
+
+Examples:
+  nixcloud-container start web
+  nixcloud-container start web -F              show it booting, until it ends
+  nixcloud-container start web -F | tee boot   the same, kept")]
+    Start(StartArgs),
     /// Open a shell in a running container, as its root
     #[command(
         visible_alias = "attach",
@@ -295,6 +301,15 @@ pub(crate) struct SwitchGenerationArgs {
     pub(crate) name: ContainerName,
     /// The generation's number
     pub(crate) id: GenerationId,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// The container
+    pub(crate) name: ContainerName,
+    /// Show its console here, and end when it ends
+    #[arg(short = 'F', long)]
+    pub(crate) foreground: bool,
 }
 
 #[derive(Debug, Args)]

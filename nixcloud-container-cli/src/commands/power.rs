@@ -2,15 +2,21 @@
 
 use std::time::Duration;
 
-use nixcloud_container::{ContainerName, StartOutcome, StopOutcome};
+use nixcloud_container::{ContainerName, Screen, StartOutcome, StartRequest, StopOutcome};
 
 use super::{Context, Failure};
-use crate::cli::{NameArgs, StopArgs};
+use crate::cli::{NameArgs, StartArgs, StopArgs};
 use crate::exit::Status;
 use crate::view::{Outcome, PowerView};
 
-pub(super) fn start(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
-    let started = context.container(&args.name).start(&mut context.progress())?;
+pub(super) fn start(context: &Context<'_>, args: &StartArgs) -> Result<Status, Failure> {
+    let request = StartRequest {
+        foreground: args.foreground,
+        // What is printed as JSON is nothing else.
+        screen: if context.globals.json { Screen::Null } else { Screen::Inherit },
+        ..StartRequest::default()
+    };
+    let started = context.container(&args.name).start_with(&request, &mut context.progress())?;
     context.reply(&started_view(&args.name, &started, Outcome::Started));
     Ok(Status::Done)
 }
@@ -18,6 +24,7 @@ pub(super) fn start(context: &Context<'_>, args: &NameArgs) -> Result<Status, Fa
 fn started_view(name: &ContainerName, started: &StartOutcome, done: Outcome) -> PowerView {
     match started {
         StartOutcome::Started { init_pid } => PowerView::new(name, done).with_init(*init_pid),
+        StartOutcome::Ended { .. } => PowerView::new(name, Outcome::Ended),
         _ => PowerView::new(name, Outcome::AlreadyRunning),
     }
 }
@@ -28,7 +35,13 @@ fn limit(args: &StopArgs) -> Option<Duration> {
 
 /// `done`, unless there was nothing to do.
 fn stopped_view(name: &ContainerName, stopped: StopOutcome, done: Outcome) -> PowerView {
-    let outcome = if stopped == StopOutcome::NotRunning { Outcome::NotRunning } else { done };
+    let outcome = match stopped {
+        StopOutcome::NotRunning => Outcome::NotRunning,
+        StopOutcome::Killed => Outcome::Killed,
+        StopOutcome::Asked => Outcome::Asked,
+        StopOutcome::Rebooted => Outcome::Rebooted,
+        _ => done,
+    };
     PowerView::new(name, outcome)
 }
 
