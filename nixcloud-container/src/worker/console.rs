@@ -53,7 +53,7 @@ pub(super) fn show(master: OwnedFd, keys: bool, channel: &File) -> io::Result<()
         terminal,
         keys_from: Instant::now(),
         to_guest: VecDeque::new(),
-        screen: Screen::new(io::stdout().as_fd(), keys)?,
+        screen: Screen::new(io::stdout().as_fd())?,
         ended: false,
     };
     while relay.turn(channel.as_fd(), &signals)? {}
@@ -207,7 +207,7 @@ fn passes(error: &io::Error) -> bool {
 struct Screen {
     fd: File,
     queue: VecDeque<u8>,
-    line_ends: Option<LineEnds>,
+    line_ends: LineEnds,
     /// When it last took something, or had nothing to take.
     moved: Instant,
     dropped: u64,
@@ -215,7 +215,7 @@ struct Screen {
 }
 
 impl Screen {
-    fn new(stdout: BorrowedFd<'_>, terminal: bool) -> io::Result<Self> {
+    fn new(stdout: BorrowedFd<'_>) -> io::Result<Self> {
         let fd = File::from(stdout.try_clone_to_owned()?);
         let kind = fd.metadata()?.file_type();
         // A description of its own that does not block: the flag on the caller's would be on the caller's shell's too.
@@ -232,7 +232,7 @@ impl Screen {
         Ok(Self {
             fd: own.unwrap_or(fd),
             queue: VecDeque::new(),
-            line_ends: (!terminal).then(LineEnds::default),
+            line_ends: LineEnds::default(),
             moved: Instant::now(),
             dropped: 0,
             closed: false,
@@ -259,10 +259,7 @@ impl Screen {
         if self.queue.is_empty() {
             self.moved = Instant::now();
         }
-        match &mut self.line_ends {
-            Some(ends) => self.queue.extend(bytes.iter().flat_map(|byte| ends.pass(*byte)).flatten()),
-            None => self.queue.extend(bytes),
-        }
+        self.queue.extend(bytes.iter().flat_map(|byte| self.line_ends.pass(*byte)).flatten());
     }
 
     fn write(&mut self) {
@@ -284,14 +281,15 @@ impl Screen {
             }
         }
         if self.dropped > 0 && self.queue.is_empty() {
-            let note = format!("\r\n[{} bytes were not shown: nobody read them]\r\n", self.dropped);
+            let note = format!("\n[{} bytes were not shown: nobody read them]\n", self.dropped);
             self.dropped = 0;
             self.take(note.as_bytes());
         }
     }
 }
 
-/// Each of the two terminals on the way makes `\r\n` of `\n`: in a file or a pipe, lines end as lines do.
+/// Each of the two terminals on the way makes `\r\n` of `\n`: that is undone, so that lines end as lines do in a file or a
+/// pipe. The caller's terminal, if there is one, does it once more.
 #[derive(Default)]
 struct LineEnds {
     held: bool,
