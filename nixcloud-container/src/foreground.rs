@@ -143,19 +143,13 @@ impl Foreground {
         let mut failure = None;
         while let Some(monitor) = &mut self.monitor {
             // How LXC's own call ended says nothing: it calls a guest that was killed a failure. It has ended, though.
-            if !matches!(monitor.poll(TICK), Ok(None)) {
+            let ended = !matches!(monitor.poll(TICK), Ok(None));
+            let pid = monitor.pid();
+            // Looked at last: LXC's monitor may notice it before we do, and end.
+            failure = failure.or_else(|| self.lost());
+            if ended {
                 self.monitor = None;
                 break;
-            }
-            let pid = monitor.pid();
-            if failure.is_none()
-                && let Some(show) = &mut self.show
-                && let Err(error) = show.poll(Duration::ZERO)
-            {
-                // Nobody would see the guest any more, nor read what it says, which LXC's monitor waits for.
-                self.show = None;
-                self.restore();
-                failure = Some(Error::from(error));
             }
             if failure.is_some() || cancel.is_cancelled() {
                 cancelled = failure.is_none();
@@ -168,6 +162,15 @@ impl Foreground {
         self.close(&|| cancel.is_cancelled());
         tidy(host, name);
         failure.map_or(Ok(cancelled), Err)
+    }
+
+    /// Whether the one that shows the guest is gone: nobody would see the guest any more, nor read what it says, which
+    /// LXC's monitor waits for.
+    fn lost(&mut self) -> Option<Error> {
+        let error = self.show.as_mut()?.poll(Duration::ZERO).err()?;
+        self.show = None;
+        self.restore();
+        Some(error.into())
     }
 
     /// Lets what was said be shown to its end, and gives the caller's terminal back. A reader that stops reading is

@@ -13,12 +13,14 @@
 )]
 
 mod attack;
+mod boot;
 mod cli;
 mod crash;
 mod embedding;
 mod expression;
 mod failure;
 mod field;
+mod foreground;
 mod harness;
 mod host;
 mod json;
@@ -37,6 +39,8 @@ fn scenarios() -> Vec<Scenario> {
         life::scenarios(),
         session::scenarios(),
         power::scenarios(),
+        foreground::scenarios(),
+        boot::scenarios(),
         update::scenarios(),
         attack::scenarios(),
         host::scenarios(),

@@ -24,6 +24,7 @@ use ::nix::sys::termios::{
     FlushArg, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, Termios, tcflush,
     tcgetattr, tcsetattr,
 };
+use ::nix::unistd::{getpgrp, tcgetpgrp};
 use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
 /// How much of what the guest says is kept for a screen that does not take it.
@@ -73,13 +74,15 @@ fn own_signals() -> io::Result<SignalFd> {
         Signal::SIGTTIN,
         Signal::SIGTTOU,
         Signal::SIGWINCH,
+        Signal::SIGCONT,
     ] {
         blocked.add(signal);
     }
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), None)?;
-    let mut resized = SigSet::empty();
-    resized.add(Signal::SIGWINCH);
-    Ok(SignalFd::with_flags(&resized, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
+    let mut told = SigSet::empty();
+    told.add(Signal::SIGWINCH);
+    told.add(Signal::SIGCONT);
+    Ok(SignalFd::with_flags(&told, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
 }
 
 fn nonblocking(fd: impl AsFd) -> io::Result<()> {
@@ -133,15 +136,15 @@ impl Relay<'_> {
         };
         let seen =
             |place: Option<usize>| place.and_then(|place| fds[place].revents()).unwrap_or(PollFlags::empty());
-        let (hung_up, resized) = (seen(Some(0)).contains(PollFlags::POLLHUP), !seen(Some(1)).is_empty());
+        let (hung_up, told) = (seen(Some(0)).contains(PollFlags::POLLHUP), !seen(Some(1)).is_empty());
         let (master, screen, keys) = (seen(master), seen(screen), seen(keys));
         if hung_up {
             return Ok(false);
         }
-        if resized {
+        if told {
             // Several may have come together.
             while let Ok(Some(_)) = signals.read_signal() {}
-            self.resize();
+            self.look();
         }
         if !screen.is_empty() {
             self.screen.write();
@@ -158,12 +161,15 @@ impl Relay<'_> {
         Ok(true)
     }
 
-    fn resize(&self) {
-        if let Some(terminal) = &self.terminal
-            && let Ok(size) = tcgetwinsize(terminal.fd)
-        {
-            // What the guest's console looks like is no reason to end.
+    /// The terminal has another size, or the shell had it while the caller was stopped and has given it back.
+    fn look(&self) {
+        let Some(terminal) = &self.terminal else { return };
+        // What the guest's console looks like is no reason to end.
+        if let Ok(size) = tcgetwinsize(terminal.fd) {
             let _ = tcsetwinsize(&self.master, size);
+        }
+        if tcgetpgrp(terminal.fd).is_ok_and(|group| group == getpgrp()) {
+            let _ = tcsetattr(terminal.fd, SetArg::TCSANOW, &raw(&terminal.before));
         }
     }
 
