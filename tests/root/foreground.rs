@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use nixcloud_container::proc::Process;
 use nixcloud_container::{DestroyRequest, Screen, StartOutcome, StartRequest, State};
 
-use crate::harness::{Guest, Kind, Lab, Must, Pty, eventually, lab, scenarios};
+use crate::harness::{Guest, Kind, Lab, Must, Pty, command, eventually, lab, scenarios};
 
 scenarios! {
     once: [
@@ -23,6 +23,7 @@ scenarios! {
         root_a_foreground_guest_ends_with_its_killed_monitor,
         root_a_foreground_start_killed_at_any_moment,
         root_a_foreground_start_that_fails_gives_the_terminal_back,
+        root_a_foreground_guest_whose_terminal_hangs_up,
         root_a_foreground_guest_in_a_pipe,
         root_a_foreground_guest_that_nobody_reads,
         root_a_foreground_guest_whose_reader_leaves,
@@ -259,6 +260,28 @@ fn root_a_foreground_start_that_fails_gives_the_terminal_back(lab: &Lab) {
     assert!(pty.screen().contains("br-nowhere"), "{}", pty.screen());
     assert_eq!(&pty.settings(), pty.settings_before());
     assert_eq!(web.state(), State::Stopped);
+}
+
+fn root_a_foreground_guest_whose_terminal_hangs_up(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    let size = nix::pty::Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = nix::pty::openpty(&size, None).unwrap();
+    let log = lab.root().join("console.log");
+    // The stream that is not the terminal says how it went.
+    let mut leader = Command::new("/proc/self/exe");
+    leader.arg("--leader").arg(command::program());
+    leader.args(["start", "-F", web.name().as_str()]).env("NIXCLOUD_CONTAINER_CONFIG", lab.config_file());
+    let stream = || pty.slave.try_clone().unwrap();
+    let errors = fs::File::create(&log).unwrap();
+    let mut child = leader.stdin(stream()).stdout(stream()).stderr(errors).spawn().unwrap();
+    web.await_version();
+    let init = web.init();
+    drop((pty.master, pty.slave));
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{status}: {}", fs::read_to_string(&log).unwrap());
+    assert_gone(&web, init);
+    fs::remove_file(log).unwrap();
 }
 
 fn root_a_foreground_guest_in_a_pipe(lab: &Lab) {

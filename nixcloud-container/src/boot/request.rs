@@ -1,0 +1,78 @@
+//! What one start can be asked, and what comes of it.
+
+use std::path::PathBuf;
+
+use crate::foreground::Screen;
+use crate::worker::LogRequest;
+
+/// How to start, and what is to hold for this boot alone: nothing of it is written into the configuration file, and the
+/// next start knows nothing of it. A reboot from inside keeps it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StartRequest {
+    /// Show the guest's console, and return only when the guest has ended.
+    pub foreground: bool,
+    /// What the console is shown on, in the foreground.
+    pub screen: Screen,
+    /// Further LXC configuration items, of those that `lxcExtraConfig` may hold.
+    pub items: Vec<(String, String)>,
+    /// A terminal that the guest's console is shown on (`lxc.console.path`), or `none` for a guest without a console.
+    /// Not in the foreground, which has one.
+    pub console: Option<PathBuf>,
+    /// A file that what the console shows is appended to (`lxc.console.logfile`).
+    pub console_log: Option<PathBuf>,
+    /// A file for the pid of the guest's init, written once it runs, and removed when a foreground start ends.
+    pub pidfile: Option<PathBuf>,
+    /// Namespaces that are those of another container, by its name, or of a process, by its pid.
+    pub share: Vec<(Namespace, String)>,
+    /// Where LXC logs, and how much.
+    pub log: LogRequest,
+}
+
+/// A namespace that a guest could share. [`Namespace::Ipc`] and [`Namespace::Uts`] work.
+///
+/// The guest is in a user namespace of its own, which has no rights over another guest's network or processes: the kernel
+/// refuses the mounts of `/sys` and `/proc` that every guest needs, so the other two are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Namespace {
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// The network. Refused.
+    Net,
+    /// Process ids. Refused.
+    Pid,
+    /// Host and domain name, which the guest then cannot change.
+    Uts,
+}
+
+impl Namespace {
+    /// The kernel's name of it, in `/proc/PID/ns`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ipc => "ipc",
+            Self::Net => "net",
+            Self::Pid => "pid",
+            Self::Uts => "uts",
+        }
+    }
+}
+
+/// What a start came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartOutcome {
+    /// It was booted.
+    Started {
+        /// Its init, in the host's pid namespace.
+        init_pid: i32,
+    },
+    /// It ran already; nothing was done.
+    AlreadyRunning,
+    /// It was booted in the foreground and has ended since.
+    #[non_exhaustive]
+    Ended {
+        /// Whether that was because the caller cancelled, and not by itself or by somebody's stop.
+        cancelled: bool,
+    },
+}
