@@ -314,7 +314,11 @@ fn root_a_foreground_guest_that_nobody_reads(lab: &Lab) {
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let kilobytes: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(kilobytes < 30_000, "{resident}");
-    web.stop();
+    let _ = web.sh("kill -PWR 1");
+    // That it has ended is seen to all the same.
+    let note = lab.path("/var/lib/nixcloud/container/running").join(format!("{}.toml", web.name()));
+    eventually("it is tidied up", Duration::from_secs(10), || !note.exists());
+    assert!(child.try_wait().unwrap().is_none(), "what it said last is lost");
     // Now somebody does: what was kept comes, and how much was not.
     let mut said = String::new();
     child.stdout.take().unwrap().read_to_string(&mut said).unwrap();

@@ -19,7 +19,7 @@ use crate::worker::LogFile;
 const CONSOLE: &str = "lxc.console.path";
 
 /// How large a console log may grow; there can be one more, `.1`.
-const CONSOLE_LOG: &str = "16MB";
+const CONSOLE_LOG: &str = "4MB";
 
 /// What a request comes to, with its paths made absolute: the worker has another current directory.
 pub(super) struct Plan {

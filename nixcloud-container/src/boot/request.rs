@@ -18,7 +18,8 @@ pub struct StartRequest {
     /// A terminal that the guest's console is shown on (`lxc.console.path`), or `none` for a guest without a console.
     /// Not in the foreground, which has one.
     pub console: Option<PathBuf>,
-    /// A file that what the console shows is appended to (`lxc.console.logfile`).
+    /// A file that what the console shows is appended to (`lxc.console.logfile`). At 4 MiB it is renamed to `.1`, in
+    /// place of an earlier one: what is in it, and how much, is the guest's to say.
     pub console_log: Option<PathBuf>,
     /// A file for the pid of the guest's init, written once it runs, and removed when a foreground start ends.
     pub pidfile: Option<PathBuf>,
