@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use nixcloud_container::{ContainerName, GenerationId};
+use nixcloud_container::{ContainerName, GenerationId, User};
 
 /// Unprivileged NixOS containers on LXC that share the host's store, each with its own generations.
 #[derive(Debug, Parser)]
@@ -111,14 +111,18 @@ Example:
 Example:
   nixcloud-container start web")]
     Start(NameArgs),
-    /// Open a shell in a running container, as its root
+    /// Open a shell in a running container, as its root or as one of its users
     #[command(
         visible_alias = "attach",
         after_long_help = "\
-Example:
-  nixcloud-container login web"
+It begins in the user's home, with the user's own shell. Nothing of this environment gets in but TERM.
+
+Examples:
+  nixcloud-container login web
+  nixcloud-container login web -u alice
+  nixcloud-container login web -w /srv -e LANG=C"
     )]
-    Login(NameArgs),
+    Login(LoginArgs),
     /// Run a command in a running container
     #[command(
         override_usage = "nixcloud-container run [OPTIONS] NAME [--] COMMAND...",
@@ -130,7 +134,7 @@ Examples:
   nixcloud-container run web systemctl --failed
   nixcloud-container run web sh -c 'echo $HOSTNAME'
   nixcloud-container run -t web htop
-  tar c data | nixcloud-container run -w /srv -u 1000:100 web tar x"
+  tar c data | nixcloud-container run -w /srv -u alice:users web tar x"
     )]
     Run(RunArgs),
     /// Shut a container down cleanly
@@ -306,20 +310,35 @@ pub(crate) struct StopArgs {
     pub(crate) timeout: Option<u32>,
 }
 
+/// What `run` and `login` have in common.
 #[derive(Debug, Args)]
-pub(crate) struct RunArgs {
-    /// Give the command a terminal of the container
-    #[arg(short = 't', long)]
-    pub(crate) terminal: bool,
-    /// The user it runs as, by number, and the group [default: 0:0]
-    #[arg(short, long, value_name = "UID[:GID]")]
+pub(crate) struct SessionArgs {
+    /// The container's user, and another group than the user's own; names or numbers [default: root]
+    #[arg(short, long, value_name = "USER[:GROUP]")]
     pub(crate) user: Option<User>,
-    /// The folder it starts in [default: /]
+    /// The folder it starts in [default: `/`, for `login` the user's home]
     #[arg(short, long, value_name = "DIR")]
     pub(crate) workdir: Option<PathBuf>,
     /// A variable of its environment; repeatable
     #[arg(short = 'e', long = "env", value_name = "VAR=VAL", value_parser = variable)]
     pub(crate) variables: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// The container
+    pub(crate) name: ContainerName,
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Give the command a terminal of the container
+    #[arg(short = 't', long)]
+    pub(crate) terminal: bool,
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
     /// The container, and the command with its arguments
     // One list: behind the container's name no word is taken for an option of ours.
     #[arg(required = true, num_args = 2.., trailing_var_arg = true, value_names = ["NAME", "COMMAND"])]
@@ -341,29 +360,6 @@ impl RunArgs {
             return Err(format!("no command is given to run in `{name}`"));
         }
         Ok((name, command))
-    }
-}
-
-/// A user and a group of a guest, by number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct User {
-    pub(crate) uid: u32,
-    pub(crate) gid: Option<u32>,
-}
-
-impl std::str::FromStr for User {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| {
-            // The last number means "unchanged" to the kernel.
-            text.parse()
-                .ok()
-                .filter(|id| *id != u32::MAX)
-                .ok_or_else(|| format!("`{text}` is no id: a number is"))
-        };
-        let (uid, gid) = text.split_once(':').map_or((text, None), |(uid, gid)| (uid, Some(gid)));
-        Ok(Self { uid: number(uid)?, gid: gid.map(number).transpose()? })
     }
 }
 

@@ -21,7 +21,7 @@ use crate::render::{ExtraError, PendingRestart};
 use crate::rootfs::RootfsError;
 use crate::spec::SpecError;
 use crate::state::{Action, State};
-use crate::worker::WorkerError;
+use crate::worker::{NoAccount, WorkerError};
 
 /// Why an operation failed. `Display` says what, `source()` says why, [`hint`](Error::hint) how to go on.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +139,24 @@ pub enum Error {
         restored: Option<GenerationId>,
         /// What of LXC's side waits for a restart, where the new generation stays.
         pending_restart: Vec<PendingRestart>,
+    },
+    /// The guest does not have the user or group that a command was to run as.
+    #[error("container `{container}` has no {} `{}`", if .missing.group { "group" } else { "user" }, .missing.wanted)]
+    NoAccount {
+        /// The container.
+        container: ContainerName,
+        /// What it does not have.
+        missing: NoAccount,
+    },
+    /// A way into a container that would hand the guest something of the host's, or that there is none.
+    #[error("cannot enter container `{name}` {what}: {why}")]
+    Entry {
+        /// The container.
+        name: ContainerName,
+        /// The way.
+        what: String,
+        /// Why not.
+        why: &'static str,
     },
     /// An operation failed, and so did undoing it.
     #[error("{failure}; and undoing it failed too: {}", chain(.undo))]
@@ -339,6 +357,7 @@ impl Error {
         match self {
             Self::NeedsRoot => ErrorKind::Permission,
             Self::NotFound { .. }
+            | Self::NoAccount { .. }
             | Self::ContainerFile { .. }
             | Self::Generations(GenerationsError::Missing { .. } | GenerationsError::NoOlder { .. }) => {
                 ErrorKind::NotFound
@@ -348,6 +367,7 @@ impl Error {
             | Self::State { .. }
             | Self::IdMapChange { .. }
             | Self::Bridge(_)
+            | Self::Entry { .. }
             | Self::Generations(GenerationsError::Protected { .. })
             | Self::Lease(LeaseError::AddressTaken { .. } | LeaseError::HostAddress { .. }) => {
                 ErrorKind::Refused
@@ -408,6 +428,13 @@ impl Error {
                 }
                 _ => return None,
             },
+            Self::NoAccount { missing, .. } if !missing.known.is_empty() => {
+                format!("there are: {}", missing.known.join(", "))
+            }
+            Self::NoAccount { missing, .. } => {
+                let ids = if missing.group { "`UID:GID`" } else { "`UID`" };
+                format!("its own files name none; {ids} in numbers works all the same")
+            }
             Self::Undo { failure, .. } => failure.hint()?,
             Self::Facts(_) => {
                 "install LXC, or name its share folder in the host configuration (`paths.lxc_share`)"

@@ -29,15 +29,17 @@
 //! | stores | record, lease, generations, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, `lxc`, `net`, `nix`, [`worker`] |
 //! | contracts | [`config`], `layout`, `render` |
-//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`spec`], [`observe`] |
+//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`spec`], [`observe`] |
 
 pub mod config;
 pub mod generation;
 pub mod idmap;
 pub mod name;
+pub mod namespace;
 pub mod observe;
 pub mod spec;
 pub mod state;
+pub mod user;
 pub mod worker;
 
 // The drivers are seen by this repository's own tests, which look at a host from outside. They promise nothing.
@@ -94,15 +96,17 @@ pub use layout::LayoutError;
 pub use lease::LeaseError;
 pub use manager::Manager;
 pub use name::{ContainerName, InterfaceName};
+pub use namespace::{Elevated, Namespace};
 pub use observe::{Cancel, Event, Observer, Phase};
 pub use power::{StartOutcome, StopOutcome};
 pub use presence::PresenceError;
 pub use record::RecordError;
 pub use render::{ExtraError, PendingRestart};
 pub use rootfs::RootfsError;
-pub use session::{RunRequest, Streams};
+pub use session::{Environment, RunRequest, Streams};
 pub use spec::ContainerSpec;
 pub use state::{Action, State};
 pub use switch::Switched;
 pub use update::{UpdateRequest, Updated};
-pub use worker::{Exit, WorkerError};
+pub use user::{Account, User, UserError};
+pub use worker::{Exit, NoAccount, WorkerError};

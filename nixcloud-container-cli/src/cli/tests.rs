@@ -67,8 +67,8 @@ fn arguments_for_nix_are_split_as_a_shell_does() {
 fn what_follows_the_name_is_the_command() {
     let args = run(&["run", "-t", "-u", "1000:100", "-e", "A=b=c", "web", "ls", "--quiet", "-t", "--", "-h"]);
     assert!(args.terminal);
-    assert_eq!(args.user, Some(User { uid: 1000, gid: Some(100) }));
-    assert_eq!(args.variables, [("A".to_owned(), "b=c".to_owned())]);
+    assert_eq!(args.session.user, Some(User::ids(1000, Some(100))));
+    assert_eq!(args.session.variables, [("A".to_owned(), "b=c".to_owned())]);
     let (name, command) = args.target().unwrap();
     assert_eq!(name.as_str(), "web");
     assert_eq!(command, ["ls", "--quiet", "-t", "--", "-h"]);
@@ -96,10 +96,28 @@ fn a_run_without_a_command_is_refused() {
 }
 
 #[test]
-fn users_are_numbers() {
-    assert!(parse(&["run", "-u", "joe", "web", "ls"]).is_err());
-    assert!(parse(&["run", "-u", "4294967295", "web", "ls"]).is_err());
-    assert_eq!(run(&["run", "-u", "7", "web", "ls"]).user, Some(User { uid: 7, gid: None }));
+fn users_are_names_and_numbers() {
+    let user = |text: &str| run(&["run", "-u", text, "web", "ls"]).session.user;
+    assert_eq!(user("7"), Some(User::ids(7, None)));
+    assert_eq!(user("alice"), Some(User::named("alice")));
+    assert_eq!(user("alice:users"), Some("alice:users".parse().unwrap()));
+    for bad in ["4294967295", "", "alice:", ":users", "a b", "+alice", "-1"] {
+        let error = parse(&["run", &format!("--user={bad}"), "web", "ls"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{bad:?}");
+    }
+}
+
+#[test]
+fn login_has_what_run_has() {
+    let words = ["login", "-u", "alice", "-w", "/srv", "-e", "A=b", "-e", "C=", "web"];
+    let Ok(Command::Login(args)) = parse(&words) else { panic!("no login") };
+    assert_eq!((args.name.as_str(), args.session.user), ("web", Some(User::named("alice"))));
+    assert_eq!(args.session.workdir, Some("/srv".into()));
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(args.session.variables, [pair("A", "b"), pair("C", "")]);
+    assert!(matches!(parse(&["attach", "web", "-u", "alice"]), Ok(Command::Login(_))));
+    assert!(parse(&["login", "web", "ls"]).is_err());
+    assert!(parse(&["login", "web", "-e", "=b"]).is_err());
 }
 
 #[test]

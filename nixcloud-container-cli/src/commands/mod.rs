@@ -120,11 +120,12 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
     // Before anything else: a wrong command line is told as such, also to who is not root.
     let work = prepare(cli)?;
     let manager = Manager::open(HostConfig::load(cli.globals.config().as_deref())?)?;
-    let cancel = if cancels(&cli.command) {
-        signals::cancel_on_interrupt().map_err(Failure::Signals)?
-    } else {
-        Cancel::new()
+    let cancel = match &cli.command {
+        Command::Login(_) | Command::Run(RunArgs { terminal: true, .. }) => signals::cancel_on_hangup(),
+        command if cancels(command) => signals::cancel_on_interrupt(),
+        _ => Ok(Cancel::new()),
     };
+    let cancel = cancel.map_err(Failure::Signals)?;
     let manager = manager.with_cancel(cancel.clone());
     work(&Context { manager, cancel, printer, globals: &cli.globals })
 }
@@ -156,7 +157,7 @@ fn prepare(cli: &Cli) -> Result<Work<'_>, Failure> {
         }
         Command::Run(args) => {
             let target = session::target(args, &cli.globals)?;
-            Box::new(move |context| session::run(context, args, target))
+            Box::new(move |context| session::run(context, target))
         }
         Command::List(args) => Box::new(|context| inspect::list(context, args)),
         Command::State(args) => Box::new(|context| inspect::state(context, args)),
@@ -167,13 +168,11 @@ fn prepare(cli: &Cli) -> Result<Work<'_>, Failure> {
 }
 
 /// Whether Ctrl-C goes to the library: to undo what was done, or to the command in the guest. Those that only look just
-/// end, and on a terminal of the guest the keys are the guest's.
+/// end.
 fn cancels(command: &Command) -> bool {
     !matches!(
         command,
-        Command::Login(_)
-            | Command::Run(RunArgs { terminal: true, .. })
-            | Command::List(ListArgs { watch: None })
+        Command::List(ListArgs { watch: None })
             | Command::ListGenerations(_)
             | Command::State(_)
             | Command::Exists(_)

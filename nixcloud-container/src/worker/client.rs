@@ -20,6 +20,9 @@ use crate::observe::Cancel;
 /// The worker's `PATH`: for the tools that LXC's hooks run. newuidmap of these folders is masked in its namespace.
 const PATH: &str = "/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// How long a worker that was killed may take to be gone.
+const KILLED: Duration = Duration::from_millis(500);
+
 /// How often a cancelled token is noticed.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -129,6 +132,8 @@ struct Guard {
     child: Child,
     /// How long it may take to end by itself once the channel is closed, which takes its command with it.
     grace: Duration,
+    /// Whether it may hang in a file system of the guest's, where no signal reaches it.
+    may_hang: bool,
 }
 
 impl Drop for Guard {
@@ -139,7 +144,27 @@ impl Drop for Guard {
             std::thread::sleep(Duration::from_millis(5));
         }
         let _ = self.child.kill();
+        if self.may_hang {
+            let end = Instant::now() + KILLED;
+            while matches!(self.child.try_wait(), Ok(None)) {
+                if Instant::now() >= end {
+                    self.abandon();
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
         let _ = self.child.wait();
+    }
+}
+
+impl Guard {
+    /// Leaves it to a thread to reap it: at the latest when the guest ends, so does what it waits for.
+    fn abandon(&self) {
+        let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) else { return };
+        std::thread::spawn(move || {
+            rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())
+        });
     }
 }
 
@@ -179,8 +204,13 @@ impl Client {
             // To kill it is the way to undo a start.
             _ => Duration::ZERO,
         };
-        let mut guard = Guard { child, grace };
-        let group = Pid::from_raw(guard.child.id().cast_signed());
+        let may_hang = matches!(request, Request::Identify { .. });
+        let mut guard = Guard { child, grace, may_hang };
+        let group = match request {
+            // Signals to its own terminal reach it from there; it has no group of its own.
+            Request::Attach { command, .. } if command.terminal => None,
+            _ => Some(Pid::from_raw(guard.child.id().cast_signed())),
+        };
         let answer = converse(ours, request, group, limit, cancel)?;
         let status = guard.child.wait().map_err(WorkerError::Channel)?;
         match answer {
@@ -216,7 +246,7 @@ impl Client {
 fn converse(
     mut channel: UnixStream,
     request: &Request,
-    group: Pid,
+    group: Option<Pid>,
     limit: Option<Duration>,
     cancel: &Cancel,
 ) -> Result<Option<Answer>, WorkerError> {
@@ -248,11 +278,9 @@ fn converse(
             Err(error) => return Err(WorkerError::Channel(error)),
         }
         if cancel.is_cancelled() {
-            if end.is_some() {
-                return Err(WorkerError::Cancelled);
-            }
             // `run` has no deadline: there Ctrl-C belongs to the command in the guest, which is of the worker's group.
-            // It may take it or not. On a terminal (`login`) it gets it from there, and there is no such group.
+            // It may take it or not. On a terminal Ctrl-C is a key like others: whoever cancels means the end.
+            let (None, Some(group)) = (end, group) else { return Err(WorkerError::Cancelled) };
             interrupted = interrupted || killpg(group, Signal::SIGINT).is_ok();
         }
     }

@@ -19,15 +19,19 @@
 
 mod client;
 mod mounts;
+mod passwd;
 mod protocol;
 mod server;
+mod terminal;
+mod users;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use crate::lxc::Exit;
 pub use client::WorkerError;
 pub(crate) use client::{Client, Stdio};
-pub(crate) use protocol::{Answer, AttachCommand, Request, Target};
+pub use protocol::NoAccount;
+pub(crate) use protocol::{Answer, AttachCommand, Identity, Request, Target};
 
 /// What a worker is called and told: its first two arguments. No variable, which LXC's hooks would inherit.
 const MARK: [&str; 2] = ["nixcloud-container-worker", "serve"];

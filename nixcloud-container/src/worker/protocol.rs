@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::lxc::Exit;
+use crate::namespace::{Elevated, Namespace};
+use crate::proc::Process;
 use crate::render::LockedSource;
+use crate::user::{Account, User};
 
 /// One container as LXC knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,8 @@ pub(crate) enum Request {
     },
     /// Run a command in a container, on the worker's own stdin, stdout and stderr.
     Attach { target: Target, command: AttachCommand },
+    /// Read who a user of the guest with this init is.
+    Identify { init: Process, user: User },
     /// Ask liblxc whether it takes these configuration items.
     Check { items: Vec<(String, String)> },
     /// Freeze or thaw.
@@ -44,14 +49,45 @@ pub(crate) enum Request {
 pub(crate) struct AttachCommand {
     /// Program and arguments; the program is looked for in the guest's `PATH`.
     pub(crate) argv: Vec<String>,
+    /// What the program is told that it is called, where that is not `argv[0]`.
+    pub(crate) arg0: Option<String>,
     /// The whole environment.
     pub(crate) env: Vec<(String, String)>,
     /// Where it runs.
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
-    /// Whether LXC puts a pseudo terminal of the guest between.
+    /// All its groups but for `gid`.
+    pub(crate) groups: Vec<u32>,
+    /// Whether the worker puts a pseudo terminal of the guest between.
     pub(crate) terminal: bool,
+    /// The namespaces that it enters; all when not given.
+    pub(crate) namespaces: Option<Vec<Namespace>>,
+    pub(crate) elevated: Elevated,
+    pub(crate) remount: bool,
+}
+
+/// A user as the guest knows it. What the guest's files said is checked: no control characters, absolute paths.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// All groups, `gid` among them; empty where the guest does not know the user.
+    pub(crate) groups: Vec<u32>,
+    pub(crate) name: Option<String>,
+    pub(crate) home: Option<String>,
+    pub(crate) shell: Option<String>,
+}
+
+/// A user or group that the guest does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoAccount {
+    /// Whether it is a group.
+    pub group: bool,
+    /// What was asked for.
+    pub wanted: Account,
+    /// Some that there are.
+    pub known: Vec<String>,
 }
 
 /// What the worker answers.
@@ -61,6 +97,10 @@ pub(crate) enum Answer {
     Started { init_pid: i32 },
     /// The command ran.
     Exited(Exit),
+    /// This is the user.
+    Identified(Identity),
+    /// There is no such user or group.
+    NoAccount(NoAccount),
     /// The items that liblxc refuses, with its words.
     Checked { refused: Vec<(String, String, String)> },
     /// Done.

@@ -10,10 +10,15 @@ use std::time::Duration;
 use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
 
 use super::protocol::{Answer, AttachCommand, Fault, Request, Target};
-use super::{CHANNEL, mounts};
+use super::terminal::{self, Caller, End};
+use super::{CHANNEL, mounts, users};
 use crate::lxc::log::{self, Log};
 use crate::lxc::pidfd::PidFd;
-use crate::lxc::{self, Attach, ExecFailure, Exit, Handle, StartOptions, process, scratch};
+use crate::lxc::pty::{self, Pty};
+use crate::lxc::{
+    self, Attach, Attached, ExecFailure, Exit, Handle, StartOptions, Streams, process, scratch,
+};
+use crate::namespace::Namespace;
 use crate::proc::Process;
 use crate::render::LockedSource;
 
@@ -55,6 +60,7 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
             start(&target, &log, &locked, &sources)?
         }
         Request::Attach { target, command } => Answer::Exited(attach(&target, command, channel)?),
+        Request::Identify { init, user } => users::identify(init, &user)?,
         Request::Check { items } => {
             let refused = scratch::check(&items)?;
             Answer::Checked {
@@ -96,20 +102,13 @@ fn start(target: &Target, log: &Path, locked: &Path, sources: &[LockedSource]) -
 }
 
 fn attach(target: &Target, command: AttachCommand, channel: &File) -> Result<Exit, Failure> {
-    let terminal = command.terminal;
     let mut handle = open(target)?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let attached = handle.attach(&Attach {
-        argv: command.argv.into_iter().map(Into::into).collect(),
-        env: command.env,
-        cwd: command.cwd,
-        uid: command.uid,
-        gid: command.gid,
-        stdin: stdin.as_fd(),
-        stdout: stdout.as_fd(),
-        stderr: stderr.as_fd(),
-        terminal: command.terminal,
-    })?;
+    if command.terminal {
+        return attach_terminal(&mut handle, command, channel);
+    }
+    let files = Streams::Files([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]);
+    let attached = handle.attach(&wanted(command, files))?;
     // From here on signals to the group are the command's: they must not take its exit code away. The command did not
     // inherit this.
     let mut keys = SigSet::empty();
@@ -119,10 +118,54 @@ fn attach(target: &Target, command: AttachCommand, channel: &File) -> Result<Exi
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&keys), None)?;
     // Nor may it hold a pipe open whose end somebody waits for.
     release_streams()?;
-    // A terminal hangs up by itself when this process ends.
-    if !terminal {
-        end_with_caller(attached.pid(), channel)?;
+    end_with_caller(attached.pid(), channel)?;
+    exit(attached)
+}
+
+/// On a terminal of its own, served from here.
+fn attach_terminal(handle: &mut Handle, command: AttachCommand, channel: &File) -> Result<Exit, Failure> {
+    let Pty { master, slave } = match &command.namespaces {
+        // A program of the host: what is typed there is nothing for the guest.
+        Some(namespaces) if !namespaces.contains(&Namespace::Mount) => pty::of_host()?,
+        _ => handle.open_terminal()?,
+    };
+    if let Some(init) = handle.init_pid()? {
+        handle.hand_over(&slave, init);
     }
+    let caller = Caller::now();
+    caller.dress(&slave);
+    caller.raw();
+    let attached = handle.attach(&wanted(command, Streams::Terminal(&slave)))?;
+    // Its end is known by that nobody has it any more.
+    drop(slave);
+    let process = Process::now(attached.pid()).map(PidFd::open).transpose()?.flatten();
+    let end = terminal::serve(&caller, master, process.as_ref(), channel)?;
+    if let (End::Gone, Some(process)) = (end, process) {
+        // Its terminal has hung up, which most take for the end.
+        if !process.wait(LAST_WORDS, &|| false)? {
+            process.signal(Signal::SIGKILL as i32)?;
+        }
+    }
+    exit(attached)
+}
+
+fn wanted(command: AttachCommand, streams: Streams<'_>) -> Attach<'_> {
+    Attach {
+        argv: command.argv.into_iter().map(Into::into).collect(),
+        arg0: command.arg0.map(Into::into),
+        env: command.env,
+        cwd: command.cwd,
+        uid: command.uid,
+        gid: command.gid,
+        groups: command.groups,
+        streams,
+        namespaces: command.namespaces,
+        elevated: command.elevated,
+        remount: command.remount,
+    }
+}
+
+fn exit(attached: Attached) -> Result<Exit, Failure> {
     match attached.wait() {
         Err(lxc::Error::Exec { failure: ExecFailure::NotFound, .. }) => Ok(Exit::NotFound),
         Err(lxc::Error::Exec { .. }) => Ok(Exit::NotExecutable),
