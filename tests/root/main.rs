@@ -26,7 +26,9 @@ mod life;
 mod mistakes;
 mod power;
 mod session;
+mod terminal;
 mod update;
+mod users;
 
 use std::process::ExitCode;
 
@@ -36,6 +38,8 @@ fn scenarios() -> Vec<Scenario> {
     [
         life::scenarios(),
         session::scenarios(),
+        terminal::scenarios(),
+        users::scenarios(),
         power::scenarios(),
         update::scenarios(),
         attack::scenarios(),
