@@ -47,16 +47,16 @@ impl Relay {
 
     /// For a command that has a terminal of the guest's: the worker copies.
     pub(super) fn of_terminal(streams: Streams) -> io::Result<(Stdio, Self)> {
-        let (stdio, relay) = match streams {
-            Streams::Inherit => (Stdio::Inherit, Self { outputs: Vec::new(), saved: None }),
-            streams => Self::of(streams)?,
+        let stdio = match streams {
+            Streams::Inherit => Stdio::Inherit,
+            streams => Self::of(streams)?.0,
         };
         let saved = match &stdio {
             Stdio::Inherit => Saved::of(io::stdin().as_fd()),
             Stdio::Fds { stdin, .. } => Saved::of(stdin.as_fd()),
             Stdio::Null => Ok(None),
         };
-        Ok((stdio, Self { saved: saved?, ..relay }))
+        Ok((stdio, Self { outputs: Vec::new(), saved: saved? }))
     }
 
     /// What the command wrote last is still on its way; a background child of it may hold the pipe for ever. `clean`
