@@ -180,8 +180,8 @@ fn boot(
     match started {
         Ok(init_pid) => Ok(StartOutcome::Started { init_pid }),
         Err(failure) => {
-            let undo = wait_until_stopped(host, record, MONITOR_END, &Cancel::new())
-                .and_then(|_| stopped(host, record));
+            // LXC tidies up itself, unless it was cut off: then the guest may run.
+            let undo = terminate_locked(host, record, &Cancel::new()).map(drop);
             Err(failure.undone(undo))
         }
     }
@@ -207,6 +207,9 @@ fn start_noted(
     run.cgroups = proc::lxc_cgroups(&std::iter::once(init).chain(monitor).collect::<Vec<_>>());
     (run.init, run.monitor) = (Some(init), monitor);
     run.save(&host.layout, &record.name)?;
+    if cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
     Ok(init_pid)
 }
 

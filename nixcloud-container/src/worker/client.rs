@@ -23,6 +23,10 @@ const PATH: &str = "/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/u
 /// How often a cancelled token is noticed.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long a start that is cancelled may take to come to its end. Cut off it may leave a monitor that goes on and that
+/// nobody knows of yet; it takes less than 0.1 s, and what it started is ended then.
+const START_TO_END: Duration = Duration::from_secs(3);
+
 /// Spawns workers.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
@@ -249,6 +253,8 @@ fn converse(
     cancel: &Cancel,
 ) -> Result<Option<Answer>, WorkerError> {
     let mut interrupted = false;
+    let late = if matches!(request, Request::Start { .. }) { START_TO_END } else { Duration::ZERO };
+    let mut cancelled = None;
     let end = limit.map(|limit| Instant::now() + limit);
     let request = serde_json::to_vec(request).map_err(|error| WorkerError::Channel(error.into()))?;
     channel.set_read_timeout(Some(TICK)).map_err(WorkerError::Channel)?;
@@ -277,7 +283,10 @@ fn converse(
         }
         if cancel.is_cancelled() {
             if end.is_some() {
-                return Err(WorkerError::Cancelled);
+                if cancelled.get_or_insert_with(Instant::now).elapsed() >= late {
+                    return Err(WorkerError::Cancelled);
+                }
+                continue;
             }
             // `run` has no deadline: there Ctrl-C belongs to the command in the guest, which is of the worker's group.
             // It may take it or not. On a terminal (`login`) it gets it from there, and there is no such group.
