@@ -4,7 +4,16 @@ CARGO ?= cargo
 # How many tests on real LXC and Nix must have run; a run with fewer is a failure, not a success.
 ROOT_TESTS ?= $(shell cat tests/root-tests)
 
-.PHONY: demo test setup lint unit root-tests bindings bench clean
+# Where `make install` puts things: below DESTDIR, which a package sets.
+PREFIX ?= /usr/local
+DESTDIR ?=
+BINDIR ?= $(PREFIX)/bin
+LIBEXECDIR ?= $(PREFIX)/libexec
+DATADIR ?= $(PREFIX)/share
+# The folder of the built programs.
+BUILT ?= target/release
+
+.PHONY: demo test setup lint unit root-tests bindings bench build install
 
 # The main job, shown: create, start, ping, update in place, roll back, stop, destroy.
 demo: setup
@@ -39,3 +48,18 @@ bench: setup
 	$(CARGO) build --quiet --release --locked -p nixcloud-container-cli
 	PAIRS=$$($(CARGO) bench --no-run --locked -p nixcloud-container-tests --bench pairs --message-format=json 2>/dev/null \
 		| sed -n 's/.*"executable":"\([^"]*pairs[^"]*\)".*/\1/p') scripts/bench.sh
+
+build:
+	$(CARGO) build --quiet --release --locked -p nixcloud-container -p nixcloud-container-cli
+
+# What a package has: it calls this after its own build. The programs print their pages and completions themselves.
+install:
+	@test -x $(BUILT)/nixcloud-container || { echo "run \`make build\` first" >&2; exit 1; }
+	install -D -m 755 $(BUILT)/nixcloud-container $(DESTDIR)$(BINDIR)/nixcloud-container
+	install -D -m 755 $(BUILT)/nixcloud-container-worker $(DESTDIR)$(LIBEXECDIR)/nixcloud-container-worker
+	install -D -m 644 nixcloud-container/config.toml $(DESTDIR)$(DATADIR)/doc/nixcloud-container/config.toml
+	install -d $(DESTDIR)$(DATADIR)/bash-completion/completions $(DESTDIR)$(DATADIR)/zsh/site-functions $(DESTDIR)$(DATADIR)/fish/vendor_completions.d
+	$(BUILT)/nixcloud-container completions bash >$(DESTDIR)$(DATADIR)/bash-completion/completions/nixcloud-container
+	$(BUILT)/nixcloud-container completions zsh >$(DESTDIR)$(DATADIR)/zsh/site-functions/_nixcloud-container
+	$(BUILT)/nixcloud-container completions fish >$(DESTDIR)$(DATADIR)/fish/vendor_completions.d/nixcloud-container.fish
+	$(BUILT)/nixcloud-container man --output $(DESTDIR)$(DATADIR)/man

@@ -3,23 +3,36 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use nixcloud_container::{ContainerName, GenerationId};
+use nixcloud_container::{ContainerName, GenerationId, User};
 
-/// Unprivileged NixOS containers on LXC that share the host's store, each with its own generations.
+pub(crate) use documents::{CompletionsArgs, ManArgs};
+
+mod documents;
+pub(crate) mod groups;
+
+/// Unprivileged NixOS containers on LXC, each with its own generations
+///
+/// They share the host's Nix store, and each is updated and rolled back alone, in place when it runs.
 #[derive(Debug, Parser)]
 #[command(
     name = "nixcloud-container",
     version,
     subcommand_required = true,
     arg_required_else_help = true,
+    help_template = groups::template(),
+    before_help = groups::short(),
+    before_long_help = groups::long(),
+    after_help = "`nixcloud-container help` says what each command does, `help COMMAND` all about one.",
     after_long_help = "\
 Examples:
-  nixcloud-container host up                   make the bridges, once after each boot
-  nixcloud-container create web web.nix        evaluate, build and install the container `web`
+  nixcloud-container host up                   once after each boot
+  nixcloud-container create web web.nix        build the container `web`
   nixcloud-container start web                 boot it
   nixcloud-container run web systemctl status  run a command in it
-  nixcloud-container update web web.nix        a new generation, switched to in place
+  nixcloud-container update web web.nix        switch to a new generation
   nixcloud-container rollback web              back to the one before
+
+`nixcloud-container help COMMAND` tells all about a command.
 
 Exit codes: 0 done, 1 refused, failed or no, 2 wrong usage, 130 interrupted; `run` and `login` exit as their command."
 )]
@@ -33,17 +46,26 @@ pub(crate) struct Cli {
 /// Options of all commands.
 #[derive(Debug, Args)]
 pub(crate) struct Globals {
-    /// The host configuration [default: /etc/nixcloud-container/config.toml]
-    #[arg(long, global = true, value_name = "PATH")]
+    /// The host configuration
+    #[arg(
+        long, global = true, help_heading = GLOBAL, display_order = 900, value_name = "FILE",
+        long_help = "The host configuration [default: /etc/nixcloud-container/config.toml]"
+    )]
     config: Option<PathBuf>,
-    /// Answer in JSON, on stdout; an error too, as `{"error": ...}`
-    #[arg(long, global = true)]
+    /// Answer in JSON
+    #[arg(
+        long, global = true, help_heading = GLOBAL, display_order = 901,
+        long_help = "Answer in JSON, on stdout; an error too, as `{\"error\": ...}`"
+    )]
     pub(crate) json: bool,
     /// Print nothing but answers and errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL, display_order = 902)]
     pub(crate) quiet: bool,
     /// Print all that Nix and a switched guest say; twice: what this program does, too; thrice: and how
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(
+        short, long, global = true, help_heading = GLOBAL, display_order = 903, action = ArgAction::Count,
+        long_help = "Print all that Nix and a switched guest say; given twice what this program does, too, thrice also how"
+    )]
     pub(crate) verbose: u8,
 }
 
@@ -56,19 +78,30 @@ impl Globals {
     }
 }
 
+/// The heading of options that all commands have.
+pub(crate) const GLOBAL: &str = "Options of all commands";
+
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create a container from a container file; it is not started
+    /// Create a container from a container file
+    ///
+    /// An address and ids are leased to it, its system is evaluated and built. It is not started. Nothing is left of
+    /// it when that fails or is interrupted.
     #[command(after_long_help = "\
 Examples:
   nixcloud-container create web web.nix
   nixcloud-container create web web.nix -n \"-I nixpkgs=/srv/nixpkgs\"
-  nixcloud-container create web ./web --nix-args='--arg size 3'")]
+  nixcloud-container create web ./web --nix-args='--arg size 3'
+  nixcloud-container create web web.nix -l \"-s lxc.group=shop\"")]
     Create(CreateArgs),
-    /// Make a new generation and switch to it; a running container is switched in place
+    /// Make a new generation and switch to it
+    ///
+    /// A running container is switched in place, as `nixos-rebuild switch` does on a host; a stopped one boots it at the
+    /// next start. Where the switch fails, the generation before is put back and activated again.
     #[command(after_long_help = "\
-Without FILE and -n, those last used for the container are used again. A container that does not exist is created.
+Without FILE, -n and -l, those last used for the container are used again (-n \"\", -l \"\": none). A container that does \
+not exist is created.
 
 Examples:
   nixcloud-container update web
@@ -76,6 +109,8 @@ Examples:
   nixcloud-container update web -n \"-I nixpkgs=/srv/nixpkgs-next\"")]
     Update(UpdateArgs),
     /// Remove a container with all its generations
+    ///
+    /// Its address and ids are free again. A running container is refused.
     #[command(after_long_help = "\
 Examples:
   nixcloud-container destroy web
@@ -88,56 +123,77 @@ Columns: number, time, whether it boots next (current) or was booted (booted), s
 Example:
   nixcloud-container list-generations web")]
     ListGenerations(NameArgs),
-    /// Delete generations; never the current nor the booted one
+    /// Delete generations, but not the current or booted one
+    ///
+    /// What no generation needs any more is freed by the next garbage collection of Nix.
     #[command(after_long_help = "\
 Examples:
   nixcloud-container delete-generations web 3 4
-  nixcloud-container delete-generations web old   all but the current and the booted one
-  nixcloud-container delete-generations web 30d   those older than 30 days
-  nixcloud-container delete-generations web +5    all but the newest 5")]
+  nixcloud-container delete-generations web old  all that can be
+  nixcloud-container delete-generations web 30d  those older than 30 days
+  nixcloud-container delete-generations web +5   all but the newest 5")]
     DeleteGenerations(DeleteGenerationsArgs),
     /// Switch to a generation that is already built
+    ///
+    /// As `update` does, but without a build: a running container is switched in place.
     #[command(after_long_help = "\
 Example:
   nixcloud-container switch-generation web 3")]
     SwitchGeneration(SwitchGenerationArgs),
-    /// Switch to the newest generation that is older than the current one
+    /// Switch to the newest generation before the current one
+    ///
+    /// As `update` does, but without a build: a running container is switched in place.
     #[command(after_long_help = "\
 Example:
   nixcloud-container rollback web")]
     Rollback(NameArgs),
     /// Boot a container
     #[command(after_long_help = "\
-Example:
-  nixcloud-container start web")]
-    Start(NameArgs),
-    /// Open a shell in a running container, as its root
+In the foreground, a terminal shows the guest's console and all keys go to it, Ctrl-C too; it ends when the guest ends \
+(`nixcloud-container stop` from elsewhere, or `poweroff` in it). Without a terminal what the console shows is copied to \
+stdout, and Ctrl-C or SIGTERM shuts the guest down.
+
+Examples:
+  nixcloud-container start web
+  nixcloud-container start web -F                 boot it on this terminal
+  nixcloud-container start web -F | tee boot      the same, kept
+  nixcloud-container start web -l \"-L /tmp/log\"  its console to a file, too")]
+    Start(StartArgs),
+    /// Open a shell in a running container, as its root or as one of its users
     #[command(
         visible_alias = "attach",
         after_long_help = "\
-Example:
-  nixcloud-container login web"
+It begins in the user's home, with the user's own shell. Nothing of this environment gets in but TERM.
+
+Examples:
+  nixcloud-container login web
+  nixcloud-container login web -u alice
+  nixcloud-container login web -w /srv -e LANG=C
+  nixcloud-container login web -l --keep-env"
     )]
-    Login(NameArgs),
+    Login(LoginArgs),
     /// Run a command in a running container
     #[command(
         override_usage = "nixcloud-container run [OPTIONS] NAME [--] COMMAND...",
         after_long_help = "\
-All that follows NAME is the command. It exits as the command does: 127 when it is not found, 126 when it cannot be
+All that follows NAME is the command. It exits as the command does: 127 when it is not found, 126 when it cannot be \
 executed, 128 and the signal's number when a signal ended it.
 
 Examples:
   nixcloud-container run web systemctl --failed
   nixcloud-container run web sh -c 'echo $HOSTNAME'
   nixcloud-container run -t web htop
-  tar c data | nixcloud-container run -w /srv -u 1000:100 web tar x"
+  tar c data | nixcloud-container run -w /srv -u alice:users web tar x"
     )]
     Run(RunArgs),
     /// Shut a container down cleanly
+    ///
+    /// One that does not end in time still runs, and this fails; `terminate` ends it.
     #[command(after_long_help = "\
 Examples:
   nixcloud-container stop web
-  nixcloud-container stop web -t 10   wait 10 seconds at most")]
+  nixcloud-container stop web -t 10        wait 10 seconds at most
+  nixcloud-container stop web -l \"-t 10\"   and kill it then")]
     Stop(StopArgs),
     /// Shut a container down cleanly and boot it again
     #[command(after_long_help = "\
@@ -145,11 +201,15 @@ Example:
   nixcloud-container restart web")]
     Restart(StopArgs),
     /// End a container at once
+    ///
+    /// Nothing in it is asked. When this returns, its name can be used again.
     #[command(after_long_help = "\
 Example:
   nixcloud-container terminate web")]
-    Terminate(NameArgs),
+    Terminate(ToolArgs),
     /// Freeze all processes of a running container
+    ///
+    /// They keep their memory and their place, and do nothing until `unfreeze`.
     #[command(after_long_help = "\
 Example:
   nixcloud-container freeze web")]
@@ -159,15 +219,18 @@ Example:
 Example:
   nixcloud-container unfreeze web")]
     Unfreeze(NameArgs),
-    /// Show the containers: a table on a terminal, else their names
+    /// Show the containers
+    ///
+    /// A table on a terminal; in a pipe their names, one a line.
     #[command(
         after_long_help = r#"LXC containers that nixcloud-container did not make are shown as `foreign`, in the table alone.
 
 Examples:
   nixcloud-container list
   nixcloud-container list --watch
-  nixcloud-container list --json | jq -r '.containers[] | select(.state == "running") | .name'
-  for name in $(nixcloud-container list); do nixcloud-container update $name; done"#
+  nixcloud-container list -l '--running -F NAME,IPV4,RAM'
+  nixcloud-container list --json | jq '.containers[] | select(.autostart)'
+  nixcloud-container list | xargs -n 1 nixcloud-container update"#
     )]
     List(ListArgs),
     /// Print the state of a container
@@ -180,10 +243,12 @@ Example:
   nixcloud-container state web"
     )]
     State(NameArgs),
-    /// Tell by the exit code whether a container exists: 0 yes, 1 no
+    /// Tell by the exit code whether a container exists
+    ///
+    /// 0 means yes, 1 no. Nothing is printed.
     #[command(after_long_help = "\
 Example:
-  nixcloud-container exists web || nixcloud-container create web web.nix")]
+  if nixcloud-container exists web; then echo it is there; fi")]
     Exists(NameArgs),
     /// Print the address of a container
     #[command(after_long_help = "\
@@ -199,6 +264,35 @@ Examples:
   nixcloud-container host down"
     )]
     Host(HostCommand),
+    /// Print the completions for a shell
+    ///
+    /// They know the containers, generations and container files that there are.
+    #[command(after_long_help = "\
+Examples:
+  source <(nixcloud-container completions bash)  in this bash alone
+  source <(nixcloud-container completions zsh)   in this zsh alone
+  nixcloud-container completions fish | source   in this fish alone
+
+For all that are opened from now on:
+  cd /usr/share/bash-completion/completions
+  nixcloud-container completions bash > nixcloud-container
+
+  cd /usr/local/share/zsh/site-functions
+  nixcloud-container completions zsh > _nixcloud-container
+
+  cd /etc/fish/completions
+  nixcloud-container completions fish > nixcloud-container.fish")]
+    Completions(CompletionsArgs),
+    /// Show a manual page, or write all of them
+    ///
+    /// On a terminal it is shown by man(1); in a pipe its source is printed.
+    #[command(after_long_help = "\
+Examples:
+  nixcloud-container man create
+  nixcloud-container man host up
+  nixcloud-container man toml               the host configuration
+  nixcloud-container man --output /usr/local/share/man")]
+    Man(ManArgs),
 }
 
 /// What is to be done with the host.
@@ -225,6 +319,32 @@ pub(crate) struct ListArgs {
         value_parser = clap::value_parser!(u32).range(1..=86_400)
     )]
     pub(crate) watch: Option<u32>,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
+}
+
+/// A container, and words for its LXC tool.
+#[derive(Debug, Args)]
+pub(crate) struct ToolArgs {
+    /// The container
+    pub(crate) name: ContainerName,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
+}
+
+/// `-l`, as typed.
+#[derive(Debug, Default, Args)]
+pub(crate) struct LxcArgs {
+    /// Arguments as the LXC tool of this command takes them, split as a shell splits words; repeatable
+    #[arg(short = 'l', long = "lxc-args", value_name = "ARGS", allow_hyphen_values = true, value_parser = split)]
+    lxc_args: Vec<Words>,
+}
+
+impl LxcArgs {
+    /// All words, in order; `None` when none were given.
+    pub(crate) fn words(&self) -> Option<Vec<String>> {
+        joined(&self.lxc_args)
+    }
 }
 
 /// `-n`, as typed.
@@ -232,15 +352,19 @@ pub(crate) struct ListArgs {
 pub(crate) struct NixArgs {
     /// Arguments for Nix, split as a shell splits words; repeatable
     #[arg(short = 'n', long = "nix-args", value_name = "ARGS", allow_hyphen_values = true, value_parser = split)]
-    words: Vec<Words>,
+    nix_args: Vec<Words>,
 }
 
 impl NixArgs {
     /// All words, in order; `None` when none were given.
     pub(crate) fn words(&self) -> Option<Vec<String>> {
-        let all = || self.words.iter().flat_map(|words| words.0.iter().cloned()).collect();
-        (!self.words.is_empty()).then(all)
+        joined(&self.nix_args)
     }
+}
+
+fn joined(words: &[Words]) -> Option<Vec<String>> {
+    let all = || words.iter().flat_map(|words| words.0.iter().cloned()).collect();
+    (!words.is_empty()).then(all)
 }
 
 /// The words of one argument.
@@ -268,6 +392,8 @@ pub(crate) struct CreateArgs {
     #[command(flatten)]
     pub(crate) nix: NixArgs,
     #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
+    #[command(flatten)]
     pub(crate) build: BuildArgs,
 }
 
@@ -280,6 +406,8 @@ pub(crate) struct UpdateArgs {
     #[command(flatten)]
     pub(crate) nix: NixArgs,
     #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
+    #[command(flatten)]
     pub(crate) build: BuildArgs,
 }
 
@@ -290,6 +418,8 @@ pub(crate) struct DestroyArgs {
     /// End it first if it runs
     #[arg(short, long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
 }
 
 #[derive(Debug, Args)]
@@ -310,12 +440,49 @@ pub(crate) struct SwitchGenerationArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// The container
+    pub(crate) name: ContainerName,
+    /// Show its console here, and end when it ends
+    #[arg(short = 'F', long)]
+    pub(crate) foreground: bool,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct StopArgs {
     /// The container
     pub(crate) name: ContainerName,
     /// How long to wait for its end [default: as configured, 60]
-    #[arg(short, long, value_name = "SECONDS")]
+    #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<u32>,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
+}
+
+/// What `run` and `login` have in common.
+#[derive(Debug, Args)]
+pub(crate) struct SessionArgs {
+    /// The container's user, and another group than the user's own; names or numbers [default: root]
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<User>,
+    /// The folder it starts in [default: `/`, for `login` the user's home]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<PathBuf>,
+    /// A variable of its environment; repeatable
+    #[arg(short = 'e', long = "env", value_name = "VAR=VAL", value_parser = variable)]
+    pub(crate) variables: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) lxc: LxcArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// The container
+    pub(crate) name: ContainerName,
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
 }
 
 #[derive(Debug, Args)]
@@ -323,18 +490,11 @@ pub(crate) struct RunArgs {
     /// Give the command a terminal of the container
     #[arg(short = 't', long)]
     pub(crate) terminal: bool,
-    /// The user it runs as, by number, and the group [default: 0:0]
-    #[arg(short, long, value_name = "UID[:GID]")]
-    pub(crate) user: Option<User>,
-    /// The folder it starts in [default: /]
-    #[arg(short, long, value_name = "DIR")]
-    pub(crate) workdir: Option<PathBuf>,
-    /// A variable of its environment; repeatable
-    #[arg(short = 'e', long = "env", value_name = "VAR=VAL", value_parser = variable)]
-    pub(crate) variables: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
     /// The container, and the command with its arguments
     // One list: behind the container's name no word is taken for an option of ours.
-    #[arg(required = true, num_args = 2.., trailing_var_arg = true, value_names = ["NAME", "COMMAND"])]
+    #[arg(required = true, num_args = 1.., trailing_var_arg = true, value_names = ["NAME", "COMMAND"])]
     words: Vec<String>,
 }
 
@@ -356,27 +516,8 @@ impl RunArgs {
     }
 }
 
-/// A user and a group of a guest, by number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct User {
-    pub(crate) uid: u32,
-    pub(crate) gid: Option<u32>,
-}
-
-impl std::str::FromStr for User {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| {
-            // The last number means "unchanged" to the kernel.
-            text.parse()
-                .ok()
-                .filter(|id| *id != u32::MAX)
-                .ok_or_else(|| format!("`{text}` is no id: a number is"))
-        };
-        let (uid, gid) = text.split_once(':').map_or((text, None), |(uid, gid)| (uid, Some(gid)));
-        Ok(Self { uid: number(uid)?, gid: gid.map(number).transpose()? })
-    }
+fn seconds(text: &str) -> Result<u32, &'static str> {
+    text.parse().map_err(|_| "a whole number of seconds is wanted")
 }
 
 fn variable(text: &str) -> Result<(String, String), &'static str> {
@@ -388,3 +529,6 @@ fn variable(text: &str) -> Result<(String, String), &'static str> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod help_tests;

@@ -3,7 +3,10 @@
 mod cli;
 mod colours;
 mod commands;
+mod completion;
 mod exit;
+mod lxc_args;
+mod man;
 mod printer;
 mod progress;
 mod report;
@@ -23,10 +26,14 @@ use printer::Printer;
 fn main() -> ExitCode {
     // First: this program re-executes itself as the worker that talks to LXC.
     nixcloud_container::worker::init();
+    if let Some(answer) = completion::answer(std::env::args_os()) {
+        Printer::new(true, false).raw(&answer);
+        return ExitCode::SUCCESS;
+    }
     let arguments = spelling::modern(std::env::args_os());
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(answer) => return Printer::new(false, false).clap(&answer).into(),
+        Err(answer) => return Printer::new(false, false).clap(&spelling::best_guess(answer)).into(),
     };
     let printer = Printer::new(cli.globals.quiet, cli.globals.verbose > 0).with_json(cli.globals.json);
     trace::init(cli.globals.verbose, printer.bottom());

@@ -1,6 +1,6 @@
 //! The only thing that writes to stdout and stderr. A reader that has gone away (`| head`) is no failure.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, Write};
 
 use clap::builder::styling::{AnsiColor, Style};
@@ -15,7 +15,7 @@ use crate::view::View;
 /// Writes answers and results to stdout, progress and errors to stderr.
 #[derive(Debug)]
 pub(crate) struct Printer {
-    quiet: bool,
+    quiet: Cell<bool>,
     verbose: bool,
     json: bool,
     colour: bool,
@@ -51,12 +51,17 @@ impl Printer {
     /// With `quiet` only what was asked for is printed, and errors; with `verbose` nothing is cut.
     pub(crate) fn new(quiet: bool, verbose: bool) -> Self {
         let (colour, bottom) = (Stream::Err.coloured(), Bottom::default());
-        Self { quiet, verbose, json: false, colour, bottom, fault: RefCell::new(None) }
+        Self { quiet: Cell::new(quiet), verbose, json: false, colour, bottom, fault: RefCell::new(None) }
     }
 
     /// With `json` answers are objects.
     pub(crate) fn with_json(self, json: bool) -> Self {
         Self { json, ..self }
+    }
+
+    /// From here on as with `quiet`.
+    pub(crate) fn hush(&self) {
+        self.quiet.set(true);
     }
 
     /// Whether answers are objects.
@@ -83,7 +88,7 @@ impl Printer {
 
     /// Whether nothing is wanted but answers and errors.
     pub(crate) fn quiet(&self) -> bool {
-        self.quiet
+        self.quiet.get()
     }
 
     /// What is drawn at the bottom of the terminal.
@@ -122,21 +127,21 @@ impl Printer {
 
     /// What a command has done.
     pub(crate) fn result(&self, line: impl AsRef<str>) {
-        if !self.quiet {
+        if !self.quiet.get() {
             self.answer(line);
         }
     }
 
     /// What a command is doing.
     pub(crate) fn progress(&self, line: impl AsRef<str>) {
-        if !self.quiet {
+        if !self.quiet.get() {
             self.error_line(line);
         }
     }
 
     /// A warning or note that stopped nothing.
     pub(crate) fn note(&self, tone: Tone, word: &str, text: &str) {
-        if !self.quiet {
+        if !self.quiet.get() {
             self.labelled(tone, word, text);
         }
     }

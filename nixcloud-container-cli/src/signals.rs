@@ -6,21 +6,33 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use nixcloud_container::Cancel;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
 use crate::exit::Status;
 use crate::progress::Bottom;
 
-/// A token that the next Ctrl-C or SIGTERM cancels. Not for `login`: on a guest's terminal the keys are the guest's.
+/// A token that the next Ctrl-C or SIGTERM cancels.
 ///
 /// # Errors
 /// When the system does not take the handlers.
 pub(crate) fn cancel_on_interrupt(bottom: &Bottom) -> io::Result<Cancel> {
+    cancel_on(&[SIGINT, SIGTERM], bottom)
+}
+
+/// The same for a session on a terminal, which also ends with that. Ctrl-C is a key of the guest's there and no signal.
+///
+/// # Errors
+/// When the system does not take the handlers.
+pub(crate) fn cancel_on_hangup() -> io::Result<Cancel> {
+    cancel_on(&[SIGINT, SIGTERM, SIGHUP], &Bottom::default())
+}
+
+fn cancel_on(which: &[i32], bottom: &Bottom) -> io::Result<Cancel> {
     let asked = Arc::new(AtomicBool::new(false));
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    for signal in [SIGINT, SIGTERM] {
+    let mut signals = Signals::new(which)?;
+    for &signal in which {
         flag::register(signal, Arc::clone(&asked))?;
     }
     let bottom = bottom.clone();

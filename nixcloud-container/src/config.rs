@@ -12,6 +12,9 @@ use crate::name::InterfaceName;
 /// Where the host configuration is looked for.
 pub const DEFAULT_PATH: &str = "/etc/nixcloud-container/config.toml";
 
+/// Each key with its default and what it means, as a file to begin with.
+pub const SHOWN: &str = include_str!("../config.toml");
+
 /// How this host runs its containers.
 ///
 /// ```
@@ -327,6 +330,33 @@ mod tests {
         let text = toml::to_string(&HostConfig::default()).unwrap();
         assert_eq!(HostConfig::from_toml(&text).unwrap(), HostConfig::default());
         assert_eq!(HostConfig::from_toml("").unwrap(), HostConfig::default());
+    }
+
+    /// A key without a default is a comment there.
+    #[test]
+    fn the_file_to_begin_with_has_every_key_and_its_default() {
+        assert_eq!(HostConfig::from_toml(SHOWN).unwrap(), HostConfig::default());
+        let line = |line: &str| {
+            line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned()
+        };
+        let all: Vec<String> = SHOWN.lines().map(line).collect();
+        HostConfig::from_toml(&all.join("\n")).unwrap();
+        let tables =
+            ["", "[paths]", "[network]", "[network.hostonly]", "[ids]", "[nix]", "[limits]", "[timeouts]"];
+        for table in tables {
+            // The error for a key that there is not names those that there are.
+            let error = toml::from_str::<HostConfig>(&format!("{table}\nno_such_key = 1")).unwrap_err();
+            let known: Vec<&str> = error.message().split('`').skip(3).step_by(2).collect();
+            assert!(!known.is_empty(), "{error}");
+            for key in known {
+                let is_there = |line: &String| {
+                    line.starts_with(&format!("{key} = "))
+                        || line.starts_with(&format!("[{key}"))
+                        || line == &format!("[network.{key}]")
+                };
+                assert!(all.iter().any(is_there), "{table} {key}");
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::boot::{self, StartOutcome, StartRequest};
 use crate::create::{self, CreateRequest, Created};
 use crate::destroy::{self, DestroyRequest};
 use crate::error::Error;
@@ -11,7 +12,7 @@ use crate::host::Host;
 use crate::inspect::{self, Status};
 use crate::name::ContainerName;
 use crate::observe::{Cancel, Observer};
-use crate::power::{self, StartOutcome, StopOutcome};
+use crate::power::{self, StopOutcome, StopRequest};
 use crate::session::{self, RunRequest, Streams};
 use crate::state::State;
 use crate::switch::{self, Switched};
@@ -98,6 +99,15 @@ impl<'m> Container<'m> {
         inspect::generations(self.host, &self.name)
     }
 
+    /// Its generations as [`generations`](Self::generations) has them, without asking the guest: `booted` is what was
+    /// noted at its last start. For hints that must be there at once.
+    ///
+    /// # Errors
+    /// When it does not exist or cannot be read.
+    pub fn noted_generations(&self) -> Result<Vec<Generation>, Error> {
+        inspect::noted_generations(self.host, &self.name)
+    }
+
     /// Deletes generations, never the current nor the booted one; nothing is activated. Returns those deleted.
     ///
     /// # Errors
@@ -125,8 +135,21 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When a bridge is missing or LXC fails, with LXC's own words.
     pub fn start(&self, observer: &mut dyn Observer) -> Result<StartOutcome, Error> {
+        self.start_with(&StartRequest::default(), observer)
+    }
+
+    /// Boots it as `request` says. In the foreground, returns when the guest has ended: by itself, by somebody's stop,
+    /// or because the caller cancelled, which shuts it down within the configured time.
+    ///
+    /// # Errors
+    /// As [`Container::start`]; and when an item is refused, before anything is changed.
+    pub fn start_with(
+        &self,
+        request: &StartRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<StartOutcome, Error> {
         let _span = tracing::debug_span!("start", name = %self.name).entered();
-        power::start(self.host, &self.name, observer, self.cancel)
+        boot::start(self.host, &self.name, request, observer, self.cancel)
     }
 
     /// Shuts it down cleanly, within `limit` or the configured time.
@@ -134,8 +157,16 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not end in time; it then still runs.
     pub fn stop(&self, limit: Option<Duration>) -> Result<StopOutcome, Error> {
+        self.stop_with(&StopRequest { timeout: limit, ..StopRequest::default() })
+    }
+
+    /// Shuts it down, or lets it reboot, as `request` says.
+    ///
+    /// # Errors
+    /// When it does not end, or run again, in time; it then still runs, unless it was to be killed.
+    pub fn stop_with(&self, request: &StopRequest) -> Result<StopOutcome, Error> {
         let _span = tracing::debug_span!("stop", name = %self.name).entered();
-        power::stop(self.host, &self.name, limit, self.cancel)
+        power::stop(self.host, &self.name, request, self.cancel)
     }
 
     /// Ends it at once; returns when its name can be used again.
@@ -182,6 +213,13 @@ impl<'m> Container<'m> {
         inspect::state(self.host, &self.name)
     }
 
+    /// Whether it runs, as far as was noted at its last start: nobody is asked, so this is a hint and not its
+    /// [`state`](Self::state).
+    #[must_use]
+    pub fn seems_to_run(&self) -> bool {
+        inspect::seems_to_run(self.host, &self.name)
+    }
+
     /// All that is known of it.
     ///
     /// # Errors
@@ -204,5 +242,14 @@ impl<'m> Container<'m> {
     /// When it does not exist, or the kernel does not show the guest's network.
     pub fn addresses(&self) -> Result<Vec<IpAddr>, Error> {
         inspect::addresses(self.host, &self.name)
+    }
+
+    /// The addresses that the running guest has, each with the name that its interface has in the guest; none where it
+    /// does not run.
+    ///
+    /// # Errors
+    /// When it does not exist, or the kernel does not show the guest's network.
+    pub fn interfaces(&self) -> Result<Vec<(String, IpAddr)>, Error> {
+        inspect::interfaces(self.host, &self.name)
     }
 }

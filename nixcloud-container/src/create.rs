@@ -8,21 +8,26 @@ use crate::destroy;
 use crate::error::Error;
 use crate::generation::GenerationId;
 use crate::host::Host;
-use crate::install;
+use crate::install::{self, Beside};
 use crate::name::ContainerName;
 use crate::observe::{self, Cancel, Event, Observer, Phase as Progress};
 use crate::presence;
 use crate::record::{Phase, Record};
 use crate::rootfs;
 use crate::state::Action;
+use crate::worker::LogRequest;
 
 /// What is to be created.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct CreateRequest {
     /// The container file, or a folder with a `default.nix`.
     pub file: PathBuf,
     /// Arguments for Nix, already split: `["-I", "nixpkgs=/nixpkgs"]`.
     pub nix_args: Vec<String>,
+    /// Further LXC configuration items, of those that `lxcExtraConfig` may hold; they come after its own.
+    pub lxc_items: Vec<(String, String)>,
+    /// Where liblxc logs, and how much, while it looks at such items and at `lxcExtraConfig`.
+    pub log: LogRequest,
 }
 
 /// What was created.
@@ -44,8 +49,9 @@ pub(crate) fn create(
     cancel: &Cancel,
 ) -> Result<Created, Error> {
     let source = Source::new(&request.file, &request.nix_args)?;
+    let beside = Beside { items: request.lxc_items.clone(), log: request.log.clone() };
     let _lock = host.lock_observed(name, observer, cancel)?;
-    create_locked(host, name, &source, observer, cancel)
+    create_locked(host, name, &source, &beside, observer, cancel)
 }
 
 /// With the container's lock held.
@@ -53,6 +59,7 @@ pub(crate) fn create_locked(
     host: &Host,
     name: &ContainerName,
     source: &Source,
+    beside: &Beside,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Created, Error> {
@@ -72,8 +79,9 @@ pub(crate) fn create_locked(
         None => refuse_strangers(host, name)?,
     }
     let mut record = Record::new(name.clone(), source.file.clone(), source.nix_args.clone());
+    record.lxc_items.clone_from(&beside.items);
     record.save(&host.layout)?;
-    match build_and_install(host, &mut record, source, observer, cancel) {
+    match build_and_install(host, &mut record, source, &beside.log, observer, cancel) {
         Ok(created) => Ok(created),
         Err(failure) => {
             let undo = observe::phase(Progress::Undo, observer, |_| destroy::remains(host, record));
@@ -95,6 +103,7 @@ fn build_and_install(
     host: &Host,
     record: &mut Record,
     source: &Source,
+    log: &LogRequest,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Created, Error> {
@@ -107,7 +116,7 @@ fn build_and_install(
     let ids = install::claim_ids(host, record, spec.idmap, &foreign, cancel)?;
     // Before the build, which may take an hour: a refused line is known now.
     let rendered = install::rendered(host, record, &spec)?;
-    install::check_extra(host, &rendered, cancel)?;
+    install::check_extra(host, &rendered, log, cancel)?;
     let built = build::realise(host, record, source, evaluated, observer, cancel)?;
     let generation = build::set_profile(host, record, &built, cancel)?;
 
@@ -118,6 +127,7 @@ fn build_and_install(
             return Err(Error::Cancelled);
         }
         record.phase = Phase::Ready;
+        record.note_items(generation);
         Ok(record.save(&host.layout)?)
     })?;
     Ok(Created { name: record.name.clone(), generation, address: spec.effective.ip })

@@ -17,11 +17,11 @@ use crate::net::{self, bridge};
 use crate::nix;
 use crate::presence::PresenceError;
 use crate::record::RecordError;
-use crate::render::{ExtraError, PendingRestart};
+use crate::render::{ExtraError, ItemError, PendingRestart};
 use crate::rootfs::RootfsError;
 use crate::spec::SpecError;
 use crate::state::{Action, State};
-use crate::worker::WorkerError;
+use crate::worker::{NoAccount, WorkerError};
 
 /// Why an operation failed. `Display` says what, `source()` says why, [`hint`](Error::hint) how to go on.
 #[derive(Debug, thiserror::Error)]
@@ -98,8 +98,8 @@ pub enum Error {
         /// The container.
         name: ContainerName,
     },
-    /// liblxc does not take a line of `lxcExtraConfig`.
-    #[error("LXC refuses `{key} = {value}` of lxcExtraConfig: {why}")]
+    /// liblxc does not take a line of `lxcExtraConfig`, or an item that was given beside it.
+    #[error("LXC refuses `{key} = {value}`: {why}")]
     ExtraRefused {
         /// The key.
         key: String,
@@ -107,6 +107,24 @@ pub enum Error {
         value: String,
         /// LXC's words.
         why: String,
+    },
+    /// A namespace cannot be shared.
+    #[error("the {namespace} namespace of `{with}` cannot be shared: {why}")]
+    Share {
+        /// The kernel's name of the namespace.
+        namespace: &'static str,
+        /// Whose it is to be: a container's name or a process id.
+        with: String,
+        /// Why not.
+        why: String,
+    },
+    /// A container did not reboot in time.
+    #[error("container `{name}` did not reboot within {} s", .limit.as_secs())]
+    RebootTimeout {
+        /// The container.
+        name: ContainerName,
+        /// The limit.
+        limit: Duration,
     },
     /// A container did not shut down in time.
     #[error("container `{name}` did not shut down within {} s", .limit.as_secs())]
@@ -139,6 +157,24 @@ pub enum Error {
         restored: Option<GenerationId>,
         /// What of LXC's side waits for a restart, where the new generation stays.
         pending_restart: Vec<PendingRestart>,
+    },
+    /// The guest does not have the user or group that a command was to run as.
+    #[error("container `{container}` has no {} `{}`", if .missing.group { "group" } else { "user" }, .missing.wanted)]
+    NoAccount {
+        /// The container.
+        container: ContainerName,
+        /// What it does not have.
+        missing: NoAccount,
+    },
+    /// A way into a container that would hand the guest something of the host's, or that there is none.
+    #[error("cannot enter container `{name}` {what}: {why}")]
+    Entry {
+        /// The container.
+        name: ContainerName,
+        /// The way.
+        what: String,
+        /// Why not.
+        why: &'static str,
     },
     /// An operation failed, and so did undoing it.
     #[error("{failure}; and undoing it failed too: {}", chain(.undo))]
@@ -182,6 +218,9 @@ pub enum Error {
     /// `lxcExtraConfig`.
     #[error(transparent)]
     Extra(#[from] ExtraError),
+    /// An item for one boot.
+    #[error(transparent)]
+    Item(#[from] ItemError),
     /// The spec.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -339,6 +378,7 @@ impl Error {
         match self {
             Self::NeedsRoot => ErrorKind::Permission,
             Self::NotFound { .. }
+            | Self::NoAccount { .. }
             | Self::ContainerFile { .. }
             | Self::Generations(GenerationsError::Missing { .. } | GenerationsError::NoOlder { .. }) => {
                 ErrorKind::NotFound
@@ -348,6 +388,7 @@ impl Error {
             | Self::State { .. }
             | Self::IdMapChange { .. }
             | Self::Bridge(_)
+            | Self::Entry { .. }
             | Self::Generations(GenerationsError::Protected { .. })
             | Self::Lease(LeaseError::AddressTaken { .. } | LeaseError::HostAddress { .. }) => {
                 ErrorKind::Refused
@@ -355,6 +396,8 @@ impl Error {
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Config(_)
             | Self::Extra(_)
+            | Self::Item(_)
+            | Self::Share { .. }
             | Self::ExtraRefused { .. }
             | Self::Spec(_)
             | Self::Nix(nix::Error::Evaluation { .. } | nix::Error::Argument(_)) => ErrorKind::Input,
@@ -367,6 +410,7 @@ impl Error {
             | Self::Worker(WorkerError::None) => ErrorKind::Host,
             Self::Worker(WorkerError::Lxc { .. } | WorkerError::NoAnswer { .. }) => ErrorKind::Lxc,
             Self::StopTimeout { .. }
+            | Self::RebootTimeout { .. }
             | Self::StillThere { .. }
             | Self::Worker(WorkerError::Deadline { .. }) => ErrorKind::Timeout,
             Self::Cancelled => ErrorKind::Cancelled,
@@ -394,6 +438,9 @@ impl Error {
             Self::StopTimeout { name, .. } => {
                 format!("`nixcloud-container terminate {name}` ends it at once")
             }
+            Self::RebootTimeout { name, .. } => {
+                format!("`nixcloud-container restart {name}` shuts it down and boots it again")
+            }
             Self::Activation { name, outcome, .. } => match outcome {
                 FailedActivation::NeedsRestart => {
                     format!(
@@ -408,6 +455,13 @@ impl Error {
                 }
                 _ => return None,
             },
+            Self::NoAccount { missing, .. } if !missing.known.is_empty() => {
+                format!("there are: {}", missing.known.join(", "))
+            }
+            Self::NoAccount { missing, .. } => {
+                let ids = if missing.group { "`UID:GID`" } else { "`UID`" };
+                format!("its own files name none; {ids} in numbers works all the same")
+            }
             Self::Undo { failure, .. } => failure.hint()?,
             Self::Facts(_) => {
                 "install LXC, or name its share folder in the host configuration (`paths.lxc_share`)"

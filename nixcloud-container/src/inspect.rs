@@ -15,8 +15,8 @@ use crate::install;
 use crate::name::ContainerName;
 use crate::net::{Netlink, netns};
 use crate::presence;
-use crate::proc;
-use crate::record::Record;
+use crate::proc::{self, Process};
+use crate::record::{Record, Run};
 use crate::render::{self, PendingRestart};
 use crate::spec::ContainerSpec;
 use crate::state::State;
@@ -40,6 +40,8 @@ pub struct Status {
     pub ids: Option<IdMap>,
     /// The memory that the running guest is charged with, in bytes.
     pub memory: Option<u64>,
+    /// The swap space that it is charged with, in bytes.
+    pub swap: Option<u64>,
     /// Its init, in the host's pid namespace, when it runs.
     pub init_pid: Option<i32>,
     /// When the running guest was started.
@@ -50,6 +52,11 @@ pub struct Status {
     pub file: PathBuf,
     /// The arguments for Nix that go with it.
     pub nix_args: Vec<String>,
+    /// The LXC configuration items that it has beside those of its file, see
+    /// [`CreateRequest`](crate::CreateRequest::lxc_items).
+    pub lxc_items: Vec<(String, String)>,
+    /// Its groups (`lxc.group`): those of the running guest, else those of the next boot.
+    pub groups: Vec<String>,
     /// What of LXC's side waits for a restart.
     pub pending_restart: Vec<PendingRestart>,
 }
@@ -114,6 +121,11 @@ pub(crate) fn status(host: &Host, name: &ContainerName) -> Result<Status, Error>
             .unwrap_or_default(),
         _ => Vec::new(),
     };
+    let groups = match (&here.run, &spec) {
+        (Some(run), _) => render::groups(&run.config),
+        (None, Some(spec)) => render::next_groups(spec, &record.lxc_items, &host.config),
+        (None, None) => Vec::new(),
+    };
     Ok(Status {
         name: name.clone(),
         state: here.state,
@@ -123,11 +135,14 @@ pub(crate) fn status(host: &Host, name: &ContainerName) -> Result<Status, Error>
         autostart: spec.as_ref().is_some_and(|spec| spec.autostart.enable),
         ids: record.ids,
         memory: here.run.as_ref().and_then(|run| proc::memory_of(&run.cgroups)),
+        swap: here.run.as_ref().and_then(|run| proc::swap_of(&run.cgroups)),
         init_pid: here.init.map(|init| init.pid),
         started: here.run.as_ref().map(|run| run.started),
         created: record.created,
         file: record.file,
         nix_args: record.nix_args,
+        lxc_items: record.lxc_items,
+        groups,
         pending_restart,
     })
 }
@@ -137,6 +152,26 @@ fn address(record: &Record, spec: Option<&ContainerSpec>) -> Option<Ipv4Addr> {
         Some(spec) => spec.effective.ip,
         None => record.fixed.first().copied().or(record.lease),
     }
+}
+
+pub(crate) fn names(host: &Host) -> Result<Vec<ContainerName>, Error> {
+    Ok(Record::names(&host.layout)?)
+}
+
+/// What was noted at its last start, as long as that guest lives. Nobody is asked.
+fn noted(host: &Host, name: &ContainerName) -> Option<Run> {
+    let run = Run::load(&host.layout, name, &proc::boot_id().ok()?).ok()??;
+    run.init.is_some_and(Process::is_alive).then_some(run)
+}
+
+pub(crate) fn seems_to_run(host: &Host, name: &ContainerName) -> bool {
+    noted(host, name).is_some()
+}
+
+pub(crate) fn noted_generations(host: &Host, name: &ContainerName) -> Result<Vec<Generation>, Error> {
+    let record = host.record(name)?;
+    let booted = noted(host, name).and_then(|run| run.generation);
+    Ok(Generations::new(&host.layout, name).list(&record, booted)?)
 }
 
 pub(crate) fn state(host: &Host, name: &ContainerName) -> Result<State, Error> {
@@ -156,9 +191,22 @@ pub(crate) fn addresses(host: &Host, name: &ContainerName) -> Result<Vec<IpAddr>
     if let Some(address) = address(&record, spec.as_ref()) {
         return Ok(vec![address.into()]);
     }
-    let Some(init) = presence::look(&host.layout, &record)?.init else { return Ok(Vec::new()) };
+    let found = addresses_inside(host, &record)?;
+    Ok(found.into_iter().map(|(_, address)| address).filter(is_reachable).collect())
+}
+
+/// What the running guest's interfaces have, without the loopback and link-local ones.
+pub(crate) fn interfaces(host: &Host, name: &ContainerName) -> Result<Vec<(String, IpAddr)>, Error> {
+    let record = host.record(name)?;
+    let mut found = addresses_inside(host, &record)?;
+    found.retain(|(_, address)| is_reachable(address));
+    Ok(found)
+}
+
+fn addresses_inside(host: &Host, record: &Record) -> Result<Vec<(String, IpAddr)>, Error> {
+    let Some(init) = presence::look(&host.layout, record)?.init else { return Ok(Vec::new()) };
     let found = netns::addresses_of_netns_of(&mut Netlink::open()?, init.pid.unsigned_abs())?;
-    Ok(found.into_iter().map(|(_, address)| address.ip()).filter(is_reachable).collect())
+    Ok(found.into_iter().map(|(interface, address)| (interface, address.ip())).collect())
 }
 
 fn is_reachable(address: &IpAddr) -> bool {

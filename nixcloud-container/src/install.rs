@@ -8,11 +8,12 @@ use crate::fs::atomic::{self, Durability};
 use crate::host::Host;
 use crate::idmap::{IdMap, IdMapKind};
 use crate::lease::{Foreign, Leases};
+use crate::lxc::log::Level;
 use crate::observe::{Cancel, Event, Observer};
 use crate::record::Record;
 use crate::render::{self, Input, Rendered};
 use crate::spec::ContainerSpec;
-use crate::worker::{Answer, Request, Stdio};
+use crate::worker::{Answer, LogFile, LogRequest, Request, Stdio};
 
 /// How long liblxc may take to look at a few lines.
 const CHECK: std::time::Duration = std::time::Duration::from_secs(20);
@@ -89,28 +90,82 @@ pub(crate) fn drop_unused_lease(host: &Host, record: &mut Record, spec: &Contain
     Ok(())
 }
 
-/// Renders the configuration of `record` with `spec`.
+/// Renders the configuration of `record` with `spec`, and with the items that it has.
 pub(crate) fn rendered(host: &Host, record: &Record, spec: &ContainerSpec) -> Result<Rendered, Error> {
+    rendered_with(host, record, spec, &record.lxc_items)
+}
+
+/// As [`rendered`], with other items.
+pub(crate) fn rendered_with(
+    host: &Host,
+    record: &Record,
+    spec: &ContainerSpec,
+    items: &[(String, String)],
+) -> Result<Rendered, Error> {
     let Some(ids) = record.ids else {
         return Err(Error::Incomplete { name: record.name.clone(), what: "ids" });
     };
     let facts = host.facts()?;
-    let input =
-        Input { name: &record.name, spec, ids, layout: &host.layout, config: &host.config, facts: &facts };
+    let input = Input {
+        name: &record.name,
+        spec,
+        items,
+        ids,
+        layout: &host.layout,
+        config: &host.config,
+        facts: &facts,
+    };
     Ok(render::render(&input)?)
 }
 
-/// Lets liblxc look at the lines of the container file before anything is changed.
-pub(crate) fn check_extra(host: &Host, rendered: &Rendered, cancel: &Cancel) -> Result<(), Error> {
-    if rendered.extra.is_empty() {
-        return Ok(());
+/// What is given beside a container file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Beside {
+    /// LXC configuration items.
+    pub(crate) items: Vec<(String, String)>,
+    /// Where liblxc logs what it makes of them.
+    pub(crate) log: LogRequest,
+}
+
+/// Lets liblxc look at the lines of the container file, and at the items, before anything is changed.
+pub(crate) fn check_extra(
+    host: &Host,
+    rendered: &Rendered,
+    log: &LogRequest,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    match refused(host, &rendered.extra, log, cancel)? {
+        Some((key, value, why)) => Err(Error::ExtraRefused { key, value, why }),
+        None => Ok(()),
     }
-    let request = Request::Check { items: rendered.extra.clone() };
+}
+
+/// The first item that liblxc would not take, and why.
+pub(crate) fn refused(
+    host: &Host,
+    items: &[(String, String)],
+    log: &LogRequest,
+    cancel: &Cancel,
+) -> Result<Option<(String, String, String)>, Error> {
+    if items.is_empty() && log.file.is_none() {
+        return Ok(None);
+    }
+    let log = match &log.file {
+        Some(path) => Some(LogFile {
+            // The worker has another current directory.
+            path: std::path::absolute(path).map_err(|source| Error::Io {
+                action: "resolve",
+                path: path.clone(),
+                source,
+            })?,
+            level: log.level.unwrap_or(Level::Warn),
+            anew: false,
+        }),
+        None => None,
+    };
+    let request = Request::Check { items: items.to_vec(), log };
     match host.worker.call(&request, Stdio::Null, Some(CHECK), cancel)? {
-        Answer::Checked { refused } => match refused.into_iter().next() {
-            Some((key, value, why)) => Err(Error::ExtraRefused { key, value, why }),
-            None => Ok(()),
-        },
+        Answer::Checked { refused } => Ok(refused.into_iter().next()),
         other => Err(unexpected(&other)),
     }
 }

@@ -24,20 +24,22 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | host, expression, bridges, build, install, recover, power, activation, destroy, create, switch, update, session, inspect |
+//! | operations | host, expression, bridges, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | record, lease, generations, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, `lxc`, `net`, `nix`, [`worker`] |
 //! | contracts | [`config`], `layout`, `render` |
-//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`spec`], [`observe`] |
+//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`spec`], [`observe`] |
 
 pub mod config;
 pub mod generation;
 pub mod idmap;
 pub mod name;
+pub mod namespace;
 pub mod observe;
 pub mod spec;
 pub mod state;
+pub mod user;
 pub mod worker;
 
 // The drivers are seen by this repository's own tests, which look at a host from outside. They promise nothing.
@@ -51,6 +53,7 @@ pub mod nix;
 pub mod proc;
 
 mod activation;
+mod boot;
 mod bridges;
 mod build;
 mod container;
@@ -59,6 +62,7 @@ mod destroy;
 mod error;
 mod expression;
 mod facts;
+mod foreground;
 mod foreign;
 mod fs;
 mod generations;
@@ -78,6 +82,7 @@ mod session;
 mod switch;
 mod update;
 
+pub use boot::{StartOutcome, StartRequest};
 pub use bridges::{BridgeChange, Change};
 pub use config::HostConfig;
 pub use container::Container;
@@ -85,6 +90,7 @@ pub use create::{CreateRequest, Created};
 pub use destroy::DestroyRequest;
 pub use error::{Error, ErrorKind, FailedActivation};
 pub use facts::FactsError;
+pub use foreground::Screen;
 pub use foreign::ForeignError;
 pub use generation::{Generation, GenerationId, Selection};
 pub use generations::GenerationsError;
@@ -92,17 +98,21 @@ pub use idmap::IdMap;
 pub use inspect::{Listed, Status};
 pub use layout::LayoutError;
 pub use lease::LeaseError;
+pub use lxc::log::{Level as LogLevel, UnknownLevel};
 pub use manager::Manager;
 pub use name::{ContainerName, InterfaceName};
+pub use namespace::{Elevated, Namespace};
+pub use nix::{ArgumentError, UserArgs};
 pub use observe::{Cancel, Event, Observer, Phase, UnitChange};
-pub use power::{StartOutcome, StopOutcome};
+pub use power::{StopOutcome, StopRequest};
 pub use presence::PresenceError;
 pub use record::RecordError;
-pub use render::{ExtraError, PendingRestart};
+pub use render::{ExtraError, ItemError, PendingRestart};
 pub use rootfs::RootfsError;
-pub use session::{RunRequest, Streams};
+pub use session::{Environment, RunRequest, Streams};
 pub use spec::ContainerSpec;
 pub use state::{Action, State};
 pub use switch::Switched;
 pub use update::{UpdateRequest, Updated};
-pub use worker::{Exit, WorkerError};
+pub use user::{Account, User, UserError};
+pub use worker::{Exit, LogRequest, NoAccount, WorkerError};

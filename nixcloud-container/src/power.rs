@@ -1,26 +1,22 @@
-//! Start, stop, terminate, freeze: what changes whether a container runs.
+//! Stop, terminate, freeze, and waiting for what passes: what changes whether a container runs.
 
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use crate::error::Error;
-use crate::facts;
 use crate::generations::Generations;
 use crate::host::Host;
-use crate::install;
 use crate::lxc::pidfd::PidFd;
-use crate::name::{ContainerName, InterfaceName};
+use crate::name::ContainerName;
 use crate::net::Netlink;
-use crate::observe::{Cancel, Event, Observer};
+use crate::observe::Cancel;
 use crate::presence::{self, Presence};
 use crate::proc::{self, Process};
 use crate::record::{Record, Run};
-use crate::recover;
-use crate::render::{self, Rendered};
-use crate::spec::ContainerSpec;
+use crate::render;
 use crate::state::{Action, Permission, State};
-use crate::worker::{Answer, Request, Stdio, Target, WorkerError};
+use crate::worker::{Request, Stdio, Target};
 
 /// How often a passing state is looked at.
 const TICK: Duration = Duration::from_millis(2);
@@ -30,7 +26,7 @@ const SLOW_TICK: Duration = Duration::from_millis(20);
 const PASSING: Duration = Duration::from_secs(1);
 
 /// How long a killed guest's monitor may take to end by itself.
-const MONITOR_END: Duration = Duration::from_secs(10);
+pub(crate) const MONITOR_END: Duration = Duration::from_secs(10);
 
 /// How long a monitor whose start failed may still be in its cgroups.
 const CGROUP_END: Duration = Duration::from_secs(1);
@@ -38,17 +34,24 @@ const CGROUP_END: Duration = Duration::from_secs(1);
 /// How often a guest is asked to shut down.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a start came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StartOutcome {
-    /// It was booted.
-    Started {
-        /// Its init, in the host's pid namespace.
-        init_pid: i32,
-    },
-    /// It ran already; nothing was done.
-    AlreadyRunning,
+/// How to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopRequest {
+    /// How long it may take; the configured time when not given.
+    pub timeout: Option<Duration>,
+    /// Whether a guest that does not end in time is killed. If not, that is an error, and it still runs.
+    pub then_kill: bool,
+    /// Whether to wait until it has ended (or, with `reboot`, runs again). If not, it is asked once and that is all.
+    pub wait: bool,
+    /// Whether it is to boot again: the guest reboots itself, with the LXC configuration that it has.
+    pub reboot: bool,
+}
+
+impl Default for StopRequest {
+    /// Wait for a clean end, for the configured time.
+    fn default() -> Self {
+        Self { timeout: None, then_kill: false, wait: true, reboot: false }
+    }
 }
 
 /// What a stop or terminate came to.
@@ -59,6 +62,12 @@ pub enum StopOutcome {
     Stopped,
     /// It did not run.
     NotRunning,
+    /// It did not end in time and was killed, as asked; its name can be used again.
+    Killed,
+    /// It was asked to end or reboot, and not waited for.
+    Asked,
+    /// It rebooted and runs again, with another init.
+    Rebooted,
 }
 
 pub(crate) fn target(host: &Host, name: &ContainerName) -> Target {
@@ -117,125 +126,8 @@ fn pause(
     Ok(())
 }
 
-pub(crate) fn start(
-    host: &Host,
-    name: &ContainerName,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<StartOutcome, Error> {
-    host.record(name)?;
-    let _lock = host.lock(name, cancel)?;
-    let mut record = host.record(name)?;
-    recover::interrupted_switch(host, &mut record, observer, cancel)?;
-    let here = wait_while_passing(host, &record, Action::Start, host.config.timeouts.start(), cancel)?;
-    match here.state.permits(Action::Start) {
-        Permission::Already => Ok(StartOutcome::AlreadyRunning),
-        Permission::Allowed => {
-            // What a guest left whose monitor was killed.
-            stopped(host, &record)?;
-            boot(host, &mut record, observer, cancel)
-        }
-        _ => Err(Error::State { name: name.clone(), state: here.state, action: Action::Start }),
-    }
-}
-
-fn boot(
-    host: &Host,
-    record: &mut Record,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<StartOutcome, Error> {
-    let generations = Generations::new(&host.layout, &record.name);
-    let current = generations.current()?;
-    let spec = generations.spec(current)?;
-    require_bridges(host, &spec)?;
-    remove_left_interfaces(host, &record.name)?;
-    let mut run = Run {
-        boot_id: proc::boot_id().map_err(proc_error)?,
-        init: None,
-        monitor: None,
-        netns: proc::own_network_namespace().map_err(proc_error)?,
-        started: Timestamp::now(),
-        generation: Some(current),
-        switched: false,
-        config: String::new(),
-        cgroups: Vec::new(),
-    };
-    generations.root_booted(current)?;
-    let mut started = start_noted(host, record, &spec, &mut run, observer, cancel);
-    if let Err(Error::Worker(failure)) = &started
-        && host.facts()?.idmapped_store
-        && idmap_failed(failure)
-    {
-        observer.event(Event::Note(format!(
-            "the store cannot be shown with the guest's ids here ({failure}): it is mounted read-only without them"
-        )));
-        wait_until_stopped(host, record, MONITOR_END, cancel)?;
-        facts::refuse_idmapped_store(&host.layout);
-        started = start_noted(host, record, &spec, &mut run, observer, cancel);
-        if started.is_err() {
-            facts::allow_idmapped_store(&host.layout);
-        }
-    }
-    match started {
-        Ok(init_pid) => Ok(StartOutcome::Started { init_pid }),
-        Err(failure) => {
-            // LXC tidies up itself, unless it was cut off: then the guest may run.
-            let undo = terminate_locked(host, record, &Cancel::new()).map(drop);
-            Err(failure.undone(undo))
-        }
-    }
-}
-
-/// Starts with a note of what is being started already on disk: whoever is killed on the way leaves it.
-fn start_noted(
-    host: &Host,
-    record: &mut Record,
-    spec: &ContainerSpec,
-    run: &mut Run,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<i32, Error> {
-    let rendered = install::rendered(host, record, spec)?;
-    install::write_config(host, record, &rendered, observer)?;
-    run.config.clone_from(&rendered.text);
-    run.save(&host.layout, &record.name)?;
-    let init_pid = call_start(host, &record.name, &rendered, cancel)?;
-    let gone = || Error::Worker(WorkerError::NoAnswer { status: "the guest's init is gone".to_owned() });
-    let init = Process::now(init_pid).ok_or_else(gone)?;
-    let monitor = init.parent();
-    run.cgroups = proc::lxc_cgroups(&std::iter::once(init).chain(monitor).collect::<Vec<_>>());
-    (run.init, run.monitor) = (Some(init), monitor);
-    run.save(&host.layout, &record.name)?;
-    if cancel.is_cancelled() {
-        return Err(Error::Cancelled);
-    }
-    Ok(init_pid)
-}
-
-fn proc_error(source: std::io::Error) -> Error {
+pub(crate) fn proc_error(source: std::io::Error) -> Error {
     Error::Io { action: "read", path: "/proc".into(), source }
-}
-
-/// LXC's words where a mount cannot get the guest's ids: too old a kernel, or its file system. It does not say which
-/// mount; if it was one of the container file's own, the start without ids for the store fails too.
-fn idmap_failed(failure: &WorkerError) -> bool {
-    let WorkerError::Lxc { source, .. } = failure else { return false };
-    source.log.iter().chain(&source.chain).any(|line| line.contains("to idmap detached mount"))
-}
-
-fn call_start(host: &Host, name: &ContainerName, rendered: &Rendered, cancel: &Cancel) -> Result<i32, Error> {
-    let request = Request::Start {
-        target: target(host, name),
-        caller: std::process::id(),
-        log: host.layout.lxc_log(name),
-        locked: host.layout.locked(name),
-        sources: rendered.locked.clone(),
-    };
-    match host.worker.call(&request, Stdio::Null, Some(host.config.timeouts.start()), cancel)? {
-        Answer::Started { init_pid } => Ok(init_pid),
-        other => Err(install::unexpected(&other)),
-    }
 }
 
 /// The host's ends of a guest that is gone. Where its monitor was killed, the kernel removes them some time after the
@@ -251,37 +143,32 @@ pub(crate) fn remove_left_interfaces(host: &Host, name: &ContainerName) -> Resul
     Ok(())
 }
 
-/// LXC's own message for a missing bridge is "failed to create network devices".
-fn require_bridges(host: &Host, spec: &ContainerSpec) -> Result<(), Error> {
-    let first = render::bridge(spec, &host.config);
-    let second = spec.network.enable_nat.then_some(&host.config.network.internet.bridge);
-    let mut netlink = Netlink::open()?;
-    let ours = |bridge: &InterfaceName| {
-        *bridge == host.config.network.hostonly.bridge || *bridge == host.config.network.internet.bridge
-    };
-    for bridge in std::iter::once(first).chain(second) {
-        if netlink.link(bridge.as_str())?.is_none() {
-            return Err(Error::NoBridge { bridge: bridge.clone(), ours: ours(bridge) });
-        }
-    }
-    Ok(())
-}
-
 pub(crate) fn stop(
     host: &Host,
     name: &ContainerName,
-    limit: Option<Duration>,
+    request: &StopRequest,
     cancel: &Cancel,
 ) -> Result<StopOutcome, Error> {
     host.record(name)?;
     let _lock = host.lock(name, cancel)?;
     let record = host.record(name)?;
-    let limit = limit.unwrap_or_else(|| host.config.timeouts.stop());
+    stop_locked(host, &record, request, cancel)
+}
+
+/// Stops a container whose lock the caller holds.
+pub(crate) fn stop_locked(
+    host: &Host,
+    record: &Record,
+    request: &StopRequest,
+    cancel: &Cancel,
+) -> Result<StopOutcome, Error> {
+    let name = &record.name;
+    let limit = request.timeout.unwrap_or_else(|| host.config.timeouts.stop());
     let begin = Instant::now();
-    let here = presence::look(&host.layout, &record)?;
+    let here = presence::look(&host.layout, record)?;
     match here.state.permits(Action::Stop) {
         Permission::Already => {
-            stopped(host, &record)?;
+            stopped(host, record)?;
             return Ok(StopOutcome::NotRunning);
         }
         Permission::Refused => {
@@ -289,32 +176,68 @@ pub(crate) fn stop(
         }
         Permission::Allowed | Permission::Wait => {}
     }
-    shut_down(host, &record, begin, limit, cancel)?;
-    stopped(host, &record)?;
-    Ok(StopOutcome::Stopped)
+    let signal = if request.reboot { |_| libc::SIGINT } else { halt_signal };
+    if !request.wait {
+        if let Some(init) = here.init
+            && let Some(pidfd) = PidFd::open(init).map_err(proc_error)?
+        {
+            pidfd.signal(signal(init)).map_err(proc_error)?;
+        }
+        return Ok(StopOutcome::Asked);
+    }
+    let before = here.init.filter(|_| request.reboot);
+    match ask(host, record, signal, before, begin, limit, cancel) {
+        Ok(Some(init)) => {
+            note_reboot(host, record, init)?;
+            Ok(StopOutcome::Rebooted)
+        }
+        Ok(None) => {
+            stopped(host, record)?;
+            Ok(StopOutcome::Stopped)
+        }
+        Err(Error::StopTimeout { .. }) if request.then_kill => {
+            match terminate_locked(host, record, cancel)? {
+                // It ended by itself in the last moment.
+                StopOutcome::NotRunning => Ok(StopOutcome::Stopped),
+                _ => Ok(StopOutcome::Killed),
+            }
+        }
+        Err(error) => Err(error),
+    }
 }
 
-/// Asks the guest's init to end until it has, and LXC with it.
-fn shut_down(
+/// Asks the guest's init with `signal` until it has ended, and LXC with it. With `before`, the init that is to reboot:
+/// until there is another, which is returned.
+fn ask(
     host: &Host,
     record: &Record,
+    signal: fn(Process) -> i32,
+    before: Option<Process>,
     begin: Instant,
     limit: Duration,
     cancel: &Cancel,
-) -> Result<(), Error> {
-    let timed_out = || Error::StopTimeout { name: record.name.clone(), limit };
+) -> Result<Option<Process>, Error> {
+    let timed_out = || match before {
+        Some(_) => Error::RebootTimeout { name: record.name.clone(), limit },
+        None => Error::StopTimeout { name: record.name.clone(), limit },
+    };
     loop {
         // Looked at anew each time: a guest that reboots instead has another init.
         let here = presence::look(&host.layout, record)?;
         if !here.state.is_live() {
-            return Ok(());
+            return Ok(None);
         }
-        let left = limit.checked_sub(begin.elapsed()).ok_or_else(timed_out)?;
-        if let Some(init) = here.init
+        let rebooted = before.is_some() && here.init.is_some() && here.init != before;
+        if rebooted && here.state == State::Running {
+            return Ok(here.init);
+        }
+        if !rebooted
+            && let Some(init) = here.init
             && let Some(pidfd) = PidFd::open(init).map_err(proc_error)?
         {
             // Sent again: an init that has just been executed has no handler yet, and the kernel drops the signal.
-            pidfd.signal(halt_signal(init)).map_err(proc_error)?;
+            pidfd.signal(signal(init)).map_err(proc_error)?;
+            let left = limit.saturating_sub(begin.elapsed());
             pidfd.wait(left.min(ASK_AGAIN), &|| cancel.is_cancelled()).map_err(proc_error)?;
         }
         pause(&record.name, here.state, begin, limit, cancel).map_err(|error| match error {
@@ -322,6 +245,26 @@ fn shut_down(
             other => other,
         })?;
     }
+}
+
+/// Notes the init of a guest that has rebooted, from the generation that is current: nobody switches meanwhile. Its LXC
+/// configuration is still that of its start.
+fn note_reboot(host: &Host, record: &Record, init: Process) -> Result<(), Error> {
+    let boot = proc::boot_id().map_err(proc_error)?;
+    // Of a guest that another tool started there is none.
+    let Some(mut run) = Run::load(&host.layout, &record.name, &boot)? else { return Ok(()) };
+    let generations = Generations::new(&host.layout, &record.name);
+    let current = generations.current()?;
+    generations.root_booted(current)?;
+    let monitor = init.parent();
+    for cgroup in proc::lxc_cgroups(&std::iter::once(init).chain(monitor).collect::<Vec<_>>()) {
+        if !run.cgroups.contains(&cgroup) {
+            run.cgroups.push(cgroup);
+        }
+    }
+    (run.init, run.monitor) = (Some(init), monitor);
+    (run.generation, run.switched, run.started) = (Some(current), false, Timestamp::now());
+    Ok(run.save(&host.layout, &record.name)?)
 }
 
 /// What asks an init to shut down, chosen as LXC does: systemd blocks SIGRTMIN+3 to read it by signalfd.

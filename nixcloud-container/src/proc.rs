@@ -245,13 +245,30 @@ pub fn lxc_cgroups(processes: &[Process]) -> Vec<PathBuf> {
 /// The memory, in bytes, that the payload among `cgroups` is charged with; `None` where no controller counts it.
 #[must_use]
 pub fn memory_of(cgroups: &[PathBuf]) -> Option<u64> {
-    let is_payload = |cgroup: &&PathBuf| {
-        cgroup.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"lxc.payload."))
-    };
     // cgroup v2 names it so, v1 so.
     let files = ["memory.current", "memory.usage_in_bytes"];
-    let all = cgroups.iter().filter(is_payload).flat_map(|cgroup| files.map(|file| cgroup.join(file)));
+    let all = payloads_among(cgroups).flat_map(|cgroup| files.map(|file| cgroup.join(file)));
     all.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).next()
+}
+
+/// The swap space, in bytes, likewise.
+#[must_use]
+pub fn swap_of(cgroups: &[PathBuf]) -> Option<u64> {
+    payloads_among(cgroups).find_map(|cgroup| {
+        // v1 has it as a line among others; the difference of its two counters can be negative.
+        let v2 = || fs::read_to_string(cgroup.join("memory.swap.current")).ok();
+        let v1 = || {
+            let stat = fs::read_to_string(cgroup.join("memory.stat")).ok()?;
+            stat.lines().find_map(|line| line.strip_prefix("swap ").map(str::to_owned))
+        };
+        v2().or_else(v1)?.trim().parse().ok()
+    })
+}
+
+fn payloads_among(cgroups: &[PathBuf]) -> impl Iterator<Item = &PathBuf> {
+    cgroups.iter().filter(|cgroup| {
+        cgroup.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"lxc.payload."))
+    })
 }
 
 /// Removes a cgroup and those below it, if no process is in any of them: a killed monitor leaves them.

@@ -34,6 +34,9 @@ pub struct Record {
     /// Arguments for Nix that go with the file.
     #[serde(default)]
     pub nix_args: Vec<String>,
+    /// LXC configuration items beside those of the file: the current generation's, or during a switch the next one's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lxc_items: Vec<(String, String)>,
     /// The address leased from the pool, kept for the container's life.
     pub lease: Option<Ipv4Addr>,
     /// The fixed addresses that it holds: that of the current generation, and during a switch the next one's too.
@@ -47,12 +50,12 @@ pub struct Record {
     /// Hashes of the LXC configuration as we wrote it; two while it is being replaced.
     #[serde(default)]
     pub config_hashes: Vec<String>,
-    /// What came of activations.
+    /// What is known of generations beside what is in the store.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub generations: Vec<GenerationNote>,
 }
 
-/// What came of the activation of one generation.
+/// What is known of one generation: what came of its activation, and what it was given beside its container file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GenerationNote {
@@ -60,6 +63,9 @@ pub struct GenerationNote {
     pub id: GenerationId,
     /// What came of it.
     pub health: Health,
+    /// Its LXC configuration items.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lxc_items: Vec<(String, String)>,
 }
 
 /// The operation under way.
@@ -190,6 +196,7 @@ impl Record {
             phase: Phase::Creating,
             file,
             nix_args,
+            lxc_items: Vec::new(),
             lease: None,
             fixed: Vec::new(),
             ids: None,
@@ -266,8 +273,30 @@ impl Record {
 
     /// Notes what came of a generation.
     pub fn note_health(&mut self, id: GenerationId, health: Health) {
-        self.generations.retain(|note| note.id != id);
-        self.generations.push(GenerationNote { id, health });
+        self.note(id).health = health;
+    }
+
+    /// The LXC configuration items of a generation.
+    #[must_use]
+    pub fn items_of(&self, id: GenerationId) -> Vec<(String, String)> {
+        let note = self.generations.iter().find(|note| note.id == id);
+        note.map(|note| note.lxc_items.clone()).unwrap_or_default()
+    }
+
+    /// Notes that [`Record::lxc_items`] are those of a generation.
+    pub fn note_items(&mut self, id: GenerationId) {
+        let items = self.lxc_items.clone();
+        if items != self.items_of(id) {
+            self.note(id).lxc_items = items;
+        }
+    }
+
+    fn note(&mut self, id: GenerationId) -> &mut GenerationNote {
+        let at = self.generations.iter().position(|note| note.id == id).unwrap_or_else(|| {
+            self.generations.push(GenerationNote { id, health: Health::default(), lxc_items: Vec::new() });
+            self.generations.len() - 1
+        });
+        &mut self.generations[at]
     }
 }
 
@@ -322,7 +351,11 @@ mod tests {
         record.phase = Phase::Switching { from: GenerationId::new(3).unwrap() };
         record.lease = Some("10.101.0.2".parse().unwrap());
         record.ids = Some(IdMap::new(100_000).unwrap());
-        record.note_health(GenerationId::new(3).unwrap(), Health::Good);
+        let three = GenerationId::new(3).unwrap();
+        record.lxc_items = vec![("lxc.group".into(), "a".into())];
+        record.note_items(three);
+        record.note_health(three, Health::Good);
+        assert_eq!((record.items_of(three), record.health(three)), (record.lxc_items.clone(), Health::Good));
         record.save(&layout).unwrap();
         assert_eq!(Record::load(&layout, &name).unwrap(), Some(record));
         assert_eq!(Record::names(&layout).unwrap(), std::slice::from_ref(&name));

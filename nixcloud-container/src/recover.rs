@@ -24,6 +24,7 @@ pub(crate) fn interrupted_switch(
             if generations.current()? != from {
                 host.nix().switch_generation(&host.layout.profile(&record.name), from.get(), cancel)?;
             }
+            record.lxc_items = record.items_of(from);
             install::claim_addresses(host, record, &spec, &install::others(host)?)?;
         }
         // Somebody deleted it by other means: then the current one is all there is.

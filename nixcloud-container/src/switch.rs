@@ -6,7 +6,7 @@ use crate::error::{Error, FailedActivation};
 use crate::generation::{GenerationId, Health, Selection};
 use crate::generations::Generations;
 use crate::host::Host;
-use crate::install;
+use crate::install::{self, Beside};
 use crate::name::ContainerName;
 use crate::observe::{self, Cancel, Event, Observer, Phase as Progress};
 use crate::power;
@@ -47,8 +47,9 @@ pub(crate) fn switch(
     let generations = Generations::new(&host.layout, name);
     let (from, to) = (generations.current()?, choose(&generations)?);
     let spec = generations.spec(to)?;
-    prepare(host, &mut record, &spec, cancel)?;
-    begin(host, &mut record, from)?;
+    let beside = Beside { items: record.items_of(to), ..Beside::default() };
+    prepare(host, &mut record, &spec, &beside, cancel)?;
+    begin(host, &mut record, from, beside.items)?;
     if to != from
         && let Err(failure) = host.nix().switch_generation(&host.layout.profile(name), to.get(), cancel)
     {
@@ -72,19 +73,28 @@ pub(crate) fn prepare(
     host: &Host,
     record: &mut Record,
     spec: &ContainerSpec,
+    beside: &Beside,
     cancel: &Cancel,
 ) -> Result<(), Error> {
     if spec.idmap != record.idmap {
         return Err(Error::IdMapChange { name: record.name.clone() });
     }
-    let rendered = install::rendered(host, record, spec)?;
-    install::check_extra(host, &rendered, cancel)?;
+    let rendered = install::rendered_with(host, record, spec, &beside.items)?;
+    install::check_extra(host, &rendered, &beside.log, cancel)?;
     let foreign = install::others(host)?;
     install::claim_addresses(host, record, spec, &foreign)
 }
 
-/// From here to [`settle`], a killed operation is undone by the next one.
-pub(crate) fn begin(host: &Host, record: &mut Record, from: GenerationId) -> Result<(), Error> {
+/// From here to [`settle`], a killed operation is undone by the next one. `items` are those of the generation that is
+/// to come; what `from` has is noted, also where both turn out to be the same generation.
+pub(crate) fn begin(
+    host: &Host,
+    record: &mut Record,
+    from: GenerationId,
+    items: Vec<(String, String)>,
+) -> Result<(), Error> {
+    record.note_items(from);
+    record.lxc_items = items;
     record.phase = Phase::Switching { from };
     record.save(&host.layout)?;
     Ok(())
@@ -170,8 +180,10 @@ pub(crate) fn settle(
 /// is on disk, so that a kill in between undoes nothing that has proved itself.
 fn finish(host: &Host, record: &mut Record) -> Result<(), Error> {
     let generations = Generations::new(&host.layout, &record.name);
-    let spec = generations.spec(generations.current()?)?;
+    let current = generations.current()?;
+    let spec = generations.spec(current)?;
     record.phase = Phase::Ready;
+    record.note_items(current);
     // Notes of generations that are gone.
     if let Ok(list) = generations.list(record, None) {
         record.generations.retain(|note| list.iter().any(|generation| generation.id == note.id));

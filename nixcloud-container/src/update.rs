@@ -8,12 +8,13 @@ use crate::error::Error;
 use crate::generation::GenerationId;
 use crate::generations::Generations;
 use crate::host::Host;
-use crate::install;
+use crate::install::{self, Beside};
 use crate::name::ContainerName;
 use crate::observe::{Cancel, Observer};
 use crate::record::{Phase, Record};
 use crate::recover;
 use crate::switch::{self, Step, Switched};
+use crate::worker::LogRequest;
 
 /// What is to be updated.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +23,11 @@ pub struct UpdateRequest {
     pub file: Option<PathBuf>,
     /// Arguments for Nix, already split; those last used when not given.
     pub nix_args: Option<Vec<String>>,
+    /// LXC configuration items beside those of the file, see [`CreateRequest`](crate::CreateRequest::lxc_items); those of
+    /// the current generation when not given. They belong to the generation: a rollback brings back those it had.
+    pub lxc_items: Option<Vec<(String, String)>>,
+    /// Where liblxc logs, and how much, while it looks at such items and at `lxcExtraConfig`.
+    pub log: LogRequest,
 }
 
 /// What an update came to.
@@ -55,26 +61,36 @@ pub(crate) fn update(
         Ok(_) | Err(Error::NotFound { .. }) => {
             let Some(file) = &request.file else { return Err(Error::NotFound { name: name.clone() }) };
             let source = given(file, &[])?;
-            return create::create_locked(host, name, &source, observer, cancel).map(Updated::Created);
+            let beside = beside(request, &[]);
+            return create::create_locked(host, name, &source, &beside, observer, cancel)
+                .map(Updated::Created);
         }
         Err(error) => return Err(error),
     };
     let file = request.file.as_ref().unwrap_or(&record.file);
     let source = given(file, &record.nix_args)?;
-    update_locked(host, record, &source, observer, cancel).map(Updated::Switched)
+    update_locked(host, record, &source, request, observer, cancel).map(Updated::Switched)
+}
+
+fn beside(request: &UpdateRequest, items: &[(String, String)]) -> Beside {
+    let items = request.lxc_items.as_deref().unwrap_or(items).to_vec();
+    Beside { items, log: request.log.clone() }
 }
 
 fn update_locked(
     host: &Host,
     mut record: Record,
     source: &Source,
+    request: &UpdateRequest,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Switched, Error> {
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
     switch::allowed(host, &record, cancel)?;
     let had_lease = record.lease.is_some();
-    let outcome = build_and_switch(host, &mut record, source, observer, cancel);
+    // After the recovery, which may have put others back.
+    let beside = beside(request, &record.lxc_items);
+    let outcome = build_and_switch(host, &mut record, source, beside, observer, cancel);
     if !had_lease {
         // The evaluation needed an address to offer; whether it is used is known only now.
         let spec = Generations::new(&host.layout, &record.name);
@@ -94,6 +110,7 @@ fn build_and_switch(
     host: &Host,
     record: &mut Record,
     source: &Source,
+    beside: Beside,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Switched, Error> {
@@ -104,9 +121,9 @@ fn build_and_switch(
     let built = (|| {
         let evaluated = build::evaluate(host, record, source, observer, cancel)?;
         let spec = evaluated.spec.clone();
-        switch::prepare(host, record, &spec, cancel)?;
+        switch::prepare(host, record, &spec, &beside, cancel)?;
         let built = build::realise(host, record, source, evaluated, observer, cancel)?;
-        switch::begin(host, record, from)?;
+        switch::begin(host, record, from, beside.items)?;
         build::set_profile(host, record, &built, cancel).map(|to| (spec, to))
     })();
     let (spec, to) = match built {

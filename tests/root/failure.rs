@@ -36,7 +36,7 @@ scenarios! {
 
 fn root_a_missing_file_leaves_nothing(lab: &Lab) {
     let web = lab.busybox("web");
-    let request = CreateRequest { file: lab.path("/files/none.nix"), nix_args: Vec::new() };
+    let request = CreateRequest { file: lab.path("/files/none.nix"), ..Default::default() };
     let error = web.container().create(&request, &mut ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("/files/none.nix"), "{error}");
@@ -107,7 +107,7 @@ fn root_a_cancelled_update_keeps_the_old_generation(lab: &Lab) {
         }
     };
     let file = Some(web.request(&web.file().version("2").module(&long_build(lab))).file);
-    let request = UpdateRequest { file, nix_args: None };
+    let request = UpdateRequest { file, ..Default::default() };
     let error = manager.container(web.name().clone()).update(&request, &mut observer).unwrap_err();
     assert!(matches!(error, Error::Cancelled), "{error:?}");
     assert_eq!((web.generations(), web.init(), web.version().as_deref()), (vec![1], init, Some("1")));

@@ -259,7 +259,7 @@ fn root_a_folder_is_a_container_file(lab: &Lab) {
     let folder = lab.path("/files/folder");
     fs::create_dir(&folder).unwrap();
     fs::rename(web.request(&web.file()).file, folder.join("default.nix")).unwrap();
-    let request = nixcloud_container::CreateRequest { file: folder, nix_args: Vec::new() };
+    let request = nixcloud_container::CreateRequest { file: folder, ..Default::default() };
     web.container().create(&request, &mut ()).must("create");
     web.start();
 }

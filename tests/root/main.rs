@@ -12,13 +12,17 @@
     reason = "a test program: it fails by panics and reports by printing"
 )]
 
+mod arguments;
 mod attack;
+mod boot;
 mod cli;
+mod completion;
 mod crash;
 mod embedding;
 mod expression;
 mod failure;
 mod field;
+mod foreground;
 mod harness;
 mod host;
 mod json;
@@ -39,6 +43,8 @@ fn scenarios() -> Vec<Scenario> {
         life::scenarios(),
         session::scenarios(),
         power::scenarios(),
+        foreground::scenarios(),
+        boot::scenarios(),
         progress::scenarios(),
         update::scenarios(),
         attack::scenarios(),
@@ -48,7 +54,9 @@ fn scenarios() -> Vec<Scenario> {
         embedding::scenarios(),
         field::scenarios(),
         expression::scenarios(),
+        arguments::scenarios(),
         cli::scenarios(),
+        completion::scenarios(),
         json::scenarios(),
         mistakes::scenarios(),
         mistakes_nix::scenarios(),

@@ -4,13 +4,17 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use nixcloud_container::{DestroyRequest, Error, ErrorKind, RunRequest, StartOutcome, State};
+use nixcloud_container::{
+    DestroyRequest, Error, ErrorKind, GenerationId, RunRequest, StartOutcome, State, StopOutcome, StopRequest,
+};
 
-use crate::harness::{Kind, Lab, Must, eventually, scenarios};
+use crate::harness::{Guest, Kind, Lab, Must, eventually, scenarios};
 
 scenarios! {
     once: [
         root_a_stop_that_is_ignored_runs_into_its_limit,
+        root_a_stop_that_is_ignored_can_kill,
+        root_a_reboot_that_is_ignored_runs_into_its_limit,
         root_a_guest_that_ends_at_once,
         root_start_needs_its_bridge,
         root_start_waits_for_a_dying_guest,
@@ -22,6 +26,8 @@ scenarios! {
         root_terminate_a_frozen_guest,
         root_terminate_a_guest_with_a_stopped_monitor,
         root_poweroff_from_inside,
+        root_a_stop_that_is_not_waited_for,
+        root_a_reboot_that_is_asked_for,
     ],
 }
 
@@ -118,6 +124,80 @@ fn root_a_stop_that_is_ignored_runs_into_its_limit(lab: &Lab) {
     assert!((1..4).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
     assert_eq!((web.state(), web.init()), (State::Running, init));
     web.terminate();
+}
+
+fn stop(web: &Guest<'_>, request: StopRequest) -> StopOutcome {
+    web.container().stop_with(&request).must("stop")
+}
+
+fn root_a_stop_that_is_ignored_can_kill(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create_from(&web.file().module("standin.ignoreHalt = true;"));
+    web.start();
+    let request =
+        StopRequest { timeout: Some(Duration::from_secs(1)), then_kill: true, ..StopRequest::default() };
+    let begin = Instant::now();
+    assert_eq!(stop(&web, request), StopOutcome::Killed);
+    assert!((1..4).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+    assert_eq!(web.state(), State::Stopped);
+    assert_eq!(stop(&web, request), StopOutcome::NotRunning);
+    web.update(&web.file());
+    web.start();
+    assert_eq!(stop(&web, request), StopOutcome::Stopped);
+    web.destroy();
+    lab.assert_nothing_left();
+}
+
+fn root_a_stop_that_is_not_waited_for(lab: &Lab, kind: Kind) {
+    let web = lab.guest("web", kind);
+    web.boot();
+    let request = StopRequest { wait: false, ..StopRequest::default() };
+    assert_eq!(stop(&web, request), StopOutcome::Asked);
+    eventually("it is stopped", Duration::from_secs(20), || web.state() == State::Stopped);
+    assert_eq!(stop(&web, request), StopOutcome::NotRunning);
+    web.start();
+    web.stop();
+}
+
+fn root_a_reboot_that_is_asked_for(lab: &Lab, kind: Kind) {
+    let web = lab.guest("web", kind);
+    let init = web.boot();
+    let request = StopRequest { reboot: true, ..StopRequest::default() };
+    assert_eq!(stop(&web, request), StopOutcome::Rebooted);
+    let second = web.init();
+    assert_ne!(second, init);
+    assert_eq!(web.state(), State::Running);
+    web.await_version();
+    assert!(web.pings());
+    // What is noted of the running guest is of the one that runs now.
+    web.update(&web.file().version("2"));
+    assert_eq!(stop(&web, request), StopOutcome::Rebooted);
+    web.await_version();
+    assert_eq!(web.version().as_deref(), Some("2"));
+    let status = web.container().status().must("status");
+    assert_eq!(status.booted.map(GenerationId::get), Some(2));
+    let third = web.init();
+    assert_eq!(stop(&web, StopRequest { wait: false, ..request }), StopOutcome::Asked);
+    eventually("it rebooted", Duration::from_secs(20), || {
+        web.state() == State::Running && web.container().status().must("status").init_pid != Some(third)
+    });
+    web.await_version();
+    web.stop();
+    assert_eq!(stop(&web, request), StopOutcome::NotRunning);
+    web.destroy();
+    lab.assert_nothing_left();
+}
+
+fn root_a_reboot_that_is_ignored_runs_into_its_limit(lab: &Lab) {
+    let web = lab.guest("web", Kind::Systemd);
+    let init = web.boot();
+    web.shell("systemctl mask --runtime ctrl-alt-del.target");
+    let request =
+        StopRequest { reboot: true, timeout: Some(Duration::from_secs(1)), ..StopRequest::default() };
+    let error = web.container().stop_with(&request).unwrap_err();
+    assert!(matches!(error, Error::RebootTimeout { .. }), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!((web.state(), web.init()), (State::Running, init));
 }
 
 fn root_a_guest_that_ends_at_once(lab: &Lab) {

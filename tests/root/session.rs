@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use nixcloud_container::{Error, Exit, RunRequest, State};
+use nixcloud_container::{Error, Exit, RunRequest, State, User};
 
 use crate::harness::{Guest, Kind, Lab, Must, Pty, scenarios};
 
@@ -78,8 +78,7 @@ fn root_run_as_another_user_with_its_own_environment(lab: &Lab, kind: Kind) {
     let web = lab.guest("web", kind);
     web.boot();
     let request = RunRequest {
-        uid: Some(1000),
-        gid: Some(100),
+        user: Some(User::ids(1000, Some(100))),
         directory: Some("/tmp".into()),
         env: vec![("GREETING".to_owned(), "a b".to_owned())],
         ..RunRequest::new(["/bin/sh", "-c", "id -u; id -g; pwd; echo $GREETING; : >/tmp/made; : >/root/made"])

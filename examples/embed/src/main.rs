@@ -58,7 +58,7 @@ fn deploy(config: &Path, name: &str, first: &Path, second: &Path) -> Result<(), 
     };
 
     let created =
-        container.create(&CreateRequest { file: first.to_owned(), nix_args: Vec::new() }, &mut observer)?;
+        container.create(&CreateRequest { file: first.to_owned(), ..Default::default() }, &mut observer)?;
     println!("created {} with address {:?}", created.name, created.address);
 
     // Whatever happens from here on, nothing stays behind.
@@ -80,7 +80,7 @@ fn use_it(
     let exit = container.run(RunRequest::new(["cat", "/etc/os-release"]), Streams::Inherit)?;
     println!("cat ended with {}", exit.shell_code());
 
-    let update = UpdateRequest { file: Some(second.to_owned()), nix_args: None };
+    let update = UpdateRequest { file: Some(second.to_owned()), ..Default::default() };
     if let Updated::Switched(switched) = container.update(&update, observer)? {
         println!("updated in place from generation {} to {}", switched.from, switched.to);
     }

@@ -64,11 +64,35 @@ fn arguments_for_nix_are_split_as_a_shell_does() {
 }
 
 #[test]
+fn arguments_for_lxc_are_split_as_a_shell_does_and_may_begin_with_a_hyphen() {
+    let words = ["update", "web", "-l", "-s 'lxc.environment=A=b c'", "-l", "-q", "--lxc-args=-o /x"];
+    let Ok(Command::Update(args)) = parse(&words) else { panic!() };
+    assert_eq!(args.lxc.words().unwrap(), ["-s", "lxc.environment=A=b c", "-q", "-o", "/x"]);
+    assert_eq!(args.nix.words(), None);
+    for words in [
+        &["start", "web", "-l", "-F"][..],
+        &["stop", "-l", "-t 10", "web"],
+        &["terminate", "-l", "-k", "web"],
+        &["restart", "web", "-l-k"],
+        &["login", "web", "-l", "-u 5"],
+        &["run", "-l", "-u 5", "web", "ls"],
+        &["list", "-l", "-f"],
+        &["destroy", "web", "-l", "-f"],
+        &["create", "web", "x.nix", "-l", ""],
+    ] {
+        assert!(parse(words).is_ok(), "{words:?}");
+    }
+    // Behind the name it is the command's own.
+    assert_eq!(run(&["run", "web", "ls", "-l"]).session.lxc.words(), None);
+    assert_eq!(parse(&["start", "web", "-l", "it's"]).unwrap_err().exit_code(), 2);
+}
+
+#[test]
 fn what_follows_the_name_is_the_command() {
     let args = run(&["run", "-t", "-u", "1000:100", "-e", "A=b=c", "web", "ls", "--quiet", "-t", "--", "-h"]);
     assert!(args.terminal);
-    assert_eq!(args.user, Some(User { uid: 1000, gid: Some(100) }));
-    assert_eq!(args.variables, [("A".to_owned(), "b=c".to_owned())]);
+    assert_eq!(args.session.user, Some(User::ids(1000, Some(100))));
+    assert_eq!(args.session.variables, [("A".to_owned(), "b=c".to_owned())]);
     let (name, command) = args.target().unwrap();
     assert_eq!(name.as_str(), "web");
     assert_eq!(command, ["ls", "--quiet", "-t", "--", "-h"]);
@@ -90,16 +114,34 @@ fn options_right_behind_the_name_are_the_commands_too() {
 
 #[test]
 fn a_run_without_a_command_is_refused() {
-    assert!(parse(&["run", "web"]).is_err());
+    assert_eq!(run(&["run", "web"]).target().unwrap_err(), "no command is given to run in `web`");
     assert!(parse(&["run"]).is_err());
     assert!(run(&["run", "web", "--"]).target().is_err());
 }
 
 #[test]
-fn users_are_numbers() {
-    assert!(parse(&["run", "-u", "joe", "web", "ls"]).is_err());
-    assert!(parse(&["run", "-u", "4294967295", "web", "ls"]).is_err());
-    assert_eq!(run(&["run", "-u", "7", "web", "ls"]).user, Some(User { uid: 7, gid: None }));
+fn users_are_names_and_numbers() {
+    let user = |text: &str| run(&["run", "-u", text, "web", "ls"]).session.user;
+    assert_eq!(user("7"), Some(User::ids(7, None)));
+    assert_eq!(user("alice"), Some(User::named("alice")));
+    assert_eq!(user("alice:users"), Some("alice:users".parse().unwrap()));
+    for bad in ["4294967295", "", "alice:", ":users", "a b", "+alice", "-1"] {
+        let error = parse(&["run", &format!("--user={bad}"), "web", "ls"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{bad:?}");
+    }
+}
+
+#[test]
+fn login_has_what_run_has() {
+    let words = ["login", "-u", "alice", "-w", "/srv", "-e", "A=b", "-e", "C=", "web"];
+    let Ok(Command::Login(args)) = parse(&words) else { panic!("no login") };
+    assert_eq!((args.name.as_str(), args.session.user), ("web", Some(User::named("alice"))));
+    assert_eq!(args.session.workdir, Some("/srv".into()));
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(args.session.variables, [pair("A", "b"), pair("C", "")]);
+    assert!(matches!(parse(&["attach", "web", "-u", "alice"]), Ok(Command::Login(_))));
+    assert!(parse(&["login", "web", "ls"]).is_err());
+    assert!(parse(&["login", "web", "-e", "=b"]).is_err());
 }
 
 #[test]

@@ -1,18 +1,49 @@
 //! list, state, exists, show-ip.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use nixcloud_container::Listed;
 
 use super::{Context, Failure, watch};
 use crate::cli::{ListArgs, NameArgs};
 use crate::exit::Status;
-use crate::view::{Addresses, ContainerView, Exists, ListView};
+use crate::lxc_args::{Column, Ls};
+use crate::view::{Addresses, ContainerView, Exists, ListView, LsView, NamesView, ls};
 
-pub(super) fn list(context: &Context<'_>, args: &ListArgs) -> Result<Status, Failure> {
+pub(super) fn list(context: &Context<'_>, args: &ListArgs, asked: &Ls) -> Result<Status, Failure> {
     if let Some(seconds) = args.watch {
-        return watch::list(context, Duration::from_secs(seconds.into()));
+        return watch::list(context, Duration::from_secs(seconds.into()), asked);
     }
-    context.reply(&ListView::of(&context.manager.list()?));
+    let list = chosen(context, asked)?;
+    let view = ListView::of(&list);
+    if asked.line {
+        context.reply(&NamesView(view));
+    } else if let Some(columns) = &asked.columns {
+        let rows = list.iter().map(|listed| ls::row(listed, &inside(context, listed, columns)));
+        context.reply(&LsView::new(view, columns, rows));
+    } else {
+        context.reply(&view);
+    }
     Ok(Status::Done)
+}
+
+/// The containers that are wanted.
+pub(super) fn chosen(context: &Context<'_>, asked: &Ls) -> Result<Vec<Listed>, Failure> {
+    let mut list = context.manager.list()?;
+    list.retain(|listed| asked.wants(listed));
+    Ok(list)
+}
+
+/// What a running guest's interfaces have, where a column wants to know.
+fn inside(context: &Context<'_>, listed: &Listed, columns: &[Column]) -> Vec<(String, IpAddr)> {
+    match listed {
+        Listed::Container(status) if columns.iter().any(|column| column.looks_inside()) => {
+            // One that ends meanwhile has none.
+            context.container(&status.name).interfaces().unwrap_or_default()
+        }
+        _ => Vec::new(),
+    }
 }
 
 pub(super) fn state(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {

@@ -1,15 +1,18 @@
 //! The commands: each asks the library and prints its answer.
 
 mod capture;
+mod documents;
 mod generations;
 mod host;
 mod inspect;
 mod lifecycle;
+mod lxc;
 mod power;
 mod session;
 mod watch;
 
 use std::io;
+use std::path::PathBuf;
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
@@ -45,6 +48,14 @@ pub(crate) enum Failure {
     /// The signal handlers cannot be installed.
     #[error("cannot prepare for Ctrl-C")]
     Signals(#[source] io::Error),
+    /// A file cannot be written.
+    #[error("cannot write {}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// An answer could not be written.
     #[error("cannot write to stdout")]
     Output(#[source] io::Error),
@@ -74,7 +85,11 @@ impl Failure {
         match self {
             Self::Library(error) => error.into(),
             Self::Usage(_) => Status::Usage,
-            Self::NoTerminal { .. } | Self::Streams(_) | Self::Signals(_) | Self::Output(_) => Status::Failed,
+            Self::NoTerminal { .. }
+            | Self::Streams(_)
+            | Self::Signals(_)
+            | Self::Write { .. }
+            | Self::Output(_) => Status::Failed,
         }
     }
 
@@ -128,14 +143,20 @@ impl<'a> Context<'a> {
 /// # Errors
 /// What the library refuses or fails to do, and what the grammar cannot express.
 pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
+    match &cli.command {
+        Command::Completions(args) => return Ok(documents::completions(printer, args)),
+        Command::Man(args) => return documents::man(printer, args),
+        _ => {}
+    }
     // Before anything else: a wrong command line is told as such, also to who is not root.
-    let work = prepare(cli)?;
+    let work = prepare(cli, lxc::Reader { printer })?;
     let manager = Manager::open(HostConfig::load(cli.globals.config().as_deref())?)?;
-    let cancel = if cancels(&cli.command) {
-        signals::cancel_on_interrupt(printer.bottom()).map_err(Failure::Signals)?
-    } else {
-        Cancel::new()
+    let cancel = match &cli.command {
+        Command::Login(_) | Command::Run(RunArgs { terminal: true, .. }) => signals::cancel_on_hangup(),
+        command if cancels(command) => signals::cancel_on_interrupt(printer.bottom()),
+        _ => Ok(Cancel::new()),
     };
+    let cancel = cancel.map_err(Failure::Signals)?;
     let manager = manager.with_cancel(cancel.clone());
     work(&Context { manager, cancel, printer, globals: &cli.globals })
 }
@@ -143,11 +164,20 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
 /// What is left to do once the command line is found to be right.
 type Work<'a> = Box<dyn FnOnce(&Context<'_>) -> Result<Status, Failure> + 'a>;
 
-fn prepare(cli: &Cli) -> Result<Work<'_>, Failure> {
+fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failure> {
     Ok(match &cli.command {
-        Command::Create(args) => Box::new(|context| lifecycle::create(context, args)),
-        Command::Update(args) => Box::new(|context| lifecycle::update(context, args)),
-        Command::Destroy(args) => Box::new(|context| lifecycle::destroy(context, args)),
+        Command::Create(args) => {
+            let asked = reader.create(args)?;
+            Box::new(|context| lifecycle::create(context, args, asked))
+        }
+        Command::Update(args) => {
+            let asked = reader.update(args)?;
+            Box::new(|context| lifecycle::update(context, args, asked))
+        }
+        Command::Destroy(args) => {
+            let asked = reader.destroy(args)?;
+            Box::new(move |context| lifecycle::destroy(context, args, asked))
+        }
         Command::ListGenerations(args) => Box::new(|context| generations::list(context, args)),
         Command::DeleteGenerations(args) => {
             let selection = generations::selection(args)?;
@@ -155,36 +185,53 @@ fn prepare(cli: &Cli) -> Result<Work<'_>, Failure> {
         }
         Command::SwitchGeneration(args) => Box::new(|context| generations::switch(context, args)),
         Command::Rollback(args) => Box::new(|context| generations::rollback(context, args)),
-        Command::Start(args) => Box::new(|context| power::start(context, args)),
-        Command::Stop(args) => Box::new(|context| power::stop(context, args)),
-        Command::Restart(args) => Box::new(|context| power::restart(context, args)),
-        Command::Terminate(args) => Box::new(|context| power::terminate(context, args)),
+        Command::Start(args) => {
+            let asked = reader.start(args)?;
+            Box::new(|context| power::start(context, args, asked))
+        }
+        Command::Stop(args) => {
+            let asked = reader.stop(args)?;
+            Box::new(move |context| power::stop(context, args, &asked))
+        }
+        Command::Restart(args) => {
+            let asked = reader.restart(args)?;
+            Box::new(move |context| power::restart(context, args, &asked))
+        }
+        Command::Terminate(args) => {
+            reader.terminate(args)?;
+            Box::new(|context| power::terminate(context, args))
+        }
         Command::Freeze(args) => Box::new(|context| power::freeze(context, args)),
         Command::Unfreeze(args) => Box::new(|context| power::unfreeze(context, args)),
         Command::Login(args) => {
+            let asked = reader.login(args)?;
             session::need_terminal("login", &args.name)?;
-            Box::new(|context| session::login(context, args))
+            Box::new(|context| session::login(context, args, asked))
         }
         Command::Run(args) => {
-            let target = session::target(args, &cli.globals)?;
-            Box::new(move |context| session::run(context, args, target))
+            let asked = reader.run(args)?;
+            let target = session::target(args, &cli.globals, asked)?;
+            Box::new(move |context| session::run(context, target))
         }
-        Command::List(args) => Box::new(|context| inspect::list(context, args)),
+        Command::List(args) => {
+            let asked = reader.list(args)?;
+            Box::new(move |context| inspect::list(context, args, &asked))
+        }
         Command::State(args) => Box::new(|context| inspect::state(context, args)),
         Command::Exists(args) => Box::new(|context| inspect::exists(context, args)),
         Command::ShowIp(args) => Box::new(|context| inspect::show_ip(context, args)),
         Command::Host(command) => Box::new(|context| host::run(context, *command)),
+        // Done before a host is opened.
+        Command::Completions(_) | Command::Man(_) => Box::new(|_| Ok(Status::Done)),
     })
 }
 
 /// Whether Ctrl-C goes to the library: to undo what was done, or to the command in the guest. Those that only look just
-/// end, and on a terminal of the guest the keys are the guest's.
+/// end.
 fn cancels(command: &Command) -> bool {
     !matches!(
         command,
-        Command::Login(_)
-            | Command::Run(RunArgs { terminal: true, .. })
-            | Command::List(ListArgs { watch: None })
+        Command::List(ListArgs { watch: None, .. })
             | Command::ListGenerations(_)
             | Command::State(_)
             | Command::Exists(_)

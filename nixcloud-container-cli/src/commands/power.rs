@@ -1,16 +1,20 @@
 //! start, stop, restart, terminate, freeze, unfreeze.
 
-use std::time::Duration;
-
-use nixcloud_container::{ContainerName, StartOutcome, StopOutcome};
+use nixcloud_container::{Container, ContainerName, Error, Screen, StartOutcome, StartRequest, StopOutcome};
 
 use super::{Context, Failure};
-use crate::cli::{NameArgs, StopArgs};
+use crate::cli::{NameArgs, StartArgs, StopArgs, ToolArgs};
 use crate::exit::Status;
+use crate::lxc_args::{How, Start, Stop};
 use crate::view::{Outcome, PowerView};
 
-pub(super) fn start(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
-    let started = context.container(&args.name).start(&mut context.progress())?;
+pub(super) fn start(context: &Context<'_>, args: &StartArgs, asked: Start) -> Result<Status, Failure> {
+    let request = StartRequest {
+        // What is printed as JSON is nothing else.
+        screen: if context.globals.json { Screen::Null } else { Screen::Inherit },
+        ..asked.request
+    };
+    let started = context.container(&args.name).start_with(&request, &mut context.progress())?;
     context.reply(&started_view(&args.name, &started, Outcome::Started));
     Ok(Status::Done)
 }
@@ -18,31 +22,40 @@ pub(super) fn start(context: &Context<'_>, args: &NameArgs) -> Result<Status, Fa
 fn started_view(name: &ContainerName, started: &StartOutcome, done: Outcome) -> PowerView {
     match started {
         StartOutcome::Started { init_pid } => PowerView::new(name, done).with_init(*init_pid),
+        StartOutcome::Ended { .. } => PowerView::new(name, Outcome::Ended),
         _ => PowerView::new(name, Outcome::AlreadyRunning),
     }
 }
 
-fn limit(args: &StopArgs) -> Option<Duration> {
-    args.timeout.map(|seconds| Duration::from_secs(seconds.into()))
+fn stop_as(container: &Container<'_>, asked: &Stop) -> Result<StopOutcome, Error> {
+    match &asked.how {
+        How::Kill => container.terminate(),
+        How::Ask(request) => container.stop_with(request),
+    }
 }
 
-/// `done`, unless there was nothing to do.
-fn stopped_view(name: &ContainerName, stopped: StopOutcome, done: Outcome) -> PowerView {
-    let outcome = if stopped == StopOutcome::NotRunning { Outcome::NotRunning } else { done };
-    PowerView::new(name, outcome)
+/// What was done by an end that was asked for so.
+fn stopped(asked: &Stop, outcome: StopOutcome) -> Outcome {
+    match outcome {
+        StopOutcome::NotRunning => Outcome::NotRunning,
+        StopOutcome::Killed => Outcome::Killed,
+        StopOutcome::Asked => Outcome::Asked,
+        StopOutcome::Rebooted => Outcome::Rebooted,
+        _ if asked.how == How::Kill => Outcome::Terminated,
+        _ => Outcome::Stopped,
+    }
 }
 
-pub(super) fn stop(context: &Context<'_>, args: &StopArgs) -> Result<Status, Failure> {
+pub(super) fn stop(context: &Context<'_>, args: &StopArgs, asked: &Stop) -> Result<Status, Failure> {
     let container = context.container(&args.name);
-    let stopped = context.shown(&format!("stopping {}", args.name), || container.stop(limit(args)))?;
-    context.reply(&stopped_view(&args.name, stopped, Outcome::Stopped));
+    let outcome = context.shown(&format!("stopping {}", args.name), || stop_as(&container, asked))?;
+    context.reply(&PowerView::new(&args.name, stopped(asked, outcome)));
     Ok(Status::Done)
 }
 
-pub(super) fn restart(context: &Context<'_>, args: &StopArgs) -> Result<Status, Failure> {
+pub(super) fn restart(context: &Context<'_>, args: &StopArgs, asked: &Stop) -> Result<Status, Failure> {
     let container = context.container(&args.name);
-    let stop = || container.stop(limit(args));
-    let done = match context.shown(&format!("stopping {}", args.name), stop)? {
+    let done = match context.shown(&format!("stopping {}", args.name), || stop_as(&container, asked))? {
         StopOutcome::NotRunning => Outcome::Started,
         _ => Outcome::Restarted,
     };
@@ -51,9 +64,12 @@ pub(super) fn restart(context: &Context<'_>, args: &StopArgs) -> Result<Status, 
     Ok(Status::Done)
 }
 
-pub(super) fn terminate(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
-    let stopped = context.container(&args.name).terminate()?;
-    context.reply(&stopped_view(&args.name, stopped, Outcome::Terminated));
+pub(super) fn terminate(context: &Context<'_>, args: &ToolArgs) -> Result<Status, Failure> {
+    let outcome = match context.container(&args.name).terminate()? {
+        StopOutcome::NotRunning => Outcome::NotRunning,
+        _ => Outcome::Terminated,
+    };
+    context.reply(&PowerView::new(&args.name, outcome));
     Ok(Status::Done)
 }
 

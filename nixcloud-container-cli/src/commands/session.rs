@@ -3,8 +3,9 @@
 use nixcloud_container::{ContainerName, Exit, RunRequest, Streams};
 
 use super::{Context, Failure, capture};
-use crate::cli::{Globals, NameArgs, RunArgs};
+use crate::cli::{Globals, LoginArgs, RunArgs, SessionArgs};
 use crate::exit::Status;
+use crate::lxc_args::Attach;
 use crate::printer::Tone;
 use crate::terminal;
 use crate::view::RunView;
@@ -22,7 +23,7 @@ pub(super) fn need_terminal(command: &'static str, name: &ContainerName) -> Resu
 }
 
 /// What `run` is to run where.
-pub(super) fn target(args: &RunArgs, globals: &Globals) -> Result<Target, Failure> {
+pub(super) fn target(args: &RunArgs, globals: &Globals, asked: Attach) -> Result<Target, Failure> {
     if args.terminal && globals.json {
         return Err(Failure::usage(
             "run",
@@ -31,24 +32,33 @@ pub(super) fn target(args: &RunArgs, globals: &Globals) -> Result<Target, Failur
     }
     let (name, command) = args.target().map_err(|error| Failure::usage("run", error))?;
     let mut request = RunRequest::new(command);
-    request.terminal = args.terminal;
-    request.directory.clone_from(&args.workdir);
-    request.env.clone_from(&args.variables);
-    if let Some(user) = args.user {
-        request.uid = Some(user.uid);
-        request.gid = user.gid;
-    }
     if args.terminal {
         need_terminal("run -t", &name)?;
-        if let (Some(term), true) = (term(), args.variables.iter().all(|(name, _)| name != "TERM")) {
-            request.env.push(("TERM".to_owned(), term));
-        }
+        request.terminal = true;
+        request.env.extend(term());
     }
+    args.session.apply(asked, &mut request);
     Ok(Target { name, request })
 }
 
-pub(super) fn run(context: &Context<'_>, args: &RunArgs, target: Target) -> Result<Status, Failure> {
-    let _saved = args.terminal.then(terminal::Saved::now);
+impl SessionArgs {
+    /// Adds what was asked for; a variable that is there already gives way.
+    fn apply(&self, asked: Attach, request: &mut RunRequest) {
+        request.user = self.user.clone().or(asked.user);
+        request.directory.clone_from(&self.workdir);
+        request.environment = asked.environment;
+        let kept =
+            asked.keep.into_iter().filter_map(|name| std::env::var(&name).ok().map(|value| (name, value)));
+        request.env.extend(kept);
+        request.env.extend(asked.set);
+        request.env.extend_from_slice(&self.variables);
+        request.namespaces = asked.namespaces;
+        request.elevated = asked.elevated;
+        request.remount = asked.remount;
+    }
+}
+
+pub(super) fn run(context: &Context<'_>, target: Target) -> Result<Status, Failure> {
     let program = target.request.command.first().cloned().unwrap_or_default();
     let container = context.container(&target.name);
     let (exit, said) = if context.globals.json {
@@ -58,26 +68,33 @@ pub(super) fn run(context: &Context<'_>, args: &RunArgs, target: Target) -> Resu
         (container.run(target.request, Streams::Inherit)?, None)
     };
     context.reply(&RunView::new(&target.name, exit, said));
-    // As a shell says it: the exit code alone could be the command's own.
-    let why = match exit {
-        Exit::NotFound => Some("not found"),
-        Exit::NotExecutable => Some("cannot be executed"),
-        _ => None,
-    };
-    if let Some(why) = why {
-        let text = format!("`{program}` {why} in container `{}`", target.name);
-        context.printer.note(Tone::Error, "error", &text);
-    }
+    unrunnable(context, &target.name, &format!("`{program}`"), exit);
     Ok(exit.into())
 }
 
-pub(super) fn login(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
-    let _saved = terminal::Saved::now();
-    let exit = context.container(&args.name).run(RunRequest::login(term()), Streams::Inherit)?;
+pub(super) fn login(context: &Context<'_>, args: &LoginArgs, asked: Attach) -> Result<Status, Failure> {
+    let mut request = RunRequest::login(None);
+    request.env.extend(term());
+    args.session.apply(asked, &mut request);
+    let shell = request.user.as_ref().map_or("the shell".to_owned(), |user| format!("the shell of `{user}`"));
+    let exit = context.container(&args.name).run(request, Streams::Inherit)?;
     context.reply(&RunView::new(&args.name, exit, None));
+    unrunnable(context, &args.name, &shell, exit);
     Ok(exit.into())
 }
 
-fn term() -> Option<String> {
-    std::env::var("TERM").ok().filter(|term| !term.is_empty())
+/// Says so, as a shell does, when a program was never run: the exit code alone could be its own.
+fn unrunnable(context: &Context<'_>, name: &ContainerName, program: &str, exit: Exit) {
+    let why = match exit {
+        Exit::NotFound => "not found",
+        Exit::NotExecutable => "cannot be executed",
+        _ => return,
+    };
+    context.printer.note(Tone::Error, "error", &format!("{program} {why} in container `{name}`"));
+}
+
+/// The terminal's name. Without one the guest's is a plain one.
+fn term() -> Option<(String, String)> {
+    let term = std::env::var("TERM").ok().filter(|term| !term.is_empty());
+    term.map(|term| ("TERM".to_owned(), term))
 }

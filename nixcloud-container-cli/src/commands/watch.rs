@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Context, Failure};
+use super::{Context, Failure, inspect};
 use crate::exit::Status;
+use crate::lxc_args::Ls;
 use crate::printer::Printer;
 use crate::terminal::Screen;
 use crate::view::ListView;
@@ -12,12 +13,12 @@ use crate::view::ListView;
 /// How soon Ctrl-C, and a reader that has gone, are noticed.
 const TICK: Duration = Duration::from_millis(50);
 
-pub(super) fn list(context: &Context<'_>, interval: Duration) -> Result<Status, Failure> {
+pub(super) fn list(context: &Context<'_>, interval: Duration, asked: &Ls) -> Result<Status, Failure> {
     let printer = context.printer;
     let screen = (printer.for_people() && !context.globals.json).then(|| Screen::enter(printer));
     let mut changes = Changes::default();
     while !context.cancel.is_cancelled() {
-        let view = ListView::of(&context.manager.list()?);
+        let view = ListView::of(&inspect::chosen(context, asked)?);
         match &screen {
             Some(screen) => screen.draw(&view.table()),
             None => changes.tell(&view, printer),

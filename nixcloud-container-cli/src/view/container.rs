@@ -28,6 +28,8 @@ pub(crate) struct ContainerView {
     autostart: bool,
     /// The memory of the running guest, in bytes.
     memory: Option<u64>,
+    /// Its swap space, in bytes.
+    swap: Option<u64>,
     /// The host ids that the guest's users and groups 0 to 65535 map to.
     ids: Option<Ids>,
     /// Its init, in the host's pid namespace.
@@ -40,8 +42,22 @@ pub(crate) struct ContainerView {
     file: PathBuf,
     /// The arguments for Nix that go with it.
     nix_args: Vec<String>,
+    /// The LXC configuration items that it has beside those of its file (`-l -s`).
+    lxc_items: Vec<Item>,
+    /// Its groups (`lxc.group`).
+    groups: Vec<String>,
     /// What of LXC's side waits for a restart.
     pending_restart: Vec<Pending>,
+}
+
+/// An item of LXC's configuration.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Item {
+    /// The LXC key.
+    key: String,
+    /// Its value.
+    value: String,
 }
 
 /// A range of host ids.
@@ -83,6 +99,7 @@ impl Pending {
 
 impl From<&Status> for ContainerView {
     fn from(status: &Status) -> Self {
+        let item = |(key, value): &(String, String)| Item { key: key.clone(), value: value.clone() };
         let ids = |ids: IdMap| Ids { first: ids.base(), count: nixcloud_container::idmap::RANGE };
         Self {
             name: status.name.to_string(),
@@ -92,12 +109,15 @@ impl From<&Status> for ContainerView {
             booted: status.booted.map(nixcloud_container::GenerationId::get),
             autostart: status.autostart,
             memory: status.memory,
+            swap: status.swap,
             ids: status.ids.map(ids),
             init_pid: status.init_pid,
             started: status.started.map(|time| time.to_string()),
             created: status.created.to_string(),
             file: status.file.clone(),
             nix_args: status.nix_args.clone(),
+            lxc_items: status.lxc_items.iter().map(item).collect(),
+            groups: status.groups.clone(),
             pending_restart: status.pending_restart.iter().map(Pending::from).collect(),
         }
     }
@@ -181,6 +201,23 @@ impl ListView {
         Self { containers: list.iter().map(Row::from).collect() }
     }
 
+    /// A name a line.
+    pub(super) fn tell_names(&self, printer: &Printer) {
+        // A script goes on to use these names with our commands, which refuse the foreign ones.
+        for row in self.containers.iter().filter(|row| !matches!(row, Row::Foreign { .. })) {
+            printer.answer(row.name());
+        }
+    }
+
+    /// What cannot be read.
+    pub(super) fn tell_trouble(&self, printer: &Printer) {
+        for row in &self.containers {
+            if let Row::Broken { name, error } = row {
+                report::trouble(&format!("container `{name}` is broken"), error, printer);
+            }
+        }
+    }
+
     /// The table, with its heading.
     pub(crate) fn table(&self) -> Vec<String> {
         let mut table = Table::new(&["NAME", "STATE", "ADDRESS", "GENERATION", "AUTOSTART", "MEMORY"]);
@@ -194,10 +231,7 @@ impl ListView {
 impl View for ListView {
     fn tell(&self, printer: &Printer) {
         if !printer.for_people() {
-            // A script goes on to use these names with our commands, which refuse the foreign ones.
-            for row in self.containers.iter().filter(|row| !matches!(row, Row::Foreign { .. })) {
-                printer.answer(row.name());
-            }
+            self.tell_names(printer);
         } else if self.containers.is_empty() {
             printer.note(Tone::Hint, "note", "there are no containers");
         } else {
@@ -205,11 +239,7 @@ impl View for ListView {
                 printer.answer(line);
             }
         }
-        for row in &self.containers {
-            if let Row::Broken { name, error } = row {
-                report::trouble(&format!("container `{name}` is broken"), error, printer);
-            }
-        }
+        self.tell_trouble(printer);
     }
 }
 

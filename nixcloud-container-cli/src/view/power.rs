@@ -35,6 +35,14 @@ pub(crate) enum Outcome {
     Restarted,
     /// It was ended at once.
     Terminated,
+    /// It was booted in the foreground and has ended since.
+    Ended,
+    /// It did not shut down in time and was killed, as asked.
+    Killed,
+    /// It was asked to shut down or to reboot, and not waited for.
+    Asked,
+    /// It rebooted.
+    Rebooted,
     /// Its processes are frozen.
     Frozen,
     /// Its processes go on.
@@ -60,6 +68,10 @@ impl PowerView {
             Outcome::NotRunning => format!("{name} is not running"),
             Outcome::Restarted => format!("restarted {name}"),
             Outcome::Terminated => format!("terminated {name}"),
+            Outcome::Ended => format!("{name} has ended"),
+            Outcome::Killed => format!("killed {name}: it did not shut down in time"),
+            Outcome::Asked => format!("asked {name}, and did not wait"),
+            Outcome::Rebooted => format!("rebooted {name}"),
             Outcome::Frozen => format!("{name} is frozen"),
             Outcome::Running => format!("{name} is running"),
         }

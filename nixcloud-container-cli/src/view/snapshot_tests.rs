@@ -27,11 +27,14 @@ fn status(name: &str) -> Status {
         autostart: false,
         ids: Some(IdMap::new(100_000).unwrap()),
         memory: None,
+        swap: None,
         init_pid: None,
         started: None,
         created: "2026-11-22T10:00:00Z".parse().unwrap(),
         file: "/etc/containers/web.nix".into(),
         nix_args: vec![],
+        lxc_items: vec![],
+        groups: vec![],
         pending_restart: vec![],
     }
 }
@@ -43,9 +46,12 @@ fn running(name: &str) -> Status {
         booted: Some(id(11)),
         autostart: true,
         memory: Some(61_341_696),
+        swap: Some(4096),
         init_pid: Some(4711),
         started: Some("2026-11-22T10:00:01.5Z".parse().unwrap()),
         nix_args: vec!["-I".into(), "nixpkgs=/srv/nixpkgs".into()],
+        lxc_items: vec![("lxc.group".into(), "shop".into())],
+        groups: vec!["all".into(), "shop".into()],
         pending_restart: vec![pending()],
         ..status(name)
     }

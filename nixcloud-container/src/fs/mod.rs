@@ -7,6 +7,7 @@
 //! | [`claim`] | a file that exactly one of many processes creates |
 //! | [`lock`] | waiting for a lock file, with a time limit |
 //! | [`beneath`] | paths inside an untrusted tree, never through a symlink or a mount |
+//! | [`guest`] | regular files of a running guest, through its own mounts and links |
 //! | [`tree`] | the directories of a new rootfs |
 //! | [`remove`] | recursive removal that stays inside its directory |
 //! | [`mounts`] | which mounts lie at or below a directory |
@@ -14,6 +15,7 @@
 pub mod atomic;
 pub mod beneath;
 pub mod claim;
+pub mod guest;
 pub mod lock;
 pub mod mounts;
 pub mod remove;

@@ -1,7 +1,7 @@
 //! Running a command in a running container from a worker.
 
 use std::ffi::{CString, OsString, c_char, c_int};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr;
@@ -16,6 +16,8 @@ use super::error::{Action, Error, ExecFailure};
 use super::handle::{Handle, call};
 use super::log::{Log, Mark};
 use super::process;
+use super::pty::Slave;
+use crate::namespace::{Elevated, Namespace};
 
 /// What liblxc logs last in a process that it could not set up; that process then exits with 1, as a command may.
 const SETUP_FAILED: &str = "Failed to attach to container";
@@ -31,6 +33,8 @@ const EXEC_FAILED: &str = "Failed to exec \"";
 pub struct Attach<'a> {
     /// The program, searched in the guest's `PATH`, and its arguments.
     pub argv: Vec<OsString>,
+    /// What the program is told that it is called, if not `argv[0]`.
+    pub arg0: Option<OsString>,
     /// Variables to add.
     pub env: Vec<(String, String)>,
     /// The directory to start in, `/` if `None`. One that the guest does not have is ignored: the command then starts
@@ -38,17 +42,27 @@ pub struct Attach<'a> {
     pub cwd: Option<PathBuf>,
     /// The user id in the guest, root if `None`.
     pub uid: Option<u32>,
-    /// The group id in the guest, root's if `None`. Additional groups are dropped.
+    /// The group id in the guest, root's if `None`.
     pub gid: Option<u32>,
-    /// Standard input; not used with `terminal`.
-    pub stdin: BorrowedFd<'a>,
-    /// Standard output; not used with `terminal`.
-    pub stdout: BorrowedFd<'a>,
-    /// Standard error; not used with `terminal`.
-    pub stderr: BorrowedFd<'a>,
-    /// Give the command a terminal of the guest's own, and serve it from this process's controlling terminal until the
-    /// command ends: [`Handle::attach`] then blocks.
-    pub terminal: bool,
+    /// The additional groups, none if empty.
+    pub groups: Vec<u32>,
+    /// What it reads and writes.
+    pub streams: Streams<'a>,
+    /// The namespaces that it enters, all of the container's if `None`.
+    pub namespaces: Option<Vec<Namespace>>,
+    /// What of the container's confinement it is spared.
+    pub elevated: Elevated,
+    /// Mount `/proc` and `/sys` anew, in mounts of its own, where it does not enter the container's.
+    pub remount: bool,
+}
+
+/// What a command in a container reads and writes.
+#[derive(Debug)]
+pub enum Streams<'a> {
+    /// Standard input, output and error: no terminals.
+    Files([BorrowedFd<'a>; 3]),
+    /// The slave's side of a terminal, which becomes the controlling one of a session of its own.
+    Terminal(&'a Slave),
 }
 
 /// A command that runs in a container. A child of this process: [`Attached::wait`] for it.
@@ -103,12 +117,11 @@ impl Exit {
 impl Handle {
     /// Runs a command in the container.
     ///
-    /// Every other file of this process is marked close-on-exec. With `terminal`, returns when the command's terminal
-    /// has closed.
+    /// Every other file of this process is marked close-on-exec.
     ///
     /// # Errors
     /// [`Error::Unclean`] when the command would inherit this process's state, [`Error::HostTerminal`] when it would get
-    /// a terminal of the host, [`Error::NotRunning`], else liblxc's text. What fails later, in the process that is to
+    /// a terminal of this process's, [`Error::NotRunning`], else liblxc's text. What fails later, in the process that is to
     /// become the command, is an error of [`Attached::wait`].
     pub fn attach(&mut self, command: &Attach<'_>) -> Result<Attached, Error> {
         process::check_clean()?;
@@ -118,7 +131,11 @@ impl Handle {
 
         let mut environment = pointers(&prepared.environment);
         let mut argv = pointers(&prepared.argv);
-        let mut payload = lxc_sys::lxc_attach_command_t { program: argv[0], argv: argv.as_mut_ptr() };
+        let program = argv[0];
+        if let Some(arg0) = &prepared.arg0 {
+            argv[0] = arg0.as_ptr().cast_mut();
+        }
+        let mut payload = lxc_sys::lxc_attach_command_t { program, argv: argv.as_mut_ptr() };
         // A struct per call: liblxc writes into it.
         let mut options = lxc_sys::lxc_attach_options_default();
         options.env_policy = lxc_sys::LXC_ATTACH_CLEAR_ENV;
@@ -126,9 +143,13 @@ impl Handle {
         options.initial_cwd = prepared.cwd.as_ptr().cast_mut();
         options.uid = command.uid.unwrap_or(u32::MAX);
         options.gid = command.gid.unwrap_or(u32::MAX);
-        if command.terminal {
-            options.attach_flags |= lxc_sys::LXC_ATTACH_TERMINAL;
+        options.attach_flags = flags(options.attach_flags, command);
+        if let Some(namespaces) = &command.namespaces {
+            options.namespaces = namespaces.iter().fold(0, |all, namespace| all | clone_flag(*namespace));
         }
+        // It only reads them.
+        options.groups.list = prepared.groups.as_ptr().cast_mut();
+        options.groups.size = prepared.groups.len();
         [options.stdin_fd, options.stdout_fd, options.stderr_fd] = prepared.streams();
 
         let mark = self.log().mark();
@@ -202,9 +223,11 @@ impl Attached {
 /// A command in the form that C takes, checked.
 struct Prepared {
     argv: Vec<CString>,
+    arg0: Option<CString>,
     environment: Vec<CString>,
     cwd: CString,
-    streams: Option<[OwnedFd; 3]>,
+    groups: Vec<libc::gid_t>,
+    streams: [OwnedFd; 3],
 }
 
 impl Prepared {
@@ -229,35 +252,78 @@ impl Prepared {
             .collect::<Result<_, _>>()?;
         let cwd = command.cwd.as_deref().map_or(b"/".as_slice(), |path| path.as_os_str().as_bytes());
         let cwd = CString::new(cwd).map_err(|_| Error::Nul { what: "the directory" })?;
-        let streams = if command.terminal {
-            None
-        } else {
-            Some([
-                duplicate(command.stdin, "standard input")?,
-                duplicate(command.stdout, "standard output")?,
-                duplicate(command.stderr, "standard error")?,
-            ])
+        let arg0 = command.arg0.as_ref().map(|arg0| CString::new(arg0.as_bytes())).transpose();
+        let arg0 = arg0.map_err(|_| Error::Nul { what: "the program's name" })?;
+        let streams = match &command.streams {
+            Streams::Files([stdin, stdout, stderr]) => [
+                harmless(*stdin, "standard input")?,
+                harmless(*stdout, "standard output")?,
+                harmless(*stderr, "standard error")?,
+            ],
+            // liblxc makes a terminal on its `stdin_fd` the controlling one of a new session.
+            Streams::Terminal(slave) => {
+                [duplicate(slave.as_fd())?, duplicate(slave.as_fd())?, duplicate(slave.as_fd())?]
+            }
         };
-        Ok(Self { argv, environment, cwd, streams })
+        Ok(Self { argv, arg0, environment, cwd, groups: command.groups.clone(), streams })
     }
 
-    /// With a terminal there are none: liblxc would make a host terminal on its `stdin_fd` the command's own, and put
-    /// the guest's in their place afterwards anyway.
     fn streams(&self) -> [c_int; 3] {
-        self.streams.as_ref().map_or([-1; 3], |streams| streams.each_ref().map(AsRawFd::as_raw_fd))
+        self.streams.each_ref().map(AsRawFd::as_raw_fd)
+    }
+}
+
+/// A terminal is refused: whoever has it can type into the host's shell.
+fn harmless(stream: BorrowedFd<'_>, name: &'static str) -> Result<OwnedFd, Error> {
+    if isatty(stream).unwrap_or(false) {
+        Err(Error::HostTerminal { stream: name })
+    } else {
+        duplicate(stream)
     }
 }
 
 /// A copy above 2, closed on exec: with `stdin_fd` 0, liblxc leaves this process's SIGINT and SIGQUIT ignored for good.
-/// A terminal is refused: whoever has it can type into the host's shell.
-fn duplicate(stream: BorrowedFd<'_>, name: &'static str) -> Result<OwnedFd, Error> {
-    if isatty(stream).unwrap_or(false) {
-        return Err(Error::HostTerminal { stream: name });
-    }
+fn duplicate(stream: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
     let fd = fcntl(stream, FcntlArg::F_DUPFD_CLOEXEC(3))
         .map_err(|source| Error::System { what: "copying a stream", source })?;
     // SAFETY: the kernel has just made it for us; nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// LXC's flags, of which those of its default are what confines a command.
+fn flags(default: c_int, command: &Attach<'_>) -> c_int {
+    let mut flags = default;
+    for (spared, flag) in [
+        (command.elevated.cgroup, lxc_sys::LXC_ATTACH_MOVE_TO_CGROUP),
+        (command.elevated.capabilities, lxc_sys::LXC_ATTACH_DROP_CAPABILITIES),
+        (command.elevated.lsm, lxc_sys::LXC_ATTACH_LSM_EXEC),
+    ] {
+        if spared {
+            flags &= !flag;
+        }
+    }
+    for (wanted, flag) in [
+        (command.remount, lxc_sys::LXC_ATTACH_REMOUNT_PROC_SYS),
+        // Since 4.0.7, the least that `Handle::open` takes.
+        (!command.groups.is_empty(), lxc_sys::LXC_ATTACH_SETGROUPS),
+    ] {
+        if wanted {
+            flags |= flag;
+        }
+    }
+    flags
+}
+
+fn clone_flag(namespace: Namespace) -> c_int {
+    match namespace {
+        Namespace::Mount => libc::CLONE_NEWNS,
+        Namespace::Pid => libc::CLONE_NEWPID,
+        Namespace::Uts => libc::CLONE_NEWUTS,
+        Namespace::Ipc => libc::CLONE_NEWIPC,
+        Namespace::User => libc::CLONE_NEWUSER,
+        Namespace::Net => libc::CLONE_NEWNET,
+        Namespace::Cgroup => libc::CLONE_NEWCGROUP,
+    }
 }
 
 /// Pointers to the strings, and NULL. liblxc takes them as mutable and does not write to them.

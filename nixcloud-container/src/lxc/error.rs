@@ -138,6 +138,12 @@ pub enum Error {
         #[source]
         reason: Reason,
     },
+    /// No terminal could be made for a command.
+    #[error("a terminal could not be made")]
+    Terminal {
+        /// Why.
+        source: std::io::Error,
+    },
     /// A call of the kernel failed.
     #[error("{what} failed")]
     System {
@@ -191,6 +197,8 @@ pub enum Action {
     SetCgroup(String, String),
     /// Entering the guest.
     Attach,
+    /// Reaching the guest's terminals.
+    Terminals,
 }
 
 impl fmt::Display for Action {
@@ -209,6 +217,7 @@ impl fmt::Display for Action {
             Self::ReadCgroup(key) => write!(f, "reading {key} of its cgroup"),
             Self::SetCgroup(key, value) => write!(f, "setting {key} of its cgroup to {value:?}"),
             Self::Attach => f.write_str("entering it"),
+            Self::Terminals => f.write_str("reaching its terminals"),
         }
     }
 }

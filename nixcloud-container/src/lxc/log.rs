@@ -86,11 +86,20 @@ impl Log {
     /// # Errors
     /// When it already is set up, or the file cannot be opened.
     pub fn init(target: Target) -> Result<&'static Self, Error> {
+        // Errors are what we report; warnings cost nothing and help whoever reads the file.
+        Self::init_at(target, Level::Warn)
+    }
+
+    /// The same for what is of `level` or graver. Errors are always written, as they are what we report.
+    ///
+    /// # Errors
+    /// As [`Log::init`].
+    pub fn init_at(target: Target, level: Level) -> Result<&'static Self, Error> {
         let _one_at_a_time = INIT.lock().unwrap_or_else(PoisonError::into_inner);
         if LOG.get().is_some() {
             return Err(Error::Twice);
         }
-        let log = Self::open(target)?;
+        let log = Self::open(target, level.min(Level::Error))?;
         Ok(LOG.get_or_init(|| log))
     }
 
@@ -108,7 +117,7 @@ impl Log {
         }
     }
 
-    fn open(target: Target) -> Result<Self, Error> {
+    fn open(target: Target, level: Level) -> Result<Self, Error> {
         let (file, path) = match target {
             Target::Memory => {
                 let fd = memfd_create(c"lxc-log", MFdFlags::MFD_CLOEXEC)
@@ -127,14 +136,14 @@ impl Log {
         };
         let c_path =
             CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::Refused { path: path.clone() })?;
+        let c_level = CString::new(level.as_str()).map_err(|_| Error::Refused { path: path.clone() })?;
 
         buffer_stderr()?;
         let mut request = lxc_sys::lxc_log {
             name: ptr::null(),
             lxcpath: ptr::null(),
             file: c_path.as_ptr(),
-            // Errors are what we report; warnings cost nothing and help whoever reads the file.
-            level: c"WARN".as_ptr(),
+            level: c_level.as_ptr(),
             prefix: ptr::null(),
             quiet: true,
         };
@@ -196,8 +205,8 @@ pub(super) fn hush() {
     unsafe { __fpurge(stream) };
 }
 
-/// How grave a record is, in liblxc's order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// How grave a record is, in liblxc's order; of a log: the least grave that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Level {
     /// `TRACE`
     Trace,
@@ -219,20 +228,61 @@ pub enum Level {
     Fatal,
 }
 
+/// A word that is none of LXC's log levels.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{word}` is no log level of LXC: there are {}", Level::ALL.map(Level::as_str).join(", "))]
+pub struct UnknownLevel {
+    /// The word.
+    pub word: String,
+}
+
 impl Level {
+    /// All of them, the least grave first.
+    pub const ALL: [Self; 9] = [
+        Self::Trace,
+        Self::Debug,
+        Self::Info,
+        Self::Notice,
+        Self::Warn,
+        Self::Error,
+        Self::Crit,
+        Self::Alert,
+        Self::Fatal,
+    ];
+
+    /// LXC's name of it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "TRACE",
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Notice => "NOTICE",
+            Self::Warn => "WARN",
+            Self::Error => "ERROR",
+            Self::Crit => "CRIT",
+            Self::Alert => "ALERT",
+            Self::Fatal => "FATAL",
+        }
+    }
+
     fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "TRACE" => Self::Trace,
-            "DEBUG" => Self::Debug,
-            "INFO" => Self::Info,
-            "NOTICE" => Self::Notice,
-            "WARN" => Self::Warn,
-            "ERROR" => Self::Error,
-            "CRIT" => Self::Crit,
-            "ALERT" => Self::Alert,
-            "FATAL" => Self::Fatal,
-            _ => return None,
-        })
+        Self::ALL.into_iter().find(|level| level.as_str() == name)
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// As LXC's tools read `-l`: in any case.
+impl std::str::FromStr for Level {
+    type Err = UnknownLevel;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Self::from_name(&word.to_ascii_uppercase()).ok_or_else(|| UnknownLevel { word: word.to_owned() })
     }
 }
 

@@ -33,13 +33,14 @@ mod handle;
 pub mod log;
 pub mod pidfd;
 pub mod process;
+pub mod pty;
 pub mod scratch;
 mod start;
 mod state;
 pub mod version;
 
 pub use address::{Address, InvalidAddress};
-pub use attach::{Attach, Attached, Exit};
+pub use attach::{Attach, Attached, Exit, Streams};
 pub use error::{Action, Error, ExecFailure};
 pub use handle::Handle;
 pub use start::StartOptions;

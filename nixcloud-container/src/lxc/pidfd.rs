@@ -1,7 +1,7 @@
 //! One process, held by a file descriptor: a signal never hits another that was given the same pid.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,6 +15,13 @@ const TICK: Duration = Duration::from_millis(50);
 /// A running process.
 #[derive(Debug)]
 pub struct PidFd(OwnedFd);
+
+/// To be polled: it is readable once the process has ended.
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl PidFd {
     /// Takes hold of a process; `None` when it has ended.

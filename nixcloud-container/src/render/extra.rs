@@ -1,4 +1,4 @@
-//! `lxcExtraConfig`: which keys keep the protection, and mount entries as values.
+//! `lxcExtraConfig` and items that are given beside it: which keys keep the protection, and mount entries as values.
 
 use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
@@ -6,24 +6,54 @@ use std::path::{Component, Path, PathBuf};
 /// One `key = value` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtraLine {
-    /// The line's number in `lxcExtraConfig`, from 1.
-    pub number: usize,
+    /// The line's number in `lxcExtraConfig`, from 1; `None` for an item that was given beside it.
+    pub number: Option<usize>,
+    /// A name for the source of a mount, which no other line has.
+    pub place: String,
     /// The LXC key.
     pub key: String,
     /// Its value, as LXC would read it.
     pub value: String,
 }
 
-/// A line of `lxcExtraConfig` that is refused.
+/// A line of `lxcExtraConfig`, or an item given beside it, that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("lxcExtraConfig line {number}, `{line}`: {why}")]
+#[error("{}`{line}`: {why}", place(*.number))]
 pub struct ExtraError {
-    /// The line's number, from 1.
-    pub number: usize,
+    /// The line's number, from 1; `None` for an item.
+    pub number: Option<usize>,
     /// The line.
     pub line: String,
     /// Why it is refused.
     pub why: String,
+}
+
+fn place(number: Option<usize>) -> String {
+    number.map_or_else(
+        || "LXC configuration item ".to_owned(),
+        |number| format!("lxcExtraConfig line {number}, "),
+    )
+}
+
+/// An item for one boot that is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{key} = {value}` cannot be set for one boot: {why}")]
+pub struct ItemError {
+    /// The LXC key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// Why it is refused.
+    pub why: String,
+}
+
+/// Judges one item as a line of `lxcExtraConfig` is judged.
+///
+/// # Errors
+/// When it is refused.
+pub(super) fn item(key: &str, value: &str, allowed: &[String]) -> Result<(), ItemError> {
+    let refuse = |why: String| ItemError { key: key.to_owned(), value: value.to_owned(), why };
+    check(key, value, allowed).map_err(refuse)
 }
 
 /// Keys that limit or describe a guest and give it nothing of the host. Everything else is refused,
@@ -127,25 +157,54 @@ pub fn parse(text: &str, allowed: &[String]) -> Result<Vec<ExtraLine>, ExtraErro
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let number = index + 1;
+        let number = Some(index + 1);
         let refuse = |why: String| ExtraError { number, line: line.to_owned(), why };
-        if line.contains(|c: char| c.is_control() && c != '\t') {
-            return Err(refuse("it holds a control character".to_owned()));
-        }
         let Some((key, value)) = line.split_once('=') else {
             return Err(refuse("it is not `key = value`".to_owned()));
         };
         let (key, value) = (key.trim(), unquote(value.trim()));
-        // LXC would take off a second pair, and then see another value than the one judged here.
-        if value.starts_with(['"', '\'']) {
-            return Err(refuse("a value within quotes is not quoted again".to_owned()));
-        }
-        if !allowed.iter().any(|pattern| matches(pattern, key)) {
-            judge(key, value).map_err(refuse)?;
-        }
-        lines.push(ExtraLine { number, key: key.to_owned(), value: value.to_owned() });
+        check(key, value, allowed).map_err(refuse)?;
+        let place = format!("extra-{}", index + 1);
+        lines.push(ExtraLine { number, place, key: key.to_owned(), value: value.to_owned() });
     }
     Ok(lines)
+}
+
+/// Items that were given beside `lxcExtraConfig`, judged as its lines are. `kind` is a word for their places.
+///
+/// # Errors
+/// The first item that is refused.
+pub fn items(
+    items: &[(String, String)],
+    kind: &str,
+    allowed: &[String],
+) -> Result<Vec<ExtraLine>, ExtraError> {
+    let mut lines = Vec::with_capacity(items.len());
+    for (index, (key, value)) in items.iter().enumerate() {
+        let (key, value) = (key.trim(), value.trim());
+        let refuse = |why: String| ExtraError { number: None, line: format!("{key} = {value}"), why };
+        // In the file the key would end there, and be another one than the one judged here.
+        if !key.starts_with("lxc.") || key.contains(|c: char| c == '=' || c.is_whitespace()) {
+            return Err(refuse(format!("`{key}` is no key of LXC's configuration")));
+        }
+        check(key, value, allowed).map_err(refuse)?;
+        let place = format!("{kind}-{}", index + 1);
+        lines.push(ExtraLine { number: None, place, key: key.to_owned(), value: value.to_owned() });
+    }
+    Ok(lines)
+}
+
+/// Whether LXC reads it as it is judged here, and whether it keeps the protection.
+fn check(key: &str, value: &str, allowed: &[String]) -> Result<(), String> {
+    let odd = |text: &str| text.contains(|c: char| c.is_control() && c != '\t');
+    if odd(key) || odd(value) {
+        return Err("it holds a control character".to_owned());
+    }
+    // LXC would take off a second pair, and then see another value than the one judged here.
+    if value.starts_with(['"', '\'']) {
+        return Err("a value within quotes is not quoted again".to_owned());
+    }
+    if allowed.iter().any(|pattern| matches(pattern, key)) { Ok(()) } else { judge(key, value) }
 }
 
 /// LXC takes one pair of quotes off a value.
@@ -158,7 +217,7 @@ fn unquote(value: &str) -> &str {
     value
 }
 
-fn matches(pattern: &str, key: &str) -> bool {
+pub(super) fn matches(pattern: &str, key: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => key.len() > start.len() && key.starts_with(start),
         None => key == pattern,
@@ -424,7 +483,7 @@ mod tests {
         let text = "# limits\n\n  lxc.cgroup2.memory.max = 1G\nlxc.net.2.type=veth\nlxc.net.2.link = br9\nlxc.environment = \"A=b c\"\n";
         let lines = parse(text, &[]).unwrap();
         assert_eq!(lines.len(), 4);
-        assert_eq!((lines[0].number, lines[0].value.as_str()), (3, "1G"));
+        assert_eq!((lines[0].number, lines[0].value.as_str()), (Some(3), "1G"));
         assert_eq!(lines[3].value, "A=b c");
         assert!(parse("lxc.hook.mount = /x", &["lxc.hook.*".to_owned()]).is_ok());
         assert!(parse("lxc.hooks = /x", &["lxc.hook.*".to_owned()]).is_err());
@@ -433,9 +492,33 @@ mod tests {
     #[test]
     fn errors_name_the_line() {
         let error = parse("lxc.group = a\nlxc.idmap =", &[]).unwrap_err();
-        assert_eq!(error.number, 2);
+        assert_eq!(error.number, Some(2));
         assert!(error.to_string().starts_with("lxcExtraConfig line 2, `lxc.idmap =`: "), "{error}");
         assert_eq!(refused("nonsense"), "it is not `key = value`");
+    }
+
+    #[test]
+    fn items_are_judged_as_lines_are_and_are_one_line_each() {
+        let item = |key: &str, value: &str| items(&[(key.to_owned(), value.to_owned())], "item", &[]);
+        let line = item("lxc.group", " shop ").unwrap().remove(0);
+        assert_eq!((line.number, line.value.as_str(), line.place.as_str()), (None, "shop", "item-1"));
+        for (key, value) in [
+            ("lxc.idmap", "u 0 0 4294967295"),
+            ("lxc.hook.mount", "/bin/sh"),
+            ("lxc.group", "a\nlxc.idmap ="),
+            ("lxc.group\nlxc.idmap", "x"),
+            ("lxc.cgroup2.dir = ", "x"),
+            ("lxc.cgroup2.dir =", "x"),
+            ("lxc.sysctl.a b", "x"),
+            ("lxc.group", "\"x\""),
+            ("lxc.group", ""),
+            ("group", "x"),
+            ("", "x"),
+        ] {
+            let error = item(key, value).expect_err(key);
+            assert!(error.to_string().starts_with("LXC configuration item `"), "{error}");
+        }
+        assert!(items(&[("lxc.hook.mount".into(), "/x".into())], "item", &["lxc.hook.*".to_owned()]).is_ok());
     }
 
     /// Fault 13 of the shell original: `bind.ro` mounted read-write.

@@ -18,8 +18,8 @@ use crate::layout::{Layout, NIX_STORE};
 use crate::name::{ContainerName, InterfaceName};
 use crate::spec::ContainerSpec;
 
-pub use extra::ExtraError;
 use extra::ExtraLine;
+pub use extra::{ExtraError, ItemError};
 
 /// What the rendering depends on that is the host's, found once an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct Input<'a> {
     pub name: &'a ContainerName,
     /// The spec of the generation that is to boot.
     pub spec: &'a ContainerSpec,
+    /// LXC configuration items that it has beside those of its container file.
+    pub items: &'a [(String, String)],
     /// Its ids.
     pub ids: IdMap,
     /// Where things are.
@@ -76,7 +78,7 @@ pub struct Rendered {
     pub text: String,
     /// The read-only sources that the worker locks.
     pub locked: Vec<LockedSource>,
-    /// The container file's own lines, which liblxc checks on a scratch handle.
+    /// The container file's own lines and the items beside it, which liblxc checks on a scratch handle.
     pub extra: Vec<(String, String)>,
 }
 
@@ -114,7 +116,7 @@ pub fn bridge<'a>(spec: &'a ContainerSpec, config: &'a HostConfig) -> &'a Interf
 /// Renders the configuration of one container.
 ///
 /// # Errors
-/// When a line of `lxcExtraConfig` is refused.
+/// When a line of `lxcExtraConfig` or an item beside it is refused.
 pub fn render(input: &Input<'_>) -> Result<Rendered, ExtraError> {
     let mut text = Text(String::with_capacity(2048));
     let mut locked = Vec::new();
@@ -267,32 +269,101 @@ fn extra_lines(
     input: &Input<'_>,
     locked: &mut Vec<LockedSource>,
 ) -> Result<Vec<(String, String)>, ExtraError> {
-    let lines = extra::parse(&input.spec.lxc_extra_config, &input.config.allow_lxc_keys)?;
-    let mut checked = Vec::with_capacity(lines.len());
-    if !lines.is_empty() {
-        text.comment("lxcExtraConfig of the container file.");
-    }
-    for ExtraLine { number, key, value } in lines {
-        let mut value = value;
-        if key == "lxc.mount.entry" {
-            let refuse = |why| ExtraError { number, line: format!("{key} = {value}"), why };
-            let entry = extra::MountEntry::parse(&value).map_err(refuse)?;
-            if entry.locks() {
-                let place = format!("extra-{number}");
-                let rendered = entry.render(&input.layout.locked(input.name).join(&place));
-                locked.push(LockedSource {
-                    source: entry.source(),
-                    name: place,
-                    recursive: entry.has("rbind"),
-                    optional: entry.has("optional"),
-                });
-                value = rendered;
-            }
+    let allowed = &input.config.allow_lxc_keys;
+    let lines = extra::parse(&input.spec.lxc_extra_config, allowed)?;
+    let items = extra::items(input.items, "item", allowed)?;
+    let mut checked = Vec::with_capacity(lines.len() + items.len());
+    for (lines, from) in [
+        (lines, "lxcExtraConfig of the container file."),
+        (items, "Items that were given with the container file, on the command line."),
+    ] {
+        if !lines.is_empty() {
+            text.comment(from);
         }
-        text.line(&key, &value);
-        checked.push((key, value));
+        for line in lines {
+            let ExtraLine { number, place, key, mut value } = line;
+            if key == "lxc.mount.entry" {
+                let refuse = |why| ExtraError { number, line: format!("{key} = {value}"), why };
+                let folder = input.layout.locked(input.name);
+                value = locked_entry(&value, &folder, place, locked).map_err(refuse)?;
+            }
+            text.line(&key, &value);
+            checked.push((key, value));
+        }
     }
     Ok(checked)
+}
+
+/// A mount entry, by way of the `locked` folder where it is a read-only bind.
+fn locked_entry(
+    value: &str,
+    folder: &Path,
+    place: String,
+    locked: &mut Vec<LockedSource>,
+) -> Result<String, String> {
+    let entry = extra::MountEntry::parse(value)?;
+    if !entry.locks() {
+        return Ok(value.to_owned());
+    }
+    let rendered = entry.render(&folder.join(&place));
+    locked.push(LockedSource {
+        source: entry.source(),
+        name: place,
+        recursive: entry.has("rbind"),
+        optional: entry.has("optional"),
+    });
+    Ok(rendered)
+}
+
+/// Items for one boot alone, judged as lines of `lxcExtraConfig` are; their read-only sources join `locked`.
+///
+/// # Errors
+/// The first item that is refused.
+pub fn items(
+    items: &[(String, String)],
+    config: &HostConfig,
+    folder: &Path,
+    locked: &mut Vec<LockedSource>,
+) -> Result<Vec<(String, String)>, ItemError> {
+    let mut rendered = Vec::with_capacity(items.len());
+    for (number, (key, value)) in items.iter().enumerate() {
+        let (key, value) = (key.trim(), value.trim());
+        extra::item(key, value, &config.allow_lxc_keys)?;
+        let value = if key == "lxc.mount.entry" {
+            let refuse = |why| ItemError { key: key.to_owned(), value: value.to_owned(), why };
+            locked_entry(value, folder, format!("boot-{number}"), locked).map_err(refuse)?
+        } else {
+            value.to_owned()
+        };
+        rendered.push((key.to_owned(), value));
+    }
+    Ok(rendered)
+}
+
+/// Whether the host configuration allows a key by name.
+#[must_use]
+pub fn allows(config: &HostConfig, key: &str) -> bool {
+    config.allow_lxc_keys.iter().any(|pattern| extra::matches(pattern, key))
+}
+
+const GROUP: &str = "lxc.group";
+
+/// The groups that a rendered configuration puts its container into, in order.
+#[must_use]
+pub fn groups(text: &str) -> Vec<String> {
+    let values = text.lines().filter_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == GROUP).then(|| value.trim().to_owned())
+    });
+    values.collect()
+}
+
+/// The groups that the next boot puts it into, found without rendering. Lines that are refused have none.
+#[must_use]
+pub fn next_groups(spec: &ContainerSpec, items: &[(String, String)], config: &HostConfig) -> Vec<String> {
+    let lines = extra::parse(&spec.lxc_extra_config, &config.allow_lxc_keys).unwrap_or_default();
+    let items = extra::items(items, "item", &config.allow_lxc_keys).unwrap_or_default();
+    lines.into_iter().chain(items).filter(|line| line.key == GROUP).map(|line| line.value).collect()
 }
 
 /// The hash by which a hand-edited configuration is noticed.

@@ -26,12 +26,22 @@ fn facts() -> HostFacts {
 }
 
 fn rendered(spec: &ContainerSpec, facts: &HostFacts) -> Result<Rendered, ExtraError> {
+    rendered_with(spec, &[], facts)
+}
+
+fn rendered_with(
+    spec: &ContainerSpec,
+    items: &[(&str, &str)],
+    facts: &HostFacts,
+) -> Result<Rendered, ExtraError> {
+    let items: Vec<(String, String)> =
+        items.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     // A root that exists nowhere, so that the text is the same on every machine.
     let config = HostConfig { root: "/srv/golden".into(), ..HostConfig::default() };
     let layout = Layout::new(&config).unwrap();
     let name = "web".parse().unwrap();
     let ids = IdMap::new(100_000).unwrap();
-    render(&Input { name: &name, spec, ids, layout: &layout, config: &config, facts })
+    render(&Input { name: &name, spec, items: &items, ids, layout: &layout, config: &config, facts })
 }
 
 fn golden(spec: &ContainerSpec, facts: &HostFacts) -> String {
@@ -67,6 +77,26 @@ fn everything_at_once() {
     assert_eq!(locked.len(), 3, "store, profile, and the read-only entry alone: {locked:?}");
     assert_eq!(locked[2].source, Path::new("/srv/my data"));
     assert!(locked[2].recursive && locked[2].optional);
+}
+
+/// Items come last, so that they count where both say something, and their mounts are locked as others are.
+#[test]
+fn items_come_after_the_container_files_own_lines() {
+    let mut spec = spec();
+    spec.lxc_extra_config = "lxc.group = a\nlxc.mount.entry = /a a none bind,ro 0 0".into();
+    let items = [("lxc.group", "b"), ("lxc.mount.entry", "/b b none bind,ro 0 0")];
+    let rendered = rendered_with(&spec, &items, &facts()).unwrap();
+    let locked = "lxc.mount.entry = /srv/golden/var/lib/lxc/web/locked";
+    let end = format!(
+        "# Items that were given with the container file, on the command line.\nlxc.group = b\n\
+         {locked}/item-2 b none bind,ro 0 0\n"
+    );
+    assert!(rendered.text.ends_with(&end), "{}", rendered.text);
+    assert!(rendered.text.contains(&format!("{locked}/extra-2 a ")), "{}", rendered.text);
+    assert_eq!(groups(&rendered.text), ["a", "b"]);
+    assert_eq!((rendered.extra.len(), rendered.locked.len()), (4, 4));
+    let error = rendered_with(&spec, &[("lxc.idmap", "u 0 0 1")], &facts()).unwrap_err();
+    assert_eq!(error.number, None);
 }
 
 #[test]

@@ -20,6 +20,9 @@ use crate::observe::Cancel;
 /// The worker's `PATH`: for the tools that LXC's hooks run. newuidmap of these folders is masked in its namespace.
 const PATH: &str = "/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// How long a worker that was killed may take to be gone.
+const KILLED: Duration = Duration::from_millis(500);
+
 /// How often a cancelled token is noticed.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -133,6 +136,8 @@ struct Guard {
     child: Child,
     /// How long it may take to end by itself once the channel is closed, which takes its command with it.
     grace: Duration,
+    /// Whether it may hang in a file system of the guest's, where no signal reaches it.
+    may_hang: bool,
 }
 
 impl Drop for Guard {
@@ -143,7 +148,27 @@ impl Drop for Guard {
             std::thread::sleep(Duration::from_millis(5));
         }
         let _ = self.child.kill();
+        if self.may_hang {
+            let end = Instant::now() + KILLED;
+            while matches!(self.child.try_wait(), Ok(None)) {
+                if Instant::now() >= end {
+                    self.abandon();
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
         let _ = self.child.wait();
+    }
+}
+
+impl Guard {
+    /// Leaves it to a thread to reap it: at the latest when the guest ends, so does what it waits for.
+    fn abandon(&self) {
+        let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) else { return };
+        std::thread::spawn(move || {
+            rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())
+        });
     }
 }
 
@@ -153,7 +178,7 @@ impl Client {
         Self { installed: installed.map(Path::to_owned) }
     }
 
-    fn program(&self) -> Result<PathBuf, WorkerError> {
+    pub(super) fn program(&self) -> Result<PathBuf, WorkerError> {
         if is_initialised() {
             // The link itself, not what it points to: it still works when the binary was replaced on disk.
             return Ok("/proc/self/exe".into());
@@ -201,8 +226,13 @@ impl Client {
             // To kill it is the way to undo a start.
             _ => Duration::ZERO,
         };
-        let mut guard = Guard { child, grace };
-        let group = Pid::from_raw(guard.child.id().cast_signed());
+        let may_hang = matches!(request, Request::Identify { .. });
+        let mut guard = Guard { child, grace, may_hang };
+        let group = match request {
+            // Signals to its own terminal reach it from there; it has no group of its own.
+            Request::Attach { command, .. } if command.terminal => None,
+            _ => Some(Pid::from_raw(guard.child.id().cast_signed())),
+        };
         let answer = converse(ours, request, group, limit, cancel)?;
         let status = guard.child.wait().map_err(WorkerError::Channel)?;
         match answer {
@@ -214,7 +244,7 @@ impl Client {
         }
     }
 
-    fn command(&self, path: &Path, stdio: Stdio) -> Command {
+    pub(super) fn command(&self, path: &Path, stdio: Stdio) -> Command {
         let mut command = Command::new(path);
         command.arg0(MARK[0]).arg(MARK[1]).env_clear().env("PATH", PATH);
         match stdio {
@@ -248,7 +278,7 @@ fn kind(request: &Request) -> &'static str {
 fn converse(
     mut channel: UnixStream,
     request: &Request,
-    group: Pid,
+    group: Option<Pid>,
     limit: Option<Duration>,
     cancel: &Cancel,
 ) -> Result<Option<Answer>, WorkerError> {
@@ -282,14 +312,13 @@ fn converse(
             Err(error) => return Err(WorkerError::Channel(error)),
         }
         if cancel.is_cancelled() {
-            if end.is_some() {
-                if cancelled.get_or_insert_with(Instant::now).elapsed() >= late {
-                    return Err(WorkerError::Cancelled);
-                }
+            // Cut off now, a start may leave what nobody knows of.
+            if cancelled.get_or_insert_with(Instant::now).elapsed() < late {
                 continue;
             }
             // `run` has no deadline: there Ctrl-C belongs to the command in the guest, which is of the worker's group.
-            // It may take it or not. On a terminal (`login`) it gets it from there, and there is no such group.
+            // It may take it or not. On a terminal Ctrl-C is a key like others: whoever cancels means the end.
+            let (None, Some(group)) = (end, group) else { return Err(WorkerError::Cancelled) };
             interrupted = interrupted || killpg(group, Signal::SIGINT).is_ok();
         }
     }

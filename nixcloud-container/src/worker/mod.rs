@@ -14,26 +14,40 @@
 //!   x reaps it, or kills it at the deadline
 //! ```
 //!
+//! A guest that is started in the foreground has two that last as long as it: its monitor, and one that shows its console
+//! and gives the caller's terminal back whatever happens.
+//!
 //! A program that embeds the library calls [`init`] first in `main`; others name an installed
 //! `nixcloud-container-worker` in the host configuration.
 
 mod client;
+mod companion;
+mod console;
 mod mounts;
+mod passwd;
 mod protocol;
 mod server;
+mod terminal;
+mod users;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use crate::lxc::Exit;
 pub use client::WorkerError;
 pub(crate) use client::{Client, Stdio};
-pub(crate) use protocol::{Answer, AttachCommand, Request, Target};
+pub(crate) use companion::Companion;
+pub(crate) use console::give_back;
+pub(crate) use protocol::{Answer, AttachCommand, Identity, LogFile, Request, Target};
+pub use protocol::{LogRequest, NoAccount};
 
 /// What a worker is called and told: its first two arguments. No variable, which LXC's hooks would inherit.
 const MARK: [&str; 2] = ["nixcloud-container-worker", "serve"];
 
 /// The file descriptor of the control channel.
 const CHANNEL: i32 = 3;
+
+/// The file descriptor of a pseudo terminal, for the request that has one.
+const TERMINAL: i32 = 4;
 
 /// Whether this program called [`init`]: only then does re-executing it give a worker and not a second program.
 static INITIALISED: AtomicBool = AtomicBool::new(false);

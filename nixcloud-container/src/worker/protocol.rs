@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::lxc::Exit;
+use crate::lxc::log::Level;
+use crate::namespace::{Elevated, Namespace};
+use crate::proc::Process;
 use crate::render::LockedSource;
+use crate::user::{Account, User};
 
 /// One container as LXC knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +18,17 @@ pub(crate) struct Target {
     pub(crate) lxc_path: PathBuf,
     /// The container's name.
     pub(crate) name: String,
+}
+
+/// Where LXC logs what it does for one request, and how much.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRequest {
+    /// The file, appended to; relative to the caller's current directory. Without one a start logs into the
+    /// container's `lxc.log`, made anew, and other requests into memory.
+    pub file: Option<PathBuf>,
+    /// The least grave of what is written; warnings and errors when not given. Errors are always written: they are what
+    /// a failure is explained by.
+    pub level: Option<Level>,
 }
 
 /// What the worker is asked to do. One request, one answer, then it ends.
@@ -25,18 +40,43 @@ pub(crate) enum Request {
         /// The caller's pid: a start ends with its caller.
         caller: u32,
         /// Where LXC logs; the monitor keeps it open.
-        log: PathBuf,
+        log: LogFile,
         /// The folder that shows the locked sources.
         locked: PathBuf,
         /// What it shows.
         sources: Vec<LockedSource>,
+        /// Items for this boot, beside those of the configuration file.
+        items: Vec<(String, String)>,
+        /// Whether the worker itself is the monitor, and answers when the guest has ended.
+        foreground: bool,
+    },
+    /// Show what comes out of a pseudo terminal, whose master is the file descriptor after the channel, on the worker's
+    /// own stdout, until nobody has its other end.
+    Show {
+        /// Whether stdin and stdout are a terminal whose keys go in.
+        keys: bool,
     },
     /// Run a command in a container, on the worker's own stdin, stdout and stderr.
     Attach { target: Target, command: AttachCommand },
+    /// Read who a user of the guest with this init is.
+    Identify { init: Process, user: User },
     /// Ask liblxc whether it takes these configuration items.
-    Check { items: Vec<(String, String)> },
+    Check {
+        items: Vec<(String, String)>,
+        /// Where it logs; in memory when not given.
+        log: Option<LogFile>,
+    },
     /// Freeze or thaw.
     Freeze { target: Target, frozen: bool },
+}
+
+/// A log of a start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogFile {
+    pub(crate) path: PathBuf,
+    pub(crate) level: Level,
+    /// Whether what an earlier start wrote is dropped.
+    pub(crate) anew: bool,
 }
 
 /// A command in a guest.
@@ -44,14 +84,45 @@ pub(crate) enum Request {
 pub(crate) struct AttachCommand {
     /// Program and arguments; the program is looked for in the guest's `PATH`.
     pub(crate) argv: Vec<String>,
+    /// What the program is told that it is called, where that is not `argv[0]`.
+    pub(crate) arg0: Option<String>,
     /// The whole environment.
     pub(crate) env: Vec<(String, String)>,
     /// Where it runs.
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
-    /// Whether LXC puts a pseudo terminal of the guest between.
+    /// All its groups but for `gid`.
+    pub(crate) groups: Vec<u32>,
+    /// Whether the worker puts a pseudo terminal of the guest between.
     pub(crate) terminal: bool,
+    /// The namespaces that it enters; all when not given.
+    pub(crate) namespaces: Option<Vec<Namespace>>,
+    pub(crate) elevated: Elevated,
+    pub(crate) remount: bool,
+}
+
+/// A user as the guest knows it. What the guest's files said is checked: no control characters, absolute paths.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// All groups, `gid` among them; empty where the guest does not know the user.
+    pub(crate) groups: Vec<u32>,
+    pub(crate) name: Option<String>,
+    pub(crate) home: Option<String>,
+    pub(crate) shell: Option<String>,
+}
+
+/// A user or group that the guest does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoAccount {
+    /// Whether it is a group.
+    pub group: bool,
+    /// What was asked for.
+    pub wanted: Account,
+    /// Some that there are.
+    pub known: Vec<String>,
 }
 
 /// What the worker answers.
@@ -59,8 +130,14 @@ pub(crate) struct AttachCommand {
 pub(crate) enum Answer {
     /// The container runs; this is its init.
     Started { init_pid: i32 },
+    /// The guest that was started in the foreground has ended.
+    Ended,
     /// The command ran.
     Exited(Exit),
+    /// This is the user.
+    Identified(Identity),
+    /// There is no such user or group.
+    NoAccount(NoAccount),
     /// The items that liblxc refuses, with its words.
     Checked { refused: Vec<(String, String, String)> },
     /// Done.

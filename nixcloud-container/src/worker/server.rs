@@ -9,11 +9,16 @@ use std::time::Duration;
 
 use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
 
-use super::protocol::{Answer, AttachCommand, Fault, Request, Target};
-use super::{CHANNEL, mounts};
+use super::protocol::{Answer, AttachCommand, Fault, LogFile, Request, Target};
+use super::terminal::{self, Caller, End};
+use super::{CHANNEL, TERMINAL, console, mounts, users};
 use crate::lxc::log::{self, Log};
 use crate::lxc::pidfd::PidFd;
-use crate::lxc::{self, Attach, ExecFailure, Exit, Handle, StartOptions, process, scratch};
+use crate::lxc::pty::{self, Pty};
+use crate::lxc::{
+    self, Attach, Attached, ExecFailure, Exit, Handle, StartOptions, Streams, process, scratch,
+};
+use crate::namespace::Namespace;
 use crate::proc::Process;
 use crate::render::LockedSource;
 
@@ -39,23 +44,40 @@ fn converse(mut channel: File) -> i32 {
 fn serve(channel: &mut File) -> Result<Answer, Failure> {
     process::reset_signals()?;
     process::set_umask();
+    let terminal = process::take_fd(TERMINAL).ok();
     process::close_other_fds(&[channel.as_fd()])?;
     let mut text = Vec::new();
     channel.read_to_end(&mut text)?;
     let request = serde_json::from_slice(&text)?;
-    if !matches!(&request, Request::Attach { command, .. } if command.terminal) {
+    let of_the_session = match &request {
+        Request::Attach { command, .. } => command.terminal,
+        Request::Show { .. } => true,
+        _ => false,
+    };
+    if !of_the_session {
         // Whoever shares the caller's session opens its terminal as /dev/tty and types into the host's shell; and a
         // Ctrl-C there is the caller's to judge.
         ::nix::unistd::setsid()?;
     }
     Ok(match request {
-        Request::Start { target, caller, log, locked, sources } => {
-            // Without its caller nobody would note what it started.
+        Request::Start { target, caller, log, locked, sources, items, foreground } => {
+            // Without its caller nobody would note what it started. In the foreground this goes on: the guest ends with
+            // its monitor, which is this process.
             process::die_with_parent(caller.cast_signed())?;
-            start(&target, &log, &locked, &sources)?
+            prepare_start(log, &locked, &sources)?;
+            start(&target, &items, foreground)?
+        }
+        Request::Show { keys } => {
+            let terminal = terminal.ok_or("there is no terminal to show")?;
+            console::show(terminal, keys, channel)?;
+            Answer::Done
         }
         Request::Attach { target, command } => Answer::Exited(attach(&target, command, channel)?),
-        Request::Check { items } => {
+        Request::Identify { init, user } => users::identify(init, &user)?,
+        Request::Check { items, log } => {
+            if let Some(log) = log {
+                Log::init_at(log::Target::File(log.path), log.level)?;
+            }
             let refused = scratch::check(&items)?;
             Answer::Checked {
                 refused: refused.into_iter().map(|item| (item.key, item.value, item.why)).collect(),
@@ -77,18 +99,29 @@ fn open(target: &Target) -> Result<Handle, lxc::Error> {
     Handle::open(&target.lxc_path, &target.name)
 }
 
-fn start(target: &Target, log: &Path, locked: &Path, sources: &[LockedSource]) -> Result<Answer, Failure> {
-    // The log of the last start alone: a new one each time.
-    match std::fs::remove_file(log) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
+fn prepare_start(log: LogFile, locked: &Path, sources: &[LockedSource]) -> Result<(), Failure> {
+    if log.anew
+        && let Err(error) = std::fs::remove_file(&log.path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error.into());
     }
-    Log::init(log::Target::File(log.to_owned()))?;
+    Log::init_at(log::Target::File(log.path), log.level)?;
     process::private_mounts()?;
     mounts::lock(locked, sources)?;
     mounts::hide_id_helpers(&std::env::var("PATH").unwrap_or_default())?;
+    Ok(())
+}
+
+fn start(target: &Target, items: &[(String, String)], foreground: bool) -> Result<Answer, Failure> {
     let mut handle = open(target)?;
-    handle.start(StartOptions { daemonize: true })?;
+    for (key, value) in items {
+        handle.set_config_item(key, value)?;
+    }
+    handle.start(StartOptions { daemonize: !foreground })?;
+    if foreground {
+        return Ok(Answer::Ended);
+    }
     let Some(init_pid) = handle.init_pid()? else {
         return Err("the container stopped as soon as it had started".into());
     };
@@ -96,20 +129,13 @@ fn start(target: &Target, log: &Path, locked: &Path, sources: &[LockedSource]) -
 }
 
 fn attach(target: &Target, command: AttachCommand, channel: &File) -> Result<Exit, Failure> {
-    let terminal = command.terminal;
     let mut handle = open(target)?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let attached = handle.attach(&Attach {
-        argv: command.argv.into_iter().map(Into::into).collect(),
-        env: command.env,
-        cwd: command.cwd,
-        uid: command.uid,
-        gid: command.gid,
-        stdin: stdin.as_fd(),
-        stdout: stdout.as_fd(),
-        stderr: stderr.as_fd(),
-        terminal: command.terminal,
-    })?;
+    if command.terminal {
+        return attach_terminal(&mut handle, command, channel);
+    }
+    let files = Streams::Files([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]);
+    let attached = handle.attach(&wanted(command, files))?;
     // From here on signals to the group are the command's: they must not take its exit code away. The command did not
     // inherit this.
     let mut keys = SigSet::empty();
@@ -119,10 +145,54 @@ fn attach(target: &Target, command: AttachCommand, channel: &File) -> Result<Exi
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&keys), None)?;
     // Nor may it hold a pipe open whose end somebody waits for.
     release_streams()?;
-    // A terminal hangs up by itself when this process ends.
-    if !terminal {
-        end_with_caller(attached.pid(), channel)?;
+    end_with_caller(attached.pid(), channel)?;
+    exit(attached)
+}
+
+/// On a terminal of its own, served from here.
+fn attach_terminal(handle: &mut Handle, command: AttachCommand, channel: &File) -> Result<Exit, Failure> {
+    let Pty { master, slave } = match &command.namespaces {
+        // A program of the host: what is typed there is nothing for the guest.
+        Some(namespaces) if !namespaces.contains(&Namespace::Mount) => pty::of_host()?,
+        _ => handle.open_terminal()?,
+    };
+    if let Some(init) = handle.init_pid()? {
+        handle.hand_over(&slave, init);
     }
+    let caller = Caller::now();
+    caller.dress(&slave);
+    caller.raw();
+    let attached = handle.attach(&wanted(command, Streams::Terminal(&slave)))?;
+    // Its end is known by that nobody has it any more.
+    drop(slave);
+    let process = Process::now(attached.pid()).map(PidFd::open).transpose()?.flatten();
+    let end = terminal::serve(&caller, master, process.as_ref(), channel)?;
+    if let (End::Gone, Some(process)) = (end, process) {
+        // Its terminal has hung up, which most take for the end.
+        if !process.wait(LAST_WORDS, &|| false)? {
+            process.signal(Signal::SIGKILL as i32)?;
+        }
+    }
+    exit(attached)
+}
+
+fn wanted(command: AttachCommand, streams: Streams<'_>) -> Attach<'_> {
+    Attach {
+        argv: command.argv.into_iter().map(Into::into).collect(),
+        arg0: command.arg0.map(Into::into),
+        env: command.env,
+        cwd: command.cwd,
+        uid: command.uid,
+        gid: command.gid,
+        groups: command.groups,
+        streams,
+        namespaces: command.namespaces,
+        elevated: command.elevated,
+        remount: command.remount,
+    }
+}
+
+fn exit(attached: Attached) -> Result<Exit, Failure> {
     match attached.wait() {
         Err(lxc::Error::Exec { failure: ExecFailure::NotFound, .. }) => Ok(Exit::NotFound),
         Err(lxc::Error::Exec { .. }) => Ok(Exit::NotExecutable),

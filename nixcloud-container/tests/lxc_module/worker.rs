@@ -3,13 +3,16 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use nixcloud_container::Elevated;
 use nixcloud_container::lxc::{
-    Attach, Error, Exit, Handle, StartOptions, State, log::Log, log::Target, process, scratch,
+    Attach, Error, Exit, Handle, StartOptions, State, Streams, log::Log, log::Target, process, pty::Pty,
+    scratch,
 };
 
 /// Marks a worker on the command line.
@@ -169,19 +172,30 @@ fn run_in(handle: &mut Handle, rest: &[&str]) -> Result<String, Box<dyn std::err
     let output = File::options().append(true).open(std::env::var_os(OUTPUT).ok_or("no output")?)?;
     // As a careless part of a program might leave one: not close-on-exec.
     let _leak = nix::unistd::dup(&output)?;
-    let terminal = option("terminal").is_some();
+    let terminal = option("terminal").map(|_| handle.open_terminal()).transpose()?;
+    let streams = match &terminal {
+        Some(Pty { slave, .. }) => Streams::Terminal(slave),
+        None => Streams::Files([stdin.as_fd(), output.as_fd(), output.as_fd()]),
+    };
     let command = Attach {
         argv: rest[split + 1..].iter().map(OsString::from).collect(),
+        arg0: None,
         env: option("env").map(|value| ("GIVEN".to_owned(), value.to_owned())).into_iter().collect(),
         cwd: option("cwd").map(PathBuf::from),
         uid: option("uid").map(str::parse).transpose()?,
         gid: option("gid").map(str::parse).transpose()?,
-        stdin: stdin.as_fd(),
-        stdout: output.as_fd(),
-        stderr: output.as_fd(),
-        terminal,
+        groups: Vec::new(),
+        streams,
+        namespaces: None,
+        elevated: Elevated::default(),
+        remount: false,
     };
-    let exit = match handle.attach(&command)?.wait() {
+    let attached = handle.attach(&command)?;
+    if let Some(Pty { master, slave }) = terminal {
+        drop(slave);
+        show(master)?;
+    }
+    let exit = match attached.wait() {
         Ok(exit) => exit,
         Err(error) => {
             let code = error.exit_code();
@@ -195,6 +209,21 @@ fn run_in(handle: &mut Handle, rest: &[&str]) -> Result<String, Box<dyn std::err
         Exit::Signal(signal) => format!("signal {signal} {}", exit.code()),
         other => format!("{other:?}"),
     })
+}
+
+/// Shows what is written to a terminal until nobody has it any more.
+fn show(master: OwnedFd) -> Result<(), Box<dyn std::error::Error>> {
+    let mut master = File::from(master);
+    loop {
+        let mut fds = [nix::poll::PollFd::new(master.as_fd(), nix::poll::PollFlags::POLLIN)];
+        nix::poll::poll(&mut fds, nix::poll::PollTimeout::NONE)?;
+        let mut buffer = [0; 4096];
+        match master.read(&mut buffer) {
+            Ok(count) => std::io::stdout().write_all(&buffer[..count])?,
+            Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EIO as i32) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// An error and its sources on one line.

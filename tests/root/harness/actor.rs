@@ -51,11 +51,11 @@ fn call(root: &str, verb: &str, name: &str, file: Option<String>) -> Result<Stri
     let container = manager.container(name.parse().unwrap());
     Ok(match verb {
         "create" => {
-            let request = CreateRequest { file: file.unwrap().into(), nix_args: Vec::new() };
+            let request = CreateRequest { file: file.unwrap().into(), ..Default::default() };
             format!("{:?}", container.create(&request, &mut ())?)
         }
         "update" => {
-            let request = UpdateRequest { file: file.map(Into::into), nix_args: None };
+            let request = UpdateRequest { file: file.map(Into::into), ..Default::default() };
             format!("{:?}", container.update(&request, &mut ())?)
         }
         "start" => format!("{:?}", container.start(&mut ())?),

@@ -84,7 +84,7 @@ impl<'l> Guest<'l> {
 
     /// The request to create it from `file`.
     pub fn request(&self, file: &File) -> CreateRequest {
-        CreateRequest { file: self.lab.file(self.name.as_str(), file), nix_args: Vec::new() }
+        CreateRequest { file: self.lab.file(self.name.as_str(), file), ..Default::default() }
     }
 
     pub fn try_create(&self, file: &File) -> Result<Created, Error> {
@@ -112,7 +112,7 @@ impl<'l> Guest<'l> {
 
     pub fn try_update(&self, file: &File) -> Result<Switched, Error> {
         let file = Some(self.lab.file(self.name.as_str(), file));
-        match self.container().update(&UpdateRequest { file, nix_args: None }, &mut ())? {
+        match self.container().update(&UpdateRequest { file, ..Default::default() }, &mut ())? {
             Updated::Switched(switched) => Ok(switched),
             other => panic!("not an update: {other:?}"),
         }

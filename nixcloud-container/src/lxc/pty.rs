@@ -1,0 +1,115 @@
+//! Pseudo terminals of a guest and of the host.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+
+use super::error::{Action, Error};
+use super::handle::{Handle, call};
+
+/// A new pseudo terminal.
+#[derive(Debug)]
+pub struct Pty {
+    /// Our end.
+    pub master: OwnedFd,
+    /// The end of the command.
+    pub slave: Slave,
+}
+
+/// The end of a pseudo terminal that a command gets: one that was made for it, never a terminal that was there before.
+#[derive(Debug)]
+pub struct Slave(OwnedFd);
+
+impl AsFd for Slave {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Handle {
+    /// A new terminal of the guest's own: there it has a name. The mount is the monitor's, so that the guest cannot put
+    /// anything in its place.
+    ///
+    /// # Errors
+    /// When the container does not run, has no terminals or no more of them.
+    pub fn open_terminal(&self) -> Result<Pty, Error> {
+        self.expect_running()?;
+        let mark = self.log().mark();
+        // A member since 4.0.5, before which `Handle::open` stops.
+        let fd = call!(self, devpts_fd);
+        if fd < 0 {
+            return Err(self.failed(Action::Terminals, mark));
+        }
+        // SAFETY: liblxc has just received it for us; nobody else knows it.
+        let devpts = unsafe { OwnedFd::from_raw_fd(fd) };
+        open(devpts.as_fd(), "ptmx").map_err(|source| Error::Terminal { source })
+    }
+
+    /// Gives the terminal to root of the guest, so that programs there can open it by its name. liblxc gives it to the
+    /// command's user from there. One that stays the host's can be used all the same.
+    pub fn hand_over(&self, slave: &Slave, init: i32) {
+        if let Some(root) =
+            fs::read_to_string(format!("/proc/{init}/uid_map")).ok().as_deref().and_then(root_of)
+        {
+            let _ = rustix::fs::fchown(slave, Some(rustix::fs::Uid::from_raw(root)), None);
+        }
+    }
+}
+
+/// A new terminal of the host's own, for a program of the host.
+///
+/// # Errors
+/// When there are no more.
+pub fn of_host() -> Result<Pty, Error> {
+    open(CWD, "/dev/ptmx").map_err(|source| Error::Terminal { source })
+}
+
+fn open(folder: BorrowedFd<'_>, ptmx: &str) -> io::Result<Pty> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let master = rustix::fs::openat(folder, ptmx, flags, Mode::empty())?;
+    unlockpt(&master)?;
+    // Not by its name, which is another one in another mount namespace.
+    let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    Ok(Pty { master, slave: Slave(slave) })
+}
+
+/// The host's id of the guest's root.
+fn root_of(uid_map: &str) -> Option<u32> {
+    uid_map.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        match (numbers.next()?, numbers.next()?) {
+            (Ok(0), Ok(root)) => Some(root),
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_of_the_host_has_two_ends() {
+        let Pty { master, slave } = of_host().unwrap();
+        rustix::io::write(&slave, b"out\n").unwrap();
+        let mut buffer = [0; 16];
+        let mut read = rustix::io::read(&master, &mut buffer);
+        while read == Err(rustix::io::Errno::AGAIN) {
+            read = rustix::io::read(&master, &mut buffer);
+        }
+        assert_eq!(&buffer[..read.unwrap()], b"out\r\n");
+        drop(slave);
+        assert_eq!(rustix::io::read(&master, &mut buffer), Err(rustix::io::Errno::IO));
+    }
+
+    #[test]
+    fn the_guests_root_is_read_from_its_map() {
+        assert_eq!(root_of("         0     100000      65536\n"), Some(100_000));
+        assert_eq!(root_of("1 5 1\n0 7 1\n"), Some(7));
+        assert_eq!(root_of("1000 1000 1\n"), None);
+        assert_eq!(root_of(""), None);
+    }
+}

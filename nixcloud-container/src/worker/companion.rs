@@ -1,0 +1,95 @@
+//! A worker that lasts as long as a guest: its caller looks in from time to time.
+
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Child;
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+
+use super::client::{Client, Stdio, WorkerError};
+use super::protocol::{Answer, Request};
+use super::{CHANNEL, TERMINAL};
+
+/// A running worker. It is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Companion {
+    child: Child,
+    channel: UnixStream,
+    text: Vec<u8>,
+}
+
+impl Client {
+    /// Starts a worker on a request. `terminal` becomes its file descriptor after the channel.
+    pub(crate) fn accompany(
+        &self,
+        request: &Request,
+        stdio: Stdio,
+        terminal: Option<OwnedFd>,
+    ) -> Result<Companion, WorkerError> {
+        let path = self.program()?;
+        let (mut ours, theirs) = UnixStream::pair().map_err(WorkerError::Channel)?;
+        let mut command = self.command(&path, stdio);
+        let mut mappings = vec![FdMapping { parent_fd: theirs.into(), child_fd: CHANNEL }];
+        mappings.extend(terminal.map(|fd| FdMapping { parent_fd: fd, child_fd: TERMINAL }));
+        command.fd_mappings(mappings).map_err(|error| WorkerError::Channel(io::Error::other(error)))?;
+        let child = command.spawn().map_err(|source| WorkerError::Spawn { path: path.clone(), source })?;
+        // It holds the worker's end of the channel, and the terminal.
+        drop(command);
+        let request = serde_json::to_vec(request).map_err(|error| WorkerError::Channel(error.into()))?;
+        ours.set_write_timeout(Some(Duration::from_secs(5))).map_err(WorkerError::Channel)?;
+        let sent = ours.write_all(&request).and_then(|()| ours.shutdown(std::net::Shutdown::Write));
+        // Before the channel: where it is no use, the child is reaped by the drop.
+        let companion = Companion { child, channel: ours, text: Vec::new() };
+        match sent {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(WorkerError::Channel(error)),
+            _ => Ok(companion),
+        }
+    }
+}
+
+impl Companion {
+    /// Its pid.
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// Waits for its answer, no longer than `wait`; `None` when it has none yet. Once there was an answer or an error it
+    /// has ended.
+    pub(crate) fn poll(&mut self, wait: Duration) -> Result<Option<Answer>, WorkerError> {
+        // Zero would mean to wait for ever.
+        let wait = wait.max(Duration::from_millis(1));
+        self.channel.set_read_timeout(Some(wait)).map_err(WorkerError::Channel)?;
+        let mut buffer = [0; 4096];
+        loop {
+            match self.channel.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => self.text.extend_from_slice(&buffer[..count]),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {
+                        return Ok(None);
+                    }
+                    _ => return Err(WorkerError::Channel(error)),
+                },
+            }
+        }
+        let status = self.child.wait().map_err(WorkerError::Channel)?;
+        if self.text.is_empty() {
+            return Err(WorkerError::NoAnswer { status: status.to_string() });
+        }
+        match serde_json::from_slice(&self.text) {
+            Ok(Answer::Failed(fault)) => Err(fault.into()),
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) => Err(WorkerError::Channel(error.into())),
+        }
+    }
+}
+
+impl Drop for Companion {
+    fn drop(&mut self) {
+        // One that was reaped already is not signalled again.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
