@@ -1,7 +1,12 @@
 //! Long work on a terminal and in a pipe: what is shown, that nothing of it stays, and Ctrl-C at any moment.
 
+use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use nixcloud_container::State;
 
 use crate::harness::pty::Pty;
 use crate::harness::{File, Guest, Kind, Lab, eventually, scenarios};
@@ -23,6 +28,7 @@ scenarios! {
         root_ctrl_c_in_a_build,
         root_ctrl_c_while_another_has_the_lock,
         root_ctrl_c_in_an_activation_puts_the_old_generation_back,
+        root_ctrl_c_in_a_start,
         root_ctrl_c_while_a_guest_does_not_end,
         root_a_second_ctrl_c_ends_at_once,
     ],
@@ -62,7 +68,7 @@ fn root_what_was_fetched_is_told(lab: &Lab) {
     let tells = |words: &str| told.stderr.lines().any(|line| line.starts_with(words));
     assert!(tells("fetching fetched-page"), "{}", told.stderr);
     assert!(
-        tells("fetched 1 path (") && told.stderr.contains(" and built 2 derivations in "),
+        tells("fetched 1 path (293.1 KiB)") && told.stderr.contains(" and built 2 derivations in "),
         "{}",
         told.stderr
     );
@@ -212,7 +218,7 @@ fn root_downloads_are_named(lab: &Lab) {
     let web = lab.busybox("web");
     // A file of the machine's own, by a URL: what is fetched in an evaluation.
     let path = lab.path("/files/hello-2.12.txt");
-    std::fs::write(&path, "hello").unwrap();
+    fs::write(&path, "hello").unwrap();
     lab.write(
         "web",
         &web.file()
@@ -362,6 +368,46 @@ fn root_ctrl_c_in_an_activation_puts_the_old_generation_back(lab: &Lab) {
     assert_eq!((web.generation(), web.init(), web.version().as_deref()), (1, init, Some("1")));
     web.update(&web.file().version("3"));
     assert_eq!(web.version().as_deref(), Some("3"));
+}
+
+/// A child of this process that is another program already, if it has one.
+fn child(parent: i32) -> Option<Pid> {
+    let of = |stat: String| stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+    let line = |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let found = pids.find(|pid: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.is_ok_and(|stat| of(stat) == Some(parent)) && line(*pid) != line(parent)
+    });
+    found.map(Pid::from_raw)
+}
+
+fn root_ctrl_c_in_a_start(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    for _ in 0..50 {
+        let mut pty = on_terminal(lab, 80, "start @web");
+        // LXC is quick: it is held up in the middle.
+        let mut held = None;
+        while held.is_none() && pty.runs() {
+            held = child(pty.pid()).filter(|worker| kill(*worker, Signal::SIGSTOP).is_ok());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        if held.is_some() && pty.runs() {
+            pty.types(CTRL_C);
+            assert_eq!(pty.exit().code(), Some(130), "{}", pty.screen());
+            assert_clean(lab, &pty);
+            assert_eq!(web.state(), State::Stopped);
+            web.start();
+            web.terminate();
+            web.destroy();
+            return lab.assert_nothing_left();
+        }
+        pty.exit();
+        web.terminate();
+    }
+    panic!("no start was caught in the middle");
 }
 
 fn root_ctrl_c_while_a_guest_does_not_end(lab: &Lab) {

@@ -29,7 +29,8 @@ impl Tally {
             }
             Event::BuildFinished { name } => self.built.push(name.clone()),
             Event::DownloadFinished { .. } => self.fetched += 1,
-            Event::DownloadCount { done, .. } => self.bytes = *done,
+            // It is told when all has come. Nix does not count to the end of each.
+            Event::DownloadCount { expected, .. } => self.bytes = *expected,
             Event::Units { change, names } => {
                 self.units.extend(names.iter().map(|name| (*change, name.clone())));
             }
@@ -150,7 +151,7 @@ mod tests {
         let fetched = || Event::DownloadFinished { name: "glibc".into() };
         assert_eq!(tally(&[]).told(Phase::Build, second), None);
         assert_eq!(tally(&[built("etc")]).told(Phase::Build, second).unwrap(), "built etc in 4.5 s");
-        let all = [fetched(), Event::DownloadCount { done: 3 << 19, expected: 1 }, built("a"), built("b")];
+        let all = [fetched(), Event::DownloadCount { done: 7, expected: 3 << 19 }, built("a"), built("b")];
         assert_eq!(
             tally(&all).told(Phase::Build, second).unwrap(),
             "fetched 1 path (1.5 MiB) and built 2 derivations in 4.5 s"

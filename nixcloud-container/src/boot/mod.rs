@@ -115,8 +115,8 @@ impl Boot<'_> {
             }
         }
         started.map_err(|failure| {
-            let undo = wait_until_stopped(host, record, MONITOR_END, &Cancel::new())
-                .and_then(|_| stopped(host, record));
+            // LXC tidies up itself, unless it was cut off: then the guest may run.
+            let undo = terminate_locked(host, record, &Cancel::new()).map(drop);
             failure.undone(undo)
         })
     }
@@ -142,6 +142,9 @@ impl Boot<'_> {
         run.cgroups = proc::lxc_cgroups(&std::iter::once(init).chain(monitor).collect::<Vec<_>>());
         (run.init, run.monitor) = (Some(init), monitor);
         run.save(&host.layout, &record.name)?;
+        if self.foreground.is_none() && self.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
         if let Some(path) = &self.plan.pidfile {
             write_pidfile(host, record, path, init_pid)?;
         }

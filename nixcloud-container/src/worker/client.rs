@@ -26,6 +26,10 @@ const KILLED: Duration = Duration::from_millis(500);
 /// How often a cancelled token is noticed.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long a start that is cancelled may take to come to its end. Cut off it may leave a monitor that goes on and that
+/// nobody knows of yet; it takes less than 0.1 s, and what it started is ended then.
+const START_TO_END: Duration = Duration::from_secs(3);
+
 /// Spawns workers.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
@@ -279,6 +283,8 @@ fn converse(
     cancel: &Cancel,
 ) -> Result<Option<Answer>, WorkerError> {
     let mut interrupted = false;
+    let late = if matches!(request, Request::Start { .. }) { START_TO_END } else { Duration::ZERO };
+    let mut cancelled = None;
     let end = limit.map(|limit| Instant::now() + limit);
     let request = serde_json::to_vec(request).map_err(|error| WorkerError::Channel(error.into()))?;
     channel.set_read_timeout(Some(TICK)).map_err(WorkerError::Channel)?;
@@ -306,6 +312,10 @@ fn converse(
             Err(error) => return Err(WorkerError::Channel(error)),
         }
         if cancel.is_cancelled() {
+            // Cut off now, a start may leave what nobody knows of.
+            if cancelled.get_or_insert_with(Instant::now).elapsed() < late {
+                continue;
+            }
             // `run` has no deadline: there Ctrl-C belongs to the command in the guest, which is of the worker's group.
             // It may take it or not. On a terminal Ctrl-C is a key like others: whoever cancels means the end.
             let (None, Some(group)) = (end, group) else { return Err(WorkerError::Cancelled) };
