@@ -83,6 +83,13 @@ lxc-start -P "$work/peers" -n stock
   printf 'run sh / lxc-attach sh\t\t%s run a /bin/sh -c :\tlxc-attach --clear-env %s stock -- /bin/sh -c :\t\n' "$ours" "$peer"
 } | "$PAIRS" $((rounds * 5))
 
+# How fast bytes go: 1 GiB from a file to a pipe, and from a pipe to a pipe.
+truncate -s 1G "$work/gigabyte"
+{
+  printf 'cat a file of 1 GiB\t\t%s run a cat <%s\tlxc-attach --clear-env %s stock -- /run/current-system/sw/bin/cat <%s\t\n' "$ours" "$work/gigabyte" "$peer" "$work/gigabyte"
+  printf 'cat 1 GiB through pipes\t\t%s run a cat <<1073741824\tlxc-attach --clear-env %s stock -- /run/current-system/sw/bin/cat <<1073741824\t\n' "$ours" "$peer"
+} | "$PAIRS" $((rounds / 2 + 1))
+
 # Everything is built: what is left is Nix's own time and ours.
 "$ours" --quiet create c "$work/guest.nix" >/dev/null
 "$ours" --quiet destroy c

@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: the first asks the library to stop and undo (`run`: to interrupt the command in the guest), the
-//! second ends the program at once.
+//! Ctrl-C, SIGTERM and a terminal that hangs up: the first asks the library to stop and undo (`run`: to interrupt the
+//! command in the guest), the second ends the program at once.
 
 use std::io;
 use std::sync::Arc;
@@ -13,26 +13,20 @@ use signal_hook::{flag, low_level};
 use crate::exit::Status;
 use crate::progress::Bottom;
 
-/// A token that the next Ctrl-C or SIGTERM cancels.
+/// A token that the next Ctrl-C, SIGTERM or hang-up cancels. On a guest's terminal Ctrl-C is a key of the guest's and no
+/// signal.
 ///
 /// # Errors
 /// When the system does not take the handlers.
 pub(crate) fn cancel_on_interrupt(bottom: &Bottom) -> io::Result<Cancel> {
-    cancel_on(&[SIGINT, SIGTERM], bottom)
-}
-
-/// The same for a session on a terminal, which also ends with that. Ctrl-C is a key of the guest's there and no signal.
-///
-/// # Errors
-/// When the system does not take the handlers.
-pub(crate) fn cancel_on_hangup() -> io::Result<Cancel> {
-    cancel_on(&[SIGINT, SIGTERM, SIGHUP], &Bottom::default())
-}
-
-fn cancel_on(which: &[i32], bottom: &Bottom) -> io::Result<Cancel> {
+    // Under nohup it goes on.
+    let which: Vec<i32> = [SIGINT, SIGTERM, SIGHUP]
+        .into_iter()
+        .filter(|&signal| signal != SIGHUP || !ignored(signal))
+        .collect();
     let asked = Arc::new(AtomicBool::new(false));
-    let mut signals = Signals::new(which)?;
-    for &signal in which {
+    let mut signals = Signals::new(&which)?;
+    for signal in which {
         flag::register(signal, Arc::clone(&asked))?;
     }
     let bottom = bottom.clone();
@@ -45,4 +39,12 @@ fn cancel_on(which: &[i32], bottom: &Bottom) -> io::Result<Cancel> {
         }
     })?;
     Ok(Cancel::from_flag(asked))
+}
+
+/// Whether whoever started this program has it ignore a signal.
+fn ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask =
+        status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }

@@ -21,7 +21,7 @@ use crate::observe::Cancel;
 use crate::power::{self, StopRequest};
 use crate::presence;
 use crate::record::Record;
-use crate::state::State;
+use crate::state::{Action, State};
 use crate::worker::{self, Companion, Request, Stdio, WorkerError};
 
 /// How often a cancelled token is noticed, and whether the guest has ended.
@@ -159,8 +159,11 @@ impl Foreground {
                 }
             }
         }
-        self.close(&|| cancel.is_cancelled());
+        // First the terminal, since the lock may be somebody else's for long; a reader that does not read is waited for
+        // last.
+        self.close(&|| true);
         tidy(host, name);
+        self.close(&|| cancel.is_cancelled());
         failure.map_or(Ok(cancelled), Err)
     }
 
@@ -174,18 +177,18 @@ impl Foreground {
     }
 
     /// Lets what was said be shown to its end, and gives the caller's terminal back. A reader that stops reading is
-    /// waited for, as any program would, unless the caller gives up.
+    /// waited for, as any program would, unless the caller has given up.
     fn close(&mut self, given_up: &dyn Fn() -> bool) {
         self.slave = None;
         let begin = Instant::now();
-        if let Some(mut show) = self.show.take() {
-            while matches!(show.poll(TICK), Ok(None)) {
-                if given_up() && begin.elapsed() > LAST_WORDS {
-                    break;
-                }
+        while let Some(show) = &mut self.show {
+            if !matches!(show.poll(TICK), Ok(None)) {
+                self.show = None;
+                self.restore();
+            } else if given_up() && begin.elapsed() > LAST_WORDS {
+                return;
             }
         }
-        self.restore();
     }
 
     /// The one that shows does this itself, unless it was killed.
@@ -205,6 +208,8 @@ impl Drop for Foreground {
     fn drop(&mut self) {
         self.monitor = None;
         self.close(&|| true);
+        self.show = None;
+        self.restore();
     }
 }
 
@@ -231,8 +236,7 @@ fn tidy(host: &Host, name: &ContainerName) {
         let _lock = host.lock(name, &Cancel::new())?;
         let record = host.record(name)?;
         let limit = power::MONITOR_END;
-        let here =
-            power::wait_while_passing(host, &record, crate::state::Action::Start, limit, &Cancel::new())?;
+        let here = power::wait_while_passing(host, &record, Action::Start, limit, &Cancel::new())?;
         if here.state.is_live() { Ok(()) } else { power::stopped(host, &record) }
     };
     if let Err(error) = tidied() {

@@ -5,12 +5,18 @@
 //! pairs ROUNDS < pairs    each line: NAME <TAB> PREPARE <TAB> OURS <TAB> PEER <TAB> AFTER
 //! ```
 //!
-//! Commands are words without quoting, run without a shell, whose start would count.
+//! Commands are words without quoting, run without a shell, whose start would count. `<FILE` is their stdin, `<<BYTES` a
+//! pipe through which so many come; what they print is read and dropped.
 
 #![expect(clippy::print_stdout, reason = "it reports by printing")]
 
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// How much is read and written at once.
+const BLOCK: usize = 1 << 16;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Under `cargo test` there is nothing to time.
@@ -52,16 +58,47 @@ fn all(commands: &str) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn timed(command: &str) -> Result<Duration, Box<dyn std::error::Error>> {
-    let mut words = command.split_whitespace();
-    let program = words.next().ok_or("an empty command")?;
+    let (redirected, words): (Vec<&str>, Vec<&str>) =
+        command.split_whitespace().partition(|word| word.starts_with('<'));
+    let (program, words) = words.split_first().ok_or("an empty command")?;
+    let mut feed = None;
+    let stdin = match redirected.first().map(|word| (word.strip_prefix("<<"), &word[1..])) {
+        None => Stdio::null(),
+        Some((None, file)) => File::open(file)?.into(),
+        Some((Some(bytes), _)) => {
+            let (reader, writer) = io::pipe()?;
+            feed = Some((writer, bytes.parse::<u64>()?));
+            reader.into()
+        }
+    };
     let begin = Instant::now();
-    let output = Command::new(program).args(words).stdin(Stdio::null()).output()?;
+    let mut child = Command::new(program)
+        .args(words)
+        .stdin(stdin)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let (mut stdout, mut stderr) =
+        (child.stdout.take().ok_or("no stdout")?, child.stderr.take().ok_or("no stderr")?);
+    let errors = std::thread::spawn(move || {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).map(|_| text)
+    });
+    let fed = feed.map(|(mut writer, bytes)| {
+        std::thread::spawn(move || {
+            let block = [b'x'; BLOCK];
+            (0..bytes / BLOCK as u64).try_for_each(|_| writer.write_all(&block))
+        })
+    });
+    let mut block = vec![0; BLOCK];
+    while stdout.read(&mut block)? > 0 {}
+    let status = child.wait()?;
     let took = begin.elapsed();
-    if output.status.success() {
-        Ok(took)
-    } else {
-        Err(format!("`{command}` failed: {}", String::from_utf8_lossy(&output.stderr)).into())
+    if let Some(fed) = fed {
+        fed.join().map_err(|_| "the feeder failed")??;
     }
+    let errors = errors.join().map_err(|_| "stderr could not be read")??;
+    if status.success() { Ok(took) } else { Err(format!("`{command}` failed: {errors}").into()) }
 }
 
 /// In milliseconds.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nixcloud_container::State;
 
@@ -17,6 +17,7 @@ scenarios! {
         root_wrong_nix_arguments_are_usage_errors,
         root_items_are_stored_used_again_replaced_and_rolled_back,
         root_items_of_a_failed_update_are_forgotten,
+        root_items_and_system_stay_together_when_an_update_is_killed,
         root_items_that_open_the_host_are_refused,
         root_refused_words_of_lxc_tools_are_usage_errors,
         root_list_filters_and_columns,
@@ -187,6 +188,37 @@ fn root_items_of_a_failed_update_are_forgotten(lab: &Lab) {
     web.stop();
     web.start();
     assert_eq!(groups(&web), "one");
+}
+
+/// Whatever is killed when: the items that boot are those of the generation that boots.
+fn root_items_and_system_stay_together_when_an_update_is_killed(lab: &Lab) {
+    let web = lab.busybox("web");
+    let update = |version: u32| {
+        let file = lab.file("web", &web.file().version(&version.to_string()));
+        let item = format!("-s lxc.group={version}");
+        let mut command = lab.command(["update", web.name().as_str(), file.to_str().unwrap(), "-l", &item]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    assert!(update(0).status().unwrap().success());
+    let begin = Instant::now();
+    assert!(update(1).status().unwrap().success());
+    let usual = begin.elapsed();
+    let moments = 16;
+    for at in 2..2 + moments {
+        let mut child = update(at).spawn().unwrap();
+        std::thread::sleep(usual * (at - 2) / moments);
+        let _ = child.kill();
+        child.wait().unwrap();
+        web.start();
+        assert_eq!(web.version().unwrap(), groups(&web), "moment {at}");
+        assert_eq!(
+            web.version().unwrap(),
+            web.container().status().must("status").groups.concat(),
+            "moment {at}"
+        );
+        web.terminate();
+    }
 }
 
 fn root_items_that_open_the_host_are_refused(lab: &Lab) {

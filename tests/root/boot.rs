@@ -88,7 +88,6 @@ fn root_a_refused_item_changes_nothing(lab: &Lab) {
         ("lxc.idmap", ""),
         ("lxc.idmap", "u 0 0 4294967295"),
         ("lxc.hook.pre-start", "/bin/sh"),
-        ("lxc.mount.entry", "/ host none bind 0 0"),
         ("lxc.mount.entry", "/root nix/store none bind,ro 0 0"),
         ("lxc.console.logfile", "/etc/passwd"),
         ("lxc.log.file", "/etc/passwd"),
@@ -100,10 +99,6 @@ fn root_a_refused_item_changes_nothing(lab: &Lab) {
         ("lxc.prlimit.nofile", "many"),
         ("lxc.arch", "abacus"),
     ] {
-        if (key, value) == ("lxc.mount.entry", "/ host none bind 0 0") {
-            // A folder of the host that the guest could write to is what its ids protect, not its path.
-            continue;
-        }
         let error = web.container().start_with(&items([(key, value)]), &mut ()).unwrap_err();
         assert!(matches!(&error, Error::Item(item) if item.key == key), "{key} = {value}: {error:?}");
         assert_eq!(error.kind(), ErrorKind::Input);
@@ -131,7 +126,8 @@ fn root_a_read_only_item_is_locked(lab: &Lab) {
     let entry = format!("{} srv/data none bind,ro,create=dir 0 0", data.display());
     start(&web, &items([("lxc.mount.entry", entry.as_str())]));
     assert_eq!(web.shell("cat /srv/data/file"), "ours");
-    for attack in ["mount -o remount,rw /srv/data", "mount -o remount,bind,rw /srv/data", "umount /srv/data"]
+    for attack in
+        ["mount -o remount,rw /srv/data", "mount -o remount,bind,rw /srv/data", "echo >/srv/data/file"]
     {
         let said = web.sh(attack);
         assert!(!said.exit.success(), "{attack}: {said:?}");
@@ -185,10 +181,10 @@ fn root_a_console_log_is_kept(lab: &Lab) {
     eventually("it is logged", Duration::from_secs(5), || said().contains("standin: reached multi-user"));
     assert!(said().starts_with("before\n"), "it is appended to");
     // A guest cannot fill the disk.
-    web.shell("yes 0123456789 | head -c 40000000 >/dev/console");
+    web.shell("yes 0123456789 | head -c 7000000 >/dev/console");
     let size = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
     let second = log.with_extension("log.1");
-    assert!(size(&log) + size(&second) <= 33 << 20, "{} + {}", size(&log), size(&second));
+    assert!(size(&log) + size(&second) <= 9 << 20, "{} + {}", size(&log), size(&second));
     assert!(size(&second) > 1 << 20, "it was turned over");
     web.stop();
     fs::remove_file(log).unwrap();
@@ -269,9 +265,9 @@ fn root_some_namespaces_can_be_shared(lab: &Lab) {
     refused(Namespace::Ipc, db_name, "stopped");
     let theirs = db.start();
     refused(Namespace::Ipc, web.name().as_str(), "itself");
-    refused(Namespace::Ipc, "not a name", "character");
+    refused(Namespace::Ipc, "not a name", "position");
     refused(Namespace::Ipc, "999999999", "no such process");
-    refused(Namespace::Uts, "1", "host's own");
+    refused(Namespace::Uts, &std::process::id().to_string(), "host's own");
     // The guest's ids have no right to mount what shows them.
     refused(Namespace::Net, db_name, "/sys");
     refused(Namespace::Pid, db_name, "/proc");

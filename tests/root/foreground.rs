@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use nixcloud_container::proc::Process;
 use nixcloud_container::{DestroyRequest, Screen, StartOutcome, StartRequest, State};
 
-use crate::harness::{Guest, Kind, Lab, Must, Pty, eventually, lab, scenarios};
+use crate::harness::{Guest, Kind, Lab, Must, Pty, command, eventually, lab, scenarios};
 
 scenarios! {
     once: [
@@ -23,6 +23,7 @@ scenarios! {
         root_a_foreground_guest_ends_with_its_killed_monitor,
         root_a_foreground_start_killed_at_any_moment,
         root_a_foreground_start_that_fails_gives_the_terminal_back,
+        root_a_foreground_guest_whose_terminal_hangs_up,
         root_a_foreground_guest_in_a_pipe,
         root_a_foreground_guest_that_nobody_reads,
         root_a_foreground_guest_whose_reader_leaves,
@@ -261,6 +262,29 @@ fn root_a_foreground_start_that_fails_gives_the_terminal_back(lab: &Lab) {
     assert_eq!(web.state(), State::Stopped);
 }
 
+fn root_a_foreground_guest_whose_terminal_hangs_up(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    let size = nix::pty::Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = nix::pty::openpty(&size, None).unwrap();
+    // As long as the program itself has the other end, nothing hangs up.
+    let flags = nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC);
+    nix::fcntl::fcntl(&pty.master, flags).unwrap();
+    let mut leader = Command::new("/proc/self/exe");
+    leader.arg("--leader").arg(command::program());
+    leader.args(["start", "-F", web.name().as_str()]).env("NIXCLOUD_CONTAINER_CONFIG", lab.config_file());
+    let stream = || pty.slave.try_clone().unwrap();
+    let mut child = leader.stdin(stream()).stdout(stream()).stderr(Stdio::null()).spawn().unwrap();
+    web.await_version();
+    let init = web.init();
+    drop((pty.master, pty.slave));
+    // That it cannot say so any more is all that fails.
+    child.wait().unwrap();
+    assert_gone(&web, init);
+    let log = fs::read_to_string(web.folder().join("lxc.log")).unwrap();
+    assert!(!log.contains("is not killed"), "it was not shut down: {log}");
+}
+
 fn root_a_foreground_guest_in_a_pipe(lab: &Lab) {
     let web = lab.busybox("web");
     web.create();
@@ -290,7 +314,11 @@ fn root_a_foreground_guest_that_nobody_reads(lab: &Lab) {
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let kilobytes: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(kilobytes < 30_000, "{resident}");
-    web.stop();
+    let _ = web.sh("kill -PWR 1");
+    // That it has ended is seen to all the same.
+    let note = lab.path("/var/lib/nixcloud/container/running").join(format!("{}.toml", web.name()));
+    eventually("it is tidied up", Duration::from_secs(10), || !note.exists());
+    assert!(child.try_wait().unwrap().is_none(), "what it said last is lost");
     // Now somebody does: what was kept comes, and how much was not.
     let mut said = String::new();
     child.stdout.take().unwrap().read_to_string(&mut said).unwrap();

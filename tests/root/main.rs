@@ -32,7 +32,9 @@ mod mistakes_nix;
 mod power;
 mod progress;
 mod session;
+mod terminal;
 mod update;
+mod users;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,8 @@ fn scenarios() -> Vec<Scenario> {
     [
         life::scenarios(),
         session::scenarios(),
+        terminal::scenarios(),
+        users::scenarios(),
         power::scenarios(),
         foreground::scenarios(),
         boot::scenarios(),

@@ -18,7 +18,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use nixcloud_container::{Cancel, Container, ContainerName, Error, HostConfig, Manager};
 
-use crate::cli::{Cli, Command, Globals, ListArgs, RunArgs};
+use crate::cli::{Cli, Command, Globals, ListArgs};
 use crate::exit::Status;
 use crate::printer::Printer;
 use crate::progress::Progress;
@@ -151,12 +151,11 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
     // Before anything else: a wrong command line is told as such, also to who is not root.
     let work = prepare(cli, lxc::Reader { printer })?;
     let manager = Manager::open(HostConfig::load(cli.globals.config().as_deref())?)?;
-    let cancel = match &cli.command {
-        Command::Login(_) | Command::Run(RunArgs { terminal: true, .. }) => signals::cancel_on_hangup(),
-        command if cancels(command) => signals::cancel_on_interrupt(printer.bottom()),
-        _ => Ok(Cancel::new()),
+    let cancel = if cancels(&cli.command) {
+        signals::cancel_on_interrupt(printer.bottom()).map_err(Failure::Signals)?
+    } else {
+        Cancel::new()
     };
-    let cancel = cancel.map_err(Failure::Signals)?;
     let manager = manager.with_cancel(cancel.clone());
     work(&Context { manager, cancel, printer, globals: &cli.globals })
 }

@@ -20,7 +20,7 @@ pub(crate) fn listed(tool: Tool) -> (Vec<Listed>, Vec<Listed>) {
         match option.here {
             Here::Honoured(does) => honoured.push(Listed { spelled, text: does.to_owned() }),
             Here::Refused { why, instead } => {
-                refused.push(Listed { spelled, text: format!("{why}; {instead}") })
+                refused.push(Listed { spelled, text: format!("{why}; {instead}") });
             }
         }
     }

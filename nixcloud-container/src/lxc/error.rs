@@ -197,8 +197,6 @@ pub enum Action {
     SetCgroup(String, String),
     /// Entering the guest.
     Attach,
-    /// Reaching the guest's terminals.
-    Terminals,
 }
 
 impl fmt::Display for Action {
@@ -217,7 +215,6 @@ impl fmt::Display for Action {
             Self::ReadCgroup(key) => write!(f, "reading {key} of its cgroup"),
             Self::SetCgroup(key, value) => write!(f, "setting {key} of its cgroup to {value:?}"),
             Self::Attach => f.write_str("entering it"),
-            Self::Terminals => f.write_str("reaching its terminals"),
         }
     }
 }

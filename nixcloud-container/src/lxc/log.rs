@@ -410,4 +410,15 @@ second line
         assert_eq!(reason.to_string(), "Unknown configuration key \"lxc.x\"");
         assert_eq!(Reason::default().to_string(), "liblxc gave no reason");
     }
+
+    #[test]
+    fn levels_are_read_as_the_tools_read_them() {
+        for level in Level::ALL {
+            assert_eq!(level.as_str().parse(), Ok(level));
+            assert_eq!(level.to_string().to_lowercase().parse(), Ok(level));
+        }
+        let error = "LOUD".parse::<Level>().unwrap_err();
+        assert!(error.to_string().contains("`LOUD`") && error.to_string().contains("TRACE"), "{error}");
+        assert!(Level::Trace < Level::Fatal);
+    }
 }

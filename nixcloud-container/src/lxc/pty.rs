@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 
-use super::error::{Action, Error};
+use super::error::Error;
 use super::handle::{Handle, call};
 
 /// A new pseudo terminal.
@@ -31,21 +31,21 @@ impl AsFd for Slave {
 
 impl Handle {
     /// A new terminal of the guest's own: there it has a name. The mount is the monitor's, so that the guest cannot put
-    /// anything in its place.
+    /// anything in its place. A guest that has none, or has used up its own, gets one of the host's: as good, without
+    /// a name.
     ///
     /// # Errors
-    /// When the container does not run, has no terminals or no more of them.
+    /// When the container does not run, or the host has no more terminals.
     pub fn open_terminal(&self) -> Result<Pty, Error> {
         self.expect_running()?;
-        let mark = self.log().mark();
         // A member since 4.0.5, before which `Handle::open` stops.
         let fd = call!(self, devpts_fd);
         if fd < 0 {
-            return Err(self.failed(Action::Terminals, mark));
+            return of_host();
         }
         // SAFETY: liblxc has just received it for us; nobody else knows it.
         let devpts = unsafe { OwnedFd::from_raw_fd(fd) };
-        open(devpts.as_fd(), "ptmx").map_err(|source| Error::Terminal { source })
+        open(devpts.as_fd(), "ptmx").or_else(|_| of_host())
     }
 
     /// Gives the terminal to root of the guest, so that programs there can open it by its name. liblxc gives it to the

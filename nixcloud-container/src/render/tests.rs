@@ -145,3 +145,35 @@ fn only_differing_settings_wait_for_a_restart() {
     assert!(keys.contains(&"lxc.net.0.ipv4.address") && keys.contains(&"lxc.net.1.type"), "{keys:?}");
     assert!(!keys.contains(&"lxc.uts.name"));
 }
+
+#[test]
+fn items_of_one_boot_are_judged_as_lines_are() {
+    let config = HostConfig::default();
+    let folder = Path::new("/l x/locked");
+    let judged = |key: &str, value: &str| {
+        let mut locked = Vec::new();
+        items(&[(key.to_owned(), value.to_owned())], &config, folder, &mut locked)
+            .map(|items| (items, locked))
+    };
+    for (key, value) in [
+        ("lxc.idmap", ""),
+        ("lxc.hook.mount", "/x"),
+        ("lxc.environment", "A=1\nlxc.idmap ="),
+        ("lxc.environment", ""),
+        ("lxc.environment", "'A=1'"),
+        ("lxc.mount.entry", "/x nix/store none bind 0 0"),
+        ("lxc.console.path", "none"),
+    ] {
+        let error = judged(key, value).unwrap_err();
+        assert_eq!((error.key.as_str(), error.value.as_str()), (key, value));
+    }
+    let (kept, locked) =
+        judged(" lxc.mount.entry ", "/my\\040data srv/data none rbind,ro,optional 0 0").unwrap();
+    assert_eq!(kept[0].1, "/l\\040x/locked/boot-0 srv/data none rbind,ro,optional 0 0");
+    assert_eq!((locked[0].source.as_path(), locked[0].name.as_str()), (Path::new("/my data"), "boot-0"));
+    assert!(locked[0].recursive && locked[0].optional);
+    let allowing = HostConfig { allow_lxc_keys: vec!["lxc.hook.*".to_owned()], ..HostConfig::default() };
+    let hook = [("lxc.hook.mount".to_owned(), "/x".to_owned())];
+    assert_eq!(items(&hook, &allowing, folder, &mut Vec::new()).unwrap(), hook);
+    assert!(allows(&allowing, "lxc.hook.mount") && !allows(&allowing, "lxc.namespace.share.net"));
+}

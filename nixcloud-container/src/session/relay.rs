@@ -1,18 +1,24 @@
 //! What stands between the caller's streams and those of a command: no terminal of the host reaches a guest.
 
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::getpgrp;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 use super::Streams;
 use crate::worker::Stdio;
 
 /// How long the last output of a command may take to reach the terminal.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
+
+/// How often a process in the background looks whether it is in the foreground again.
+const BACKGROUND: Duration = Duration::from_millis(100);
 
 /// Streams for a worker, and the threads that copy from and to terminals.
 pub(super) struct Relay {
@@ -41,16 +47,16 @@ impl Relay {
 
     /// For a command that has a terminal of the guest's: the worker copies.
     pub(super) fn of_terminal(streams: Streams) -> io::Result<(Stdio, Self)> {
-        let (stdio, relay) = match streams {
-            Streams::Inherit => (Stdio::Inherit, Self { outputs: Vec::new(), saved: None }),
-            streams => Self::of(streams)?,
+        let stdio = match streams {
+            Streams::Inherit => Stdio::Inherit,
+            streams => Self::of(streams)?.0,
         };
         let saved = match &stdio {
             Stdio::Inherit => Saved::of(io::stdin().as_fd()),
             Stdio::Fds { stdin, .. } => Saved::of(stdin.as_fd()),
             Stdio::Null => Ok(None),
         };
-        Ok((stdio, Self { saved: saved?, ..relay }))
+        Ok((stdio, Self { outputs: Vec::new(), saved: saved? }))
     }
 
     /// What the command wrote last is still on its way; a background child of it may hold the pipe for ever. `clean`
@@ -88,10 +94,33 @@ fn input(stdin: OwnedFd) -> io::Result<OwnedFd> {
     if !stdin.is_terminal() {
         return Ok(stdin);
     }
-    let (reader, mut writer) = io::pipe()?;
+    let (reader, writer) = io::pipe()?;
     // Not joined: it may wait for a key that never comes.
-    std::thread::spawn(move || io::copy(&mut File::from(stdin), &mut writer));
+    std::thread::spawn(move || type_in(&stdin, writer));
     Ok(reader.into())
+}
+
+/// Copies what is typed, while this process is in the foreground: to read in the background would stop it, and a command
+/// that reads nothing is to run there.
+fn type_in(terminal: &OwnedFd, mut writer: io::PipeWriter) {
+    let mut buffer = [0; 4096];
+    loop {
+        let typed = [PollFd::new(terminal, PollFlags::IN)];
+        match poll(&mut { typed }, None) {
+            Err(Errno::INTR) => continue,
+            Err(_) => return,
+            Ok(_) => {}
+        }
+        if tcgetpgrp(terminal).is_ok_and(|foreground| foreground != getpgrp()) {
+            std::thread::sleep(BACKGROUND);
+            continue;
+        }
+        match rustix::io::read(terminal, &mut buffer) {
+            Ok(count @ 1..) if writer.write_all(&buffer[..count]).is_ok() => {}
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            _ => return,
+        }
+    }
 }
 
 fn output(stream: OwnedFd, outputs: &mut Vec<JoinHandle<()>>) -> io::Result<OwnedFd> {

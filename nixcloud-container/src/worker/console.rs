@@ -383,3 +383,77 @@ fn same(a: &Termios, b: &Termios) -> bool {
         && a.local_flags == b.local_flags
         && a.control_chars == b.control_chars
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed(text: &str) -> String {
+        let mut ends = LineEnds::default();
+        let bytes = text.bytes().flat_map(|byte| ends.pass(byte)).flatten().collect();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn lines_end_once() {
+        assert_eq!(passed("one\r\r\ntwo\r\n\r\r\r\nthree\n"), "one\ntwo\n\nthree\n");
+        // A line that is written over keeps its return.
+        assert_eq!(passed("10%\r20%\r\r30%"), "10%\r20%\r30%");
+    }
+
+    #[test]
+    fn what_nobody_reads_is_bounded_and_counted() {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut screen = Screen::new(writer.as_fd()).unwrap();
+        drop(writer);
+        let line = [b'x'; 1000];
+        for _ in 0..ROOM / 500 {
+            screen.take(&line);
+            // As much as the pipe holds, and never waits.
+            screen.write();
+        }
+        assert!(screen.queue.len() < ROOM + line.len() && !screen.has_room());
+        assert!(screen.dropped > 0);
+        let mut said = String::new();
+        let read = std::thread::spawn(move || {
+            File::from(OwnedFd::from(reader)).read_to_string(&mut said).map(|_| said)
+        });
+        while !screen.is_done() {
+            screen.write();
+        }
+        drop(screen);
+        let said = read.join().unwrap().unwrap();
+        assert!(
+            said.ends_with(" bytes were not shown: nobody read them]\n"),
+            "{}",
+            &said[said.len() - 100..]
+        );
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_fault() {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut screen = Screen::new(writer.as_fd()).unwrap();
+        drop(reader);
+        screen.take(b"hello");
+        screen.write();
+        assert!(screen.closed && screen.is_done() && screen.has_room());
+    }
+
+    #[test]
+    fn a_terminal_is_given_back_unless_somebody_else_has_it() {
+        let pty = ::nix::pty::openpty(None, None).unwrap();
+        let slave = pty.slave.as_fd();
+        let before = tcgetattr(slave).unwrap();
+        drop(Terminal::take(slave).unwrap());
+        assert_eq!(tcgetattr(slave).unwrap(), before);
+        let terminal = Terminal::take(slave).unwrap();
+        assert!(!tcgetattr(slave).unwrap().local_flags.contains(LocalFlags::ISIG));
+        // A shell, say.
+        let mut other = before.clone();
+        other.local_flags.remove(LocalFlags::ECHO);
+        tcsetattr(slave, SetArg::TCSANOW, &other).unwrap();
+        drop(terminal);
+        assert!(same(&tcgetattr(slave).unwrap(), &other));
+    }
+}

@@ -46,8 +46,14 @@ pub(super) enum UsersError {
 pub(super) fn identify(init: Process, user: &User) -> Result<Answer, UsersError> {
     let root = root(init).map_err(|source| UsersError::File { path: "/", source })?;
     let root = root.ok_or(UsersError::Gone)?;
-    let passwd = read(&root, "/etc/passwd")?;
-    let group = read(&root, "/etc/group")?;
+    let name = |account: &Account| matches!(account, Account::Name(_));
+    let wanted = name(&user.user) || user.group.as_ref().is_some_and(name);
+    // Numbers work all the same.
+    let read = |path| match read(&root, path) {
+        Err(_) if !wanted => Ok(Vec::new()),
+        other => other,
+    };
+    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
     Ok(match find(&passwd, &group, user) {
         Ok(identity) => Answer::Identified(identity),
         Err(missing) => Answer::NoAccount(missing),
@@ -65,7 +71,7 @@ fn root(process: Process) -> io::Result<Option<File>> {
     }
 }
 
-/// A guest without the file has no users; numbers work all the same.
+/// A guest without the file has no users.
 fn read(root: &File, path: &'static str) -> Result<Vec<u8>, UsersError> {
     match guest::read(root, Path::new(path), LIMIT) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

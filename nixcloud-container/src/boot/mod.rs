@@ -1,0 +1,215 @@
+//! Start: what may be asked of one boot, and the boot itself.
+
+mod plan;
+mod request;
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use crate::error::Error;
+use crate::facts;
+use crate::foreground::Foreground;
+use crate::fs::atomic::{self, Durability};
+use crate::generations::Generations;
+use crate::host::Host;
+use crate::install;
+use crate::name::{ContainerName, InterfaceName};
+use crate::net::Netlink;
+use crate::observe::{Cancel, Event, Observer};
+use crate::power::{
+    MONITOR_END, proc_error, remove_left_interfaces, stopped, target, terminate_locked, wait_until_stopped,
+    wait_while_passing,
+};
+use crate::proc::{self, Process};
+use crate::record::{Record, Run};
+use crate::recover;
+use crate::render::{self, Rendered};
+use crate::spec::ContainerSpec;
+use crate::state::{Action, Permission};
+use crate::worker::{Answer, Request, Stdio, WorkerError};
+use plan::Plan;
+pub use request::{StartOutcome, StartRequest};
+
+pub(crate) fn start(
+    host: &Host,
+    name: &ContainerName,
+    request: &StartRequest,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<StartOutcome, Error> {
+    host.record(name)?;
+    let lock = host.lock(name, cancel)?;
+    let mut record = host.record(name)?;
+    recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    let here = wait_while_passing(host, &record, Action::Start, host.config.timeouts.start(), cancel)?;
+    match here.state.permits(Action::Start) {
+        Permission::Already => return Ok(StartOutcome::AlreadyRunning),
+        Permission::Allowed => {}
+        _ => return Err(Error::State { name: name.clone(), state: here.state, action: Action::Start }),
+    }
+    let plan = Plan::new(host, name, request, cancel)?;
+    // What a guest left whose monitor was killed.
+    stopped(host, &record)?;
+    if !request.foreground {
+        let mut boot = Boot { host, plan: &plan, foreground: None, cancel };
+        return match boot.run(&mut record, observer)? {
+            Some(init_pid) => Ok(StartOutcome::Started { init_pid }),
+            None => Err(install::unexpected(&Answer::Ended)),
+        };
+    }
+    let mut foreground = Foreground::open(host, request.screen)?;
+    let mut boot = Boot { host, plan: &plan, foreground: Some(&mut foreground), cancel };
+    let init = boot.run(&mut record, observer)?;
+    // Others may stop it, run commands in it, destroy it.
+    drop(lock);
+    let cancelled = foreground.wait(host, name, cancel);
+    if let Some((path, init)) = plan.pidfile.zip(init) {
+        remove_pidfile(&path, init);
+    }
+    Ok(StartOutcome::Ended { cancelled: cancelled? })
+}
+
+/// One boot.
+struct Boot<'a> {
+    host: &'a Host,
+    plan: &'a Plan,
+    foreground: Option<&'a mut Foreground>,
+    cancel: &'a Cancel,
+}
+
+impl Boot<'_> {
+    /// Boots the current generation, and returns its init; `None` where a foreground guest has ended already.
+    fn run(&mut self, record: &mut Record, observer: &mut dyn Observer) -> Result<Option<i32>, Error> {
+        let Self { host, cancel, .. } = *self;
+        let generations = Generations::new(&host.layout, &record.name);
+        let current = generations.current()?;
+        let spec = generations.spec(current)?;
+        require_bridges(host, &spec)?;
+        remove_left_interfaces(host, &record.name)?;
+        let mut run = Run {
+            boot_id: proc::boot_id().map_err(proc_error)?,
+            init: None,
+            monitor: None,
+            netns: proc::own_network_namespace().map_err(proc_error)?,
+            started: Timestamp::now(),
+            generation: Some(current),
+            switched: false,
+            config: String::new(),
+            cgroups: Vec::new(),
+        };
+        generations.root_booted(current)?;
+        let mut started = self.start(record, &spec, &mut run, observer);
+        if let Err(Error::Worker(failure)) = &started
+            && host.facts()?.idmapped_store
+            && idmap_failed(failure)
+        {
+            observer.event(Event::Note(format!(
+                "the store cannot be shown with the guest's ids here ({failure}): it is mounted read-only without them"
+            )));
+            wait_until_stopped(host, record, MONITOR_END, cancel)?;
+            facts::refuse_idmapped_store(&host.layout);
+            started = self.start(record, &spec, &mut run, observer);
+            if started.is_err() {
+                facts::allow_idmapped_store(&host.layout);
+            }
+        }
+        started.map_err(|failure| {
+            // LXC tidies up itself, unless it was cut off: then the guest may run.
+            let undo = terminate_locked(host, record, &Cancel::new()).map(drop);
+            failure.undone(undo)
+        })
+    }
+
+    /// Starts with a note of what is being started already on disk: whoever is killed on the way leaves it.
+    fn start(
+        &mut self,
+        record: &mut Record,
+        spec: &ContainerSpec,
+        run: &mut Run,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<i32>, Error> {
+        let host = self.host;
+        let rendered = install::rendered(host, record, spec)?;
+        install::write_config(host, record, &rendered, observer)?;
+        // Without the items of this boot: what differs from it at the next start is what waits for one.
+        run.config.clone_from(&rendered.text);
+        run.save(&host.layout, &record.name)?;
+        let Some(init_pid) = self.call(record, &rendered)? else { return Ok(None) };
+        let gone = || Error::Worker(WorkerError::NoAnswer { status: "the guest's init is gone".to_owned() });
+        let init = Process::now(init_pid).ok_or_else(gone)?;
+        let monitor = init.parent();
+        run.cgroups = proc::lxc_cgroups(&std::iter::once(init).chain(monitor).collect::<Vec<_>>());
+        (run.init, run.monitor) = (Some(init), monitor);
+        run.save(&host.layout, &record.name)?;
+        if self.foreground.is_none() && self.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        if let Some(path) = &self.plan.pidfile {
+            write_pidfile(host, record, path, init_pid)?;
+        }
+        Ok(Some(init_pid))
+    }
+
+    /// Lets a worker start it.
+    fn call(&mut self, record: &Record, rendered: &Rendered) -> Result<Option<i32>, Error> {
+        let Self { host, plan, cancel, .. } = *self;
+        let console = self.foreground.as_deref().map(Foreground::item);
+        let request = Request::Start {
+            target: target(host, &record.name),
+            caller: std::process::id(),
+            log: plan.log.clone(),
+            locked: host.layout.locked(&record.name),
+            sources: rendered.locked.iter().chain(&plan.sources).cloned().collect(),
+            items: plan.items.iter().cloned().chain(console).collect(),
+            foreground: self.foreground.is_some(),
+        };
+        if let Some(foreground) = &mut self.foreground {
+            return foreground.boot(host, record, &request, cancel);
+        }
+        match host.worker.call(&request, Stdio::Null, Some(host.config.timeouts.start()), cancel)? {
+            Answer::Started { init_pid } => Ok(Some(init_pid)),
+            other => Err(install::unexpected(&other)),
+        }
+    }
+}
+
+fn write_pidfile(host: &Host, record: &Record, path: &Path, init: i32) -> Result<(), Error> {
+    let written = atomic::write(path, format!("{init}\n").as_bytes(), 0o644, Durability::Volatile);
+    written.map_err(|error| {
+        let undo = terminate_locked(host, record, &Cancel::new()).map(drop);
+        Error::from(error).undone(undo)
+    })
+}
+
+/// Removes it if it is still that of this guest.
+fn remove_pidfile(path: &Path, init: i32) {
+    if std::fs::read_to_string(path).is_ok_and(|text| text.trim() == init.to_string())
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::debug!(path = %path.display(), %error, "the pidfile stays behind");
+    }
+}
+
+/// LXC's words where a mount cannot get the guest's ids: too old a kernel, or its file system. It does not say which
+/// mount; if it was one of the container file's own, the start without ids for the store fails too.
+fn idmap_failed(failure: &WorkerError) -> bool {
+    let WorkerError::Lxc { source, .. } = failure else { return false };
+    source.log.iter().chain(&source.chain).any(|line| line.contains("to idmap detached mount"))
+}
+
+/// LXC's own message for a missing bridge is "failed to create network devices".
+fn require_bridges(host: &Host, spec: &ContainerSpec) -> Result<(), Error> {
+    let first = render::bridge(spec, &host.config);
+    let second = spec.network.enable_nat.then_some(&host.config.network.internet.bridge);
+    let mut netlink = Netlink::open()?;
+    let ours = |bridge: &InterfaceName| {
+        *bridge == host.config.network.hostonly.bridge || *bridge == host.config.network.internet.bridge
+    };
+    for bridge in std::iter::once(first).chain(second) {
+        if netlink.link(bridge.as_str())?.is_none() {
+            return Err(Error::NoBridge { bridge: bridge.clone(), ours: ours(bridge) });
+        }
+    }
+    Ok(())
+}
