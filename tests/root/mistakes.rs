@@ -62,6 +62,7 @@ impl<'l> Transcript<'l> {
                 // As long as a name here, and what the machine and the time of day give.
                 (r"/nix/store/[a-z0-9]{32}-", "/nix/store/HASH-"),
                 (r"process \d+", "process PID"),
+                (r"nci-[0-9a-f]{10}", "nci-INTERFACE"),
                 (r"\bin \d+\.\d s", "in N s"),
                 (r"/[^\s':]*/tests/standin-\d+", "/nixpkgs"),
                 (r"/[^\s':]*/standin-\d+", "/nixpkgs"),

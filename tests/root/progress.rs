@@ -177,7 +177,7 @@ fn root_quick_work_draws_nothing(lab: &Lab) {
     let web = lab.busybox("web");
     web.create();
     web.update(&web.file().version("2"));
-    for line in ["state @web", "exists @web", "delete-generations @web old", "destroy @web"] {
+    for line in ["state @web", "exists @web", "show-ip @web", "delete-generations @web old"] {
         let mut pty = on_terminal(lab, 80, line);
         assert_eq!(pty.exit().code(), Some(0), "{line}: {:?}", pty.seen());
         assert!(!pty.seen().contains('\x1b'), "{line}: {:?}", pty.seen());

@@ -277,7 +277,7 @@ impl Log {
             // What Nix says at this level, the counts and the names of builds say too.
             _ if line.level == level::INFO => {}
             _ => {
-                let warning = line.level == level::WARN || is_warning(&text);
+                let warning = (line.level == level::WARN || is_warning(&text)) && !is_passing(&text);
                 observer.event(Event::NixMessage { warning, text });
             }
         }
@@ -373,6 +373,11 @@ fn without_log(message: &str) -> String {
     let ends = [";\nlast ", "\nOutput paths:", "\nLast ", "\nFor full logs"];
     let end = ends.iter().filter_map(|end| message.find(end)).min().unwrap_or(message.len());
     message[..end].to_owned()
+}
+
+/// Nix says so while it waits for another Nix, and then goes on.
+fn is_passing(text: &str) -> bool {
+    text.contains("SQLite database") && text.contains("is busy")
 }
 
 fn is_warning(text: &str) -> bool {

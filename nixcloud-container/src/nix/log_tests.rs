@@ -95,6 +95,9 @@ fn messages_and_plain_lines() {
         nix(r#"{"action":"msg","level":0,"msg":"trace: hello"}"#),
         nix(r#"{"action":"msg","level":0,"msg":"trace: warning: old option"}"#),
         nix(r#"{"action":"msg","level":1,"msg":"\u001b[35;1mwarning:\u001b[0m odd"}"#),
+        nix(
+            r#"{"action":"msg","level":1,"msg":"error: SQLite database '/nix/var/nix/db/db.sqlite' is busy"}"#,
+        ),
         nix(r#"{"action":"msg","level":3,"msg":"this derivation will be built:"}"#),
         nix(r#"{"action":"msg","level":4,"msg":"asked for by -v"}"#),
         nix(r#"{"action":"setPhase"}"#),
@@ -111,6 +114,7 @@ fn messages_and_plain_lines() {
             message(false, "trace: hello"),
             message(true, "trace: warning: old option"),
             message(true, "warning: odd"),
+            message(false, "error: SQLite database '/nix/var/nix/db/db.sqlite' is busy"),
             message(false, "asked for by -v"),
             message(false, "plain"),
             message(true, "warning: plain"),
