@@ -61,7 +61,7 @@ pub(crate) struct Globals {
     /// Print nothing but answers and errors
     #[arg(short, long, global = true, help_heading = GLOBAL, display_order = 902)]
     pub(crate) quiet: bool,
-    /// Print all that Nix and a switched guest say; twice: what this program does, too; thrice: and how
+    /// Say more; given twice or thrice still more
     #[arg(
         short, long, global = true, help_heading = GLOBAL, display_order = 903, action = ArgAction::Count,
         long_help = "Print all that Nix and a switched guest say; given twice what this program does, too, thrice also how"
