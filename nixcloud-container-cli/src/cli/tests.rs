@@ -158,3 +158,14 @@ fn help_is_an_answer() {
         assert!(!answer.use_stderr());
     }
 }
+
+#[test]
+fn the_readme_knows_every_command() {
+    let readme = include_str!("../../../README.md");
+    let (_, commands) = readme.split_once("## Commands").unwrap();
+    let (table, _) = commands.split_once("\n## ").unwrap();
+    for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+        let name = command.get_name();
+        assert!(table.contains(&format!("`{name}")), "`{name}` is not in the README's table of commands");
+    }
+}
