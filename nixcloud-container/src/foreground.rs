@@ -86,7 +86,7 @@ fn pseudo_terminal(size: Option<Winsize>) -> io::Result<(OwnedFd, OwnedFd, PathB
 
 impl Foreground {
     /// Makes the console and shows it.
-    pub(crate) fn open(host: &Host, screen: Screen) -> Result<Self, Error> {
+    pub(crate) fn open(host: &Host, name: &ContainerName, screen: Screen) -> Result<Self, Error> {
         let failed = |source| Error::Io { action: "make", path: "a pseudo terminal".into(), source };
         let before = terminal(screen);
         let size = before.as_ref().and_then(|_| tcgetwinsize(io::stdin()).ok());
@@ -95,7 +95,7 @@ impl Foreground {
             Screen::Inherit => Stdio::Inherit,
             Screen::Null => Stdio::Null,
         };
-        let request = Request::Show { keys: before.is_some() };
+        let request = Request::Show { name: name.to_string(), keys: before.is_some() };
         let show = host.worker.accompany(&request, stdio, Some(master))?;
         Ok(Self { path, slave: Some(slave), show: Some(show), before, monitor: None })
     }
@@ -113,27 +113,17 @@ impl Foreground {
         request: &Request,
         cancel: &Cancel,
     ) -> Result<Option<i32>, Error> {
-        let limit = host.config.timeouts.start();
-        let end = Instant::now() + limit;
         let mut monitor = host.worker.accompany(request, Stdio::Null, None)?;
-        loop {
-            if monitor.poll(BOOT_TICK)?.is_some() {
-                return Ok(None);
-            }
-            let here = presence::look(&host.layout, record)?;
-            if here.state == State::Running
-                && let Some(init) = here.init
-            {
-                self.monitor = Some(monitor);
-                return Ok(Some(init.pid));
-            }
-            if cancel.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            if Instant::now() >= end {
-                return Err(WorkerError::Deadline { limit }.into());
+        let booted = booted(&mut monitor, host, record, cancel);
+        match &booted {
+            Ok(Some(_)) => self.monitor = Some(monitor),
+            Ok(None) => {}
+            Err(_) => {
+                drop(monitor);
+                worker::end_abandoned(record.name.as_str());
             }
         }
+        booted
     }
 
     /// Waits until the guest has ended; stops it when the caller cancels. Says whether that was so. The container's lock
@@ -210,6 +200,34 @@ impl Drop for Foreground {
         self.close(&|| true);
         self.show = None;
         self.restore();
+    }
+}
+
+/// Waits until the guest of this monitor runs.
+fn booted(
+    monitor: &mut Companion,
+    host: &Host,
+    record: &Record,
+    cancel: &Cancel,
+) -> Result<Option<i32>, Error> {
+    let limit = host.config.timeouts.start();
+    let end = Instant::now() + limit;
+    loop {
+        if monitor.poll(BOOT_TICK)?.is_some() {
+            return Ok(None);
+        }
+        let here = presence::look(&host.layout, record)?;
+        if here.state == State::Running
+            && let Some(init) = here.init
+        {
+            return Ok(Some(init.pid));
+        }
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        if Instant::now() >= end {
+            return Err(WorkerError::Deadline { limit }.into());
+        }
     }
 }
 

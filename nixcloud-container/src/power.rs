@@ -16,7 +16,7 @@ use crate::proc::{self, Process};
 use crate::record::{Record, Run};
 use crate::render;
 use crate::state::{Action, Permission, State};
-use crate::worker::{Request, Stdio, Target};
+use crate::worker::{self, Request, Stdio, Target};
 
 /// How often a passing state is looked at.
 const TICK: Duration = Duration::from_millis(2);
@@ -165,6 +165,7 @@ pub(crate) fn stop_locked(
     let name = &record.name;
     let limit = request.timeout.unwrap_or_else(|| host.config.timeouts.stop());
     let begin = Instant::now();
+    end_cut_off_boot(host, record)?;
     let here = presence::look(&host.layout, record)?;
     match here.state.permits(Action::Stop) {
         Permission::Already => {
@@ -288,6 +289,7 @@ pub(crate) fn terminate(host: &Host, name: &ContainerName, cancel: &Cancel) -> R
 
 /// Ends a guest at once and returns when its name can be used again.
 pub(crate) fn terminate_locked(host: &Host, record: &Record, cancel: &Cancel) -> Result<StopOutcome, Error> {
+    end_cut_off_boot(host, record)?;
     // One that is ending by itself is let do so, but not for long: "at once" is what was asked.
     let here = match wait_while_passing(host, record, Action::Terminate, PASSING, cancel) {
         Err(Error::StillThere { .. }) => presence::look(&host.layout, record)?,
@@ -322,6 +324,15 @@ pub(crate) fn terminate_locked(host: &Host, record: &Record, cancel: &Cancel) ->
     wait_until_stopped(host, record, MONITOR_END, cancel)?;
     stopped(host, record)?;
     Ok(StopOutcome::Stopped)
+}
+
+/// Ends what is left of a boot whose note was never completed. The container's lock is held.
+pub(crate) fn end_cut_off_boot(host: &Host, record: &Record) -> Result<(), Error> {
+    let boot = proc::boot_id().map_err(proc_error)?;
+    if Run::load(&host.layout, &record.name, &boot)?.is_some_and(|run| run.init.is_none()) {
+        worker::end_abandoned(record.name.as_str());
+    }
+    Ok(())
 }
 
 /// A frozen process takes its SIGKILL only when it is thawed.

@@ -43,6 +43,7 @@ impl FileId {
 struct Stat {
     state: char,
     parent: i32,
+    session: i32,
     start: u64,
     /// It is on its way out, or a SIGKILL that it has not taken yet will send it there.
     ending: bool,
@@ -62,6 +63,7 @@ fn stat(pid: i32) -> Option<Stat> {
     Some(Stat {
         state: fields.first()?.chars().next()?,
         parent: fields.get(1)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
         start: number(22)?,
         ending: number(9)? & PF_EXITING != 0 || number(31)? & SIGKILL_PENDING != 0,
     })
@@ -144,35 +146,40 @@ fn hierarchies() -> Vec<PathBuf> {
 /// may be among them: LXC appends `-1`, `-2` ... where a name is taken, and `web-1` is a name too.
 #[must_use]
 pub fn payload_cgroups(name: &str) -> Vec<PathBuf> {
-    payloads(hierarchies(), name)
+    payloads(&hierarchies(), name)
 }
 
 /// The same on one hierarchy: a guest is on all of them, so to find one this is enough.
 #[must_use]
 pub fn payload_cgroups_once(name: &str) -> Vec<PathBuf> {
+    payloads(&one_hierarchy(), name)
+}
+
+/// A hierarchy that every guest is on; all, where none is known to be.
+fn one_hierarchy() -> Vec<PathBuf> {
     let one = hierarchies().into_iter().find(|hierarchy| {
         hierarchy.file_name().is_some_and(|name| name == "unified" || name == "systemd" || name == "cgroup")
     });
-    payloads(one.map_or_else(hierarchies, |one| vec![one]), name)
+    one.map_or_else(hierarchies, |one| vec![one])
 }
 
-fn payloads(hierarchies: Vec<PathBuf>, name: &str) -> Vec<PathBuf> {
+fn payloads(hierarchies: &[PathBuf], name: &str) -> Vec<PathBuf> {
     let payload = format!("lxc.payload.{name}");
-    let is_payload = |found: &str| match found.strip_prefix(&payload) {
+    hierarchies.iter().flat_map(|hierarchy| named(hierarchy, &payload)).collect()
+}
+
+/// The cgroups of a hierarchy that are called `name`, or `name-1`, `name-2` ...
+fn named(hierarchy: &Path, name: &str) -> Vec<PathBuf> {
+    let is_named = |found: &str| match found.strip_prefix(name) {
         Some("") => true,
         Some(rest) => rest.strip_prefix('-').is_some_and(|n| n.parse::<u32>().is_ok()),
         None => false,
     };
-    let mut found = Vec::new();
-    for hierarchy in hierarchies {
-        let entries = fs::read_dir(hierarchy).into_iter().flatten().flatten();
-        found.extend(
-            entries
-                .filter(|entry| entry.file_name().to_str().is_some_and(is_payload))
-                .map(|entry| entry.path()),
-        );
-    }
-    found
+    let entries = fs::read_dir(hierarchy).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_named))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// The cgroups that LXC makes first for a guest of this name and its monitor, as far as they are there.
@@ -182,6 +189,27 @@ pub fn named_cgroups(name: &str) -> Vec<PathBuf> {
     let all =
         hierarchies().into_iter().flat_map(|hierarchy| names.each_ref().map(|name| hierarchy.join(name)));
     all.filter(|cgroup| cgroup.is_dir()).collect()
+}
+
+/// The processes in LXC's cgroups for `name` (those for a monitor, too) that `arguments` were given to and whose session
+/// has lost its leader. The kernel does not give the leader's pid out again while they live.
+#[must_use]
+pub fn abandoned(name: &str, arguments: &[&str]) -> Vec<Process> {
+    let arguments: Vec<u8> = arguments.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect();
+    let is_abandoned = |pid: i32| {
+        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == arguments)
+            && stat(pid)
+                .is_some_and(|process| Process::now(process.session).is_none_or(|leader| !leader.is_alive()))
+    };
+    let mut found = Vec::new();
+    for cgroup in one_hierarchy().iter().flat_map(|hierarchy| {
+        ["monitor", "payload"].into_iter().flat_map(|kind| named(hierarchy, &format!("lxc.{kind}.{name}")))
+    }) {
+        let pids = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+        let pids = pids.lines().filter_map(|pid| pid.parse().ok());
+        found.extend(pids.filter(|pid| is_abandoned(*pid)).filter_map(Process::now));
+    }
+    found
 }
 
 /// A live process in one of `cgroups` that is a container's: its root directory is `root`, or its user is of `ids`.

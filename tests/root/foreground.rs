@@ -22,6 +22,7 @@ scenarios! {
         root_a_foreground_guest_ends_with_who_shows_it,
         root_a_foreground_guest_ends_with_its_killed_monitor,
         root_a_foreground_start_killed_at_any_moment,
+        root_what_lxc_abandons_is_found,
         root_a_foreground_start_that_fails_gives_the_terminal_back,
         root_a_foreground_guest_whose_terminal_hangs_up,
         root_a_foreground_guest_in_a_pipe,
@@ -242,7 +243,9 @@ fn root_a_foreground_start_killed_at_any_moment(lab: &Lab) {
         std::thread::sleep(usual * at / 12);
         child.kill().unwrap();
         child.wait().unwrap();
-        eventually("it is stopped", Duration::from_secs(10), || web.state() == State::Stopped);
+        eventually(&format!("moment {at}: it is stopped"), Duration::from_secs(10), || {
+            web.state() == State::Stopped
+        });
         if at % 3 == 0 {
             web.start();
             web.terminate();
@@ -250,6 +253,38 @@ fn root_a_foreground_start_killed_at_any_moment(lab: &Lab) {
     }
     web.destroy();
     lab.assert_nothing_left();
+}
+
+/// The same by hand: how the first process of a guest looks whose monitor was killed at the wrong moment.
+fn root_what_lxc_abandons_is_found(lab: &Lab) {
+    let name = lab.name("web").to_string();
+    let hierarchy = Path::new("/sys/fs/cgroup/systemd");
+    let hierarchy = if hierarchy.is_dir() { hierarchy } else { Path::new("/sys/fs/cgroup") };
+    let cgroup = hierarchy.join(format!("lxc.monitor.{name}-1"));
+    fs::create_dir(&cgroup).unwrap();
+    let words = ["nixcloud-container-worker", "serve"];
+    // It waits for a writer of the pipe `serve`, and its session's leader for us.
+    let script = "mkfifo serve; (exec -a nixcloud-container-worker cat serve) & echo $!; read -r line";
+    let mut leader = Command::new("setsid");
+    let leader = leader.args(["bash", "-c", script]).current_dir(lab.root());
+    let mut leader = leader.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(leader.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let pid: i32 = line.trim().parse().unwrap();
+    fs::write(cgroup.join("cgroup.procs"), line.trim()).unwrap();
+    let found = || nixcloud_container::proc::abandoned(&name, &words);
+    eventually("it is what it is to be", Duration::from_secs(5), || {
+        fs::read(format!("/proc/{pid}/cmdline")).unwrap() == b"nixcloud-container-worker\0serve\0"
+    });
+    assert_eq!(found(), [], "its session's leader lives");
+    drop(leader.stdin.take());
+    leader.wait().unwrap();
+    eventually("it is abandoned", Duration::from_secs(5), || found().iter().any(|found| found.pid == pid));
+    assert_eq!(nixcloud_container::proc::abandoned(&format!("{name}-2"), &words), []);
+    signal(pid, Signal::SIGKILL);
+    eventually("it is gone", Duration::from_secs(5), || found().is_empty());
+    eventually("its cgroup can go", Duration::from_secs(5), || fs::remove_dir(&cgroup).is_ok());
+    fs::remove_file(lab.root().join("serve")).unwrap();
 }
 
 fn root_a_foreground_start_that_fails_gives_the_terminal_back(lab: &Lab) {

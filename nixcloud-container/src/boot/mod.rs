@@ -18,8 +18,8 @@ use crate::name::{ContainerName, InterfaceName};
 use crate::net::Netlink;
 use crate::observe::{Cancel, Event, Observer};
 use crate::power::{
-    MONITOR_END, proc_error, remove_left_interfaces, stopped, target, terminate_locked, wait_until_stopped,
-    wait_while_passing,
+    MONITOR_END, end_cut_off_boot, proc_error, remove_left_interfaces, stopped, target, terminate_locked,
+    wait_until_stopped, wait_while_passing,
 };
 use crate::proc::{self, Process};
 use crate::record::{Record, Run};
@@ -42,6 +42,7 @@ pub(crate) fn start(
     let lock = host.lock(name, cancel)?;
     let mut record = host.record(name)?;
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    end_cut_off_boot(host, &record)?;
     let here = wait_while_passing(host, &record, Action::Start, host.config.timeouts.start(), cancel)?;
     match here.state.permits(Action::Start) {
         Permission::Already => return Ok(StartOutcome::AlreadyRunning),
@@ -58,7 +59,7 @@ pub(crate) fn start(
             None => Err(install::unexpected(&Answer::Ended)),
         };
     }
-    let mut foreground = Foreground::open(host, request.screen)?;
+    let mut foreground = Foreground::open(host, name, request.screen)?;
     let mut boot = Boot { host, plan: &plan, foreground: Some(&mut foreground), cancel };
     let init = boot.run(&mut record, observer)?;
     // Others may stop it, run commands in it, destroy it.

@@ -43,8 +43,17 @@ const CHUNK: usize = 4096;
 /// How often a passing trouble is looked at again.
 const TICK: Duration = Duration::from_millis(200);
 
+/// Why showing ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Nobody has the other end any more, and all was shown.
+    Ended,
+    /// The caller is gone.
+    Abandoned,
+}
+
 /// Shows `master` until its other end is closed. With `keys`, stdin and stdout are a terminal.
-pub(super) fn show(master: OwnedFd, keys: bool, channel: &File) -> io::Result<()> {
+pub(super) fn show(master: OwnedFd, keys: bool, channel: &File) -> io::Result<End> {
     let signals = own_signals()?;
     let stdin = io::stdin();
     let terminal = if keys { Some(Terminal::take(stdin.as_fd())?) } else { None };
@@ -57,8 +66,11 @@ pub(super) fn show(master: OwnedFd, keys: bool, channel: &File) -> io::Result<()
         screen: Screen::new(io::stdout().as_fd())?,
         ended: false,
     };
-    while relay.turn(channel.as_fd(), &signals)? {}
-    Ok(())
+    loop {
+        if let Some(end) = relay.turn(channel.as_fd(), &signals)? {
+            return Ok(end);
+        }
+    }
 }
 
 /// Signals of the terminal reach the whole process group; the caller judges them, and this ends when the caller says so.
@@ -103,10 +115,10 @@ struct Relay<'t> {
 }
 
 impl Relay<'_> {
-    /// Waits and does what can be done; `false` when there is no more to do.
-    fn turn(&mut self, channel: BorrowedFd<'_>, signals: &SignalFd) -> io::Result<bool> {
+    /// Waits and does what can be done, until there is no more to do.
+    fn turn(&mut self, channel: BorrowedFd<'_>, signals: &SignalFd) -> io::Result<Option<End>> {
         if self.ended && self.screen.is_done() {
-            return Ok(false);
+            return Ok(Some(End::Ended));
         }
         let listens = !self.ended && self.screen.has_room();
         let mut of_master = PollFlags::empty();
@@ -131,7 +143,7 @@ impl Relay<'_> {
         let limit =
             if waits { PollTimeout::try_from(TICK).unwrap_or(PollTimeout::MAX) } else { PollTimeout::NONE };
         match poll(&mut fds, limit) {
-            Err(Errno::EINTR) => return Ok(true),
+            Err(Errno::EINTR) => return Ok(None),
             other => other?,
         };
         let seen =
@@ -139,7 +151,7 @@ impl Relay<'_> {
         let (hung_up, told) = (seen(Some(0)).contains(PollFlags::POLLHUP), !seen(Some(1)).is_empty());
         let (master, screen, keys) = (seen(master), seen(screen), seen(keys));
         if hung_up {
-            return Ok(false);
+            return Ok(Some(End::Abandoned));
         }
         if told {
             // Several may have come together.
@@ -158,7 +170,7 @@ impl Relay<'_> {
         if !keys.is_empty() {
             self.read_keys(keys);
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// The terminal has another size, or the shell had it while the caller was stopped and has given it back.

@@ -20,6 +20,7 @@
 //! A program that embeds the library calls [`init`] first in `main`; others name an installed
 //! `nixcloud-container-worker` in the host configuration.
 
+mod abandoned;
 mod client;
 mod companion;
 mod console;
@@ -33,6 +34,7 @@ mod users;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use crate::lxc::Exit;
+pub(crate) use abandoned::end_abandoned;
 pub use client::WorkerError;
 pub(crate) use client::{Client, Stdio};
 pub(crate) use companion::Companion;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
 
@@ -24,6 +24,9 @@ use crate::render::LockedSource;
 
 /// How long a command may take to end once its caller is gone.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long a killed monitor's last children may take to show.
+const LAST_CHILDREN: Duration = Duration::from_millis(300);
 
 /// A failure here only ever becomes words in the answer.
 type Failure = Box<dyn Error>;
@@ -67,9 +70,11 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
             prepare_start(log, &locked, &sources)?;
             start(&target, &items, foreground)?
         }
-        Request::Show { keys } => {
+        Request::Show { name, keys } => {
             let terminal = terminal.ok_or("there is no terminal to show")?;
-            console::show(terminal, keys, channel)?;
+            if console::show(terminal, keys, channel)? == console::End::Abandoned {
+                end_with_monitor(&name);
+            }
             Answer::Done
         }
         Request::Attach { target, command } => Answer::Exited(attach(&target, command, channel)?),
@@ -214,6 +219,15 @@ fn end_with_caller(command: i32, channel: &File) -> Result<(), Failure> {
         killpg(group, Signal::SIGKILL)?;
     }
     Ok(())
+}
+
+/// The caller of a foreground start was killed, and its monitor is killed with it: whatever that had begun ends too.
+fn end_with_monitor(name: &str) {
+    let end = Instant::now() + LAST_CHILDREN;
+    while Instant::now() < end {
+        super::end_abandoned(name);
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Points the worker's own three streams at `/dev/null`.
