@@ -258,10 +258,17 @@ fn root_a_foreground_start_killed_at_any_moment(lab: &Lab) {
 /// The same by hand: how the first process of a guest looks whose monitor was killed at the wrong moment.
 fn root_what_lxc_abandons_is_found(lab: &Lab) {
     let name = lab.name("web").to_string();
-    let hierarchy = Path::new("/sys/fs/cgroup/systemd");
-    let hierarchy = if hierarchy.is_dir() { hierarchy } else { Path::new("/sys/fs/cgroup") };
-    let cgroup = hierarchy.join(format!("lxc.monitor.{name}-1"));
-    fs::create_dir(&cgroup).unwrap();
+    // Every guest is on these, where they are hierarchies, or on the only one.
+    let top = Path::new("/sys/fs/cgroup");
+    let mut cgroups: Vec<_> = ["systemd", "unified"].map(|name| top.join(name)).to_vec();
+    cgroups.retain(|hierarchy| hierarchy.is_dir());
+    if cgroups.is_empty() {
+        cgroups.push(top.to_owned());
+    }
+    for cgroup in &mut cgroups {
+        cgroup.push(format!("lxc.monitor.{name}-1"));
+        fs::create_dir(&cgroup).unwrap();
+    }
     let words = ["nixcloud-container-worker", "serve"];
     // It waits for a writer of the pipe `serve`, and its session's leader for us.
     let script = "mkfifo serve; (exec -a nixcloud-container-worker cat serve) & echo $!; read -r line";
@@ -271,7 +278,9 @@ fn root_what_lxc_abandons_is_found(lab: &Lab) {
     let mut line = String::new();
     BufReader::new(leader.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let pid: i32 = line.trim().parse().unwrap();
-    fs::write(cgroup.join("cgroup.procs"), line.trim()).unwrap();
+    for cgroup in &cgroups {
+        fs::write(cgroup.join("cgroup.procs"), line.trim()).unwrap();
+    }
     let found = || nixcloud_container::proc::abandoned(&name, &words);
     eventually("it is what it is to be", Duration::from_secs(5), || {
         fs::read(format!("/proc/{pid}/cmdline")).unwrap() == b"nixcloud-container-worker\0serve\0"
@@ -283,7 +292,9 @@ fn root_what_lxc_abandons_is_found(lab: &Lab) {
     assert_eq!(nixcloud_container::proc::abandoned(&format!("{name}-2"), &words), []);
     signal(pid, Signal::SIGKILL);
     eventually("it is gone", Duration::from_secs(5), || found().is_empty());
-    eventually("its cgroup can go", Duration::from_secs(5), || fs::remove_dir(&cgroup).is_ok());
+    for cgroup in cgroups {
+        eventually("its cgroup can go", Duration::from_secs(5), || fs::remove_dir(&cgroup).is_ok());
+    }
     fs::remove_file(lab.root().join("serve")).unwrap();
 }
 
