@@ -11,6 +11,7 @@ scenarios! {
         root_a_reader_that_leaves_is_no_failure,
         root_a_signal_is_passed_on_to_the_guests_command,
         root_a_folder_as_stdin_stays_outside,
+        root_a_guests_interface_does_not_steer_the_terminal,
         root_quiet_still_says_that_a_program_is_missing,
     ],
     both: [],
@@ -102,4 +103,17 @@ fn root_quiet_still_says_that_a_program_is_missing(lab: &Lab) {
     let told = lab.line("--quiet run @web no-such-program");
     assert_eq!((told.code, told.stdout.as_str()), (127, ""));
     assert!(told.stderr.contains("`no-such-program` not found"), "{told:?}");
+}
+
+fn root_a_guests_interface_does_not_steer_the_terminal(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.boot();
+    web.shell(
+        "new=$(printf '\\033[2Jx\\007'); old=$(ls /sys/class/net | grep -v lo | head -n 1); \
+         ip link set $old down; ip link set $old name \"$new\"; ip link set \"$new\" up",
+    );
+    let told = lab.cli(["list", "-l", "-f -F name,interface"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(told.stdout.contains("[2Jx"), "{told:?}");
+    assert!(!told.stdout.contains(['\u{1b}', '\u{7}']), "{told:?}");
 }
