@@ -72,7 +72,7 @@ fn root_run_as_a_user_by_name(lab: &Lab, kind: Kind) {
     assert!(chain(&error).contains("could not be set up"), "{}", chain(&error));
 
     // By the command itself.
-    let told = lab.line("run -u alice:wheel -w /srv -e A=b @web sh -c set");
+    let told = lab.line("run -u alice:wheel -w /home/alice -e A=b @web sh -c set");
     assert_eq!(told.code, 0, "{told:?}");
     assert!(told.stdout.contains("A='b'") || told.stdout.contains("A=b"), "{told:?}");
     let told = lab.line("run -u alcie @web id");
