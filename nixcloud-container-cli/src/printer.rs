@@ -81,7 +81,7 @@ impl Printer {
     /// An object of JSON on a line of its own.
     pub(crate) fn object(&self, object: &impl Serialize) {
         match serde_json::to_string(object) {
-            Ok(text) => self.answer(text),
+            Ok(text) => self.answer(escaped(&text)),
             Err(error) => self.keep(Err(error.into())),
         }
     }
@@ -200,11 +200,25 @@ fn write_line(stream: &mut impl Write, line: &str) -> io::Result<()> {
 
 /// A text of a guest, of Nix or of LXC without what would steer a terminal, or show its letters in another order.
 pub(crate) fn clean(text: &str) -> String {
-    let steers = |c: char| {
-        (c.is_control() && !matches!(c, '\n' | '\t'))
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().filter(|c| !steers(*c)).collect()
+    text.chars().filter(|c| matches!(c, '\n' | '\t') || !steers(*c)).collect()
+}
+
+fn steers(c: char) -> bool {
+    let direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || direction
+}
+
+/// The same JSON with those characters escaped: of itself it does so for those of ASCII alone, but for DEL.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if steers(c) {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -224,6 +238,10 @@ mod tests {
     #[test]
     fn escape_sequences_do_not_reach_a_terminal() {
         assert_eq!(clean("a\x1b[2Jb\r\x07\n\tc\u{9b}"), "a[2Jb\n\tc");
+        let steering = "a\u{9b}2J\u{7f}\u{202e}\x1b";
+        let json = escaped(&serde_json::to_string(steering).unwrap());
+        assert_eq!(json, r#""a\u009b2J\u007f\u202e\u001b""#);
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), steering);
         assert_eq!(clean("exe.\u{202e}txt\u{2066}"), "exe.txt");
     }
 }

@@ -1,9 +1,9 @@
-//! Ctrl-C, SIGTERM and a terminal that hangs up: the first asks the library to stop and undo (`run`: to interrupt the
-//! command in the guest), the second ends the program at once.
+//! Ctrl-C, SIGTERM and a terminal that hangs up: the first asks the library to stop and undo (`run`: passes it
+//! on to the command in the guest), the second ends the program at once.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use nixcloud_container::Cancel;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -25,8 +25,11 @@ pub(crate) fn cancel_on_interrupt(bottom: &Bottom) -> io::Result<Cancel> {
         .filter(|&signal| signal != SIGHUP || !ignored(signal))
         .collect();
     let asked = Arc::new(AtomicBool::new(false));
+    let number = Arc::new(AtomicUsize::new(0));
     let mut signals = Signals::new(&which)?;
     for signal in which {
+        // First which one it was: handlers run in this order.
+        flag::register_usize(signal, Arc::clone(&number), usize::try_from(signal).unwrap_or_default())?;
         flag::register(signal, Arc::clone(&asked))?;
     }
     let bottom = bottom.clone();
@@ -38,7 +41,7 @@ pub(crate) fn cancel_on_interrupt(bottom: &Bottom) -> io::Result<Cancel> {
             low_level::exit(Status::Cancelled.code().into());
         }
     })?;
-    Ok(Cancel::from_flag(asked))
+    Ok(Cancel::from_flag(asked).with_signal(number))
 }
 
 /// Whether whoever started this program has it ignore a signal.

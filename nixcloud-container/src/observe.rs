@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+use ::nix::sys::signal::Signal;
 
 use crate::generation::{GenerationId, Health};
 
@@ -195,7 +197,10 @@ pub(crate) fn phase<T, E>(
 /// Cancels an operation from another thread or a signal handler: the operation stops what it
 /// started, undoes what it did and returns its `Cancelled` error.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    asked: Arc<AtomicBool>,
+    signal: Arc<AtomicUsize>,
+}
 
 impl Cancel {
     /// A token that nobody has cancelled yet.
@@ -207,17 +212,29 @@ impl Cancel {
     /// A token that shares a flag which a signal handler sets.
     #[must_use]
     pub fn from_flag(flag: Arc<AtomicBool>) -> Self {
-        Self(flag)
+        Self { asked: flag, ..Self::default() }
+    }
+
+    /// Says which signal it was, once the flag is set: a command in a guest gets the same one, and SIGINT where that is 0.
+    #[must_use]
+    pub fn with_signal(self, signal: Arc<AtomicUsize>) -> Self {
+        Self { signal, ..self }
     }
 
     /// Asks the operation to stop.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.asked.store(true, Ordering::Relaxed);
     }
 
     /// Whether somebody asked.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// The signal for a command in a guest.
+    pub(crate) fn signal(&self) -> Signal {
+        let told = i32::try_from(self.signal.load(Ordering::Relaxed)).ok();
+        told.and_then(|number| Signal::try_from(number).ok()).unwrap_or(Signal::SIGINT)
     }
 }

@@ -9,6 +9,10 @@ scenarios! {
         root_a_list_in_a_pipe_is_names,
         root_a_watched_list_in_a_pipe_tells_changes,
         root_a_reader_that_leaves_is_no_failure,
+        root_a_signal_is_passed_on_to_the_guests_command,
+        root_a_folder_as_stdin_stays_outside,
+        root_a_guests_interface_does_not_steer_the_terminal,
+        root_quiet_still_says_that_a_program_is_missing,
     ],
     both: [],
 }
@@ -56,4 +60,60 @@ fn root_a_reader_that_leaves_is_no_failure(lab: &Lab) {
         assert_eq!(output.status.code(), Some(0), "{line}: {}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.stderr, b"", "{line}");
     }
+}
+
+fn root_a_signal_is_passed_on_to_the_guests_command(lab: &Lab) {
+    use std::io::{BufRead, BufReader};
+
+    use nix::sys::signal::{Signal, kill};
+    let web = lab.busybox("web");
+    web.boot();
+    let signalled = |script: &str, signal| {
+        let mut command = lab.command(["run", web.name().as_str(), "--", "/bin/sh", "-c", script]);
+        let mut run = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(run.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert_eq!(ready, "ready\n");
+        kill(nix::unistd::Pid::from_raw(run.id().cast_signed()), signal).unwrap();
+        run.wait().unwrap().code()
+    };
+    let traps = "trap 'exit 11' INT; trap 'exit 12' TERM; trap 'exit 13' HUP; echo ready; \
+                 while :; do sleep 0.1; done";
+    for (signal, trapped, plain) in
+        [(Signal::SIGINT, 11, 130), (Signal::SIGTERM, 12, 143), (Signal::SIGHUP, 13, 129)]
+    {
+        assert_eq!(signalled(traps, signal), Some(trapped), "{signal}");
+        assert_eq!(signalled("echo ready; exec sleep 1000", signal), Some(plain), "{signal}");
+    }
+}
+
+fn root_a_folder_as_stdin_stays_outside(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.boot();
+    let folder = fs::File::open("/").unwrap();
+    let mut command = lab.command(["run", web.name().as_str(), "ls", "/proc/self/fd/0/"]);
+    let told = Lab::told(command.stdin(folder));
+    assert_eq!((told.code, told.stdout.as_str()), (1, ""), "{told:?}");
+    assert!(told.stderr.contains("standard input is a folder of the host"), "{told:?}");
+}
+
+fn root_quiet_still_says_that_a_program_is_missing(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.boot();
+    let told = lab.line("--quiet run @web no-such-program");
+    assert_eq!((told.code, told.stdout.as_str()), (127, ""));
+    assert!(told.stderr.contains("`no-such-program` not found"), "{told:?}");
+}
+
+fn root_a_guests_interface_does_not_steer_the_terminal(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.boot();
+    web.shell(
+        "new=$(printf '\\033[2Jx\\007'); old=$(ls /sys/class/net | grep -v lo | head -n 1); \
+         ip link set $old down; ip link set $old name \"$new\"; ip link set \"$new\" up",
+    );
+    let told = lab.cli(["list", "-l", "-f -F name,interface"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(told.stdout.contains("[2Jx"), "{told:?}");
+    assert!(!told.stdout.contains(['\u{1b}', '\u{7}']), "{told:?}");
 }

@@ -12,6 +12,7 @@ scenarios! {
         root_a_terminated_guest_gives_the_terminal_back,
         root_a_killed_worker_gives_the_terminal_back,
         root_a_killed_login_gives_the_terminal_back,
+        root_what_was_typed_for_a_guest_is_not_the_hosts_shells,
         root_a_login_that_is_told_to_end_undoes_itself,
         root_a_login_in_the_background_is_a_stopped_job,
         root_a_terminal_whose_name_nobody_knows_works,
@@ -135,7 +136,10 @@ fn root_a_terminated_guest_gives_the_terminal_back(lab: &Lab) {
 
 /// The worker of a session: the only child that the program has.
 fn worker(login: &Pty) -> Pid {
-    let pid = login.pid();
+    child_of(login.pid())
+}
+
+fn child_of(pid: i32) -> Pid {
     let children = std::fs::read_dir(format!("/proc/{pid}/task"))
         .unwrap()
         .map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).unwrap())
@@ -169,6 +173,34 @@ fn root_a_killed_login_gives_the_terminal_back(lab: &Lab) {
     login.exit();
     eventually("the settings", Duration::from_secs(5), || login.settings() == *login.settings_before());
     no_shell_is_left(&web);
+}
+
+fn root_what_was_typed_for_a_guest_is_not_the_hosts_shells(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.boot();
+    let mut command = std::process::Command::new("bash");
+    command.args(["--norc", "--noprofile", "-i"]).env("PS1", "host> ");
+    command.env("NIXCLOUD_CONTAINER_CONFIG", lab.config_file());
+    command.env("PROGRAM", crate::harness::command::program()).env("WEB", web.name().as_str());
+    let typed = lab.path("/typed");
+    command.env("TYPED", &typed);
+    let mut shell = Pty::spawn(&command, 33, 101);
+    shell.awaits("host> ");
+    shell.types("$PROGRAM login $WEB\n");
+    shell.awaits("# ");
+    let worker = child_of(child_of(shell.pid()).as_raw());
+    // The guest's shell ends while a line is on its way to it.
+    kill(worker, Signal::SIGSTOP).unwrap();
+    shell.forget();
+    shell.types("touch $TYPED\n");
+    kill(child_of(worker.as_raw()), Signal::SIGKILL).unwrap();
+    kill(worker, Signal::SIGCONT).unwrap();
+    shell.awaits("host> ");
+    shell.types("echo o''ver\n");
+    shell.awaits("over\r\n");
+    assert!(!typed.exists(), "the host's shell ran it");
+    shell.types("exit\n");
+    shell.exit();
 }
 
 fn root_a_login_that_is_told_to_end_undoes_itself(lab: &Lab) {

@@ -16,6 +16,7 @@ scenarios! {
     ],
     both: [
         root_run_as_a_user_by_name,
+        root_a_folder_that_is_not_there_is_an_error,
         root_login_as_a_user_is_his_own_shell,
     ],
 }
@@ -71,7 +72,7 @@ fn root_run_as_a_user_by_name(lab: &Lab, kind: Kind) {
     assert!(chain(&error).contains("could not be set up"), "{}", chain(&error));
 
     // By the command itself.
-    let told = lab.line("run -u alice:wheel -w /srv -e A=b @web sh -c set");
+    let told = lab.line("run -u alice:wheel -w /home/alice -e A=b @web sh -c set");
     assert_eq!(told.code, 0, "{told:?}");
     assert!(told.stdout.contains("A='b'") || told.stdout.contains("A=b"), "{told:?}");
     let told = lab.line("run -u alcie @web id");
@@ -80,6 +81,41 @@ fn root_run_as_a_user_by_name(lab: &Lab, kind: Kind) {
         told.stderr.contains("has no user `alcie`") && told.stderr.contains("there are: root"),
         "{told:?}"
     );
+}
+
+fn root_a_folder_that_is_not_there_is_an_error(lab: &Lab, kind: Kind) {
+    let web = lab.guest("web", kind);
+    with_users(&web);
+    web.shell("mkdir -m 700 /closed; ln -s /home/alice /link; : >/file");
+    assert_eq!(lab.line("run -w /link @web pwd -P").done(), "/home/alice");
+    for (line, why) in [
+        ("run -w /none @web touch /began", "No such file or directory"),
+        ("run -w /file @web touch /began", "Not a directory"),
+        ("run -u alice -w /closed @web touch /home/alice/began", "Permission denied"),
+    ] {
+        let told = lab.line(line);
+        assert_eq!((told.code, told.stdout.as_str()), (1, ""), "{told:?}");
+        assert!(
+            told.stderr.contains("the command cannot start in /") && told.stderr.contains(why),
+            "{told:?}"
+        );
+    }
+    assert_eq!(web.shell("ls /began /home/alice 2>/dev/null || :"), "/home/alice:");
+    // A home that is not there keeps nobody out; a folder that was asked for does.
+    web.shell("rm -rf /home/alice");
+    let login = |folder: &[&str]| {
+        let words = ["login", web.name().as_str(), "-u", "alice"];
+        let mut login = Pty::spawn(&lab.command(words.iter().chain(folder)), 33, 101);
+        if folder.is_empty() {
+            login.types("echo in''side $(pwd); exit 5\n");
+            login.awaits("inside /\r");
+        }
+        let code = login.exit().code();
+        assert_eq!(login.settings(), *login.settings_before());
+        code
+    };
+    assert_eq!(login(&[]), Some(5));
+    assert_eq!(login(&["-w", "/none"]), Some(1));
 }
 
 fn root_login_as_a_user_is_his_own_shell(lab: &Lab, kind: Kind) {

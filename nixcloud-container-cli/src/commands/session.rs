@@ -90,7 +90,7 @@ fn unrunnable(context: &Context<'_>, name: &ContainerName, program: &str, exit: 
         Exit::NotExecutable => "cannot be executed",
         _ => return,
     };
-    context.printer.note(Tone::Error, "error", &format!("{program} {why} in container `{name}`"));
+    context.printer.labelled(Tone::Error, "error", &format!("{program} {why} in container `{name}`"));
 }
 
 /// The terminal's name. Without one the guest's is a plain one.

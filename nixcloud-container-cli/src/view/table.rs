@@ -2,6 +2,8 @@
 
 use comfy_table::{CellAlignment, ContentArrangement};
 
+use crate::printer::clean;
+
 /// A table with a heading.
 #[derive(Debug)]
 pub(crate) struct Table(comfy_table::Table);
@@ -15,8 +17,9 @@ impl Table {
         Self(table)
     }
 
+    /// Some cells are a guest's to say: the kernel takes escape sequences as the name of an interface.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.0.add_row(cells);
+        self.0.add_row(cells.into_iter().map(|cell| clean(&cell).replace(['\n', '\t'], " ")));
     }
 
     /// Numbers stand at the right.
@@ -38,6 +41,13 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_cell_steers_the_terminal() {
+        let mut table = Table::new(&["INTERFACE", "IPV4"]);
+        table.row(["\x1b]0;x\x07\x1b[2J\nup", "-"].map(str::to_owned));
+        assert_eq!(table.lines()[1], "]0;x[2J up  -");
+    }
 
     #[test]
     fn columns_are_as_wide_as_they_look() {

@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use std::ptr;
 
 use ::nix::errno::Errno;
-use ::nix::fcntl::{FcntlArg, fcntl};
+use ::nix::fcntl::{FcntlArg, OFlag, fcntl};
+use ::nix::sys::stat::{SFlag, fstat};
 use ::nix::sys::wait::{WaitStatus, waitpid};
-use ::nix::unistd::{Pid, isatty};
+use ::nix::unistd::{Pid, isatty, pipe2};
 use serde::{Deserialize, Serialize};
 
+use super::begin::{self, Payload};
 use super::error::{Action, Error, ExecFailure};
 use super::handle::{Handle, call};
 use super::log::{Log, Mark};
@@ -37,9 +39,10 @@ pub struct Attach<'a> {
     pub arg0: Option<OsString>,
     /// Variables to add.
     pub env: Vec<(String, String)>,
-    /// The directory to start in, `/` if `None`. One that the guest does not have is ignored: the command then starts
-    /// in `/`.
+    /// The directory to start in, `/` if `None`.
     pub cwd: Option<PathBuf>,
+    /// Start in `/` where the guest has no such directory, or the command's user may not enter it. Else that is an error.
+    pub cwd_or_root: bool,
     /// The user id in the guest, root if `None`.
     pub uid: Option<u32>,
     /// The group id in the guest, root's if `None`.
@@ -74,6 +77,8 @@ pub struct Attached {
     program: OsString,
     log: &'static Log,
     mark: Mark,
+    cwd: PathBuf,
+    fault: OwnedFd,
 }
 
 /// How a command ended.
@@ -117,11 +122,12 @@ impl Exit {
 impl Handle {
     /// Runs a command in the container.
     ///
-    /// Every other file of this process is marked close-on-exec.
+    /// Every other file of this process is marked close-on-exec. From here on SIGINT, SIGQUIT, SIGTERM and SIGHUP are
+    /// blocked in this process: those that its process group gets are the command's.
     ///
     /// # Errors
     /// [`Error::Unclean`] when the command would inherit this process's state, [`Error::HostTerminal`] when it would get
-    /// a terminal of this process's, [`Error::NotRunning`], else liblxc's text. What fails later, in the process that is to
+    /// a terminal or a folder of this process's, [`Error::NotRunning`], else liblxc's text. What fails later, in the process that is to
     /// become the command, is an error of [`Attached::wait`].
     pub fn attach(&mut self, command: &Attach<'_>) -> Result<Attached, Error> {
         process::check_clean()?;
@@ -135,12 +141,19 @@ impl Handle {
         if let Some(arg0) = &prepared.arg0 {
             argv[0] = arg0.as_ptr().cast_mut();
         }
-        let mut payload = lxc_sys::lxc_attach_command_t { program, argv: argv.as_mut_ptr() };
+        let (told, fault) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+            .map_err(|source| Error::System { what: "making a pipe", source })?;
+        let mut payload = Payload {
+            command: lxc_sys::lxc_attach_command_t { program, argv: argv.as_mut_ptr() },
+            directory: (!command.cwd_or_root).then_some(&*prepared.cwd),
+            fault: fault.as_fd(),
+        };
         // A struct per call: liblxc writes into it.
         let mut options = lxc_sys::lxc_attach_options_default();
         options.env_policy = lxc_sys::LXC_ATTACH_CLEAR_ENV;
         options.extra_env_vars = environment.as_mut_ptr();
-        options.initial_cwd = prepared.cwd.as_ptr().cast_mut();
+        options.initial_cwd =
+            if command.cwd_or_root { prepared.cwd.as_ptr() } else { c"/".as_ptr() }.cast_mut();
         options.uid = command.uid.unwrap_or(u32::MAX);
         options.gid = command.gid.unwrap_or(u32::MAX);
         options.attach_flags = flags(options.attach_flags, command);
@@ -152,17 +165,20 @@ impl Handle {
         options.groups.size = prepared.groups.len();
         [options.stdin_fd, options.stdout_fd, options.stderr_fd] = prepared.streams();
 
+        begin::block_its_signals()
+            .map_err(|source| Error::System { what: "blocking the command's signals", source })?;
         let mark = self.log().mark();
         let mut pid: libc::pid_t = -1;
         let result = call!(
             self,
             attach,
-            Some(lxc_sys::lxc_attach_run_command),
+            Some(begin::begin),
             (&raw mut payload).cast(),
             &raw mut options,
             &raw mut pid
         );
         if result != 0 || pid <= 0 {
+            let _ = begin::unblock_its_signals();
             if result == -libc::ECONNREFUSED {
                 return Err(Error::NotRunning { name: self.name() });
             }
@@ -174,6 +190,8 @@ impl Handle {
             program: command.argv[0].clone(),
             log: self.log(),
             mark,
+            cwd: command.cwd.clone().unwrap_or_default(),
+            fault: told,
         })
     }
 }
@@ -190,7 +208,7 @@ impl Attached {
     /// The log tells a command's own exit code from one that liblxc gave: run one command at a time in a worker.
     ///
     /// # Errors
-    /// [`Error::Setup`] where the command was never run, [`Error::Exec`] where its program could not be executed.
+    /// [`Error::Setup`] and [`Error::Directory`] where the command was never run, [`Error::Exec`] where its program could not be executed.
     pub fn wait(self) -> Result<Exit, Error> {
         let status = loop {
             match waitpid(self.pid, None) {
@@ -207,6 +225,9 @@ impl Attached {
     }
 
     fn judge(self, code: i32) -> Result<Exit, Error> {
+        if let Some(source) = begin::fault(&self.fault) {
+            return Err(Error::Directory { name: self.name, directory: self.cwd, source });
+        }
         let reason = self.log.reason_since(self.mark);
         if code == 1 && reason.says(SETUP_FAILED) {
             return Err(Error::Setup { name: self.name, reason });
@@ -273,13 +294,16 @@ impl Prepared {
     }
 }
 
-/// A terminal is refused: whoever has it can type into the host's shell.
+/// A terminal is refused: whoever has it can type into the host's shell. So is a folder: it leads to all of the host's.
 fn harmless(stream: BorrowedFd<'_>, name: &'static str) -> Result<OwnedFd, Error> {
     if isatty(stream).unwrap_or(false) {
-        Err(Error::HostTerminal { stream: name })
-    } else {
-        duplicate(stream)
+        return Err(Error::HostTerminal { stream: name });
     }
+    let kind = fstat(stream).map_err(|source| Error::System { what: "looking at a stream", source })?.st_mode;
+    if SFlag::from_bits_truncate(kind) & SFlag::S_IFMT == SFlag::S_IFDIR {
+        return Err(Error::HostFolder { stream: name });
+    }
+    duplicate(stream)
 }
 
 /// A copy above 2, closed on exec: with `stdin_fd` 0, liblxc leaves this process's SIGINT and SIGQUIT ignored for good.

@@ -116,6 +116,12 @@ pub enum Error {
         /// Which of the three it is.
         stream: &'static str,
     },
+    /// A folder of the host would be handed to the guest, which could open from there what is around it.
+    #[error("{stream} is a folder of the host")]
+    HostFolder {
+        /// Which of the three it is.
+        stream: &'static str,
+    },
     /// The guest was entered but the command could not be set up: an id that is not mapped, a limit, a profile.
     #[error("container {name}: the command could not be set up")]
     Setup {
@@ -124,6 +130,17 @@ pub enum Error {
         /// What liblxc logged.
         #[source]
         reason: Reason,
+    },
+    /// The directory that the command was to start in is not there, or its user may not enter it.
+    #[error("container {name}: the command cannot start in {}", directory.display())]
+    Directory {
+        /// The container.
+        name: String,
+        /// The directory.
+        directory: PathBuf,
+        /// Why.
+        #[source]
+        source: Errno,
     },
     /// The program could not be executed in the guest.
     #[error("container {name}: {} {failure}", program.display())]

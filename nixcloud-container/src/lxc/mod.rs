@@ -27,6 +27,7 @@
 
 mod address;
 mod attach;
+mod begin;
 pub mod command;
 mod error;
 mod handle;

@@ -39,8 +39,8 @@ pub struct RunRequest {
     pub env: Vec<(String, String)>,
     /// Whether it also has the variables of this process.
     pub environment: Environment,
-    /// Where it runs. When not given, a login begins in the user's home and a command in `/`; and so do both in `/` where
-    /// the guest has no such folder.
+    /// Where it runs; an error where the user has no such folder. When not given, a login begins in the user's home, or
+    /// where there is none in `/`, and a command in `/`.
     pub directory: Option<PathBuf>,
     /// Who it runs as; root when not given.
     pub user: Option<User>,
@@ -208,6 +208,7 @@ fn command(request: RunRequest, identity: Option<Identity>, side: Side) -> Attac
         (shell, home) = (identity.shell, identity.home);
     }
     if request.login {
+        command.cwd_or_root = command.cwd.is_none();
         command.cwd = command.cwd.or(home.map(Into::into));
         match shell {
             Some(shell) => {

@@ -85,8 +85,8 @@ impl Saved {
     }
 
     fn restore(&self) {
-        // A terminal that is gone needs no settings.
-        let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.settings);
+        // What was typed for the guest is not the host's shell's to run. A terminal that is gone needs no settings.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.settings);
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use ::nix::sys::signal::{Signal, killpg};
+use ::nix::sys::signal::killpg;
 use ::nix::unistd::Pid;
 use command_fds::{CommandFdExt, FdMapping};
 
@@ -319,7 +319,7 @@ fn converse(
             // `run` has no deadline: there Ctrl-C belongs to the command in the guest, which is of the worker's group.
             // It may take it or not. On a terminal Ctrl-C is a key like others: whoever cancels means the end.
             let (None, Some(group)) = (end, group) else { return Err(WorkerError::Cancelled) };
-            interrupted = interrupted || killpg(group, Signal::SIGINT).is_ok();
+            interrupted = interrupted || killpg(group, cancel.signal()).is_ok();
         }
     }
     if text.is_empty() {

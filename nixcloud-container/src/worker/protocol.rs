@@ -92,6 +92,8 @@ pub(crate) struct AttachCommand {
     pub(crate) env: Vec<(String, String)>,
     /// Where it runs.
     pub(crate) cwd: Option<PathBuf>,
+    /// Whether it runs in `/` where there is no such folder.
+    pub(crate) cwd_or_root: bool,
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
     /// All its groups but for `gid`.

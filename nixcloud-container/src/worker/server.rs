@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
+use ::nix::sys::signal::{Signal, killpg};
 
 use super::protocol::{Answer, AttachCommand, Fault, LogFile, Request, Target};
 use super::terminal::{self, Caller, End};
@@ -141,14 +141,7 @@ fn attach(target: &Target, command: AttachCommand, channel: &File) -> Result<Exi
     }
     let files = Streams::Files([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]);
     let attached = handle.attach(&wanted(command, files))?;
-    // From here on signals to the group are the command's: they must not take its exit code away. The command did not
-    // inherit this.
-    let mut keys = SigSet::empty();
-    keys.add(Signal::SIGINT);
-    keys.add(Signal::SIGQUIT);
-    keys.add(Signal::SIGTERM);
-    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&keys), None)?;
-    // Nor may it hold a pipe open whose end somebody waits for.
+    // It may hold no pipe open whose end somebody waits for.
     release_streams()?;
     end_with_caller(attached.pid(), channel)?;
     exit(attached)
@@ -158,12 +151,16 @@ fn attach(target: &Target, command: AttachCommand, channel: &File) -> Result<Exi
 fn attach_terminal(handle: &mut Handle, command: AttachCommand, channel: &File) -> Result<Exit, Failure> {
     let Pty { master, slave } = match &command.namespaces {
         // A program of the host: what is typed there is nothing for the guest.
+        // Nor is the terminal the guest's.
         Some(namespaces) if !namespaces.contains(&Namespace::Mount) => pty::of_host()?,
-        _ => handle.open_terminal()?,
+        _ => {
+            let pty = handle.open_terminal()?;
+            if let Some(init) = handle.init_pid()? {
+                handle.hand_over(&pty.slave, init);
+            }
+            pty
+        }
     };
-    if let Some(init) = handle.init_pid()? {
-        handle.hand_over(&slave, init);
-    }
     let caller = Caller::now();
     caller.dress(&slave);
     caller.raw();
@@ -187,6 +184,7 @@ fn wanted(command: AttachCommand, streams: Streams<'_>) -> Attach<'_> {
         arg0: command.arg0.map(Into::into),
         env: command.env,
         cwd: command.cwd,
+        cwd_or_root: command.cwd_or_root,
         uid: command.uid,
         gid: command.gid,
         groups: command.groups,

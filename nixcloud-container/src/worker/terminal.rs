@@ -105,8 +105,9 @@ impl Drop for Caller {
         let mut stop = SigSet::empty();
         stop.add(Signal::SIGTTOU);
         let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&stop), None);
-        // A terminal that is gone needs no settings.
-        let _ = tcsetattr(&self.stdin, OptionalActions::Drain, settings);
+        // What was typed for the guest, or pasted, or is the terminal's answer to what the guest showed, is not the host's
+        // shell's to run. A terminal that is gone needs no settings.
+        let _ = tcsetattr(&self.stdin, OptionalActions::Flush, settings);
     }
 }
 

@@ -205,7 +205,7 @@ fn clean_command() {
     assert_eq!(names, ["GIVEN", "PATH", "container"], "{environment:?}");
     assert_eq!(run(&["--", "pwd"]), "/\n");
     assert_eq!(run(&["cwd=/etc", "--", "pwd"]), "/etc\n");
-    assert_eq!(run(&["cwd=/no/such", "--", "pwd"]), "/\n");
+    assert_eq!(run(&["cwd=/no/such", "or-root=1", "--", "pwd"]), "/\n");
     assert_eq!(run(&["--", "id", "-u"]), "0\n");
     let groups = run(&["uid=1000", "gid=1001", "--", "id"]);
     assert!(groups.starts_with("uid=1000 gid=1001") && !groups.contains("groups=0"), "{groups}");

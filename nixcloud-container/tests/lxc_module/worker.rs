@@ -162,7 +162,7 @@ fn pairs<'a>(rest: &[&'a str]) -> Vec<(&'a str, &'a str)> {
     rest.chunks(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
-/// `[cwd=DIR] [uid=ID] [gid=ID] [env=VALUE] [terminal=1] -- ARGV...`
+/// `[cwd=DIR] [or-root=1] [uid=ID] [gid=ID] [env=VALUE] [terminal=1] -- ARGV...`
 fn run_in(handle: &mut Handle, rest: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
     let split = rest.iter().position(|word| *word == "--").ok_or("--")?;
     let options = &rest[..split];
@@ -182,6 +182,7 @@ fn run_in(handle: &mut Handle, rest: &[&str]) -> Result<String, Box<dyn std::err
         arg0: None,
         env: option("env").map(|value| ("GIVEN".to_owned(), value.to_owned())).into_iter().collect(),
         cwd: option("cwd").map(PathBuf::from),
+        cwd_or_root: option("or-root").is_some(),
         uid: option("uid").map(str::parse).transpose()?,
         gid: option("gid").map(str::parse).transpose()?,
         groups: Vec::new(),
