@@ -59,10 +59,14 @@ pub(crate) fn trouble(what: &str, error: &FailureView, printer: &Printer) {
 fn of(failure: &Failure) -> FailureView {
     match failure {
         Failure::Library(error) => of_error(error),
-        other => {
-            let kind = if matches!(other, Failure::Usage(_)) { "usage" } else { "system" };
-            view(kind, other, other.hint())
+        // What clap makes of it has the usage of the command below.
+        Failure::Usage(error) => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            let report = view("usage", failure, None);
+            FailureView { message: first.trim_start_matches("error: ").to_owned(), ..report }
         }
+        other => view("system", other, other.hint()),
     }
 }
 
@@ -168,6 +172,12 @@ mod tests {
     #[test]
     fn more_lines_are_indented() {
         assert_eq!(chain(&layers(&["a", "b\nlxc: c\n"])), ["a", "b\n    lxc: c"]);
+    }
+
+    #[test]
+    fn a_usage_error_is_one_line() {
+        let report = of(&Failure::usage("stop", "in `-l`, no"));
+        assert_eq!((report.kind, report.message.as_str(), report.causes.len()), ("usage", "in `-l`, no", 0));
     }
 
     #[test]

@@ -242,6 +242,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn signals(handle: &mut Handle) -> Result<String, Box<dyn std::error::Error>> {
     for _ in 0..2 {
         run_in(handle, &["--", "grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"])?;
+        // A command's signals stay blocked here, so that none that was meant for it ends this process.
+        process::reset_signals()?;
     }
     process::check_clean().map_err(Error::from)?;
     Ok("clean".into())
