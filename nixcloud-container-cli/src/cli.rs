@@ -313,7 +313,7 @@ pub(crate) struct NameArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Go on showing what changes, looking every SECONDS; until Ctrl-C
+    /// Go on showing what changes, looking every SECONDS (2 when not given); until Ctrl-C
     #[arg(
         short, long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
         value_parser = clap::value_parser!(u32).range(1..=86_400)
@@ -455,7 +455,7 @@ pub(crate) struct StopArgs {
     /// The container
     pub(crate) name: ContainerName,
     /// How long to wait for its end [default: as configured, 60]
-    #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(short, long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) timeout: Option<u32>,
     #[command(flatten)]
     pub(crate) lxc: LxcArgs,
