@@ -38,10 +38,18 @@ impl Source {
         // Absolute, but not resolved: relative imports of a linked file are relative to the link's name for Nix too.
         let file = std::path::absolute(file).map_err(missing)?;
         let whole = if file.is_dir() { file.join("default.nix") } else { file };
-        std::fs::File::open(&whole).map_err(|source| Error::ContainerFile { path: whole.clone(), source })?;
+        readable(&whole).map_err(|source| Error::ContainerFile { path: whole.clone(), source })?;
         let user = UserArgs::parse(nix_args).map_err(|error| Error::Nix(error.into()))?;
         Ok(Self { file: whole, nix_args: nix_args.to_vec(), user })
     }
+}
+
+/// To open a pipe waits for its writer, and no Ctrl-C ends that: what is no file is not opened.
+fn readable(file: &Path) -> std::io::Result<()> {
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(std::io::Error::other("it is neither a regular file nor a folder"));
+    }
+    std::fs::File::open(file).map(drop)
 }
 
 /// The request to `nix/containers.nix`.
@@ -237,4 +245,18 @@ pub(crate) fn clear_work(host: &Host, name: &ContainerName) -> Result<(), Error>
     roots::remove(&root, Path::new(NIX_STATE)).map_err(crate::generations::GenerationsError::Roots)?;
     crate::fs::remove::tree(&work)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("web.nix");
+        ::nix::unistd::mkfifo(&pipe, ::nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = Source::new(&pipe, &[]).unwrap_err();
+        assert!(matches!(error, Error::ContainerFile { path, .. } if path == pipe));
+    }
 }
