@@ -315,7 +315,7 @@ pub(crate) struct NameArgs {
 pub(crate) struct ListArgs {
     /// Go on showing what changes, looking every SECONDS (2 when not given); until Ctrl-C
     #[arg(
-        short, long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
+        short, long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
         value_parser = clap::value_parser!(u32).range(1..=86_400)
     )]
     pub(crate) watch: Option<u32>,

@@ -193,6 +193,11 @@ impl Printer {
     }
 }
 
+/// A warning of a program that ends whatever it is at.
+pub(crate) fn last_words(text: &str) {
+    let _ = write_line(&mut io::stderr().lock(), &format!("warning: {text}"));
+}
+
 fn write_line(stream: &mut impl Write, line: &str) -> io::Result<()> {
     // One write a line: lines of several processes do not mix.
     stream.write_all(format!("{line}\n").as_bytes())

@@ -1,9 +1,10 @@
 //! Ctrl-C, SIGTERM and a terminal that hangs up: the first asks the library to stop and undo (`run`: passes it
-//! on to the command in the guest), the second ends the program at once.
+//! on to the command in the guest), a second one, later than a second after it, ends the program at once.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::{Duration, Instant};
 
 use nixcloud_container::Cancel;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -11,7 +12,12 @@ use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
 use crate::exit::Status;
+use crate::printer;
 use crate::progress::Bottom;
+
+/// How long after the first signal another one says the same: `timeout` signals its child and their group, and who
+/// presses Ctrl-C twice at once does not mean to cut the undoing off.
+const SAME: Duration = Duration::from_secs(1);
 
 /// A token that the next Ctrl-C, SIGTERM or hang-up cancels. On a guest's terminal Ctrl-C is a key of the guest's and no
 /// signal.
@@ -35,10 +41,14 @@ pub(crate) fn cancel_on_interrupt(bottom: &Bottom) -> io::Result<Cancel> {
     let bottom = bottom.clone();
     // Only the main thread is ever waited for.
     std::thread::Builder::new().name("signals".into()).spawn(move || {
-        // What a second one cuts off is put right by the next command.
-        if signals.forever().nth(1).is_some() {
-            bottom.clear_or_leave();
-            low_level::exit(Status::Cancelled.code().into());
+        let mut first = None;
+        for _ in signals.forever() {
+            // What a second one cuts off is put right by the next command.
+            if first.get_or_insert_with(Instant::now).elapsed() >= SAME {
+                bottom.clear_or_leave();
+                printer::last_words("cut off: the next command for this container puts right what is left");
+                low_level::exit(Status::Cancelled.code().into());
+            }
         }
     })?;
     Ok(Cancel::from_flag(asked).with_signal(number))

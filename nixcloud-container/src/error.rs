@@ -523,8 +523,10 @@ fn state_hint(name: &ContainerName, state: State, action: Action) -> Option<Stri
     let command = |verb: &str| format!("`nixcloud-container {verb} {name}`");
     Some(match (action, state) {
         (_, State::Incomplete) => format!("{} tidies it up", command("destroy")),
+        // Only a running one can be asked to shut down.
         (Action::Destroy, State::Running | State::Frozen | State::Unreachable) => {
-            format!("{} first, or `nixcloud-container destroy --force {name}`", command("stop"))
+            let end = if state == State::Running { "stop" } else { "terminate" };
+            format!("{} first, or `nixcloud-container destroy --force {name}`", command(end))
         }
         (_, State::Unreachable) => format!(
             "it was started in another network namespace, or its LXC monitor hangs; {} ends it",

@@ -6,6 +6,7 @@ use crate::harness::{Lab, scenarios};
 
 scenarios! {
     once: [
+        root_two_interrupts_at_once_are_one,
         root_a_list_in_a_pipe_is_names,
         root_a_watched_list_in_a_pipe_tells_changes,
         root_a_reader_that_leaves_is_no_failure,
@@ -116,4 +117,25 @@ fn root_a_guests_interface_does_not_steer_the_terminal(lab: &Lab) {
     assert_eq!(told.code, 0, "{told:?}");
     assert!(told.stdout.contains("[2Jx"), "{told:?}");
     assert!(!told.stdout.contains(['\u{1b}', '\u{7}']), "{told:?}");
+}
+
+/// `timeout` signals its child and the group that the child is in, too.
+fn root_two_interrupts_at_once_are_one(lab: &Lab) {
+    let web = lab.busybox("web");
+    let run = format!("standin.buildSeconds = 100; environment.etc.run.text = \"{}\";", lab.root().display());
+    let file = lab.file("web", &web.file().module(&run));
+    let mut command = lab.command(["create", web.name().as_str(), file.to_str().unwrap()]);
+    let mut create =
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let record = lab.path("/var/lib/nixcloud/container/records").join(format!("{}.toml", web.name()));
+    crate::harness::eventually("it has begun", std::time::Duration::from_secs(20), || record.exists());
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let pid = nix::unistd::Pid::from_raw(create.id().cast_signed());
+    for _ in 0..2 {
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(create.wait().unwrap().code(), Some(130));
+    assert_eq!(lab.line("exists @web").code, 1);
+    lab.assert_nothing_left();
 }

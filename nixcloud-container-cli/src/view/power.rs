@@ -72,8 +72,8 @@ impl PowerView {
             Outcome::Killed => format!("killed {name}: it did not shut down in time"),
             Outcome::Asked => format!("asked {name}, and did not wait"),
             Outcome::Rebooted => format!("rebooted {name}"),
-            Outcome::Frozen => format!("froze {name}"),
-            Outcome::Running => format!("unfroze {name}"),
+            Outcome::Frozen => format!("{name} is frozen"),
+            Outcome::Running => format!("{name} is running"),
         }
     }
 }
