@@ -61,6 +61,8 @@ impl<'l> Transcript<'l> {
             filters => vec![
                 // As long as a name here, and what the machine and the time of day give.
                 (r"/nix/store/[a-z0-9]{32}-", "/nix/store/HASH-"),
+                // Another scenario may have built it already.
+                (r"(?m)^(building|built) .*\n", ""),
                 (r"process \d+", "process PID"),
                 (r"nci-[0-9a-f]{10}", "nci-INTERFACE"),
                 (r"\bin \d+\.\d s", "in N s"),
