@@ -1,8 +1,9 @@
 //! The grammar of the command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use nixcloud_container::{ContainerName, GenerationId, User};
 
 pub(crate) use documents::{CompletionsArgs, ManArgs};
@@ -19,9 +20,6 @@ pub(crate) mod groups;
     version,
     subcommand_required = true,
     arg_required_else_help = true,
-    help_template = groups::template(),
-    before_help = groups::short(),
-    before_long_help = groups::long(),
     after_help = "`nixcloud-container help` says what each command does, `help COMMAND` all about one.",
     after_long_help = "\
 Examples:
@@ -41,6 +39,25 @@ pub(crate) struct Cli {
     pub(crate) globals: Globals,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// The grammar with the help that is the program's own.
+    pub(crate) fn grammar() -> clap::Command {
+        Self::command()
+            .help_template(groups::template())
+            .before_help(groups::short())
+            .before_long_help(groups::long())
+    }
+
+    /// Reads a command line. The help is put together only where something of it may be shown.
+    ///
+    /// # Errors
+    /// What is wrong with it; or the help or version that it asks for.
+    pub(crate) fn read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(arguments.iter().cloned())
+            .map_err(|error| Self::grammar().try_get_matches_from(arguments).err().unwrap_or(error))
+    }
 }
 
 /// Options of all commands.

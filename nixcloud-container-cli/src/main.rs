@@ -18,8 +18,6 @@ mod view;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use cli::Cli;
 use printer::Printer;
 
@@ -31,7 +29,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let arguments = spelling::modern(std::env::args_os());
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::read(arguments) {
         Ok(cli) => cli,
         Err(answer) => return Printer::new(false, false).clap(&spelling::best_guess(answer)).into(),
     };

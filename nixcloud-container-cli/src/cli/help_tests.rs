@@ -1,6 +1,6 @@
 //! What help says, at a width of 80 columns. After a change: `INSTA_UPDATE=always cargo test -p nixcloud-container-cli`.
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 
 use super::groups::GROUPS;
 use super::*;
@@ -14,14 +14,14 @@ fn calls() -> Vec<Vec<String>> {
         }
     }
     let mut calls = Vec::new();
-    collect(&Cli::command(), &[], &mut calls);
+    collect(&Cli::grammar(), &[], &mut calls);
     calls
 }
 
 /// What the program prints for `words` on a terminal of 80 columns.
 fn printed(words: &[&str]) -> String {
     let words = std::iter::once("nixcloud-container").chain(words.iter().copied());
-    let answer = Cli::command().term_width(80).try_get_matches_from(words).unwrap_err();
+    let answer = Cli::grammar().term_width(80).try_get_matches_from(words).unwrap_err();
     // Blank lines between paragraphs of options have blanks.
     answer.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
@@ -75,7 +75,7 @@ fn help_fits_a_terminal() {
 #[test]
 fn paragraphs_are_lines() {
     for call in calls() {
-        let mut grammar = Cli::command();
+        let mut grammar = Cli::grammar();
         let command =
             call.iter().fold(&mut grammar, |command, word| command.find_subcommand_mut(word).unwrap());
         let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
@@ -90,7 +90,7 @@ fn paragraphs_are_lines() {
 #[test]
 fn examples_fit_a_line() {
     for call in calls() {
-        let mut grammar = Cli::command();
+        let mut grammar = Cli::grammar();
         let command =
             call.iter().fold(&mut grammar, |command, word| command.find_subcommand_mut(word).unwrap());
         let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
@@ -104,7 +104,7 @@ fn examples_fit_a_line() {
 fn every_command_is_in_one_group() {
     let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
     grouped.sort_unstable();
-    let grammar = Cli::command();
+    let grammar = Cli::grammar();
     let mut there: Vec<&str> =
         grammar.get_subcommands().filter(|command| !command.is_hide_set()).map(Command::get_name).collect();
     there.sort_unstable();

@@ -123,7 +123,7 @@ impl<'a> Context<'a> {
     }
 
     fn progress(&self) -> Progress<'a> {
-        Progress::new(self.printer, false, &self.cancel)
+        self.builds(false)
     }
 
     /// Does what has no events of its own, and shows that it is being done.
