@@ -353,8 +353,8 @@ fn root_ctrl_c_while_another_has_the_lock(lab: &Lab) {
     first.shows("working on");
     let mut second = on_terminal(lab, 80, "update @web web.nix");
     interrupted(lab, &mut second, &format!("waiting for process {}", first.pid()));
-    let told = lab.plain(&first.screen());
-    assert!(told.contains("building"), "{told}");
+    // What is read now may end in the middle of a picture.
+    first.shows("building");
     interrupted(lab, &mut first, "working on");
     lab.assert_nothing_left();
 }
