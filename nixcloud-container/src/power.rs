@@ -358,7 +358,7 @@ pub(crate) fn stopped(host: &Host, record: &Record) -> Result<(), Error> {
 
 /// A monitor whose start failed cannot remove the cgroup that it is in itself, and may be in it for a moment yet. Which
 /// ones it was given nobody noted; one of that name in which nothing lives is nobody's.
-fn remove_cgroups_of_a_failed_start(name: &ContainerName) {
+pub(crate) fn remove_cgroups_of_a_failed_start(name: &ContainerName) {
     let begin = Instant::now();
     loop {
         let cgroups = proc::named_cgroups(name.as_str());

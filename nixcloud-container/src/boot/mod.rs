@@ -18,8 +18,8 @@ use crate::name::{ContainerName, InterfaceName};
 use crate::net::Netlink;
 use crate::observe::{Cancel, Event, Observer};
 use crate::power::{
-    MONITOR_END, end_cut_off_boot, proc_error, remove_left_interfaces, stopped, target, terminate_locked,
-    wait_until_stopped, wait_while_passing,
+    MONITOR_END, end_cut_off_boot, proc_error, remove_cgroups_of_a_failed_start, remove_left_interfaces,
+    stopped, target, terminate_locked, wait_until_stopped, wait_while_passing,
 };
 use crate::proc::{self, Process};
 use crate::record::{Record, Run};
@@ -109,6 +109,9 @@ impl Boot<'_> {
                 "the store cannot be shown with the guest's ids here ({failure}): it is mounted read-only without them"
             )));
             wait_until_stopped(host, record, MONITOR_END, cancel)?;
+            // What the first try made: its monitor may still be in its cgroups, and the kernel at its interfaces.
+            remove_left_interfaces(host, &record.name)?;
+            remove_cgroups_of_a_failed_start(&record.name);
             facts::refuse_idmapped_store(&host.layout);
             started = self.start(record, &spec, &mut run, observer);
             if started.is_err() {
