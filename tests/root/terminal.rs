@@ -175,17 +175,22 @@ fn root_a_killed_login_gives_the_terminal_back(lab: &Lab) {
     no_shell_is_left(&web);
 }
 
+/// A shell of the host on a terminal, which knows the program, the guest's name and a file to write.
+fn host_shell(lab: &Lab, web: &Guest<'_>) -> Pty {
+    let mut command = std::process::Command::new("bash");
+    command.args(["--norc", "--noprofile", "-i"]).env("PS1", "host> ");
+    command.env("NIXCLOUD_CONTAINER_CONFIG", lab.config_file()).env("TYPED", lab.path("/typed"));
+    command.env("PROGRAM", crate::harness::command::program()).env("WEB", web.name().as_str());
+    let mut shell = Pty::spawn(&command, 33, 101);
+    shell.awaits("host> ");
+    shell
+}
+
 fn root_what_was_typed_for_a_guest_is_not_the_hosts_shells(lab: &Lab) {
     let web = lab.busybox("web");
     web.boot();
-    let mut command = std::process::Command::new("bash");
-    command.args(["--norc", "--noprofile", "-i"]).env("PS1", "host> ");
-    command.env("NIXCLOUD_CONTAINER_CONFIG", lab.config_file());
-    command.env("PROGRAM", crate::harness::command::program()).env("WEB", web.name().as_str());
+    let mut shell = host_shell(lab, &web);
     let typed = lab.path("/typed");
-    command.env("TYPED", &typed);
-    let mut shell = Pty::spawn(&command, 33, 101);
-    shell.awaits("host> ");
     shell.types("$PROGRAM login $WEB\n");
     shell.awaits("# ");
     let worker = child_of(child_of(shell.pid()).as_raw());
@@ -226,12 +231,7 @@ fn root_a_login_that_is_told_to_end_undoes_itself(lab: &Lab) {
 fn root_a_login_in_the_background_is_a_stopped_job(lab: &Lab) {
     let web = lab.busybox("web");
     web.boot();
-    let mut command = std::process::Command::new("bash");
-    command.args(["--norc", "--noprofile", "-i"]).env("PS1", "host> ");
-    command.env("NIXCLOUD_CONTAINER_CONFIG", lab.config_file());
-    command.env("PROGRAM", crate::harness::command::program()).env("WEB", web.name().as_str());
-    let mut shell = Pty::spawn(&command, 33, 101);
-    shell.awaits("host> ");
+    let mut shell = host_shell(lab, &web);
     shell.types("$PROGRAM login $WEB &\n");
     std::thread::sleep(Duration::from_millis(500));
     shell.types("echo he''re; jobs\n");
