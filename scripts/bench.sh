@@ -16,7 +16,8 @@ if [ "${1-}" != inside ]; then
 fi
 
 work=$2
-export NIX_CONFIG="substitute = false"
+export NIX_CONFIG="substitute = false
+build-users-group ="
 export NIXCLOUD_CONTAINER_CONFIG="$work/config.toml"
 lxc=$work/root/var/lib/lxc
 ours=$here/target/release/nixcloud-container

@@ -15,6 +15,7 @@ fi
 
 work=$2
 export NIX_CONFIG="substitute = false
+build-users-group =
 ${NIX_CONFIG-}"
 cat >"$work/config.toml" <<END
 root = "$work/root"

@@ -38,7 +38,7 @@ impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let nix = Nix::new()
-            .with_env("NIX_CONFIG", "substitute = false\nsandbox = false")
+            .with_env("NIX_CONFIG", "substitute = false\nsandbox = false\nbuild-users-group =")
             .with_env("NIX_PATH", "")
             .with_env("HOME", dir.path());
         Self { dir, nix }

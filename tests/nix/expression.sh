@@ -8,7 +8,8 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
 expression=$root/nix/containers.nix
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export NIX_CONFIG="substitute = false"
+export NIX_CONFIG="substitute = false
+build-users-group ="
 unset NIX_PATH
 
 

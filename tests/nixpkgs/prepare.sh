@@ -12,6 +12,7 @@ set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 NIX_CONFIG="substitute = false
+build-users-group =
 ${NIX_CONFIG-}"
 export NIX_CONFIG
 

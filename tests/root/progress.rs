@@ -62,7 +62,9 @@ fn root_what_was_fetched_is_told(lab: &Lab) {
     });
     lab.write("web", &web.file().module(&format!("environment.etc.page.source = {call};")).text());
     let mut command = in_colour(lab, "create -v @web web.nix");
-    let config = format!("substitute = true\nsubstituters = {cache}\nrequire-sigs = false");
+    let config = format!(
+        "substitute = true\nsubstituters = {cache}\nrequire-sigs = false\nsandbox = false\nbuild-users-group ="
+    );
     let told = Lab::told(command.env("NIX_CONFIG", config));
     assert_eq!(told.code, 0, "{told:?}");
     let tells = |words: &str| told.stderr.lines().any(|line| line.starts_with(words));

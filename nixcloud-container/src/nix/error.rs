@@ -242,6 +242,7 @@ impl Error {
                 Some("it printed nothing; `-n --keep-failed` keeps the folder that it was built in".to_owned())
             }
             Self::Evaluation { message, .. } => super::hint::of(message),
+            Self::Failed { stderr, .. } => stderr.iter().find_map(|line| super::hint::of(line)),
             _ => None,
         }
     }

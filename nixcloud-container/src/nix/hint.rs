@@ -36,6 +36,10 @@ pub(super) fn of(message: &str) -> Option<String> {
             "`{key}` stands beside `configuration = ...;` in a container file, not in a NixOS module"
         ));
     }
+    if message.contains("specified in 'build-users-group' does not exist") {
+        let debian = "Debian's `nix-setup-systemd` makes it";
+        return Some(format!("{debian}; with `build-users-group =` in /etc/nix/nix.conf root builds itself"));
+    }
     None
 }
 
@@ -99,6 +103,12 @@ mod tests {
         assert_eq!(lost("probe/version.nix"), "`-n \"-I probe=PATH\"` says where `<probe>` is");
         assert!(of("undefined variable 'pkgs'").unwrap().contains("`{ pkgs, ... }: { ... }`"));
         assert_eq!(of("undefined variable 'x'"), None);
+    }
+
+    #[test]
+    fn a_nix_without_build_users_can_be_set_up() {
+        let said = of("the group 'nixbld' specified in 'build-users-group' does not exist").unwrap();
+        assert!(said.contains("nix-setup-systemd"), "{said}");
     }
 
     #[test]
