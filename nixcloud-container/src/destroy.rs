@@ -8,8 +8,8 @@ use crate::fs::lock::Lock;
 use crate::fs::{atomic, remove};
 use crate::generations::Generations;
 use crate::host::Host;
-use crate::idmap::IdMapKind;
 use crate::lease::Leases;
+use crate::moving;
 use crate::name::ContainerName;
 use crate::observe::Cancel;
 use crate::power;
@@ -99,24 +99,14 @@ fn release_claims(host: &Host, record: &Record) -> Result<(), Error> {
     for address in record.lease.iter().chain(&record.fixed) {
         leases.free_address(&record.name, *address)?;
     }
-    let Some(ids) = record.ids else { return Ok(()) };
-    if record.idmap == IdMapKind::Isolated {
-        leases.free_ids(&record.name, ids)?;
-        return Ok(());
+    for (ids, kind) in record
+        .ids
+        .map(|ids| (ids, record.idmap))
+        .into_iter()
+        .chain(record.moving.map(|moving| (moving.ids, moving.idmap)))
+    {
+        moving::give_back(host, &record.name, ids, kind)?;
     }
-    let _lock = host.lock_pools(&Cancel::new())?;
-    for other in Record::names(&host.layout)? {
-        if other == record.name {
-            continue;
-        }
-        // One that cannot be read may well use the shared ids.
-        match Record::load(&host.layout, &other) {
-            Ok(Some(other)) if other.ids != Some(ids) => {}
-            Ok(None) => {}
-            _ => return Ok(()),
-        }
-    }
-    leases.free_shared_ids(ids)?;
     Ok(())
 }
 

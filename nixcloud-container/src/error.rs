@@ -92,12 +92,6 @@ pub enum Error {
         /// Whether `host up` makes it.
         ours: bool,
     },
-    /// Whose ids a container uses cannot be changed yet.
-    #[error("container `{name}` cannot change its `idmap`: its files belong to the ids it has")]
-    IdMapChange {
-        /// The container.
-        name: ContainerName,
-    },
     /// liblxc does not take a line of `lxcExtraConfig`, or an item that was given beside it.
     #[error("LXC refuses `{key} = {value}`: {why}")]
     ExtraRefused {
@@ -386,7 +380,6 @@ impl Error {
             Self::Exists { .. } => ErrorKind::Exists,
             Self::Foreign { .. }
             | Self::State { .. }
-            | Self::IdMapChange { .. }
             | Self::Bridge(_)
             | Self::Entry { .. }
             | Self::Generations(GenerationsError::Protected { .. })
@@ -434,7 +427,6 @@ impl Error {
             Self::NoBridge { bridge, .. } => {
                 format!("`network.bridge` names it: `ip link add {bridge} type bridge`")
             }
-            Self::IdMapChange { name } => format!("`nixcloud-container destroy {name}`, then create it anew"),
             Self::StopTimeout { name, .. } => {
                 format!("`nixcloud-container terminate {name}` ends it at once")
             }

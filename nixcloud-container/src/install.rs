@@ -102,7 +102,7 @@ pub(crate) fn rendered_with(
     spec: &ContainerSpec,
     items: &[(String, String)],
 ) -> Result<Rendered, Error> {
-    let Some(ids) = record.ids else {
+    let Some(ids) = record.ids_for(spec.idmap) else {
         return Err(Error::Incomplete { name: record.name.clone(), what: "ids" });
     };
     let facts = host.facts()?;

@@ -172,10 +172,7 @@ impl<'a> Leases<'a> {
         foreign: &Foreign,
         intend: &mut dyn FnMut(IdMap) -> Result<(), E>,
     ) -> Result<IdMap, E> {
-        let owner = match kind {
-            IdMapKind::Isolated => owner.as_str(),
-            IdMapKind::Shared => SHARED,
-        };
+        let owner = owner_of(owner, kind);
         let taken = names::<u32>(&self.layout.ids())?;
         if kind == IdMapKind::Shared {
             for base in &taken {
@@ -212,6 +209,30 @@ impl<'a> Leases<'a> {
         }
     }
 
+    /// Claims these very ids, which a container has already: one of us may have been killed before it claimed them.
+    /// `Some` is who has them, or some of them.
+    ///
+    /// # Errors
+    /// When the claims cannot be read or written.
+    pub fn hold_ids(
+        &self,
+        owner: &ContainerName,
+        kind: IdMapKind,
+        ids: IdMap,
+    ) -> Result<Option<String>, LeaseError> {
+        let owner = owner_of(owner, kind);
+        let taken = names::<u32>(&self.layout.ids())?;
+        for base in taken.into_iter().filter(|base| ids.overlaps((*base).into(), RANGE.into())) {
+            match read_owner(&self.layout.id_range(base))? {
+                Some(theirs) if base != ids.base() || theirs != owner => return Ok(Some(theirs)),
+                _ => {}
+            }
+        }
+        let path = self.layout.id_range(ids.base());
+        let new = self.claim(&path, owner, &format!("ids from {}", ids.base()))?;
+        Ok(if new { None } else { read_owner(&path)?.filter(|theirs| theirs != owner) })
+    }
+
     /// Gives a container's own ids back. The shared range stays claimed: other containers' files belong to it.
     ///
     /// # Errors
@@ -239,6 +260,13 @@ impl<'a> Leases<'a> {
         claim::release(path, owner.as_bytes())
             .map(drop)
             .map_err(|source| LeaseError::Claim { what: what.to_owned(), source })
+    }
+}
+
+fn owner_of(name: &ContainerName, kind: IdMapKind) -> &str {
+    match kind {
+        IdMapKind::Isolated => name.as_str(),
+        IdMapKind::Shared => SHARED,
     }
 }
 
@@ -398,6 +426,21 @@ mod tests {
         assert_eq!(get(5, IdMapKind::Shared), 362_144);
         leases.free_ids(&name(1), IdMap::new(100_000).unwrap()).unwrap();
         assert_eq!(get(6, IdMapKind::Isolated), 100_000);
+    }
+
+    #[test]
+    fn ids_that_a_container_has_are_held_once() {
+        let host = host();
+        let leases = Leases::new(&host.layout, &host.config);
+        let range = |base| IdMap::new(base).unwrap();
+        let held = |n, kind, base| leases.hold_ids(&name(n), kind, range(base)).unwrap();
+        assert_eq!(held(1, IdMapKind::Isolated, 100_000), None);
+        assert_eq!(held(1, IdMapKind::Isolated, 100_000), None);
+        assert_eq!(held(2, IdMapKind::Isolated, 100_000).as_deref(), Some("c1"));
+        assert_eq!(held(2, IdMapKind::Isolated, 100_001).as_deref(), Some("c1"), "they overlap");
+        assert_eq!(held(3, IdMapKind::Shared, 300_000), None);
+        assert_eq!(held(4, IdMapKind::Shared, 300_000), None);
+        assert_eq!(held(4, IdMapKind::Isolated, 300_000).as_deref(), Some(SHARED));
     }
 
     /// Fault 8 of the shell original: of two parallel creates one failed.

@@ -24,7 +24,7 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | host, expression, bridges, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect |
+//! | operations | host, expression, bridges, build, install, moving, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | record, lease, generations, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, `lxc`, `net`, `nix`, [`worker`] |
@@ -72,6 +72,7 @@ mod install;
 mod layout;
 mod lease;
 mod manager;
+mod moving;
 mod power;
 mod presence;
 mod record;

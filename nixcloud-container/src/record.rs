@@ -47,12 +47,27 @@ pub struct Record {
     /// Whether those are its own.
     #[serde(default)]
     pub idmap: IdMapKind,
+    /// The ids that its files are to have instead, or that some of them have already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Moving>,
     /// Hashes of the LXC configuration as we wrote it; two while it is being replaced.
     #[serde(default)]
     pub config_hashes: Vec<String>,
     /// What is known of generations beside what is in the store.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub generations: Vec<GenerationNote>,
+}
+
+/// A change of ids that is not complete. Both ranges are claimed; the container does not run while its files are moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moving {
+    /// The other ids.
+    pub ids: IdMap,
+    /// Whether those are its own.
+    pub idmap: IdMapKind,
+    /// Whether files may have them. If not, they are only claimed.
+    pub begun: bool,
 }
 
 /// What is known of one generation: what came of its activation, and what it was given beside its container file.
@@ -201,6 +216,7 @@ impl Record {
             fixed: Vec::new(),
             ids: None,
             idmap: IdMapKind::default(),
+            moving: None,
             config_hashes: Vec::new(),
             generations: Vec::new(),
         }
@@ -263,6 +279,18 @@ impl Record {
             .collect();
         names.sort();
         Ok(names)
+    }
+
+    /// The ids that it has when it next boots as `kind`, as far as they are claimed.
+    #[must_use]
+    pub fn ids_for(&self, kind: IdMapKind) -> Option<IdMap> {
+        self.moving.filter(|moving| moving.idmap == kind).map(|moving| moving.ids).or(self.ids)
+    }
+
+    /// Whether it claims these ids.
+    #[must_use]
+    pub fn claims(&self, ids: IdMap) -> bool {
+        self.ids == Some(ids) || self.moving.is_some_and(|moving| moving.ids == ids)
     }
 
     /// What is noted of a generation.
@@ -351,6 +379,10 @@ mod tests {
         record.phase = Phase::Switching { from: GenerationId::new(3).unwrap() };
         record.lease = Some("10.101.0.2".parse().unwrap());
         record.ids = Some(IdMap::new(100_000).unwrap());
+        let other = IdMap::new(300_000).unwrap();
+        record.moving = Some(Moving { ids: other, idmap: IdMapKind::Shared, begun: true });
+        assert_eq!((record.ids_for(IdMapKind::Isolated), record.ids_for(IdMapKind::Shared)), (record.ids, Some(other)));
+        assert!(record.claims(other));
         let three = GenerationId::new(3).unwrap();
         record.lxc_items = vec![("lxc.group".into(), "a".into())];
         record.note_items(three);

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::generations::{Generations, GenerationsError};
 use crate::host::Host;
 use crate::install;
+use crate::moving;
 use crate::observe::{Cancel, Event, Observer};
 use crate::record::{Phase, Record};
 
@@ -40,5 +41,7 @@ pub(crate) fn interrupted_switch(
     record.phase = Phase::Ready;
     record.save(&host.layout)?;
     let spec = generations.spec(generations.current()?)?;
-    install::release_addresses(host, record, &spec)
+    install::release_addresses(host, record, &spec)?;
+    // Files that were moved already are moved back at the next start.
+    moving::forget(host, record, spec.idmap)
 }

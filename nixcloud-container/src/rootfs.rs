@@ -4,8 +4,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use crate::fs::owner::{self, Moved, Shift};
 use crate::fs::{beneath, remove, tree};
-use crate::idmap::IdMap;
+use crate::idmap::{IdMap, RANGE};
 use crate::layout::Layout;
 use crate::name::ContainerName;
 
@@ -44,7 +45,10 @@ pub enum RootfsError {
     },
     /// Removal.
     #[error("cannot remove the container's folder")]
-    Remove(#[from] remove::Error),
+    Remove(#[source] remove::Error),
+    /// Other owners.
+    #[error("cannot move the container's files to other ids")]
+    Move(#[source] owner::Error),
 }
 
 /// Makes the folder of a container in the LXC path, and in it the rootfs and the empty `locked` folder.
@@ -53,26 +57,47 @@ pub enum RootfsError {
 /// since a guest can make set-uid files of its own users.
 pub(crate) fn create(layout: &Layout, name: &ContainerName, ids: IdMap) -> Result<(), RootfsError> {
     let folder = layout.container_dir(name);
-    let failed = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| RootfsError::Folder { action, path, source }
-    };
     make_dirs(layout.lxc_path(), 0o755)?;
     match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         other => other.map_err(failed("make", &folder))?,
     }
-    chown(&folder, Some(0), Some(ids.base())).map_err(failed("change the owner of", &folder))?;
-    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o710)).map_err(failed("open", &folder))?;
+    open_to(&folder, ids)?;
     tree::skeleton(&layout.locked(name), &[(".", 0o711)], 0, 0)?;
     tree::skeleton(&layout.rootfs(name), SKELETON, ids.base(), ids.base())?;
     tracing::debug!(path = %folder.display(), base = ids.base(), "rootfs made");
     Ok(())
 }
 
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RootfsError {
+    let path = path.to_owned();
+    move |source| RootfsError::Folder { action, path, source }
+}
+
+/// Lets the guest's root, and nobody else, pass through the folder.
+fn open_to(folder: &Path, ids: IdMap) -> Result<(), RootfsError> {
+    chown(folder, Some(0), Some(ids.base())).map_err(failed("change the owner of", folder))?;
+    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o710)).map_err(failed("open", folder))
+}
+
+/// Moves all files of a container from its ids to others, and lets its new root pass. Files of other ids stay theirs.
+/// Nothing of the container runs. A run that was killed is completed by the next, in either direction.
+pub(crate) fn move_ids(
+    layout: &Layout,
+    name: &ContainerName,
+    from: IdMap,
+    to: IdMap,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Moved, RootfsError> {
+    let shift = Shift { from: from.base(), to: to.base(), count: RANGE };
+    let moved = owner::shift(&layout.rootfs(name), shift, cancelled).map_err(RootfsError::Move)?;
+    open_to(&layout.container_dir(name), to)?;
+    Ok(moved)
+}
+
 /// Removes all that is in the container's folder, and the folder. Refuses when anything is mounted in it.
 pub(crate) fn destroy(layout: &Layout, name: &ContainerName) -> Result<(), RootfsError> {
-    Ok(remove::tree(&layout.container_dir(name))?)
+    remove::tree(&layout.container_dir(name)).map_err(RootfsError::Remove)
 }
 
 /// Makes a folder with `mode` and those above it that are missing, which anybody may pass through. The caller's umask

@@ -7,6 +7,7 @@ use crate::generation::{GenerationId, Health, Selection};
 use crate::generations::Generations;
 use crate::host::Host;
 use crate::install::{self, Beside};
+use crate::moving;
 use crate::name::ContainerName;
 use crate::observe::{self, Cancel, Event, Observer, Phase as Progress};
 use crate::power;
@@ -76,13 +77,11 @@ pub(crate) fn prepare(
     beside: &Beside,
     cancel: &Cancel,
 ) -> Result<(), Error> {
-    if spec.idmap != record.idmap {
-        return Err(Error::IdMapChange { name: record.name.clone() });
-    }
     let rendered = install::rendered_with(host, record, spec, &beside.items)?;
     install::check_extra(host, &rendered, &beside.log, cancel)?;
     let foreign = install::others(host)?;
-    install::claim_addresses(host, record, spec, &foreign)
+    install::claim_addresses(host, record, spec, &foreign)?;
+    moving::prepare(host, record, spec.idmap, &foreign, cancel)
 }
 
 /// From here to [`settle`], a killed operation is undone by the next one. `items` are those of the generation that is
@@ -120,6 +119,12 @@ pub(crate) fn settle(
 ) -> Result<Switched, Error> {
     let Step { from, to } = step;
     tracing::debug!(%from, %to, state = %here.state, "the profile is switched");
+    // Of a running guest they are moved at its next start.
+    if !here.state.is_live()
+        && let Err(failure) = moving::complete(host, record, spec.idmap, observer, cancel)
+    {
+        return Err(put_back(host, record, observer, failure));
+    }
     let rendered = match install::rendered(host, record, spec) {
         Ok(rendered) => rendered,
         Err(failure) => return Err(put_back(host, record, observer, failure)),
@@ -189,7 +194,8 @@ fn finish(host: &Host, record: &mut Record) -> Result<(), Error> {
         record.generations.retain(|note| list.iter().any(|generation| generation.id == note.id));
     }
     record.save(&host.layout)?;
-    install::release_addresses(host, record, &spec)
+    install::release_addresses(host, record, &spec)?;
+    moving::forget(host, record, spec.idmap)
 }
 
 /// A failure before the guest was touched.

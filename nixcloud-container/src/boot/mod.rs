@@ -14,6 +14,7 @@ use crate::fs::atomic::{self, Durability};
 use crate::generations::Generations;
 use crate::host::Host;
 use crate::install;
+use crate::moving;
 use crate::name::{ContainerName, InterfaceName};
 use crate::net::Netlink;
 use crate::observe::{Cancel, Event, Observer};
@@ -87,6 +88,7 @@ impl Boot<'_> {
         let current = generations.current()?;
         let spec = generations.spec(current)?;
         require_bridges(host, &spec)?;
+        moving::complete(host, record, spec.idmap, observer, cancel)?;
         remove_left_interfaces(host, &record.name)?;
         let mut run = Run {
             boot_id: proc::boot_id().map_err(proc_error)?,

@@ -66,7 +66,15 @@ pub(super) const DIRECTORY: OFlags =
 /// openat2 below `dir`, repeated where the kernel asks for it (a rename elsewhere in the system).
 pub(super) fn open_at(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     // With O_NOFOLLOW a link in the last place would be "not a directory" instead of "a link".
-    let flags = flags.difference(OFlags::NOFOLLOW);
+    resolve(dir, path, flags.difference(OFlags::NOFOLLOW))
+}
+
+/// Whatever has the name `name` in `dir`, a symbolic link itself too, without opening it for anything.
+pub(super) fn find_at(dir: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, Errno> {
+    resolve(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)
+}
+
+fn resolve(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let mut attempts = 0;
     loop {
         match rustix::fs::openat2(dir, path, flags, Mode::empty(), RESOLVE) {

@@ -10,6 +10,8 @@
 //! | [`guest`] | regular files of a running guest, through its own mounts and links |
 //! | [`tree`] | the directories of a new rootfs |
 //! | [`remove`] | recursive removal that stays inside its directory |
+//! | [`owner`] | the owners of a tree, moved from one range of ids to another |
+//! | `walk`, `xattr` | the way through an untrusted tree; attributes that carry ids |
 //! | [`mounts`] | which mounts lie at or below a directory |
 
 pub mod atomic;
@@ -18,5 +20,8 @@ pub mod claim;
 pub mod guest;
 pub mod lock;
 pub mod mounts;
+pub mod owner;
 pub mod remove;
 pub mod tree;
+mod walk;
+mod xattr;

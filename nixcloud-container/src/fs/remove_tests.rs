@@ -1,13 +1,16 @@
 //! What a hostile guest may plant, and what removal does about it.
 
+use super::super::beneath::DIRECTORY;
 use super::*;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use ::nix::mount::{MsFlags, mount};
 use ::nix::sched::{CloneFlags, unshare};
-use rustix::fs::{CWD, IFlags, OFlags};
+use rustix::fs::{CWD, IFlags, Mode, OFlags};
 
 /// Runs `body` in a thread with a mount namespace of its own, from which no mount gets out.
 fn in_own_mounts(body: impl FnOnce() + Send) {
@@ -149,8 +152,7 @@ fn a_directory_that_was_moved_out_is_not_left_into_its_new_parent() {
     let temp = tempfile::tempdir().unwrap();
     let (top, host) = (temp.path().join("top"), victim(temp.path()));
     fs::create_dir_all(top.join("a/b")).unwrap();
-    let mut walk =
-        Walk { shown: &top, stack: vec![], pending: 0, refills: 0, buffer: Vec::with_capacity(BATCH) };
+    let mut walk = Way::new(&top);
     let parent = atomic::open_dir(temp.path()).unwrap();
     let opened = walk.enter(parent.as_fd(), c"top".to_owned()).unwrap().unwrap();
     let a = walk.enter(opened.as_fd(), c"a".to_owned()).unwrap().unwrap();
@@ -278,13 +280,7 @@ fn root_a_mount_that_comes_after_the_look_is_not_crossed() {
             mount(Some(&host), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
             // The walk alone, as if the look at mountinfo had come too early.
             let parent = atomic::open_dir(&base).unwrap();
-            let walk = Walk {
-                shown: &top,
-                stack: vec![],
-                pending: 0,
-                refills: 0,
-                buffer: Vec::with_capacity(BATCH),
-            };
+            let walk = Walk { way: Way::new(&top), pending: 0, refills: 0 };
             match walk.run(&parent, c"top".to_owned()) {
                 Err(Error::Mounted { mount_point }) => assert_eq!(mount_point, target),
                 other => panic!("{other:?}"),
@@ -325,14 +321,4 @@ fn root_a_mount_of_another_namespace_is_not_entered() {
     guest.wait().unwrap();
     assert!(!top.exists());
     assert_eq!(fs::read(host.join("precious")).unwrap(), b"x");
-}
-
-#[test]
-fn a_long_path_is_shown_with_its_middle_left_out() {
-    let frame = |name: &str| Frame { name: CString::new(name).unwrap(), above: (0, 0), pending: vec![] };
-    let mut walk =
-        Walk { shown: Path::new("/top"), stack: vec![frame("top")], pending: 0, refills: 0, buffer: vec![] };
-    assert_eq!(walk.path_of(Some(c"x")), Path::new("/top/x"));
-    walk.stack.extend((0..3000).map(|at| frame(&at.to_string())));
-    assert_eq!(walk.path_of(Some(c"x")), Path::new("/top/0/1/2/3/.../2997/2998/2999/x"));
 }
