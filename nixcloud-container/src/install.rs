@@ -95,6 +95,16 @@ pub(crate) fn rendered(host: &Host, record: &Record, spec: &ContainerSpec) -> Re
     rendered_with(host, record, spec, &record.lxc_items)
 }
 
+/// As [`rendered`], for the configuration file of a running guest: with the ids that it has. LXC enters the guest's
+/// cgroups by those of the file, and others are refused.
+pub(crate) fn rendered_running(
+    host: &Host,
+    record: &Record,
+    spec: &ContainerSpec,
+) -> Result<Rendered, Error> {
+    render_for(host, record, spec, &record.lxc_items, record.ids)
+}
+
 /// As [`rendered`], with other items.
 pub(crate) fn rendered_with(
     host: &Host,
@@ -102,7 +112,17 @@ pub(crate) fn rendered_with(
     spec: &ContainerSpec,
     items: &[(String, String)],
 ) -> Result<Rendered, Error> {
-    let Some(ids) = record.ids_for(spec.idmap) else {
+    render_for(host, record, spec, items, record.ids_for(spec.idmap))
+}
+
+fn render_for(
+    host: &Host,
+    record: &Record,
+    spec: &ContainerSpec,
+    items: &[(String, String)],
+    ids: Option<IdMap>,
+) -> Result<Rendered, Error> {
+    let Some(ids) = ids else {
         return Err(Error::Incomplete { name: record.name.clone(), what: "ids" });
     };
     let facts = host.facts()?;

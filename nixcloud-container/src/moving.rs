@@ -90,12 +90,7 @@ pub(crate) fn forget(host: &Host, record: &mut Record, kind: IdMapKind) -> Resul
 }
 
 /// Gives ids back; shared ones when no other container has them.
-pub(crate) fn give_back(
-    host: &Host,
-    name: &ContainerName,
-    ids: IdMap,
-    kind: IdMapKind,
-) -> Result<(), Error> {
+pub(crate) fn give_back(host: &Host, name: &ContainerName, ids: IdMap, kind: IdMapKind) -> Result<(), Error> {
     let leases = Leases::new(&host.layout, &host.config);
     if kind == IdMapKind::Isolated {
         return Ok(leases.free_ids(name, ids)?);

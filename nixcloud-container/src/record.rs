@@ -381,7 +381,10 @@ mod tests {
         record.ids = Some(IdMap::new(100_000).unwrap());
         let other = IdMap::new(300_000).unwrap();
         record.moving = Some(Moving { ids: other, idmap: IdMapKind::Shared, begun: true });
-        assert_eq!((record.ids_for(IdMapKind::Isolated), record.ids_for(IdMapKind::Shared)), (record.ids, Some(other)));
+        assert_eq!(
+            (record.ids_for(IdMapKind::Isolated), record.ids_for(IdMapKind::Shared)),
+            (record.ids, Some(other))
+        );
         assert!(record.claims(other));
         let three = GenerationId::new(3).unwrap();
         record.lxc_items = vec![("lxc.group".into(), "a".into())];

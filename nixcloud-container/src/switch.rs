@@ -119,17 +119,17 @@ pub(crate) fn settle(
 ) -> Result<Switched, Error> {
     let Step { from, to } = step;
     tracing::debug!(%from, %to, state = %here.state, "the profile is switched");
-    // Of a running guest they are moved at its next start.
-    if !here.state.is_live()
-        && let Err(failure) = moving::complete(host, record, spec.idmap, observer, cancel)
-    {
+    // Those of a running guest are moved at its next start.
+    let live = here.state.is_live();
+    if !live && let Err(failure) = moving::complete(host, record, spec.idmap, observer, cancel) {
         return Err(put_back(host, record, observer, failure));
     }
     let rendered = match install::rendered(host, record, spec) {
         Ok(rendered) => rendered,
         Err(failure) => return Err(put_back(host, record, observer, failure)),
     };
-    if let Err(failure) = install::write_config(host, record, &rendered, observer) {
+    let file = if live { install::rendered_running(host, record, spec) } else { Ok(rendered.clone()) };
+    if let Err(failure) = file.and_then(|file| install::write_config(host, record, &file, observer)) {
         return Err(put_back(host, record, observer, failure));
     }
     let name = record.name.clone();

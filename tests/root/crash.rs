@@ -3,6 +3,7 @@
 //! The killed process is not asked where it is: it is killed after 0, 1, 2 ... steps of time until it gets through, so
 //! that every part of the operation is hit, in runs on any machine.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use nixcloud_container::{Error, StartOutcome, State};
 
 use crate::harness::{Guest, Lab, Must, leaks, scenarios};
+use crate::moving;
 
 scenarios! {
     once: [
@@ -17,6 +19,7 @@ scenarios! {
         root_start_killed_at_any_moment,
         root_update_killed_at_any_moment,
         root_update_of_a_running_guest_killed_at_any_moment,
+        root_a_change_of_ids_killed_at_any_moment,
         root_terminate_killed_at_any_moment,
         root_destroy_killed_at_any_moment,
     ],
@@ -131,6 +134,48 @@ fn root_update_of_a_running_guest_killed_at_any_moment(lab: &Lab) {
         assert_eq!((web.version(), web.init()), (Some(version), init), "moment {at}");
     }
     web.stop();
+    web.destroy();
+    lab.assert_nothing_left();
+}
+
+fn root_a_change_of_ids_killed_at_any_moment(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create_from(&moving::shared(&web, "shared"));
+    web.start();
+    // Enough to be hit on the way; one with a bit that a change of owner takes.
+    web.shell(
+        "mkdir -p /srv/many && cd /srv/many && i=0 && while [ $i -lt 3000 ]; do : >f$i; i=$((i+1)); done",
+    );
+    web.shell("echo x >/srv/many/tool && chmod 4711 /srv/many/tool");
+    web.stop();
+    let file = lab.file(web.name().as_str(), &web.file().version("own"));
+    let usual = usual(lab, "update", &web, Some(&file));
+    let tool = || web.rootfs().join("srv/many/tool").metadata().unwrap().mode() & 0o7777;
+    for at in 0..MOMENTS {
+        web.update(&moving::shared(&web, "shared"));
+        moving::assert_owned(&web, 100_000);
+        kill(lab, "update", &web, Some(&file), at, usual);
+        // What was cut off is put back or has got through: the files have the ids that the guest then has.
+        if at % 3 == 0 {
+            kill(lab, "start", &web, None, at, usual / 2);
+        }
+        web.container().start(&mut ()).must("start");
+        web.await_version();
+        let base = moving::ids(&web);
+        let kind = if web.version().as_deref() == Some("own") { 165_536 } else { 100_000 };
+        assert_eq!(base, kind, "moment {at}");
+        web.terminate();
+        moving::assert_owned(&web, base);
+        assert_eq!(tool(), 0o4711, "moment {at}");
+        assert_eq!(moving::claims(lab).keys().copied().collect::<Vec<_>>(), [base], "moment {at}");
+    }
+    // Destroyed right after a kill, it leaves nothing either.
+    for at in [4, 8, 11] {
+        let web = lab.busybox("other");
+        web.create_from(&moving::shared(&web, "shared"));
+        kill(lab, "update", &web, Some(&file), at, usual);
+        web.destroy();
+    }
     web.destroy();
     lab.assert_nothing_left();
 }

@@ -29,6 +29,7 @@ mod json;
 mod life;
 mod mistakes;
 mod mistakes_nix;
+mod moving;
 mod power;
 mod progress;
 mod session;
@@ -51,6 +52,7 @@ fn scenarios() -> Vec<Scenario> {
         boot::scenarios(),
         progress::scenarios(),
         update::scenarios(),
+        moving::scenarios(),
         attack::scenarios(),
         host::scenarios(),
         failure::scenarios(),

@@ -33,7 +33,7 @@ fn facts(root: &Path) -> BTreeMap<PathBuf, Facts> {
             }
             // A note that is left would be found by the next run.
             let note = rustix::fs::getxattr(path, "trusted.nixcloud-moving", &mut [0_u8; 64][..]);
-        assert!(note.is_err(), "{}", path.display());
+            assert!(note.is_err(), "{}", path.display());
         }
         all.insert(path.to_owned(), (found.uid(), found.gid(), found.mode(), attributes));
     };
@@ -201,7 +201,8 @@ fn root_a_mount_is_left_and_told() {
         ::nix::sched::unshare(::nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
         mount(Some(&thread.join("../host")), &thread.join("a/b"), none, MsFlags::MS_BIND, none).unwrap();
-        mount(Some(&thread.join("../host/shadow")), &thread.join("a/plain"), none, MsFlags::MS_BIND, none).unwrap();
+        mount(Some(&thread.join("../host/shadow")), &thread.join("a/plain"), none, MsFlags::MS_BIND, none)
+            .unwrap();
         let moved = shift(&thread, FORTH, NEVER).unwrap();
         let mut mounted = moved.mounted;
         mounted.sort();

@@ -104,7 +104,8 @@ impl Walk<'_> {
                 self.pending -= 1;
                 return Ok(Some(name));
             }
-            rustix::fs::seek(dir, SeekFrom::Start(0)).map_err(|errno| self.way.failed("read", None, errno))?;
+            rustix::fs::seek(dir, SeekFrom::Start(0))
+                .map_err(|errno| self.way.failed("read", None, errno))?;
             let mut seen = false;
             loop {
                 let batch = self.way.read_batch(dir)?;

@@ -2,9 +2,9 @@
 
 use super::super::beneath::DIRECTORY;
 use super::*;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 

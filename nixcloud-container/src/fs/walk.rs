@@ -129,9 +129,7 @@ impl<'a> Way<'a> {
     }
 
     /// The next entries of `dir` from where it was last read; none at its end.
-    pub(super) fn read_batch(&mut self,
-        dir: BorrowedFd<'_>,
-    ) -> Result<Vec<(CString, FileType)>, Error> {
+    pub(super) fn read_batch(&mut self, dir: BorrowedFd<'_>) -> Result<Vec<(CString, FileType)>, Error> {
         let mut batch = Vec::new();
         let buffer: &mut [MaybeUninit<u8>] = self.buffer.spare_capacity_mut();
         let mut entries = RawDir::new(dir, buffer);
@@ -201,8 +199,12 @@ mod tests {
 
     #[test]
     fn a_long_path_is_shown_with_its_middle_left_out() {
-        let frame =
-            |name: &str| Frame { name: CString::new(name).unwrap(), above: (0, 0), pending: vec![], position: 0 };
+        let frame = |name: &str| Frame {
+            name: CString::new(name).unwrap(),
+            above: (0, 0),
+            pending: vec![],
+            position: 0,
+        };
         let mut way = Way { shown: Path::new("/top"), stack: vec![frame("top")], buffer: vec![] };
         assert_eq!(way.path_of(Some(c"x")), Path::new("/top/x"));
         way.stack.extend((0..3000).map(|at| frame(&at.to_string())));
