@@ -9,7 +9,8 @@
 #     "containers": { "web": { "file": "/abs/web.nix", "ip": "10.101.0.2" | null, "prefixLength": 16 | null } } }
 #
 # `ip` and `prefixLength` are what is leased; `bridges` (optional) are the prefix lengths of the host's bridges, for a
-# fixed address that comes without one.
+# fixed address that comes without one. `idmap` of a container (optional) is what a file has that does not say: an adopted
+# container keeps what it has.
 #
 # The answer is { schema, containers.NAME = { spec, drv, out } }. With want = "spec" there is neither drv nor out,
 # and neither nixpkgs nor any NixOS module is looked at.
@@ -53,6 +54,7 @@ let
         inherit (entry) file;
         lease = { ip = entry.ip or null; prefixLength = entry.prefixLength or null; };
         bridges = asked.bridges or { };
+        ids = entry.idmap or "isolated";
       };
 
       guest = import <nixpkgs/nixos/lib/eval-config.nix> {

@@ -13,6 +13,7 @@ use crate::fs::atomic::{self, Durability};
 use crate::generation::GenerationId;
 use crate::generations::Generations;
 use crate::host::Host;
+use crate::idmap::IdMapKind;
 use crate::layout::NIX_STATE;
 use crate::lease::{Foreign, LeaseError, Leases};
 use crate::name::ContainerName;
@@ -69,6 +70,8 @@ struct Asked<'a> {
     file: &'a Path,
     ip: Option<Ipv4Addr>,
     prefix_length: u8,
+    /// What a file has that does not say.
+    idmap: IdMapKind,
 }
 
 /// Its answer.
@@ -153,6 +156,8 @@ fn evaluate_once(
         file: &source.file,
         ip: record.lease,
         prefix_length: host.config.network.hostonly.address.prefix(),
+        // The ids of a container that the shell original made stay its own, unless its file says otherwise.
+        idmap: if record.adopted.is_some() { record.idmap } else { IdMapKind::default() },
     };
     let request = Request {
         schema: SCHEMA,

@@ -11,6 +11,7 @@ use crate::host::Host;
 use crate::install::{self, Beside};
 use crate::name::ContainerName;
 use crate::observe::{self, Cancel, Event, Observer, Phase as Progress};
+use crate::original;
 use crate::presence;
 use crate::record::{Phase, Record};
 use crate::rootfs;
@@ -64,7 +65,7 @@ pub(crate) fn create_locked(
     cancel: &Cancel,
 ) -> Result<Created, Error> {
     match Record::load(&host.layout, name)? {
-        Some(record) if matches!(record.phase, Phase::Creating | Phase::Destroying) => {
+        Some(record) if record.phase.is_unfinished() => {
             // One that somebody else made to run meanwhile is not removed.
             let here = presence::look(&host.layout, &record)?;
             if here.state.is_live() {
@@ -93,6 +94,9 @@ pub(crate) fn create_locked(
 /// A folder or profile without a record is somebody else's.
 fn refuse_strangers(host: &Host, name: &ContainerName) -> Result<(), Error> {
     let exists = |path: &Path| path.symlink_metadata().is_ok();
+    if original::made(&host.layout, name) {
+        return Err(Error::Exists { name: name.clone() });
+    }
     if exists(&host.layout.container_dir(name)) || exists(&host.layout.profile(name)) {
         return Err(Error::Foreign { name: name.clone() });
     }

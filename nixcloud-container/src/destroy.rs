@@ -12,6 +12,7 @@ use crate::lease::Leases;
 use crate::moving;
 use crate::name::ContainerName;
 use crate::observe::Cancel;
+use crate::original;
 use crate::power;
 use crate::presence;
 use crate::record::{Phase, Record};
@@ -69,6 +70,9 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     remove::tree(&layout.profile_dir(&name))?;
     remove_lxc_lock(layout.lxc_path(), &name);
     release_claims(host, &record)?;
+    if record.adopted.is_some() {
+        original::forget(layout, &name)?;
+    }
     sweep_locks(host)?;
     // Half-written files that killed operations left, of whichever container.
     for folder in [&layout.state_dirs()[..], &[layout.state().join("nix")]].concat() {

@@ -15,6 +15,7 @@ use crate::lease::LeaseError;
 use crate::name::{ContainerName, InterfaceName};
 use crate::net::{self, bridge};
 use crate::nix;
+use crate::original::OriginalError;
 use crate::presence::PresenceError;
 use crate::record::RecordError;
 use crate::render::{ExtraError, ItemError, PendingRestart};
@@ -203,6 +204,9 @@ pub enum Error {
     /// An address or id range.
     #[error(transparent)]
     Lease(#[from] LeaseError),
+    /// A container that the shell original made.
+    #[error(transparent)]
+    Original(#[from] OriginalError),
     /// Generations.
     #[error(transparent)]
     Generations(#[from] GenerationsError),
@@ -383,7 +387,9 @@ impl Error {
             | Self::Bridge(_)
             | Self::Entry { .. }
             | Self::Generations(GenerationsError::Protected { .. })
-            | Self::Lease(LeaseError::AddressTaken { .. } | LeaseError::HostAddress { .. }) => {
+            | Self::Lease(
+                LeaseError::AddressTaken { .. } | LeaseError::HostAddress { .. } | LeaseError::IdsTaken { .. },
+            ) => {
                 ErrorKind::Refused
             }
             Self::Busy { .. } => ErrorKind::Busy,
@@ -468,6 +474,9 @@ impl Error {
             }
             Self::Lease(LeaseError::IdsExhausted { .. }) => {
                 "`ids.first` and `ids.foreign` of the host configuration say which ids are free".to_owned()
+            }
+            Self::Original(OriginalError::List { path, .. } | OriginalError::Address { path, .. }) => {
+                format!("it is read as data and never run: put {} right, or back from a backup", path.display())
             }
             Self::Nix(error) => error.hint()?,
             Self::Worker(WorkerError::None) => {

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use ipnetwork::IpNetwork;
 
+use crate::idmap::RANGE;
 use crate::layout::Layout;
 use crate::lease::Foreign;
 use crate::net::{self, Netlink};
+use crate::original;
 use crate::record::{Record, RecordError};
 
 /// The host cannot be looked at.
@@ -35,6 +37,12 @@ pub enum ForeignError {
 pub(crate) fn scan(layout: &Layout) -> Result<Foreign, ForeignError> {
     let mut foreign = Foreign { host_addresses: host_addresses()?, ..Foreign::default() };
     for name in containers(layout)? {
+        // What the shell original made has its own, though nobody has adopted it yet.
+        if let Ok(Some(record)) = name.parse().map_or(Ok(None), |name| original::record(layout, &name)) {
+            let addresses = record.lease.into_iter().chain(record.fixed);
+            foreign.addresses.extend(addresses.map(|address| (address, name.clone())));
+            foreign.ids.extend(record.ids.map(|ids| (ids.base().into(), RANGE.into())));
+        }
         let config = layout.lxc_path().join(&name).join("config");
         // One that cannot be read is nobody's reason to fail.
         let text = std::fs::read(&config).unwrap_or_default();

@@ -7,6 +7,7 @@ use crate::generation::{Generation, GenerationId, Selection};
 use crate::layout::{Layout, NIX_STATE};
 use crate::name::ContainerName;
 use crate::nix::{self, Profile, ProfileGeneration, StorePath, roots};
+use crate::original::{self, OriginalError};
 use crate::record::Record;
 use crate::spec::{ContainerSpec, SpecError};
 
@@ -28,6 +29,9 @@ pub enum GenerationsError {
         /// Why.
         source: io::Error,
     },
+    /// What the shell original built cannot be read.
+    #[error(transparent)]
+    Original(#[from] OriginalError),
     /// A generation's spec is not one.
     #[error("generation {id} has a spec that cannot be used")]
     Spec {
@@ -111,8 +115,15 @@ impl Generations {
 
     /// The spec that a generation was built with.
     pub(crate) fn spec(&self, id: GenerationId) -> Result<ContainerSpec, GenerationsError> {
-        let path = self.link(id)?.join("spec.json");
-        let json = std::fs::read(&path).map_err(|source| GenerationsError::Read { path, source })?;
+        let link = self.link(id)?;
+        let path = link.join("spec.json");
+        let json = match std::fs::read(&path) {
+            Ok(json) => json,
+            Err(source) => {
+                let built = original::spec(&self.layout, &self.name, &link)?;
+                return built.ok_or(GenerationsError::Read { path, source });
+            }
+        };
         ContainerSpec::from_json(&json).map_err(|source| GenerationsError::Spec { id, source })
     }
 

@@ -10,6 +10,7 @@ use crate::layout::Layout;
 use crate::name::ContainerName;
 use crate::nix::{Nix, Program};
 use crate::observe::{Cancel, Event, Observer};
+use crate::original;
 use crate::record::Record;
 use crate::render::HostFacts;
 use crate::rootfs;
@@ -99,11 +100,14 @@ impl Host {
             .fold(Nix::new(), |nix, program| nix.with_program(program, bin.join(program.name())))
     }
 
-    /// The record of a container of ours.
+    /// The record of a container of ours, or one put together of what the shell original made.
     pub(crate) fn record(&self, name: &ContainerName) -> Result<Record, Error> {
         match Record::load(&self.layout, name)? {
             Some(record) => Ok(record),
-            None if self.layout.lxc_config(name).exists() => Err(Error::Foreign { name: name.clone() }),
+            None if self.layout.lxc_config(name).exists() => match original::record(&self.layout, name)? {
+                Some(record) => Ok(record),
+                None => Err(Error::Foreign { name: name.clone() }),
+            },
             None => Err(Error::NotFound { name: name.clone() }),
         }
     }

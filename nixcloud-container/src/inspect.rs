@@ -14,6 +14,7 @@ use crate::idmap::IdMap;
 use crate::install;
 use crate::name::ContainerName;
 use crate::net::{Netlink, netns};
+use crate::original;
 use crate::presence;
 use crate::proc::{self, Process};
 use crate::record::{Record, Run};
@@ -95,7 +96,11 @@ impl Listed {
 
 pub(crate) fn list(host: &Host) -> Result<Vec<Listed>, Error> {
     let mut list = Vec::new();
-    for name in Record::names(&host.layout)? {
+    let adoptable = original::names(&host.layout);
+    let foreign = foreign::containers(&host.layout)?;
+    let foreign = foreign.into_iter().filter(|name| !adoptable.iter().any(|ours| ours.as_str() == name));
+    let foreign: Vec<Listed> = foreign.map(|name| Listed::Foreign { name }).collect();
+    for name in Record::names(&host.layout)?.into_iter().chain(adoptable) {
         match status(host, &name) {
             Ok(status) => list.push(Listed::Container(Box::new(status))),
             // Destroyed since the folder was read.
@@ -103,7 +108,7 @@ pub(crate) fn list(host: &Host) -> Result<Vec<Listed>, Error> {
             Err(error) => list.push(Listed::Broken { name, error }),
         }
     }
-    list.extend(foreign::containers(&host.layout)?.into_iter().map(|name| Listed::Foreign { name }));
+    list.extend(foreign);
     list.sort_by(|a, b| a.name().cmp(b.name()));
     Ok(list)
 }
@@ -155,7 +160,10 @@ fn address(record: &Record, spec: Option<&ContainerSpec>) -> Option<Ipv4Addr> {
 }
 
 pub(crate) fn names(host: &Host) -> Result<Vec<ContainerName>, Error> {
-    Ok(Record::names(&host.layout)?)
+    let mut names = Record::names(&host.layout)?;
+    names.extend(original::names(&host.layout));
+    names.sort();
+    Ok(names)
 }
 
 /// What was noted at its last start, as long as that guest lives. Nobody is asked.
@@ -180,7 +188,7 @@ pub(crate) fn state(host: &Host, name: &ContainerName) -> Result<State, Error> {
 }
 
 pub(crate) fn exists(host: &Host, name: &ContainerName) -> Result<bool, Error> {
-    Ok(Record::load(&host.layout, name)?.is_some())
+    Ok(Record::load(&host.layout, name)?.is_some() || original::made(&host.layout, name))
 }
 
 /// The address that is its own; where its bridge gives it one, those that the running guest has.

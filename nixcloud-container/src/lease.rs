@@ -52,6 +52,14 @@ pub enum LeaseError {
         /// The pool.
         pool: Ipv4Network,
     },
+    /// Somebody else has the ids, or some of them.
+    #[error("ids from {base} up belong to container `{owner}`")]
+    IdsTaken {
+        /// The first id.
+        base: u32,
+        /// Their owner.
+        owner: String,
+    },
     /// No id range is left.
     #[error("no range of {RANGE} ids from {first} up is free")]
     IdsExhausted {

@@ -1,7 +1,7 @@
 //! Records: what we know of a container that nothing else does. One TOML file each, written whole.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use crate::generation::{GenerationId, Health};
 use crate::idmap::{IdMap, IdMapKind};
 use crate::layout::Layout;
 use crate::name::ContainerName;
+use crate::network::HostPort;
 use crate::proc::{FileId, Process};
 
 /// The schema of records that this version writes.
@@ -42,6 +43,19 @@ pub struct Record {
     /// The fixed addresses that it holds: that of the current generation, and during a switch the next one's too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fixed: Vec<Ipv4Addr>,
+    /// As `fixed`, for IPv6.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fixed6: Vec<Ipv6Addr>,
+    /// Its address on the bridge that leads out, kept for as long as a generation of it may want one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub internet: Option<Ipv4Addr>,
+    /// What its interface names and MAC addresses are made of, where it is not what follows from its name: another
+    /// container had that already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<u32>,
+    /// The ports of the host that lead to it: those of the current generation, and during a switch the next one's too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<HostPort>,
     /// Its ids.
     pub ids: Option<IdMap>,
     /// Whether those are its own.
@@ -50,6 +64,9 @@ pub struct Record {
     /// The ids that its files are to have instead, or that some of them have already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving: Option<Moving>,
+    /// Whether the shell original made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Adopted>,
     /// Hashes of the LXC configuration as we wrote it; two while it is being replaced.
     #[serde(default)]
     pub config_hashes: Vec<String>,
@@ -68,6 +85,16 @@ pub struct Moving {
     pub idmap: IdMapKind,
     /// Whether files may have them. If not, they are only claimed.
     pub begun: bool,
+}
+
+/// How far the adoption of a container of the shell original has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Adopted {
+    /// It has a record; what that names may not be claimed yet.
+    Begun,
+    /// It is one of ours, but for the original's state files, which go when it is destroyed.
+    Done,
 }
 
 /// What is known of one generation: what came of its activation, and what it was given beside its container file.
@@ -98,6 +125,14 @@ pub enum Phase {
     },
     /// Destroy: what is left is to be removed.
     Destroying,
+}
+
+impl Phase {
+    /// Whether there is no whole container: it was being made or removed.
+    #[must_use]
+    pub fn is_unfinished(self) -> bool {
+        matches!(self, Self::Creating | Self::Destroying)
+    }
 }
 
 /// What is known of a running guest. Of one boot only, and so never synced to disk.
@@ -214,9 +249,14 @@ impl Record {
             lxc_items: Vec::new(),
             lease: None,
             fixed: Vec::new(),
+            fixed6: Vec::new(),
+            internet: None,
+            interface: None,
+            ports: Vec::new(),
             ids: None,
             idmap: IdMapKind::default(),
             moving: None,
+            adopted: None,
             config_hashes: Vec::new(),
             generations: Vec::new(),
         }

@@ -80,6 +80,13 @@ fn open_to(folder: &Path, ids: IdMap) -> Result<(), RootfsError> {
     std::fs::set_permissions(folder, PermissionsExt::from_mode(0o710)).map_err(failed("open", folder))
 }
 
+/// Makes what our own start needs around a rootfs that somebody else made, and takes the folder from the guest's root,
+/// which `lxc-create` gave it to.
+pub(crate) fn adopt(layout: &Layout, name: &ContainerName, ids: IdMap) -> Result<(), RootfsError> {
+    open_to(&layout.container_dir(name), ids)?;
+    Ok(tree::skeleton(&layout.locked(name), &[(".", 0o711)], 0, 0)?)
+}
+
 /// Moves all files of a container from its ids to others, and lets its new root pass. Files of other ids stay theirs.
 /// Nothing of the container runs. A run that was killed is completed by the next, in either direction.
 pub(crate) fn move_ids(

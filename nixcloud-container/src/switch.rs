@@ -2,6 +2,7 @@
 //! that counts, in the profile, on LXC's side and in the running guest.
 
 use crate::activation;
+use crate::adopt;
 use crate::error::{Error, FailedActivation};
 use crate::generation::{GenerationId, Health, Selection};
 use crate::generations::Generations;
@@ -42,12 +43,15 @@ pub(crate) fn switch(
 ) -> Result<Switched, Error> {
     host.record(name)?;
     let _lock = host.lock_observed(name, observer, cancel)?;
-    let mut record = host.record(name)?;
+    let mut record = adopt::record(host, name, observer, cancel)?;
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
     let here = allowed(host, &record, cancel)?;
     let generations = Generations::new(&host.layout, name);
     let (from, to) = (generations.current()?, choose(&generations)?);
     let spec = generations.spec(to)?;
+    if spec.original {
+        adopt::tell(host, &spec.lxc_extra_config, observer);
+    }
     let beside = Beside { items: record.items_of(to), ..Beside::default() };
     prepare(host, &mut record, &spec, &beside, cancel)?;
     begin(host, &mut record, from, beside.items)?;
@@ -250,7 +254,7 @@ pub(crate) fn delete_generations(
 ) -> Result<Vec<GenerationId>, Error> {
     host.record(name)?;
     let _lock = host.lock_observed(name, observer, cancel)?;
-    let mut record = host.record(name)?;
+    let mut record = adopt::record(host, name, observer, cancel)?;
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
     let here = presence::look(&host.layout, &record)?;
     let generations = Generations::new(&host.layout, name);

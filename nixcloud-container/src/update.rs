@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::adopt;
 use crate::build::{self, Source};
 use crate::create::{self, Created};
 use crate::error::Error;
@@ -57,8 +58,8 @@ pub(crate) fn update(
         host.record(name)?;
     }
     let _lock = host.lock_observed(name, observer, cancel)?;
-    let record = match host.record(name) {
-        Ok(record) if !matches!(record.phase, Phase::Creating | Phase::Destroying) => record,
+    let record = match adopt::record(host, name, observer, cancel) {
+        Ok(record) if !record.phase.is_unfinished() => record,
         Ok(_) | Err(Error::NotFound { .. }) => {
             let Some(file) = &request.file else { return Err(Error::NotFound { name: name.clone() }) };
             let source = given(file, &[])?;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use crate::adopt;
 use crate::error::Error;
 use crate::facts;
 use crate::foreground::Foreground;
@@ -41,7 +42,7 @@ pub(crate) fn start(
 ) -> Result<StartOutcome, Error> {
     host.record(name)?;
     let lock = host.lock(name, cancel)?;
-    let mut record = host.record(name)?;
+    let mut record = adopt::record(host, name, observer, cancel)?;
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
     end_cut_off_boot(host, &record)?;
     let here = wait_while_passing(host, &record, Action::Start, host.config.timeouts.start(), cancel)?;

@@ -56,10 +56,13 @@ pub(super) fn item(key: &str, value: &str, allowed: &[String]) -> Result<(), Ite
     check(key, value, allowed).map_err(refuse)
 }
 
+/// The key of a mount.
+pub(super) const MOUNT: &str = "lxc.mount.entry";
+
 /// Keys that limit or describe a guest and give it nothing of the host. Everything else is refused,
 /// since LXC grows keys and a list of bad ones would always be one release behind.
 const HARMLESS: &[&str] = &[
-    "lxc.mount.entry",
+    MOUNT,
     "lxc.cgroup.*",
     "lxc.cgroup2.*",
     "lxc.prlimit.as",
@@ -151,11 +154,42 @@ const NETWORK_TYPES: &[&str] = &["veth", "macvlan", "ipvlan", "empty"];
 /// # Errors
 /// The first line that is refused.
 pub fn parse(text: &str, allowed: &[String]) -> Result<Vec<ExtraLine>, ExtraError> {
-    let mut lines = Vec::new();
-    for (index, raw) in text.lines().enumerate() {
+    each(text, allowed).filter_map(Result::transpose).collect()
+}
+
+/// As [`parse`], but what is refused is told apart, with mount entries that are: for lines that nobody can change.
+pub fn keep(text: &str, allowed: &[String]) -> (Vec<ExtraLine>, Vec<ExtraError>) {
+    let (mut kept, mut refused) = (Vec::new(), Vec::new());
+    for line in each(text, allowed).filter_map(Result::transpose) {
+        let judged = line.and_then(|line| {
+            if line.key != MOUNT {
+                return Ok(line);
+            }
+            let refuse = |why| ExtraError {
+                number: line.number,
+                line: format!("{} = {}", line.key, line.value),
+                why,
+            };
+            MountEntry::parse(&line.value).map_err(refuse)?;
+            Ok(line)
+        });
+        match judged {
+            Ok(line) => kept.push(line),
+            Err(error) => refused.push(error),
+        }
+    }
+    (kept, refused)
+}
+
+/// Each line; `None` for one that says nothing.
+fn each<'a>(
+    text: &'a str,
+    allowed: &'a [String],
+) -> impl Iterator<Item = Result<Option<ExtraLine>, ExtraError>> + 'a {
+    text.lines().enumerate().map(|(index, raw)| {
         let line = raw.trim();
         if line.is_empty() || line.starts_with('#') {
-            continue;
+            return Ok(None);
         }
         let number = Some(index + 1);
         let refuse = |why: String| ExtraError { number, line: line.to_owned(), why };
@@ -165,9 +199,8 @@ pub fn parse(text: &str, allowed: &[String]) -> Result<Vec<ExtraLine>, ExtraErro
         let (key, value) = (key.trim(), unquote(value.trim()));
         check(key, value, allowed).map_err(refuse)?;
         let place = format!("extra-{}", index + 1);
-        lines.push(ExtraLine { number, place, key: key.to_owned(), value: value.to_owned() });
-    }
-    Ok(lines)
+        Ok(Some(ExtraLine { number, place, key: key.to_owned(), value: value.to_owned() }))
+    })
 }
 
 /// Items that were given beside `lxcExtraConfig`, judged as its lines are. `kind` is a word for their places.

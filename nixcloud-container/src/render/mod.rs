@@ -82,6 +82,9 @@ pub struct Rendered {
     pub extra: Vec<(String, String)>,
 }
 
+/// The init of a system that the shell original built: it has no link to it beside.
+const ORIGINAL_INIT: &str = "/init/profile/container/init";
+
 /// The stable identity of a container on this host, from which interface names and MAC addresses come.
 fn identity(layout: &Layout, name: &ContainerName) -> [u8; 32] {
     let mut hash = Sha256::new();
@@ -167,12 +170,12 @@ fn includes(text: &mut Text, facts: &HostFacts) {
 }
 
 fn system(text: &mut Text, input: &Input<'_>) {
-    let Input { name, ids, layout, .. } = *input;
+    let Input { name, spec, ids, layout, .. } = *input;
     text.comment("The guest.");
     text.line("lxc.uts.name", name);
     text.line("lxc.arch", std::env::consts::ARCH);
     text.line("lxc.rootfs.path", format_args!("dir:{}", layout.rootfs(name).display()));
-    text.line("lxc.init.cmd", "/init/profile/init");
+    text.line("lxc.init.cmd", if spec.original { ORIGINAL_INIT } else { "/init/profile/init" });
     text.line("lxc.idmap", format_args!("u 0 {} {RANGE}", ids.base()));
     text.line("lxc.idmap", format_args!("g 0 {} {RANGE}", ids.base()));
     if input.facts.apparmor {
@@ -270,7 +273,11 @@ fn extra_lines(
     locked: &mut Vec<LockedSource>,
 ) -> Result<Vec<(String, String)>, ExtraError> {
     let allowed = &input.config.allow_lxc_keys;
-    let lines = extra::parse(&input.spec.lxc_extra_config, allowed)?;
+    let lines = if input.spec.original {
+        extra::keep(&input.spec.lxc_extra_config, allowed).0
+    } else {
+        extra::parse(&input.spec.lxc_extra_config, allowed)?
+    };
     let items = extra::items(input.items, "item", allowed)?;
     let mut checked = Vec::with_capacity(lines.len() + items.len());
     for (lines, from) in [
@@ -282,7 +289,7 @@ fn extra_lines(
         }
         for line in lines {
             let ExtraLine { number, place, key, mut value } = line;
-            if key == "lxc.mount.entry" {
+            if key == extra::MOUNT {
                 let refuse = |why| ExtraError { number, line: format!("{key} = {value}"), why };
                 let folder = input.layout.locked(input.name);
                 value = locked_entry(&value, &folder, place, locked).map_err(refuse)?;
@@ -329,7 +336,7 @@ pub fn items(
     for (number, (key, value)) in items.iter().enumerate() {
         let (key, value) = (key.trim(), value.trim());
         extra::item(key, value, &config.allow_lxc_keys)?;
-        let value = if key == "lxc.mount.entry" {
+        let value = if key == extra::MOUNT {
             let refuse = |why| ItemError { key: key.to_owned(), value: value.to_owned(), why };
             locked_entry(value, folder, format!("boot-{number}"), locked).map_err(refuse)?
         } else {
@@ -338,6 +345,14 @@ pub fn items(
         rendered.push((key.to_owned(), value));
     }
     Ok(rendered)
+}
+
+/// Lines as [`ContainerSpec::lxc_extra_config`] has them: the items among them that keep the protection, and why the
+/// others do not.
+#[must_use]
+pub fn keep(lines: &str, config: &HostConfig) -> (Vec<(String, String)>, Vec<ExtraError>) {
+    let (kept, refused) = extra::keep(lines, &config.allow_lxc_keys);
+    (kept.into_iter().map(|line| (line.key, line.value)).collect(), refused)
 }
 
 /// Whether the host configuration allows a key by name.

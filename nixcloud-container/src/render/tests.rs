@@ -12,6 +12,7 @@ fn spec() -> ContainerSpec {
         lxc_extra_config: String::new(),
         idmap: crate::idmap::IdMapKind::Isolated,
         effective: Effective { ip: Some("10.101.0.2".parse().unwrap()), prefix_length: Some(16) },
+        original: false,
     }
 }
 
@@ -64,6 +65,7 @@ fn everything_at_once() {
         prefix_length: Some(24),
         gateway: Some("192.0.2.1".parse().unwrap()),
         enable_nat: true,
+        ..NetworkSpec::default()
     };
     spec.effective = Effective { ip: spec.network.ip, prefix_length: Some(24) };
     spec.lxc_extra_config =

@@ -1,0 +1,121 @@
+//! Adoption: a container that the shell original made becomes one of ours, at the first operation that changes it.
+//!
+//! Its address and ids stay its own, its generations keep what they were built with. The record says from the first how
+//! far it has got, so that one of us who is killed on the way leaves a container that the next one goes on with.
+
+use crate::error::Error;
+use crate::generations::Generations;
+use crate::host::Host;
+use crate::install;
+use crate::lease::{LeaseError, Leases};
+use crate::name::ContainerName;
+use crate::observe::{Cancel, Event, Observer};
+use crate::presence;
+use crate::record::{Adopted, Record};
+use crate::{original, render, rootfs};
+
+/// The record of a container that is about to be changed, whose lock the caller holds.
+pub(crate) fn record(
+    host: &Host,
+    name: &ContainerName,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Record, Error> {
+    let mut record = host.record(name)?;
+    if record.adopted == Some(Adopted::Begun) && !record.phase.is_unfinished() {
+        adopt(host, &mut record, observer, cancel)?;
+    }
+    Ok(record)
+}
+
+fn adopt(
+    host: &Host,
+    record: &mut Record,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    let name = record.name.clone();
+    observer.event(Event::Note(format!("`{name}` was made by the shell original: it is adopted")));
+    let generations = Generations::new(&host.layout, &name);
+    keep_lines(host, record, &generations, observer)?;
+    // The record first: what is claimed always has somebody who would give it back.
+    if let Err(failure) = claim(host, record, cancel) {
+        // Nothing but claims was made: it is the original's as before.
+        let undo = release(host, record).and_then(|()| Ok(Record::delete(&host.layout, &name)?));
+        return Err(failure.undone(undo));
+    }
+    let Some(ids) = record.ids else { return Err(Error::Incomplete { name, what: "ids" }) };
+    rootfs::adopt(&host.layout, &name, ids)?;
+    record.adopted = Some(Adopted::Done);
+    record.save(&host.layout)?;
+    if presence::look(&host.layout, record)?.state.is_live() {
+        observer.event(Event::Note(format!(
+            "`{name}` runs with what the original started it with, a store that only its ids protect among it, until it \
+             is restarted"
+        )));
+    }
+    Ok(())
+}
+
+/// Lines that somebody added by hand are kept beside every generation, as far as they keep the protection; those of the
+/// generations themselves are judged whenever they are rendered. What is left out is told.
+fn keep_lines(
+    host: &Host,
+    record: &mut Record,
+    generations: &Generations,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
+    // Once our own configuration is written, the other one is gone.
+    if record.config_hashes.is_empty() {
+        let (kept, refused) = render::keep(&original::added(&host.layout, &record.name)?, &host.config);
+        left_out(&refused, observer);
+        record.lxc_items = kept;
+    }
+    for generation in generations.list(record, None)? {
+        record.note_items(generation.id);
+    }
+    tell(host, &generations.spec(generations.current()?)?.lxc_extra_config, observer);
+    Ok(())
+}
+
+/// Tells which lines of a generation of the original are left out.
+pub(crate) fn tell(host: &Host, lines: &str, observer: &mut dyn Observer) {
+    left_out(&render::keep(lines, &host.config).1, observer);
+}
+
+fn left_out(refused: &[render::ExtraError], observer: &mut dyn Observer) {
+    for error in refused {
+        observer.event(Event::Note(format!("`{}` is left out: {}", error.line, error.why)));
+    }
+}
+
+fn claim(host: &Host, record: &mut Record, cancel: &Cancel) -> Result<(), Error> {
+    let leases = Leases::new(&host.layout, &host.config);
+    let name = record.name.clone();
+    let mut foreign = install::others(host)?;
+    foreign.addresses.retain(|(_, owner)| *owner != name.as_str());
+    {
+        let _lock = host.lock_pools(cancel)?;
+        record.save(&host.layout)?;
+        if let Some(ids) = record.ids
+            && let Some(owner) = leases.hold_ids(&name, record.idmap, ids)?
+        {
+            return Err(LeaseError::IdsTaken { base: ids.base(), owner }.into());
+        }
+    }
+    for address in record.lease.iter().chain(&record.fixed) {
+        leases.fix_address(&name, *address, &foreign)?;
+    }
+    Ok(())
+}
+
+fn release(host: &Host, record: &Record) -> Result<(), Error> {
+    let leases = Leases::new(&host.layout, &host.config);
+    for address in record.lease.iter().chain(&record.fixed) {
+        leases.free_address(&record.name, *address)?;
+    }
+    match record.ids {
+        Some(ids) => crate::moving::give_back(host, &record.name, ids, record.idmap),
+        None => Ok(()),
+    }
+}
