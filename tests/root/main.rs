@@ -12,6 +12,7 @@
     reason = "a test program: it fails by panics and reports by printing"
 )]
 
+mod adoption;
 mod arguments;
 mod attack;
 mod boot;
@@ -53,6 +54,7 @@ fn scenarios() -> Vec<Scenario> {
         progress::scenarios(),
         update::scenarios(),
         moving::scenarios(),
+        adoption::scenarios(),
         attack::scenarios(),
         host::scenarios(),
         failure::scenarios(),
