@@ -26,6 +26,7 @@ scenarios! {
         root_an_address_or_range_that_another_has_refuses_the_adoption,
         root_adopted_containers_move_to_ids_of_their_own_when_asked,
         root_the_original_destroyed_unadopted,
+        root_an_adoption_that_was_cut_off_is_completed,
     ],
     both: [],
 }
@@ -218,12 +219,15 @@ fn root_adopted_with_a_fixed_address_and_a_nat_interface(lab: &Lab) {
 fn root_adopted_while_it_runs(lab: &Lab) {
     let web = made(lab, "web");
     // As the original started it, with LXC's own tool; a store that is mounted read-write and all.
-    let bridge = Command::new("lxc-start")
-        .args(["-P", lab.path("/var/lib/lxc").to_str().unwrap(), "-n", web.name().as_str()])
-        .env("PATH", "/usr/sbin:/sbin:/bin:/usr/bin")
+    let files = crate::host::subordinate_ids(lab, "root:100000:65536\n");
+    let log = lab.root().join("files/lxc.log");
+    let output = Command::new("lxc-start")
+        .args(["-P", lab.path("/var/lib/lxc").to_str().unwrap(), "-n", web.name().as_str(), "-l", "INFO", "-o"])
+        .arg(&log)
         .output()
         .unwrap();
-    assert!(bridge.status.success(), "{bridge:?}");
+    assert!(output.status.success(), "{output:?}\n{}", fs::read_to_string(&log).unwrap());
+    drop(files);
     web.await_version();
     assert_eq!(web.state(), State::Running);
     let init = web.init();
@@ -260,13 +264,13 @@ fn root_lines_of_the_original_are_kept_as_far_as_they_are_safe(lab: &Lab) {
     make(lab, &web, "create", &web.file(), &extra);
     // And what somebody wrote into the file that lxc-create made.
     let config = web.folder().join("config");
-    let more = "lxc.group = old\nlxc.hook.post-stop = /bin/false\nlxc.idmap = u 0 0 65536\nlxc.uts.name = x\n";
+    let more = "lxc.group = old\nlxc.hook.start-host = /bin/false\nlxc.idmap = u 0 0 65536\nlxc.uts.name = x\n";
     fs::write(&config, fs::read_to_string(&config).unwrap() + more).unwrap();
     let mut notes = Notes::default();
     web.container().start(&mut notes).must("start");
     web.await_version();
     let told = notes.0.join("\n");
-    for line in ["lxc.hook.pre-start", "rbind.ro", "lxc.cap.keep", "lxc.hook.post-stop"] {
+    for line in ["/bin/touch", "rbind.ro", "lxc.cap.keep", "/bin/false"] {
         assert!(notes.0.iter().any(|note| note.contains(line) && note.contains("left out")), "{line}:\n{told}");
         assert!(!web.config().contains(line), "{}", web.config());
     }
@@ -461,5 +465,34 @@ fn root_the_original_destroyed_unadopted(lab: &Lab) {
     assert_eq!(created.must("create").address, Some([10, 101, 0, 2].into()));
     web.destroy();
     db.destroy();
+    lab.assert_nothing_left();
+}
+
+/// A record that names what nobody has claimed yet, and a folder that is still the guest's.
+fn root_an_adoption_that_was_cut_off_is_completed(lab: &Lab) {
+    let web = made(lab, "web");
+    web.start();
+    web.stop();
+    let record = state(lab).join("records").join(format!("{}.toml", web.name()));
+    let text = fs::read_to_string(&record).unwrap();
+    assert!(text.contains("adopted = \"done\""), "{text}");
+    let claims_of = ["addresses/10.101.0.2", "ids/100000"].map(|claim| state(lab).join(claim));
+    let cut_off = || {
+        fs::write(&record, text.replace("\"done\"", "\"begun\"")).unwrap();
+        for claim in &claims_of {
+            fs::remove_file(claim).unwrap();
+        }
+        std::os::unix::fs::chown(web.folder(), Some(100_000), Some(100_000)).unwrap();
+        fs::remove_dir(web.folder().join("locked")).unwrap();
+    };
+    cut_off();
+    assert_eq!((web.state(), web.address().octets()), (State::Stopped, [10, 101, 0, 2]));
+    web.start();
+    assert!(claims_of.iter().all(|claim| claim.is_file()));
+    assert_eq!(web.folder().metadata().unwrap().uid(), 0);
+    assert_eq!(fs::read_to_string(&record).unwrap(), text.replace("begun", "done"));
+    web.stop();
+    cut_off();
+    web.destroy();
     lab.assert_nothing_left();
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nixcloud_container::{Error, StartOutcome, State};
 
 use crate::harness::{Guest, Lab, Must, leaks, scenarios};
-use crate::moving;
+use crate::{adoption, moving};
 
 scenarios! {
     once: [
@@ -20,6 +20,7 @@ scenarios! {
         root_update_killed_at_any_moment,
         root_update_of_a_running_guest_killed_at_any_moment,
         root_a_change_of_ids_killed_at_any_moment,
+        root_an_adoption_killed_at_any_moment,
         root_terminate_killed_at_any_moment,
         root_destroy_killed_at_any_moment,
     ],
@@ -178,6 +179,44 @@ fn root_a_change_of_ids_killed_at_any_moment(lab: &Lab) {
     }
     web.destroy();
     lab.assert_nothing_left();
+}
+
+fn root_an_adoption_killed_at_any_moment(lab: &Lab) {
+    let web = adoption::made(lab, "web");
+    let file = lab.file(web.name().as_str(), &web.file().version("2"));
+    let usual = usual(lab, "update", &web, Some(&file));
+    web.destroy();
+    lab.assert_nothing_left();
+    let (mut shown, mut ids) = (0, 0);
+    for at in 0..MOMENTS {
+        let web = adoption::made(lab, "web");
+        // Most of them early: the adoption comes first.
+        let verb = ["update", "start", "destroy"][at as usize % 3];
+        let file = (verb == "update").then_some(&file);
+        kill(lab, verb, &web, file, at, usual / 3);
+        if !web.container().exists().must("exists") {
+            // It got through, or all but the end.
+            assert_eq!(verb, "destroy");
+            continue;
+        }
+        shown += 1;
+        if verb == "destroy" && web.container().state().must("state") == State::Incomplete {
+            web.destroy();
+            lab.assert_nothing_left();
+            continue;
+        }
+        assert_eq!(web.address().octets(), [10, 101, 0, 2], "moment {at}");
+        web.container().start(&mut ()).must("start");
+        web.await_version();
+        ids = moving::ids(&web);
+        assert!(web.pings(), "moment {at}");
+        web.update(&web.file().version("3"));
+        assert_eq!(web.version().as_deref(), Some("3"), "moment {at}");
+        web.terminate();
+        web.destroy();
+        lab.assert_nothing_left();
+    }
+    assert!(shown > 3 && ids == 100_000, "{shown} {ids}");
 }
 
 fn root_terminate_killed_at_any_moment(lab: &Lab) {

@@ -73,7 +73,7 @@ fn root_terminate_from_another_network(lab: &Lab) {
 }
 
 /// A file over another, in this scenario's mount namespace.
-struct Over(&'static str);
+pub struct Over(&'static str);
 
 impl Over {
     fn new(lab: &Lab, path: &'static str, text: &str) -> Self {
@@ -91,7 +91,7 @@ impl Drop for Over {
     }
 }
 
-fn subordinate_ids(lab: &Lab, text: &str) -> Vec<Over> {
+pub fn subordinate_ids(lab: &Lab, text: &str) -> Vec<Over> {
     ["/etc/subuid", "/etc/subgid"].into_iter().map(|path| Over::new(lab, path, text)).collect()
 }
 
