@@ -12,6 +12,7 @@ use crate::name::ContainerName;
 use crate::observe::{Cancel, Event, Observer};
 use crate::presence;
 use crate::record::{Adopted, Record};
+use crate::spec::ContainerSpec;
 use crate::{original, render, rootfs};
 
 /// The record of a container that is about to be changed, whose lock the caller holds.
@@ -37,9 +38,11 @@ fn adopt(
     let name = record.name.clone();
     observer.event(Event::Note(format!("`{name}` was made by the shell original: it is adopted")));
     let generations = Generations::new(&host.layout, &name);
+    let spec = generations.spec(generations.current()?)?;
     keep_lines(host, record, &generations, observer)?;
+    tell(host, &spec.lxc_extra_config, observer);
     // The record first: what is claimed always has somebody who would give it back.
-    if let Err(failure) = claim(host, record, cancel) {
+    if let Err(failure) = claim(host, record, &spec, cancel) {
         // Nothing but claims was made: it is the original's as before.
         let undo = release(host, record).and_then(|()| Ok(Record::delete(&host.layout, &name)?));
         return Err(failure.undone(undo));
@@ -50,8 +53,8 @@ fn adopt(
     record.save(&host.layout)?;
     if presence::look(&host.layout, record)?.state.is_live() {
         observer.event(Event::Note(format!(
-            "`{name}` runs with what the original started it with, a store that only its ids protect among it, until it \
-             is restarted"
+            "`{name}` keeps what the original started it with until it is restarted: until then nothing but its ids keeps \
+             it from writing to the store"
         )));
     }
     Ok(())
@@ -74,7 +77,6 @@ fn keep_lines(
     for generation in generations.list(record, None)? {
         record.note_items(generation.id);
     }
-    tell(host, &generations.spec(generations.current()?)?.lxc_extra_config, observer);
     Ok(())
 }
 
@@ -89,12 +91,13 @@ fn left_out(refused: &[render::ExtraError], observer: &mut dyn Observer) {
     }
 }
 
-fn claim(host: &Host, record: &mut Record, cancel: &Cancel) -> Result<(), Error> {
+fn claim(host: &Host, record: &mut Record, spec: &ContainerSpec, cancel: &Cancel) -> Result<(), Error> {
     let leases = Leases::new(&host.layout, &host.config);
     let name = record.name.clone();
     let mut foreign = install::others(host)?;
     foreign.addresses.retain(|(_, owner)| *owner != name.as_str());
     {
+        // Whoever gives the shared ids back must see that there is one more container that has them.
         let _lock = host.lock_pools(cancel)?;
         record.save(&host.layout)?;
         if let Some(ids) = record.ids
@@ -106,7 +109,7 @@ fn claim(host: &Host, record: &mut Record, cancel: &Cancel) -> Result<(), Error>
     for address in record.lease.iter().chain(&record.fixed) {
         leases.fix_address(&name, *address, &foreign)?;
     }
-    Ok(())
+    install::claim_addresses(host, record, spec, &foreign)
 }
 
 fn release(host: &Host, record: &Record) -> Result<(), Error> {

@@ -388,10 +388,10 @@ impl Error {
             | Self::Entry { .. }
             | Self::Generations(GenerationsError::Protected { .. })
             | Self::Lease(
-                LeaseError::AddressTaken { .. } | LeaseError::HostAddress { .. } | LeaseError::IdsTaken { .. },
-            ) => {
-                ErrorKind::Refused
-            }
+                LeaseError::AddressTaken { .. }
+                | LeaseError::HostAddress { .. }
+                | LeaseError::IdsTaken { .. },
+            ) => ErrorKind::Refused,
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Config(_)
             | Self::Extra(_)
@@ -475,8 +475,16 @@ impl Error {
             Self::Lease(LeaseError::IdsExhausted { .. }) => {
                 "`ids.first` and `ids.foreign` of the host configuration say which ids are free".to_owned()
             }
+            Self::Lease(LeaseError::IdsTaken { owner, .. }) if owner.parse::<ContainerName>().is_ok() => {
+                format!(
+                    "an update of `{owner}` with `idmap = \"shared\"`, and one without, gives it other ids"
+                )
+            }
             Self::Original(OriginalError::List { path, .. } | OriginalError::Address { path, .. }) => {
-                format!("it is read as data and never run: put {} right, or back from a backup", path.display())
+                format!(
+                    "it is read as data and never run: put {} right, or back from a backup",
+                    path.display()
+                )
             }
             Self::Nix(error) => error.hint()?,
             Self::Worker(WorkerError::None) => {

@@ -132,7 +132,10 @@ fn root_adopted_and_its_whole_life(lab: &Lab) {
     assert_eq!(web.version().as_deref(), Some("2"));
     web.stop();
     web.start();
-    assert_eq!((web.version().as_deref(), web.address().octets(), ids(&web)), (Some("2"), [10, 101, 0, 2], 100_000));
+    assert_eq!(
+        (web.version().as_deref(), web.address().octets(), ids(&web)),
+        (Some("2"), [10, 101, 0, 2], 100_000)
+    );
     assert!(web.pings());
     web.container().switch_generation(crate::harness::guest::id(1), &mut ()).must("switch");
     assert_eq!(web.version().as_deref(), Some("1"));
@@ -158,9 +161,13 @@ fn root_looking_adopts_nothing(lab: &Lab) {
     web.generations();
     web.container().interfaces().must("interfaces");
     let status = web.container().status().must("status");
-    assert_eq!((status.autostart, status.ids.map(|ids| ids.base())), (false, Some(100_000)));
+    assert_eq!((status.autostart, status.ids.map(nixcloud_container::IdMap::base)), (false, Some(100_000)));
     assert!(status.file.ends_with(format!("{}-create.nix", web.name())), "{status:?}");
-    assert!(matches!(web.container().run(nixcloud_container::RunRequest::new(["true"]), nixcloud_container::Streams::Inherit), Err(Error::State { .. })));
+    assert!(matches!(
+        web.container()
+            .run(nixcloud_container::RunRequest::new(["true"]), nixcloud_container::Streams::Inherit),
+        Err(Error::State { .. })
+    ));
     assert_eq!(tree(lab.root()), before);
     // A name that is taken is taken; so are its address and its ids.
     let error = web.try_create(&web.file()).unwrap_err();
@@ -186,7 +193,9 @@ fn root_two_that_share_the_old_range(lab: &Lab) {
     assert_eq!((ids(&three), three.address().octets()), (100_000, [10, 101, 0, 4]));
     one.stop();
     one.destroy();
-    assert!(!list(lab, "name").contains(one.name().as_str()) && list(lab, "name").contains(two.name().as_str()));
+    assert!(
+        !list(lab, "name").contains(one.name().as_str()) && list(lab, "name").contains(two.name().as_str())
+    );
     assert!(!list(lab, "ip").contains(one.name().as_str()), "{}", list(lab, "ip"));
     assert_eq!(two.version().as_deref(), Some("1"));
     two.stop();
@@ -222,7 +231,15 @@ fn root_adopted_while_it_runs(lab: &Lab) {
     let files = crate::host::subordinate_ids(lab, "root:100000:65536\n");
     let log = lab.root().join("files/lxc.log");
     let output = Command::new("lxc-start")
-        .args(["-P", lab.path("/var/lib/lxc").to_str().unwrap(), "-n", web.name().as_str(), "-l", "INFO", "-o"])
+        .args([
+            "-P",
+            lab.path("/var/lib/lxc").to_str().unwrap(),
+            "-n",
+            web.name().as_str(),
+            "-l",
+            "INFO",
+            "-o",
+        ])
         .arg(&log)
         .output()
         .unwrap();
@@ -264,14 +281,18 @@ fn root_lines_of_the_original_are_kept_as_far_as_they_are_safe(lab: &Lab) {
     make(lab, &web, "create", &web.file(), &extra);
     // And what somebody wrote into the file that lxc-create made.
     let config = web.folder().join("config");
-    let more = "lxc.group = old\nlxc.hook.start-host = /bin/false\nlxc.idmap = u 0 0 65536\nlxc.uts.name = x\n";
+    let more =
+        "lxc.group = old\nlxc.hook.start-host = /bin/false\nlxc.idmap = u 0 0 65536\nlxc.uts.name = x\n";
     fs::write(&config, fs::read_to_string(&config).unwrap() + more).unwrap();
     let mut notes = Notes::default();
     web.container().start(&mut notes).must("start");
     web.await_version();
     let told = notes.0.join("\n");
     for line in ["/bin/touch", "rbind.ro", "lxc.cap.keep", "/bin/false"] {
-        assert!(notes.0.iter().any(|note| note.contains(line) && note.contains("left out")), "{line}:\n{told}");
+        assert!(
+            notes.0.iter().any(|note| note.contains(line) && note.contains("left out")),
+            "{line}:\n{told}"
+        );
         assert!(!web.config().contains(line), "{}", web.config());
     }
     assert!(!told.contains("lxc.group") && !told.contains("/photos photos"), "{told}");
@@ -287,7 +308,11 @@ fn root_lines_of_the_original_are_kept_as_far_as_they_are_safe(lab: &Lab) {
     assert!(web.config().contains("lxc.group = old") && !web.config().contains("photos"), "{}", web.config());
     let mut notes = Notes::default();
     web.container().rollback(&mut notes).must("rollback");
-    assert!(web.config().contains("lxc.group = old") && web.config().contains(" photos "), "{}", web.config());
+    assert!(
+        web.config().contains("lxc.group = old") && web.config().contains(" photos "),
+        "{}",
+        web.config()
+    );
     assert!(notes.0.iter().any(|note| note.contains("rbind.ro")), "{:?}", notes.0);
     web.destroy();
     fs::remove_dir_all(photos).unwrap();
@@ -309,16 +334,30 @@ fn root_lists_are_data(lab: &Lab) {
         assert!(error.hint().is_some());
         // It is shown as what it is, and neither as another's nor as free.
         let all = lab.manager().list().must("list");
-        assert!(all.iter().any(|listed| matches!(listed, Listed::Broken { name, .. } if name == w)), "{all:?}");
+        assert!(
+            all.iter().any(|listed| matches!(listed, Listed::Broken { name, .. } if name == w)),
+            "{all:?}"
+        );
         assert!(web.try_create(&web.file()).is_err());
         assert_eq!(fs::read_to_string(&name).unwrap(), text, "the list was changed");
         assert!(!bait.exists(), "{text} was run");
         all
     };
     // One value is wrong: the other container is well.
-    for value in [format!("\\{run}"), "0".into(), "65535".into(), "70000".into(), "-1".into(), "2 3".into(), String::new()] {
+    for value in [
+        format!("\\{run}"),
+        "0".into(),
+        "65535".into(),
+        "70000".into(),
+        "-1".into(),
+        "2 3".into(),
+        String::new(),
+    ] {
         let all = refused(&format!("declare -A names=([{w}]=\"{value}\" [{d}]=\"3\" )\n"), "which is none");
-        assert!(all.iter().any(|listed| matches!(listed, Listed::Container(status) if status.name == *d)), "{all:?}");
+        assert!(
+            all.iter().any(|listed| matches!(listed, Listed::Container(status) if status.name == *d)),
+            "{all:?}"
+        );
     }
     // It is no list at all.
     for text in [
@@ -351,7 +390,10 @@ fn root_lists_are_data(lab: &Lab) {
 /// What looks like it in part is somebody else's, and left alone.
 fn root_only_what_the_original_made_is_adopted(lab: &Lab) {
     let web = made(lab, "web");
-    let (config, profile) = (web.folder().join("config"), lab.path("/nix/var/nix/profiles/nixcloud-container").join(web.name().as_str()));
+    let (config, profile) = (
+        web.folder().join("config"),
+        lab.path("/nix/var/nix/profiles/nixcloud-container").join(web.name().as_str()),
+    );
     let foreign = |why: &str| {
         let all = lab.manager().list().must("list");
         assert!(matches!(&all[..], [Listed::Foreign { .. }]), "{why}: {all:?}");
@@ -366,7 +408,11 @@ fn root_only_what_the_original_made_is_adopted(lab: &Lab) {
     };
     let text = fs::read_to_string(&config).unwrap();
     // Its configuration is about something else.
-    for other in ["lxc.uts.name = web\n".to_owned(), text.replace("-container/", "-container/x/../"), text.replace(web.name().as_str(), "other")] {
+    for other in [
+        "lxc.uts.name = web\n".to_owned(),
+        text.replace("-container/", "-container/x/../"),
+        text.replace(web.name().as_str(), "other"),
+    ] {
         fs::write(&config, &other).unwrap();
         if !other.contains("..") {
             foreign(&other);
@@ -410,14 +456,16 @@ fn root_an_address_or_range_that_another_has_refuses_the_adoption(lab: &Lab) {
     let error = web.container().start(&mut ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert_eq!(chain(&error), format!("ids from 100000 up belong to container `{}`", own.name()));
-    own.destroy();
-    own.create_from(&own.file().keys("network.ip = \"10.101.9.9\";"));
+    // What the hint says.
+    own.update(&crate::moving::shared(&own, "2").keys("network.ip = \"10.101.9.9\";"));
+    own.update(&own.file().version("3").keys("network.ip = \"10.101.9.9\";"));
+    assert_ne!(ids(&own), 100_000);
     fs::write(lab.path("/var/lib/nixcloud/container/addresses/10.101.0.2"), own.name().as_str()).unwrap();
     let error = web.container().start(&mut ()).unwrap_err();
     assert_eq!(chain(&error), format!("address 10.101.0.2 belongs to container `{}`", own.name()));
     // It is the original's as before, and nothing is claimed for it.
     assert!(!lab.path("/var/lib/nixcloud/container/records").join(format!("{}.toml", web.name())).exists());
-    assert_eq!(claims(lab).into_keys().collect::<Vec<_>>(), [165_536]);
+    assert_eq!(claims(lab).into_keys().collect::<Vec<_>>(), [ids(&own)]);
     assert_eq!(tree(&web.folder()), before);
     fs::remove_file(lab.path("/var/lib/nixcloud/container/addresses/10.101.0.2")).unwrap();
     web.start();

@@ -53,7 +53,8 @@ pub(super) fn read(text: &str, name: &'static str) -> Result<Array, BashError> {
 pub(super) fn write(array: &Array, name: &str) -> String {
     let mut text = format!("declare -A {name}=(");
     for (key, value) in array {
-        let plain = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+        let plain =
+            !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
         let key = if plain { key.clone() } else { quoted(key) };
         // Writing to a String cannot fail.
         let _ = write!(text, "[{key}]={} ", quoted(value));

@@ -261,7 +261,8 @@ pub(crate) fn record(layout: &Layout, name: &ContainerName) -> Result<Option<Rec
         .first()
         .map_or(Timestamp::UNIX_EPOCH, |generation| generation.created);
     record.lease = leased;
-    record.fixed = fixed.into_iter().chain(built.spec.effective.ip).filter(|ip| leased != Some(*ip)).collect();
+    record.fixed =
+        fixed.into_iter().chain(built.spec.effective.ip).filter(|ip| leased != Some(*ip)).collect();
     record.fixed.dedup();
     record.ids = Some(ids);
     record.idmap = IdMapKind::Shared;

@@ -165,11 +165,8 @@ pub fn keep(text: &str, allowed: &[String]) -> (Vec<ExtraLine>, Vec<ExtraError>)
             if line.key != MOUNT {
                 return Ok(line);
             }
-            let refuse = |why| ExtraError {
-                number: line.number,
-                line: format!("{} = {}", line.key, line.value),
-                why,
-            };
+            let refuse =
+                |why| ExtraError { number: line.number, line: format!("{} = {}", line.key, line.value), why };
             MountEntry::parse(&line.value).map_err(refuse)?;
             Ok(line)
         });
