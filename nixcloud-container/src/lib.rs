@@ -29,11 +29,12 @@
 //! | stores | record, lease, generations, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, `lxc`, `net`, `nix`, [`worker`] |
 //! | contracts | [`config`], `layout`, `render` |
-//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`spec`], [`observe`] |
+//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], [`spec`], [`observe`] |
 
 pub mod config;
 pub mod generation;
 pub mod idmap;
+pub mod interface;
 pub mod name;
 pub mod namespace;
 pub mod network;

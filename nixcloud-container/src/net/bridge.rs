@@ -179,7 +179,8 @@ pub fn is_ours(link: &Link) -> bool {
 /// that guests need not learn the gateway's anew.
 fn mac_of(name: &str) -> [u8; 6] {
     let digest: [u8; 32] = Sha256::digest(format!("{MARK} bridge {name}")).into();
-    [0x02, digest[0], digest[1], digest[2], digest[3], digest[4]]
+    // Locally administered as well, and none that an interface of a container has.
+    [0x0a, digest[0], digest[1], digest[2], digest[3], digest[4]]
 }
 
 /// `None` if the name was taken meanwhile.
