@@ -21,6 +21,7 @@ use crate::render::{ExtraError, ItemError, PendingRestart};
 use crate::rootfs::RootfsError;
 use crate::spec::SpecError;
 use crate::state::{Action, State};
+use crate::sysctl::SysctlError;
 use crate::worker::{NoAccount, WorkerError};
 
 /// Why an operation failed. `Display` says what, `source()` says why, [`hint`](Error::hint) how to go on.
@@ -227,6 +228,9 @@ pub enum Error {
     /// Nix.
     #[error(transparent)]
     Nix(nix::Error),
+    /// A setting of the kernel.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
     /// The network.
     #[error(transparent)]
     Net(#[from] net::Error),
@@ -409,6 +413,7 @@ impl Error {
             Self::Activation { .. } => ErrorKind::Activation,
             Self::NoBridge { .. }
             | Self::Facts(_)
+            | Self::Sysctl(SysctlError::Unknown { .. })
             | Self::Lease(
                 LeaseError::AddressesExhausted { .. }
                 | LeaseError::IdsExhausted { .. }

@@ -206,6 +206,12 @@ impl Layout {
         self.state.join("work").join(name.as_str())
     }
 
+    /// The folder of notes of settings of the kernel that we changed, one file a setting.
+    #[must_use]
+    pub fn sysctl(&self) -> PathBuf {
+        self.state.join("sysctl")
+    }
+
     /// The folders that must exist before anything is kept, outermost first.
     pub(crate) fn state_dirs(&self) -> [PathBuf; 7] {
         [
