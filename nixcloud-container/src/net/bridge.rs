@@ -232,6 +232,7 @@ fn set_address(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::interface::Mac;
     use crate::net::testing::{in_own_netns, ip};
 
     fn spec() -> BridgeSpec {
@@ -249,6 +250,8 @@ mod tests {
         assert_eq!(mac_of("a")[0] & 3, 2);
         assert_eq!(mac_of("a"), mac_of("a"));
         assert_ne!(mac_of("a"), mac_of("b"));
+        // The packet filter takes frames with those addresses for a container's.
+        assert!((0..2000).all(|n| !Mac(mac_of(&format!("br{n}"))).is_ours()));
     }
 
     #[test]
