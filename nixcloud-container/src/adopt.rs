@@ -13,7 +13,7 @@ use crate::observe::{Cancel, Event, Observer};
 use crate::presence;
 use crate::record::{Adopted, Record};
 use crate::spec::ContainerSpec;
-use crate::{original, render, rootfs};
+use crate::{original, release, render, rootfs};
 
 /// The record of a container that is about to be changed, whose lock the caller holds.
 pub(crate) fn record(
@@ -44,7 +44,7 @@ fn adopt(
     // The record first: what is claimed always has somebody who would give it back.
     if let Err(failure) = claim(host, record, &spec, cancel) {
         // Nothing but claims was made: it is the original's as before.
-        let undo = release(host, record).and_then(|()| Ok(Record::delete(&host.layout, &name)?));
+        let undo = release::claims(host, record).and_then(|()| Ok(Record::delete(&host.layout, &name)?));
         return Err(failure.undone(undo));
     }
     let Some(ids) = record.ids else { return Err(Error::Incomplete { name, what: "ids" }) };
@@ -107,18 +107,8 @@ fn claim(host: &Host, record: &mut Record, spec: &ContainerSpec, cancel: &Cancel
         }
     }
     for address in record.lease.iter().chain(&record.fixed) {
-        leases.fix_address(&name, *address, &foreign)?;
+        leases.fix_address(&name, (*address).into(), &foreign)?;
     }
-    install::claim_addresses(host, record, spec, &foreign)
-}
-
-fn release(host: &Host, record: &Record) -> Result<(), Error> {
-    let leases = Leases::new(&host.layout, &host.config);
-    for address in record.lease.iter().chain(&record.fixed) {
-        leases.free_address(&record.name, *address)?;
-    }
-    match record.ids {
-        Some(ids) => crate::moving::give_back(host, &record.name, ids, record.idmap),
-        None => Ok(()),
-    }
+    install::claim_addresses(host, record, spec, &foreign)?;
+    install::claim_interface(host, record, &foreign)
 }

@@ -8,14 +8,13 @@ use crate::fs::lock::Lock;
 use crate::fs::{atomic, remove};
 use crate::generations::Generations;
 use crate::host::Host;
-use crate::lease::Leases;
-use crate::moving;
 use crate::name::ContainerName;
 use crate::observe::Cancel;
 use crate::original;
 use crate::power;
 use crate::presence;
 use crate::record::{Phase, Record};
+use crate::release;
 use crate::rootfs;
 use crate::state::{Action, Permission};
 
@@ -61,7 +60,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
         record.phase = Phase::Destroying;
         record.save(layout)?;
     }
-    power::remove_left_interfaces(host, &name)?;
+    power::remove_left_interfaces(host, &record)?;
     power::stopped(host, &record)?;
     rootfs::destroy(layout, &name)?;
     build::clear_work(host, &name)?;
@@ -69,7 +68,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     // Once the links are gone the folder holds nothing, unless somebody put something there.
     remove::tree(&layout.profile_dir(&name))?;
     remove_lxc_lock(layout.lxc_path(), &name);
-    release_claims(host, &record)?;
+    release::claims(host, &record)?;
     if record.adopted.is_some() {
         original::forget(layout, &name)?;
     }
@@ -94,22 +93,6 @@ fn sweep_locks(host: &Host) -> Result<(), Error> {
             // Whoever holds it is about to make a record; got and dropped, it is gone.
             drop(Lock::try_acquire(&entry.path()).map_err(Error::Lock)?);
         }
-    }
-    Ok(())
-}
-
-fn release_claims(host: &Host, record: &Record) -> Result<(), Error> {
-    let leases = Leases::new(&host.layout, &host.config);
-    for address in record.lease.iter().chain(&record.fixed) {
-        leases.free_address(&record.name, *address)?;
-    }
-    for (ids, kind) in record
-        .ids
-        .map(|ids| (ids, record.idmap))
-        .into_iter()
-        .chain(record.moving.map(|moving| (moving.ids, moving.idmap)))
-    {
-        moving::give_back(host, &record.name, ids, kind)?;
     }
     Ok(())
 }
