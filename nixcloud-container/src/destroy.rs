@@ -36,7 +36,17 @@ pub(crate) fn destroy(
 ) -> Result<(), Error> {
     host.record(name)?;
     let _lock = host.lock(name, cancel)?;
-    let record = host.record(name)?;
+    destroy_locked(host, host.record(name)?, request, cancel)
+}
+
+/// With the container's lock held.
+pub(crate) fn destroy_locked(
+    host: &Host,
+    record: Record,
+    request: DestroyRequest,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    let name = &record.name;
     let mut here = presence::look(&host.layout, &record)?;
     if request.force && here.state.is_live() {
         power::terminate_locked(host, &record, cancel)?;
@@ -70,6 +80,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     remove_lxc_lock(layout.lxc_path(), &name);
     release_claims(host, &record)?;
     sweep_locks(host)?;
+    build::sweep_shared(host)?;
     // Half-written files that killed operations left, of whichever container.
     for folder in [&layout.state_dirs()[..], &[layout.state().join("nix")]].concat() {
         if folder.exists() {

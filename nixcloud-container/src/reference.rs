@@ -63,6 +63,14 @@ pub enum ReferenceError {
         /// The flake.
         flake: String,
     },
+    /// A folder of containers has two files for one.
+    #[error("both {} and {} are its container file", .first.display(), .second.display())]
+    Twice {
+        /// One.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
     /// The attribute is none.
     #[error("`{attribute}` is no attribute path: {why}")]
     Attribute {
@@ -87,7 +95,8 @@ impl ReferenceError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Missing { path, .. } if path.ends_with("default.nix") => {
-                "a folder is a container file where it has a `default.nix`; of a flake, `FOLDER#NAME` is one".to_owned()
+                "a folder is a container file where it has a `default.nix`; of a flake, `FOLDER#NAME` is one"
+                    .to_owned()
             }
             Self::NoAttribute { flake } => format!("`{flake}#NAME` names one"),
             Self::Path { .. } => "put the flake into a Git repository, or rename the folder".to_owned(),
@@ -112,7 +121,11 @@ impl Reference {
     /// attribute need not be named.
     pub(crate) fn set(given: &Path) -> Result<Self, ReferenceError> {
         let folder = absolute(given)?;
-        if folder.join("flake.nix").is_file() { Self::flake_in(&folder, Vec::new()) } else { Self::find(given) }
+        if folder.join("flake.nix").is_file() {
+            Self::flake_in(&folder, Vec::new())
+        } else {
+            Self::find(given)
+        }
     }
 
     fn find(given: &Path) -> Result<Self, ReferenceError> {
@@ -206,7 +219,10 @@ fn absolute(path: &Path) -> Result<PathBuf, ReferenceError> {
 fn flake_url(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once(':')?;
     let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
-    if rest.is_empty() || !scheme.starts_with(|c: char| c.is_ascii_lowercase()) || !scheme.chars().all(letters) {
+    if rest.is_empty()
+        || !scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        || !scheme.chars().all(letters)
+    {
         return None;
     }
     if scheme == "path" && !rest.starts_with('/') {
@@ -266,7 +282,9 @@ fn path_of(text: &str) -> Result<Vec<String>, ReferenceError> {
     let mut rest = text;
     while !rest.is_empty() {
         let (name, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').ok_or_else(|| wrong("a quotation mark has no counterpart"))?,
+            Some(quoted) => {
+                quoted.split_once('"').ok_or_else(|| wrong("a quotation mark has no counterpart"))?
+            }
             None => rest.split_at(rest.find('.').unwrap_or(rest.len())),
         };
         rest = match after.strip_prefix('.') {

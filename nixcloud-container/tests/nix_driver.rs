@@ -448,7 +448,8 @@ fn nix_cancelled_evaluation_ends_at_once() {
         }
     };
     let none = (SearchPath::new(), UserArgs::default());
-    let result = bench.nix.evaluate::<u64>(&file, &file, &none.0, &none.1, &mut observer, &cancel);
+    let result =
+        bench.nix.evaluate::<u64>(&file, &file, &none.0, &none.1, Mode::default(), &mut observer, &cancel);
     assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
 }
@@ -522,7 +523,9 @@ fn root_flags_that_pass_are_known_to_nix() {
     ])
     .unwrap();
     let (search, cancel) = (SearchPath::new(), Cancel::new());
-    let drv: StorePath =
-        bench.nix.evaluate(&expression, &expression, &search, &user, Mode::default(), &mut (), &cancel).unwrap();
+    let drv: StorePath = bench
+        .nix
+        .evaluate(&expression, &expression, &search, &user, Mode::default(), &mut (), &cancel)
+        .unwrap();
     bench.nix.realise(&drv, &bench.path("root"), &user, &mut (), &cancel).unwrap();
 }

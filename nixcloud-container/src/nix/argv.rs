@@ -279,7 +279,9 @@ mod tests {
     fn evaluation() {
         let search = SearchPath::new().with("nixpkgs", "/etc/nixpkgs").with("x", "flake:x");
         let user = user(&["-I", "nixpkgs=/mine", "-j4", "--keep-going"]);
-        let call = evaluate(Path::new("/lib/c.nix"), Path::new("/run/r.json"), &search, &user, Mode::default()).unwrap();
+        let call =
+            evaluate(Path::new("/lib/c.nix"), Path::new("/run/r.json"), &search, &user, Mode::default())
+                .unwrap();
         assert_eq!(
             line(&call),
             "nix-instantiate --eval --strict --json --read-write-mode --show-trace -I nixpkgs=/mine -j 4 \
@@ -289,7 +291,8 @@ mod tests {
         assert!(call.env.is_empty());
         let mode = Mode::default().read_only(true).flakes(true);
         let none = (SearchPath::new(), UserArgs::default());
-        let call = evaluate(Path::new("/lib/c.nix"), Path::new("/run/r.json"), &none.0, &none.1, mode).unwrap();
+        let call =
+            evaluate(Path::new("/lib/c.nix"), Path::new("/run/r.json"), &none.0, &none.1, mode).unwrap();
         assert_eq!(
             line(&call),
             "nix-instantiate --eval --strict --json --show-trace --extra-experimental-features flakes \
@@ -351,7 +354,9 @@ mod tests {
     #[test]
     fn bytes_of_paths_survive() {
         let odd = PathBuf::from(OsString::from_vec(b"/a b/\xff".to_vec()));
-        let call = evaluate(&odd, &odd, &SearchPath::new().with("n", &odd), &UserArgs::default(), Mode::default()).unwrap();
+        let call =
+            evaluate(&odd, &odd, &SearchPath::new().with("n", &odd), &UserArgs::default(), Mode::default())
+                .unwrap();
         assert_eq!(call.args.iter().filter(|arg| arg.as_bytes().ends_with(b"/a b/\xff")).count(), 3);
     }
 }

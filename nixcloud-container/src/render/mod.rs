@@ -340,6 +340,14 @@ pub fn items(
     Ok(rendered)
 }
 
+/// Whether the lines of `lxcExtraConfig` may stand there.
+///
+/// # Errors
+/// The first line that is refused.
+pub fn check_extra(spec: &ContainerSpec, config: &HostConfig) -> Result<(), ExtraError> {
+    extra::parse(&spec.lxc_extra_config, &config.allow_lxc_keys).map(drop)
+}
+
 /// Whether the host configuration allows a key by name.
 #[must_use]
 pub fn allows(config: &HostConfig, key: &str) -> bool {
