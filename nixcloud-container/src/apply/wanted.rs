@@ -11,7 +11,7 @@ use crate::manifest::Manifest;
 use crate::name::ContainerName;
 use crate::observe::{self, Cancel, Event, Observer, Phase as Progress};
 use crate::record::{Declared, Phase, Record};
-use crate::reference::ReferenceError;
+use crate::reference::{self, ReferenceError};
 use crate::source::Source;
 use crate::state::{Action, State};
 
@@ -69,8 +69,7 @@ pub(super) enum Set {
 
 impl Set {
     pub(super) fn find(path: &Path, nix_args: &[String]) -> Result<Self, Error> {
-        let whole = std::path::absolute(path)
-            .map_err(|source| ReferenceError::Missing { path: path.to_owned(), source })?;
+        let whole = reference::absolute(path)?;
         let has = |file: &str| whole.join(file).is_file();
         if whole.is_dir() && !has("flake.nix") && !has("default.nix") {
             // Arguments that are wrong are told before anything is done.
@@ -137,8 +136,7 @@ fn in_folder(path: &Path, nix_args: &[String]) -> Result<Vec<Member>, Error> {
 impl Wanted {
     /// What a manifest names.
     pub(super) fn built(path: &Path) -> Result<Self, Error> {
-        let path = std::path::absolute(path)
-            .map_err(|source| crate::manifest::ManifestError::Read { path: path.to_owned(), source })?;
+        let path = reference::absolute(path)?;
         let manifest = Manifest::read(&path)?;
         let member = |(name, entry): (String, crate::manifest::Entry)| {
             Member::new(name, || {
