@@ -12,12 +12,14 @@
     reason = "a test program: it fails by panics and reports by printing"
 )]
 
+mod apply;
 mod arguments;
 mod attack;
 mod boot;
 mod cli;
 mod completion;
 mod crash;
+mod declared;
 mod embedding;
 mod expression;
 mod failure;
@@ -51,6 +53,8 @@ fn scenarios() -> Vec<Scenario> {
         boot::scenarios(),
         progress::scenarios(),
         update::scenarios(),
+        apply::scenarios(),
+        declared::scenarios(),
         attack::scenarios(),
         host::scenarios(),
         failure::scenarios(),

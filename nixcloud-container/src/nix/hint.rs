@@ -106,6 +106,14 @@ mod tests {
     }
 
     #[test]
+    fn a_flake_can_be_locked() {
+        let said = of(
+            "flake 'path:/x' requires lock file changes but they're not allowed due to '--no-update-lock-file'",
+        );
+        assert!(said.unwrap().contains("nix flake lock"));
+    }
+
+    #[test]
     fn a_nix_without_build_users_can_be_set_up() {
         let said = of("the group 'nixbld' specified in 'build-users-group' does not exist").unwrap();
         assert!(said.contains("nix-setup-systemd"), "{said}");
