@@ -5,7 +5,7 @@
 
 let
   inherit (builtins)
-    attrNames concatStringsSep filter foldl' hasAttr isAttrs isFunction isString listToAttrs mapAttrs toJSON typeOf
+    attrNames concatStringsSep filter foldl' hasAttr head isAttrs isFunction isString listToAttrs mapAttrs tail toJSON typeOf
     unsafeDiscardStringContext;
 
   # The output that is a set of containers, where a flake has one.
@@ -22,7 +22,7 @@ let
   listed = names: if names == [ ] then "it has none" else "it has: ${concatStringsSep ", " names}";
 
   has = path: set:
-    (foldl' (at: key: if at.ok && isAttrs at.value && hasAttr key at.value then { ok = true; value = at.value.${key}; } else { ok = false; value = null; }) { ok = true; value = set; } path).ok;
+    path == [ ] || (isAttrs set && hasAttr (head path) set && has (tail path) set.${head path});
   get = foldl' (at: key: at.${key});
 
   # The value at `path`, or an error with the names that there are at the first of them that is missing.

@@ -273,9 +273,7 @@ fn read(asked: &Asked<'_>, answer: Answer) -> Result<Evaluated, Error> {
 /// Says so where a container file proposes another name than the container has.
 pub(crate) fn note_name(name: &ContainerName, spec: &ContainerSpec, observer: &mut dyn Observer) {
     if let Some(own) = spec.name.as_ref().filter(|own| *own != name) {
-        observer.event(Event::Note(format!(
-            "the container file calls itself `{own}`; it is `{name}` by the command line"
-        )));
+        observer.event(Event::Note(format!("the container file calls itself `{own}`; it is `{name}` here")));
     }
 }
 

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nixcloud_container::{
     Applied, ApplyRequest, ApplySource, Error, Event, Outcome, Planned, State, UpdateAllRequest,
 };
 
-use crate::harness::{File, Guest, Lab, Must, chain, scenarios};
+use crate::harness::command::program as program_of_the_build;
+use crate::harness::{File, Guest, Lab, Must, chain, eventually, scenarios};
 
 scenarios! {
     once: [
@@ -27,6 +28,7 @@ scenarios! {
         root_apply_cancelled_undoes_what_is_not_done,
         root_update_of_all,
         root_apply_in_words,
+        root_eval_needs_no_root,
     ],
     both: [],
 }
@@ -484,4 +486,50 @@ fn root_apply_in_words(lab: &Lab) {
     let wrong = lab.file("wrong", &web.file().extra("lxc.idmap = u 0 0 1"));
     let told = lab.cli(["eval", wrong.to_str().unwrap()]);
     assert!(told.code == 1 && told.stderr.contains("lxc.idmap"), "{told:?}");
+}
+
+fn root_eval_needs_no_root(lab: &Lab) {
+    struct Daemon(std::process::Child);
+    impl Drop for Daemon {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    // Whoever is not root asks Nix's daemon. It lets anybody in who is a user of the host.
+    let socket = lab.root().join("nix-daemon/socket");
+    let variables = [("NIX_REMOTE", "daemon"), ("NIX_DAEMON_SOCKET_PATH", socket.to_str().unwrap())];
+    let mut daemon = Command::new("nix-daemon");
+    daemon.env(variables[1].0, variables[1].1).stdout(Stdio::null()).stderr(Stdio::null());
+    let _daemon = Daemon(daemon.spawn().unwrap());
+    eventually("the daemon listens", Duration::from_secs(10), || socket.exists());
+    // Folders of the build are not for everybody.
+    let program = lab.root().join("nixcloud-container");
+    fs::copy(program_of_the_build(), &program).unwrap();
+    let file = lab.file("web", &lab.busybox("web").file());
+    let home = lab.root().join("home");
+    fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(65_534), Some(65_534)).unwrap();
+    let eval = |file: &Path| {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&program)
+            .arg("eval")
+            .arg(file);
+        command.env("NIXCLOUD_CONTAINER_CONFIG", lab.config_file()).env("HOME", &home).envs(variables);
+        Lab::told(command.env("TMPDIR", &home).stdin(Stdio::null()))
+    };
+    let told = eval(&file).done();
+    assert!(told.contains("-nixcloud-container-web.drv"), "{told}");
+    assert_eq!(
+        fs::read_dir(&home)
+            .unwrap()
+            .filter(|entry| !entry.as_ref().unwrap().path().ends_with(".cache"))
+            .count(),
+        0
+    );
+    let told = eval(&lab.write("wrong", "{ autostrat = true; configuration = { }; }"));
+    assert!(told.code == 1 && told.stderr.contains("did you mean `autostart`?"), "{told:?}");
 }
