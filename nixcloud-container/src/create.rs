@@ -135,6 +135,7 @@ fn build_and_install(
 ) -> Result<Created, Error> {
     let foreign = install::others(host)?;
     order.note(record);
+    install::claim_interface(host, record, &foreign)?;
     let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
     let spec = ready.spec.clone();
     install::claim_addresses(host, record, &spec, &foreign)?;

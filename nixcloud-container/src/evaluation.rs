@@ -16,6 +16,7 @@ use crate::name::ContainerName;
 use crate::net::{Link, Netlink};
 use crate::nix::{self, Mode, Nix, SearchPath, StorePath, UserArgs};
 use crate::observe::{Cancel, Event, Observer};
+use crate::record::Record;
 use crate::reference::Origin;
 use crate::source::Source;
 use crate::spec::{ContainerSpec, SCHEMA, SpecError};
@@ -76,6 +77,13 @@ pub(crate) struct Asked<'a> {
     pub(crate) name: &'a ContainerName,
     pub(crate) source: &'a Source,
     pub(crate) ip: Option<Ipv4Addr>,
+}
+
+impl<'a> Asked<'a> {
+    /// A container that has a record.
+    pub(crate) fn of(record: &'a Record, source: &'a Source) -> Self {
+        Self { name: &record.name, source, ip: record.lease }
+    }
 }
 
 /// An evaluated container: nothing is built yet.

@@ -1,6 +1,7 @@
 //! What is to become of each container. New ones get their name and address here, since the address goes into the system.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use super::item::{Hold, Item, What};
 use super::wanted::{By, Member};
@@ -13,6 +14,7 @@ use crate::eval;
 use crate::evaluation::{self, Asked, Evaluated, Workshop};
 use crate::generations::Generations;
 use crate::install::{self, Beside};
+use crate::lease::Leases;
 use crate::name::ContainerName;
 use crate::nix::StorePath;
 use crate::observe::{self, Event, Observer, Phase as Progress, Planned};
@@ -131,14 +133,21 @@ impl Way<'_> {
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
         let placeholder = eval::placeholder(&self.host.config);
+        let leases = Leases::new(&self.host.layout, &self.host.config);
         let mut groups: BTreeMap<&[String], Vec<Asked<'_>>> = BTreeMap::new();
         for item in items.iter().filter(|item| item.planned != Planned::Blocked) {
             let Some((name, source)) = item.source() else { continue };
-            let lease = match &item.hold {
-                Hold::Nothing => None,
-                Hold::New(_, record) | Hold::Known(record) => record.lease,
+            let asked = match &item.hold {
+                Hold::Nothing => Asked { name, source, ip: leases.reserved(name).or(Some(placeholder)) },
+                Hold::New(_, record) => Asked::of(record, source),
+                Hold::Known(record) => {
+                    // Who is to get another address does not keep this one.
+                    let stays =
+                        |lease: &Ipv4Addr| leases.reserved_for_another(name, (*lease).into()).is_none();
+                    let lease = leases.reserved(name).or(record.lease.filter(stays));
+                    Asked { ip: lease.or(Some(placeholder)), ..Asked::of(record, source) }
+                }
             };
-            let asked = Asked { name, source, ip: Some(lease.unwrap_or(placeholder)) };
             groups.entry(&source.nix_args).or_default().push(asked);
         }
         if groups.is_empty() {
