@@ -32,9 +32,10 @@ pub(crate) fn failure(failure: &Failure, printer: &Printer) -> Status {
     failure.status()
 }
 
-/// The failure of one container of several, as any failure is told, but for what `-v` adds.
-pub(crate) fn one(name: &str, report: &FailureView, printer: &Printer) {
-    tell(&format!("{name}: {}", report.message), report, &[], printer);
+/// The failure of one container of several, as any failure is told; `all` is what Nix printed.
+pub(crate) fn one(name: &str, report: &FailureView, all: &[String], printer: &Printer) {
+    let all = if printer.verbose() { all } else { &[] };
+    tell(&format!("{name}: {}", report.message), report, all, printer);
 }
 
 fn tell(message: &str, report: &FailureView, all: &[String], printer: &Printer) {
@@ -114,6 +115,11 @@ fn has_more(error: &nixcloud_container::Error) -> bool {
 /// All that Nix printed, for who wants everything.
 fn all_details(failure: &Failure) -> Vec<String> {
     let Failure::Library(error) = failure else { return Vec::new() };
+    all_of(error)
+}
+
+/// The same of an error.
+pub(crate) fn all_of(error: &nixcloud_container::Error) -> Vec<String> {
     error.details().unwrap_or_default().trim_end().lines().map(str::to_owned).collect()
 }
 

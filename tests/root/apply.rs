@@ -334,6 +334,15 @@ fn root_apply_gives_back_what_it_reserved(lab: &Lab) {
     expect(lab, &apply(lab, &all), &[("db", "updated")]);
     assert_eq!(db.address().octets(), [10, 101, 0, 2]);
     expect(lab, &apply(lab, &all), &[("db", "unchanged")]);
+    // The host configuration says now which one it is to be.
+    let reserved = [10, 101, 0, 77].into();
+    let host = lab.manager_with(|config| {
+        config.network.reserved.insert(db.name().clone(), reserved);
+    });
+    let again = || host.apply(&request(&all), &mut ()).must("apply");
+    expect(lab, &again(), &[("db", "updated")]);
+    assert_eq!(db.address(), reserved);
+    expect(lab, &again(), &[("db", "unchanged")]);
     // A set that is none.
     let error = lab.manager().apply(&request(&lab.file("one", &web.file())), &mut ()).unwrap_err();
     assert!(chain(&error).contains("set of containers"), "{}", chain(&error));
@@ -342,7 +351,7 @@ fn root_apply_gives_back_what_it_reserved(lab: &Lab) {
 }
 
 /// How many moments an apply is killed at.
-const MOMENTS: u32 = 14;
+const MOMENTS: u32 = 10;
 
 fn root_apply_killed_at_any_moment(lab: &Lab) {
     let (web, db, mail) = (lab.busybox("web"), lab.busybox("db"), lab.busybox("mail"));

@@ -127,6 +127,9 @@ pub(crate) struct AppliedView {
     pending_restart: Vec<Pending>,
     /// Why it failed, or cannot be done.
     error: Option<FailureView>,
+    /// All that Nix printed about it.
+    #[serde(skip)]
+    said: Vec<String>,
     /// The plan.
     #[serde(skip)]
     step: Planned,
@@ -185,6 +188,7 @@ impl AppliedView {
             address: None,
             pending_restart: Vec::new(),
             error: None,
+            said: Vec::new(),
             step: one.planned,
             change: None,
         };
@@ -200,6 +204,7 @@ impl AppliedView {
             Outcome::Failed(error) => {
                 view.outcome = "failed";
                 view.error = Some(FailureView::of_error(error));
+                view.said = report::all_of(error);
             }
             _ => {}
         }
@@ -268,7 +273,7 @@ impl View for ApplyView {
         }
         for one in &self.containers {
             if let Some(error) = &one.error {
-                report::one(&one.name, error, printer);
+                report::one(&one.name, error, &one.said, printer);
             }
         }
         if !self.dry_run {
