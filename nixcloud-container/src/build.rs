@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::evaluation::{self, Asked, Evaluated, Workshop};
-use crate::fs::lock::Lock;
 use crate::generation::GenerationId;
-use crate::generations::{Generations, GenerationsError};
+use crate::generations::Generations;
 use crate::host::Host;
 use crate::layout::NIX_STATE;
 use crate::lease::{Foreign, LeaseError, Leases};
@@ -22,19 +21,19 @@ use crate::spec::ContainerSpec;
 /// What a generation is to be made of, and what the record says of it then.
 #[derive(Debug)]
 pub(crate) struct Order<'a> {
-    pub(crate) from: From<'a>,
+    pub(crate) stage: Stage<'a>,
     /// Who declares the container; `None` leaves that as it is.
     pub(crate) declared: Option<Declared>,
 }
 
 /// How far a generation has come.
 #[derive(Debug)]
-pub(crate) enum From<'a> {
+pub(crate) enum Stage<'a> {
     /// It is to be evaluated and built.
     Source(&'a Source),
     /// It was evaluated together with others; again, if it has an address that is not the container's. What is `held`
     /// is built, and rooted by the caller.
-    Evaluated { source: &'a Source, evaluated: Evaluated, held: bool },
+    Evaluated { source: &'a Source, evaluated: &'a Evaluated, held: bool },
     /// Somebody else built it, and roots it.
     Package { package: &'a Package, manifest: &'a Path },
 }
@@ -42,20 +41,20 @@ pub(crate) enum From<'a> {
 impl<'a> Order<'a> {
     /// A container file, on the command line.
     pub(crate) fn of(source: &'a Source) -> Self {
-        Self { from: From::Source(source), declared: None }
+        Self { stage: Stage::Source(source), declared: None }
     }
 
     fn source(&self) -> Option<&'a Source> {
-        match &self.from {
-            From::Source(source) | From::Evaluated { source, .. } => Some(source),
-            From::Package { .. } => None,
+        match &self.stage {
+            Stage::Source(source) | Stage::Evaluated { source, .. } => Some(source),
+            Stage::Package { .. } => None,
         }
     }
 
     fn file(&self) -> PathBuf {
-        match &self.from {
-            From::Source(source) | From::Evaluated { source, .. } => source.reference.text.clone(),
-            From::Package { manifest, .. } => manifest.to_path_buf(),
+        match &self.stage {
+            Stage::Source(source) | Stage::Evaluated { source, .. } => source.reference.text.clone(),
+            Stage::Package { manifest, .. } => manifest.to_path_buf(),
         }
     }
 
@@ -124,18 +123,18 @@ pub(crate) fn ready(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Ready, Error> {
-    let source = match &order.from {
-        From::Package { package, .. } => {
+    let source = match &order.stage {
+        Stage::Package { package, .. } => {
             return Ok(Ready { drv: None, out: package.out.clone(), spec: package.spec.clone() });
         }
-        From::Evaluated { evaluated, held, .. } if !evaluated.takes_offer() => {
+        Stage::Evaluated { evaluated, held, .. } if !evaluated.takes_offer() => {
             return Ok(Ready::of(evaluated, *held));
         }
-        From::Evaluated { source, .. } | From::Source(source) => source,
+        Stage::Evaluated { source, .. } | Stage::Source(source) => source,
     };
     lease_for_evaluation(host, record, foreign)?;
-    match &order.from {
-        From::Evaluated { evaluated, held, .. } if evaluated.offered == record.lease => {
+    match &order.stage {
+        Stage::Evaluated { evaluated, held, .. } if evaluated.offered == record.lease => {
             Ok(Ready::of(evaluated, *held))
         }
         _ => Ok(Ready::of(&evaluate(host, record, source, observer, cancel)?, false)),
@@ -214,70 +213,5 @@ pub(crate) fn clear_work(host: &Host, name: &ContainerName) -> Result<(), Error>
     let root = work.join("result");
     roots::remove(&root, Path::new(NIX_STATE)).map_err(crate::generations::GenerationsError::Roots)?;
     crate::fs::remove::tree(&work)?;
-    Ok(())
-}
-
-/// What the names of folders and locks of several containers' work begin with. The dot keeps them apart from names.
-const SHARED: &str = ".apply-";
-
-/// A folder for the work of several containers: the request to Nix, and the roots of what is built in one go. It is
-/// removed when this is dropped, or by the next operation if this process is killed.
-#[derive(Debug)]
-pub(crate) struct SharedWork {
-    path: PathBuf,
-    _lock: Lock,
-}
-
-impl SharedWork {
-    /// Makes it. The state's folders must exist.
-    pub(crate) fn new(host: &Host) -> Result<Self, Error> {
-        sweep_shared(host)?;
-        let base = format!("{SHARED}{}", std::process::id());
-        for number in 0_u32.. {
-            let name = format!("{base}-{number}");
-            let lock =
-                Lock::try_acquire(&host.layout.state().join("locks").join(&name)).map_err(Error::Lock)?;
-            if let Some(lock) = lock {
-                let path = host.layout.state().join("work").join(name);
-                rootfs::make_dirs(&path, 0o700)?;
-                return Ok(Self { path, _lock: lock });
-            }
-        }
-        Err(Error::Cancelled)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for SharedWork {
-    fn drop(&mut self) {
-        if let Err(error) = remove_shared(&self.path) {
-            tracing::debug!(%error, path = %self.path.display(), "left to the next operation");
-        }
-    }
-}
-
-fn remove_shared(path: &Path) -> Result<(), Error> {
-    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
-            roots::remove(&entry.path(), Path::new(NIX_STATE)).map_err(GenerationsError::Roots)?;
-        }
-    }
-    Ok(crate::fs::remove::tree(path)?)
-}
-
-/// Removes such folders of processes that were killed.
-pub(crate) fn sweep_shared(host: &Host) -> Result<(), Error> {
-    let (locks, work) = (host.layout.state().join("locks"), host.layout.state().join("work"));
-    for entry in [&locks, &work].into_iter().flat_map(std::fs::read_dir).flatten().flatten() {
-        let name = entry.file_name();
-        if name.to_str().is_some_and(|name| name.starts_with(SHARED))
-            && let Some(_lock) = Lock::try_acquire(&locks.join(&name)).map_err(Error::Lock)?
-        {
-            remove_shared(&work.join(&name))?;
-        }
-    }
     Ok(())
 }

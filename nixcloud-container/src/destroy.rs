@@ -18,6 +18,7 @@ use crate::power;
 use crate::presence;
 use crate::record::{Phase, Record};
 use crate::rootfs;
+use crate::shared_work;
 use crate::state::{Action, Permission};
 
 /// Where LXC keeps its own locks; it never removes one.
@@ -82,7 +83,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     remove_lxc_lock(layout.lxc_path(), &name);
     release_claims(host, &record)?;
     sweep_locks(host)?;
-    build::sweep_shared(host)?;
+    shared_work::sweep(host)?;
     // Half-written files that killed operations left, of whichever container.
     for folder in [&layout.state_dirs()[..], &[layout.state().join("nix")]].concat() {
         if folder.exists() {

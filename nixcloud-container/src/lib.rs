@@ -24,7 +24,7 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | host, expression, source, evaluation, eval, hostnet, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, apply, session, inspect |
+//! | operations | host, expression, source, evaluation, eval, hostnet, shared_work, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, apply, session, inspect |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | reference, manifest, record, lease, generations, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, sysctl, `lxc`, `net`, `nix`, [`worker`] |
@@ -86,6 +86,7 @@ mod reference;
 mod render;
 mod rootfs;
 mod session;
+mod shared_work;
 mod source;
 mod switch;
 mod sysctl;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{AppliedContainer, Outcome};
-use crate::build::{From, Order};
+use crate::build::{Order, Stage};
 use crate::error::Error;
 use crate::evaluation::Evaluated;
 use crate::fs::lock::Lock;
@@ -93,14 +93,14 @@ impl Item {
 
     /// What its generation is made of.
     pub(super) fn order(&self, declared: Option<Declared>) -> Option<Order<'_>> {
-        let from = match &self.wanted.as_ref()?.1 {
-            What::Package { package, manifest } => From::Package { package, manifest },
+        let stage = match &self.wanted.as_ref()?.1 {
+            What::Package { package, manifest } => Stage::Package { package, manifest },
             What::Source(source) => match &self.evaluated {
-                Some(evaluated) => From::Evaluated { source, evaluated: evaluated.clone(), held: self.held },
-                None => From::Source(source),
+                Some(evaluated) => Stage::Evaluated { source, evaluated, held: self.held },
+                None => Stage::Source(source),
             },
         };
-        Some(Order { from, declared })
+        Some(Order { stage, declared })
     }
 
     pub(super) fn told(self) -> AppliedContainer {

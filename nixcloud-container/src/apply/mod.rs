@@ -13,13 +13,13 @@ mod wanted;
 
 use std::path::PathBuf;
 
-use crate::build::SharedWork;
 use crate::create::Created;
 use crate::error::Error;
 use crate::eval;
 use crate::evaluation::Workshop;
 use crate::host::Host;
 use crate::observe::{Cancel, Observer, Planned};
+use crate::shared_work::SharedWork;
 use crate::switch::Switched;
 use item::Item;
 use wanted::{By, Set, Wanted};

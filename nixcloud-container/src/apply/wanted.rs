@@ -92,7 +92,7 @@ impl Set {
                 Ok(Wanted { by: by(path), members: in_folder(path, nix_args)? })
             }
             Self::Value(set) => {
-                let mut names = |observer: &mut dyn Observer| workshop.names(set, observer, cancel);
+                let names = |observer: &mut dyn Observer| workshop.names(set, observer, cancel);
                 // Who reads a file is done before it could be told; a flake may have to be fetched.
                 let names = if set.reference.is_flake() {
                     observe::phase(Progress::Evaluate, observer, names)?
