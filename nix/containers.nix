@@ -4,20 +4,23 @@
 #
 # The request is JSON and nothing of it is ever spliced into Nix text:
 #
-#   { "schema": 1, "system": "x86_64-linux", "want": "build" | "spec",
+#   { "schema": 1, "system": "x86_64-linux", "want": "build" | "spec" | "names",
 #     "bridges": { "br0": 24 },
-#     "containers": { "web": { "file": "/abs/web.nix", "ip": "10.101.0.2" | null, "prefixLength": 16 | null } } }
+#     "containers": { "web": { "file": "/abs/web.nix", "ip": "10.101.0.2" | null, "prefixLength": 16 | null } },
+#     "set": { "file": "/abs/all.nix" } }
 #
+# A container, and the set, may come from elsewhere: { "file", "attr": [ "web" ] } is an attribute of the set in a file,
+# { "flake": "path:/abs", "attr": [ "web" ] } one of a flake's outputs; "label" is what messages call it (origin.nix).
 # `ip` and `prefixLength` are what is leased; `bridges` (optional) are the prefix lengths of the host's bridges, for a
 # fixed address that comes without one. `idmap` of a container (optional) is what a file has that does not say: an adopted
 # container keeps what it has.
 #
 # The answer is { schema, containers.NAME = { spec, drv, out } }. With want = "spec" there is neither drv nor out,
-# and neither nixpkgs nor any NixOS module is looked at.
+# and neither nixpkgs nor any NixOS module is looked at. With want = "names" it is { schema, names } of the set.
 { request }:
 
 let
-  inherit (builtins) concatStringsSep elem fromJSON isAttrs mapAttrs readFile toJSON unsafeDiscardStringContext;
+  inherit (builtins) attrValues concatStringsSep elem fromJSON isAttrs mapAttrs readFile toJSON unsafeDiscardStringContext;
 
   # The contract with the Rust side; both refuse what they do not know.
   schema = 1;
@@ -34,30 +37,45 @@ let
     else
       asked;
 
-  wants = [ "build" "spec" ];
+  wants = [ "build" "spec" "names" ];
   want =
     if elem (req.want or null) wants then req.want
     else throw "the request ${request} wants ${toJSON (req.want or null)}; known are: ${concatStringsSep ", " wants}";
 
   system = req.system or builtins.currentSystem;
 
+  nixpkgs = path: import path { inherit system; config = { }; overlays = [ ]; };
   # Shared by all containers of the request that do not change it (see guest.nix).
-  pkgs = import <nixpkgs> { inherit system; config = { }; overlays = [ ]; };
+  shared = nixpkgs <nixpkgs>;
+
+  sources = import ./origin.nix {
+    origins = attrValues (req.containers or { }) ++ (if req ? set then [ req.set ] else [ ]);
+  };
+
+  # Of flakes that bring a nixpkgs of their own; shared by the containers of each.
+  brought = mapAttrs (_: nixpkgs) sources.nixpkgs;
 
   evaluate = name: entry:
     let
-      where = "container '${name}' (${entry.file})";
+      where = "container '${name}' (${entry.label or entry.file})";
       inContext = addErrorContext "while evaluating ${where}";
+      source = sources.container (message: throw "${where}: ${message}") entry;
 
       parsed = import ./spec.nix {
         inherit name where;
-        inherit (entry) file;
+        inherit (source) path content;
+        file = if source.path == null then source.label else toString source.path;
         lease = { ip = entry.ip or null; prefixLength = entry.prefixLength or null; };
         bridges = asked.bridges or { };
         ids = entry.idmap or "isolated";
       };
 
-      guest = import <nixpkgs/nixos/lib/eval-config.nix> {
+      pkgs = if source.nixpkgs == null then shared else brought.${entry.flake};
+      evalConfig =
+        if source.nixpkgs == null then import <nixpkgs/nixos/lib/eval-config.nix>
+        else import (source.nixpkgs + "/nixos/lib/eval-config.nix");
+
+      guest = evalConfig {
         inherit system;
         modules = [
           parsed.module
@@ -81,7 +99,15 @@ let
     });
 in
 # Forced first, so that a request of another version is refused before any user file is read.
-builtins.seq req (builtins.seq want {
-  inherit schema;
-  containers = mapAttrs evaluate req.containers;
-})
+builtins.seq req (builtins.seq want (
+  if want == "names" then {
+    inherit schema;
+    names =
+      let where = req.set.label or req.set.file; in
+      addErrorContext "while reading the names in ${where}" (sources.names (message: throw "${where}: ${message}") req.set);
+  }
+  else {
+    inherit schema;
+    containers = mapAttrs evaluate req.containers;
+  }
+))

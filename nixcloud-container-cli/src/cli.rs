@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use nixcloud_container::{ContainerName, GenerationId, User};
 
+pub(crate) use declared::{ApplyArgs, EvalArgs, UpdateArgs};
 pub(crate) use documents::{CompletionsArgs, ManArgs};
 
+mod declared;
 mod documents;
 pub(crate) mod groups;
 
@@ -110,6 +112,8 @@ Examples:
   nixcloud-container create web web.nix
   nixcloud-container create web web.nix -n \"-I nixpkgs=/srv/nixpkgs\"
   nixcloud-container create web ./web --nix-args='--arg size 3'
+  nixcloud-container create web .#web          an attribute of a flake
+  nixcloud-container create web all.nix#web    of the set in a file
   nixcloud-container create web web.nix -l \"-s lxc.group=shop\"")]
     Create(CreateArgs),
     /// Make a new generation and switch to it
@@ -118,13 +122,43 @@ Examples:
     /// next start. Where the switch fails, the generation before is put back and activated again.
     #[command(after_long_help = "\
 Without FILE, -n and -l, those last used for the container are used again (-n \"\", -l \"\": none). A container that does \
-not exist is created.
+not exist is created. With --all they are evaluated and built together, and one that fails stops no other; those that \
+the host configuration declares are left to it.
 
 Examples:
   nixcloud-container update web
   nixcloud-container update web web.nix
-  nixcloud-container update web -n \"-I nixpkgs=/srv/nixpkgs-next\"")]
+  nixcloud-container update web .#web
+  nixcloud-container update web -n \"-I nixpkgs=/srv/nixpkgs-next\"
+  nixcloud-container update --all")]
     Update(UpdateArgs),
+    /// Make a set of containers what it is declared to be
+    ///
+    /// What is missing is created, what differs gets a new generation (in place where it runs), the rest is left alone.
+    /// All are evaluated together and planned first; one that fails stops no other.
+    #[command(after_long_help = "\
+FILE holds a set, { web = ./web.nix; db = { configuration = ...; }; }. A folder has a container in each NAME.nix and \
+NAME/default.nix (not in what begins with `_` or `.`). Of a flake, it is the output `nixcloudContainers`, or the attribute \
+that is named. Containers that were not declared by the same FILE are never touched.
+
+A container that is declared no more stays, unless --prune is given: then it is shut down and destroyed.
+
+Examples:
+  nixcloud-container apply containers.nix --dry-run
+  nixcloud-container apply ./containers --prune
+  nixcloud-container apply .#shop")]
+    Apply(ApplyArgs),
+    /// Evaluate a container file and say what it comes to
+    ///
+    /// Nothing is built and nothing of the host changes: the check to run before a commit. It needs no root.
+    #[command(after_long_help = "\
+In place of an address that would be leased stands 10.101.255.254. The exit code is 1 where the file is wrong.
+
+Examples:
+  nixcloud-container eval web.nix
+  nixcloud-container eval .#web --json | jq -r .derivation
+  for file in *.nix; do nixcloud-container eval -q $file || exit; done")]
+    Eval(EvalArgs),
     /// Remove a container with all its generations
     ///
     /// Its address and ids are free again. A running container is refused.
@@ -409,22 +443,8 @@ pub(crate) struct BuildArgs {
 pub(crate) struct CreateArgs {
     /// The new container: letters, digits, `-` and `_`
     pub(crate) name: ContainerName,
-    /// The container file, or a folder with a `default.nix`
+    /// The container file, a folder with a `default.nix`, FILE#ATTRIBUTE or FLAKE#ATTRIBUTE
     pub(crate) file: PathBuf,
-    #[command(flatten)]
-    pub(crate) nix: NixArgs,
-    #[command(flatten)]
-    pub(crate) lxc: LxcArgs,
-    #[command(flatten)]
-    pub(crate) build: BuildArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct UpdateArgs {
-    /// The container
-    pub(crate) name: ContainerName,
-    /// The container file [default: the one last used]
-    pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) nix: NixArgs,
     #[command(flatten)]

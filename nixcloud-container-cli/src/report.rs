@@ -27,13 +27,24 @@ pub(crate) fn failure(failure: &Failure, printer: &Printer) -> Status {
     if let Failure::Usage(error) = failure {
         return printer.clap(error);
     }
-    printer.labelled(Tone::Error, "error", &report.message);
+    let all = if printer.verbose() { all_details(failure) } else { Vec::new() };
+    tell(&report.message, &report, &all, printer);
+    failure.status()
+}
+
+/// The failure of one container of several, as any failure is told; `all` is what Nix printed.
+pub(crate) fn one(name: &str, report: &FailureView, all: &[String], printer: &Printer) {
+    let all = if printer.verbose() { all } else { &[] };
+    tell(&format!("{name}: {}", report.message), report, all, printer);
+}
+
+fn tell(message: &str, report: &FailureView, all: &[String], printer: &Printer) {
+    printer.labelled(Tone::Error, "error", message);
     for cause in &report.causes {
         printer.error_line(format!("  caused by: {}", clean(cause)));
     }
-    let all = if printer.verbose() { all_details(failure) } else { Vec::new() };
     let title = (!all.is_empty()).then(|| "in Nix's own words:".to_owned());
-    for line in report.details.iter().chain(&title).chain(&all) {
+    for line in report.details.iter().chain(&title).chain(all) {
         printer.error_line(clean(format!("  {line}").trim_end()));
     }
     if let Some(note) = &report.note {
@@ -45,7 +56,6 @@ pub(crate) fn failure(failure: &Failure, printer: &Printer) -> Status {
     if let Some(hint) = report.hint.as_ref().filter(|hint| all.is_empty() || *hint != MORE) {
         printer.labelled(Tone::Hint, "hint", hint);
     }
-    failure.status()
 }
 
 /// An error about something that did not stop the command, as a failure is told but without its details.
@@ -105,6 +115,11 @@ fn has_more(error: &nixcloud_container::Error) -> bool {
 /// All that Nix printed, for who wants everything.
 fn all_details(failure: &Failure) -> Vec<String> {
     let Failure::Library(error) = failure else { return Vec::new() };
+    all_of(error)
+}
+
+/// The same of an error.
+pub(crate) fn all_of(error: &nixcloud_container::Error) -> Vec<String> {
     error.details().unwrap_or_default().trim_end().lines().map(str::to_owned).collect()
 }
 

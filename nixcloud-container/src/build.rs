@@ -1,99 +1,93 @@
 //! From a container file to a generation: one evaluation, one build, one profile change.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use ipnetwork::IpNetwork;
-use serde::{Deserialize, Serialize};
-
 use crate::error::Error;
-use crate::expression;
-use crate::fs::atomic::{self, Durability};
+use crate::evaluation::{self, Asked, Evaluated, Workshop};
 use crate::generation::GenerationId;
 use crate::generations::Generations;
 use crate::host::Host;
-use crate::idmap::IdMapKind;
 use crate::layout::NIX_STATE;
 use crate::lease::{Foreign, LeaseError, Leases};
+use crate::manifest::Package;
 use crate::name::ContainerName;
-use crate::net::{Link, Netlink};
-use crate::nix::{self, SearchPath, StorePath, UserArgs, roots};
-use crate::observe::{self, Cancel, Event, Observer, Phase as Progress};
-use crate::record::Record;
+use crate::nix::{self, StorePath, roots};
+use crate::observe::{self, Cancel, Observer, Phase as Progress};
+use crate::record::{Declared, Record};
 use crate::rootfs;
-use crate::spec::{ContainerSpec, SCHEMA};
+use crate::source::Source;
+use crate::spec::ContainerSpec;
 
-/// A container file and what goes to Nix with it.
-#[derive(Debug, Clone)]
-pub(crate) struct Source {
-    pub(crate) file: PathBuf,
-    pub(crate) nix_args: Vec<String>,
-    user: UserArgs,
+/// What a generation is to be made of, and what the record says of it then.
+#[derive(Debug)]
+pub(crate) struct Order<'a> {
+    pub(crate) stage: Stage<'a>,
+    /// Who declares the container; `None` leaves that as it is.
+    pub(crate) declared: Option<Declared>,
 }
 
-impl Source {
-    /// Resolves the file and reads the arguments, before anything is locked or leased.
-    pub(crate) fn new(file: &Path, nix_args: &[String]) -> Result<Self, Error> {
-        let missing = |source| Error::ContainerFile { path: file.to_owned(), source };
-        // Absolute, but not resolved: relative imports of a linked file are relative to the link's name for Nix too.
-        let file = std::path::absolute(file).map_err(missing)?;
-        let whole = if file.is_dir() { file.join("default.nix") } else { file };
-        readable(&whole).map_err(|source| Error::ContainerFile { path: whole.clone(), source })?;
-        let user = UserArgs::parse(nix_args).map_err(|error| Error::Nix(error.into()))?;
-        Ok(Self { file: whole, nix_args: nix_args.to_vec(), user })
+/// How far a generation has come.
+#[derive(Debug)]
+pub(crate) enum Stage<'a> {
+    /// It is to be evaluated and built.
+    Source(&'a Source),
+    /// It was evaluated together with others; again, if it has an address that is not the container's. What is `held`
+    /// is built, and rooted by the caller.
+    Evaluated { source: &'a Source, evaluated: &'a Evaluated, held: bool },
+    /// Somebody else built it, and roots it.
+    Package { package: &'a Package, manifest: &'a Path },
+}
+
+impl<'a> Order<'a> {
+    /// A container file, on the command line.
+    pub(crate) fn of(source: &'a Source) -> Self {
+        Self { stage: Stage::Source(source), declared: None }
+    }
+
+    fn source(&self) -> Option<&'a Source> {
+        match &self.stage {
+            Stage::Source(source) | Stage::Evaluated { source, .. } => Some(source),
+            Stage::Package { .. } => None,
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        match &self.stage {
+            Stage::Source(source) | Stage::Evaluated { source, .. } => source.reference.text.clone(),
+            Stage::Package { manifest, .. } => manifest.to_path_buf(),
+        }
+    }
+
+    /// A record for a container that is to be created.
+    pub(crate) fn record(&self, name: &ContainerName) -> Record {
+        let mut record = Record::new(name.clone(), self.file(), Vec::new());
+        self.note(&mut record);
+        record
+    }
+
+    /// Notes in the record what the container is made of.
+    pub(crate) fn note(&self, record: &mut Record) {
+        record.file = self.file();
+        record.nix_args = self.source().map(|source| source.nix_args.clone()).unwrap_or_default();
+        if let Some(declared) = &self.declared {
+            record.declared = Some(declared.clone());
+        }
     }
 }
 
-/// To open a pipe waits for its writer, and no Ctrl-C ends that: what is no file is not opened.
-fn readable(file: &Path) -> std::io::Result<()> {
-    if !std::fs::metadata(file)?.is_file() {
-        return Err(std::io::Error::other("it is neither a regular file nor a folder"));
-    }
-    std::fs::File::open(file).map(drop)
-}
-
-/// The request to `nix/containers.nix`.
-#[derive(Serialize)]
-struct Request<'a> {
-    schema: u32,
-    system: String,
-    want: &'static str,
-    /// The prefix lengths of the host's bridges: what a fixed address on one of them has by default.
-    bridges: BTreeMap<String, u8>,
-    containers: BTreeMap<&'a ContainerName, Asked<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Asked<'a> {
-    file: &'a Path,
-    ip: Option<Ipv4Addr>,
-    prefix_length: u8,
-    /// What a file has that does not say.
-    idmap: IdMapKind,
-}
-
-/// Its answer.
-#[derive(Deserialize)]
-struct Reply {
-    schema: u32,
-    containers: BTreeMap<ContainerName, Built>,
-}
-
-#[derive(Deserialize)]
-struct Built {
-    drv: StorePath,
-    out: StorePath,
-    spec: serde_json::Value,
-}
-
-/// An evaluated container: nothing is built yet.
-#[derive(Debug, Clone)]
-pub(crate) struct Evaluated {
-    drv: StorePath,
+/// A generation that is evaluated, or more.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    drv: Option<StorePath>,
     out: StorePath,
     pub(crate) spec: ContainerSpec,
+}
+
+impl Ready {
+    fn of(evaluated: &Evaluated, held: bool) -> Self {
+        let drv = (!held).then(|| evaluated.drv.clone());
+        Self { drv, out: evaluated.out.clone(), spec: evaluated.spec.clone() }
+    }
 }
 
 /// Takes the lease before the evaluation, which needs it; one that turns out unused is given back.
@@ -120,22 +114,34 @@ pub(crate) fn lease_for_evaluation(host: &Host, record: &mut Record, foreign: &F
     Ok(())
 }
 
-/// The prefix lengths of the bridges of this network namespace.
-fn bridges() -> Result<BTreeMap<String, u8>, Error> {
-    let mut netlink = Netlink::open()?;
-    let mut prefixes = BTreeMap::new();
-    let names: BTreeMap<u32, String> =
-        netlink.links()?.into_iter().filter(Link::is_bridge).map(|link| (link.index, link.name)).collect();
-    for (index, address) in netlink.all_addresses()? {
-        if let (IpNetwork::V4(address), Some(name)) = (address, names.get(&index)) {
-            prefixes.entry(name.clone()).or_insert(address.prefix());
+/// The evaluation of a create or update, if it is not done yet.
+pub(crate) fn ready(
+    host: &Host,
+    record: &mut Record,
+    order: &Order<'_>,
+    foreign: &Foreign,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Ready, Error> {
+    let source = match &order.stage {
+        Stage::Package { package, .. } => {
+            return Ok(Ready { drv: None, out: package.out.clone(), spec: package.spec.clone() });
         }
+        Stage::Evaluated { evaluated, held, .. } if !evaluated.takes_offer() => {
+            return Ok(Ready::of(evaluated, *held));
+        }
+        Stage::Evaluated { source, .. } | Stage::Source(source) => source,
+    };
+    lease_for_evaluation(host, record, foreign)?;
+    match &order.stage {
+        Stage::Evaluated { evaluated, held, .. } if evaluated.offered == record.lease => {
+            Ok(Ready::of(evaluated, *held))
+        }
+        _ => Ok(Ready::of(&evaluate(host, record, source, observer, cancel)?, false)),
     }
-    Ok(prefixes)
 }
 
-/// The one evaluation of a create or update.
-pub(crate) fn evaluate(
+fn evaluate(
     host: &Host,
     record: &Record,
     source: &Source,
@@ -143,66 +149,12 @@ pub(crate) fn evaluate(
     cancel: &Cancel,
 ) -> Result<Evaluated, Error> {
     observe::phase(Progress::Evaluate, observer, |observer| {
-        evaluate_once(host, record, source, observer, cancel)
+        let work = host.layout.work(&record.name);
+        rootfs::make_dirs(&work, 0o700)?;
+        let evaluated = Workshop::of(host, work)?.container(Asked::of(record, source), observer, cancel)?;
+        evaluation::note_name(&record.name, &evaluated.spec, observer);
+        Ok(evaluated)
     })
-}
-
-fn evaluate_once(
-    host: &Host,
-    record: &Record,
-    source: &Source,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<Evaluated, Error> {
-    let work = host.layout.work(&record.name);
-    rootfs::make_dirs(&work, 0o700)?;
-    let expression = expression::place(host)?;
-    let system = host.config.nix.system.clone();
-    let asked = Asked {
-        file: &source.file,
-        ip: record.lease,
-        prefix_length: host.config.network.hostonly.address.prefix(),
-        // The ids of a container that the shell original made stay its own, unless its file says otherwise.
-        idmap: if record.adopted.is_some() { record.idmap } else { IdMapKind::default() },
-    };
-    let request = Request {
-        schema: SCHEMA,
-        system: system.unwrap_or_else(|| format!("{}-linux", std::env::consts::ARCH)),
-        want: "build",
-        bridges: bridges()?,
-        containers: BTreeMap::from([(&record.name, asked)]),
-    };
-    let path = work.join("request.json");
-    let json = serde_json::to_vec(&request).map_err(|error| Error::Io {
-        action: "write",
-        path: path.clone(),
-        source: error.into(),
-    })?;
-    atomic::write(&path, &json, 0o600, Durability::Volatile)?;
-    let mut search = SearchPath::new();
-    if let Some(nixpkgs) = &host.config.nix.nixpkgs {
-        search = search.with("nixpkgs", nixpkgs);
-    }
-    let reply: Reply = host.nix().evaluate(&expression, &path, &search, &source.user, observer, cancel)?;
-    if reply.schema != SCHEMA {
-        return Err(crate::spec::SpecError::Newer { found: reply.schema }.into());
-    }
-    let Some(built) =
-        reply.containers.into_iter().find(|(name, _)| *name == record.name).map(|(_, built)| built)
-    else {
-        return Err(Error::Incomplete { name: record.name.clone(), what: "evaluation" });
-    };
-    let json = serde_json::to_vec(&built.spec).map_err(crate::spec::SpecError::from)?;
-    let spec = ContainerSpec::from_json(&json)?;
-    if let Some(name) = &spec.name
-        && *name != record.name
-    {
-        observer.event(Event::Note(format!(
-            "the container file calls itself `{name}`; it is `{}` by the command line",
-            record.name
-        )));
-    }
-    Ok(Evaluated { drv: built.drv, out: built.out, spec })
 }
 
 /// A build that is done, and rooted by `work/result` until its container's profile has it.
@@ -213,27 +165,33 @@ pub(crate) struct Realised(StorePath);
 pub(crate) fn realise(
     host: &Host,
     record: &Record,
-    source: &Source,
-    mut evaluated: Evaluated,
+    order: &Order<'_>,
+    ready: Ready,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Realised, Error> {
-    let root = host.layout.work(&record.name).join("result");
+    let (Some(drv), Some(source)) = (&ready.drv, order.source()) else { return Ok(Realised(ready.out)) };
+    let work = host.layout.work(&record.name);
+    rootfs::make_dirs(&work, 0o700)?;
+    let root = work.join("result");
     let build = |drv: &StorePath, observer: &mut dyn Observer| {
         observe::phase(Progress::Build, observer, |observer| {
             host.nix().realise(drv, &root, &source.user, observer, cancel)
         })
     };
-    match build(&evaluated.drv, observer) {
+    match build(drv, observer) {
         // Nothing roots a derivation between the two calls: a garbage collection may come between.
         Err(nix::Error::NotInStore { .. }) => {
-            tracing::debug!(drv = %evaluated.drv, "gone since it was evaluated");
-            evaluated = evaluate(host, record, source, observer, cancel)?;
+            tracing::debug!(%drv, "gone since it was evaluated");
+            let evaluated = evaluate(host, record, source, observer, cancel)?;
             build(&evaluated.drv, observer)?;
+            Ok(Realised(evaluated.out))
         }
-        other => drop(other?),
+        other => {
+            other?;
+            Ok(Realised(ready.out))
+        }
     }
-    Ok(Realised(evaluated.out))
 }
 
 /// Makes a build the profile's newest and current generation.
@@ -256,18 +214,4 @@ pub(crate) fn clear_work(host: &Host, name: &ContainerName) -> Result<(), Error>
     roots::remove(&root, Path::new(NIX_STATE)).map_err(crate::generations::GenerationsError::Roots)?;
     crate::fs::remove::tree(&work)?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pipe_is_refused_and_not_waited_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("web.nix");
-        ::nix::unistd::mkfifo(&pipe, ::nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let error = Source::new(&pipe, &[]).unwrap_err();
-        assert!(matches!(error, Error::ContainerFile { path, .. } if path == pipe));
-    }
 }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use crate::build::{self, Source};
+use crate::build::{self, Order};
 use crate::destroy;
 use crate::error::Error;
 use crate::generation::GenerationId;
@@ -15,13 +15,15 @@ use crate::original;
 use crate::presence;
 use crate::record::{Phase, Record};
 use crate::rootfs;
+use crate::source::Source;
 use crate::state::Action;
 use crate::worker::LogRequest;
 
 /// What is to be created.
 #[derive(Debug, Clone, Default)]
 pub struct CreateRequest {
-    /// The container file, or a folder with a `default.nix`.
+    /// The container file: a path (of a folder, its `default.nix`), an attribute of a file's set (`all.nix#web`) or of a
+    /// flake (`.#web`, `github:me/shop#web`).
     pub file: PathBuf,
     /// Arguments for Nix, already split: `["-I", "nixpkgs=/nixpkgs"]`.
     pub nix_args: Vec<String>,
@@ -49,21 +51,33 @@ pub(crate) fn create(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Created, Error> {
-    let source = Source::new(&request.file, &request.nix_args)?;
+    let source = Source::container(&request.file, &request.nix_args)?;
     let beside = Beside { items: request.lxc_items.clone(), log: request.log.clone() };
     let _lock = host.lock_observed(name, observer, cancel)?;
-    create_locked(host, name, &source, &beside, observer, cancel)
+    create_locked(host, name, &Order::of(&source), &beside, observer, cancel)
 }
 
 /// With the container's lock held.
 pub(crate) fn create_locked(
     host: &Host,
     name: &ContainerName,
-    source: &Source,
+    order: &Order<'_>,
     beside: &Beside,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Created, Error> {
+    let record = begin(host, name, order, beside, observer)?;
+    complete(host, record, order, &beside.log, observer, cancel)
+}
+
+/// From here on the name is taken; what there is of the container can be removed by its record.
+pub(crate) fn begin(
+    host: &Host,
+    name: &ContainerName,
+    order: &Order<'_>,
+    beside: &Beside,
+    observer: &mut dyn Observer,
+) -> Result<Record, Error> {
     match Record::load(&host.layout, name)? {
         Some(record) if record.phase.is_unfinished() => {
             // One that somebody else made to run meanwhile is not removed.
@@ -79,10 +93,22 @@ pub(crate) fn create_locked(
         Some(_) => return Err(Error::Exists { name: name.clone() }),
         None => refuse_strangers(host, name)?,
     }
-    let mut record = Record::new(name.clone(), source.file.clone(), source.nix_args.clone());
+    let mut record = order.record(name);
     record.lxc_items.clone_from(&beside.items);
     record.save(&host.layout)?;
-    match build_and_install(host, &mut record, source, &beside.log, observer, cancel) {
+    Ok(record)
+}
+
+/// The rest. What fails or is cut off is removed.
+pub(crate) fn complete(
+    host: &Host,
+    mut record: Record,
+    order: &Order<'_>,
+    log: &LogRequest,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Created, Error> {
+    match build_and_install(host, &mut record, order, log, observer, cancel) {
         Ok(created) => Ok(created),
         Err(failure) => {
             let undo = observe::phase(Progress::Undo, observer, |_| destroy::remains(host, record));
@@ -106,23 +132,23 @@ fn refuse_strangers(host: &Host, name: &ContainerName) -> Result<(), Error> {
 fn build_and_install(
     host: &Host,
     record: &mut Record,
-    source: &Source,
+    order: &Order<'_>,
     log: &LogRequest,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Created, Error> {
     let foreign = install::others(host)?;
+    order.note(record);
     install::claim_interface(host, record, &foreign)?;
-    build::lease_for_evaluation(host, record, &foreign)?;
-    let evaluated = build::evaluate(host, record, source, observer, cancel)?;
-    let spec = evaluated.spec.clone();
+    let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
+    let spec = ready.spec.clone();
     install::claim_addresses(host, record, &spec, &foreign)?;
     install::drop_unused_lease(host, record, &spec)?;
     let ids = install::claim_ids(host, record, spec.idmap, &foreign, cancel)?;
     // Before the build, which may take an hour: a refused line is known now.
     let rendered = install::rendered(host, record, &spec)?;
     install::check_extra(host, &rendered, log, cancel)?;
-    let built = build::realise(host, record, source, evaluated, observer, cancel)?;
+    let built = build::realise(host, record, order, ready, observer, cancel)?;
     let generation = build::set_profile(host, record, &built, cancel)?;
 
     observe::phase(Progress::Install, observer, |observer| {

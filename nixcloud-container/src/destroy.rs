@@ -16,6 +16,7 @@ use crate::presence;
 use crate::record::{Phase, Record};
 use crate::release;
 use crate::rootfs;
+use crate::shared_work;
 use crate::state::{Action, Permission};
 
 /// Where LXC keeps its own locks; it never removes one.
@@ -36,7 +37,17 @@ pub(crate) fn destroy(
 ) -> Result<(), Error> {
     host.record(name)?;
     let _lock = host.lock(name, cancel)?;
-    let record = host.record(name)?;
+    destroy_locked(host, host.record(name)?, request, cancel)
+}
+
+/// With the container's lock held.
+pub(crate) fn destroy_locked(
+    host: &Host,
+    record: Record,
+    request: DestroyRequest,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    let name = &record.name;
     let mut here = presence::look(&host.layout, &record)?;
     if request.force && here.state.is_live() {
         power::terminate_locked(host, &record, cancel)?;
@@ -73,6 +84,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
         original::forget(layout, &name)?;
     }
     sweep_locks(host)?;
+    shared_work::sweep(host)?;
     // Half-written files that killed operations left, of whichever container.
     for folder in [&layout.state_dirs()[..], &[layout.state().join("nix")]].concat() {
         if folder.exists() {

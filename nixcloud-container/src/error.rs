@@ -12,12 +12,14 @@ use crate::generation::GenerationId;
 use crate::generations::GenerationsError;
 use crate::layout::LayoutError;
 use crate::lease::LeaseError;
-use crate::name::{ContainerName, InterfaceName};
+use crate::manifest::ManifestError;
+use crate::name::{ContainerName, InterfaceName, NameError};
 use crate::net::{self, bridge};
 use crate::nix;
 use crate::original::OriginalError;
 use crate::presence::PresenceError;
 use crate::record::RecordError;
+use crate::reference::ReferenceError;
 use crate::render::{ExtraError, ItemError, PendingRestart};
 use crate::rootfs::RootfsError;
 use crate::spec::SpecError;
@@ -78,14 +80,25 @@ pub enum Error {
         /// How long was waited.
         waited: Duration,
     },
-    /// The container file is not there.
-    #[error("cannot find the container file {}", .path.display())]
-    ContainerFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
+    /// The host configuration declares the container.
+    #[error("container `{name}` is declared by the host configuration ({by})")]
+    DeclaredByHost {
+        /// The container.
+        name: ContainerName,
+        /// Its manifest.
+        by: String,
     },
+    /// A container that is to be applied exists, and was not declared by the same source.
+    #[error("container `{name}` exists already, and {} declared it", .by.as_deref().map_or("nobody".to_owned(), |by| format!("`{by}`")))]
+    NotDeclared {
+        /// The container.
+        name: ContainerName,
+        /// Who declared it.
+        by: Option<String>,
+    },
+    /// What is to be a container's name cannot be one.
+    #[error(transparent)]
+    Name(NameError),
     /// A bridge that the container needs is not there.
     #[error("bridge {bridge} does not exist")]
     NoBridge {
@@ -202,6 +215,12 @@ pub enum Error {
     /// A record.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// What names a container file.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// A manifest of built containers.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
     /// An address or id range.
     #[error(transparent)]
     Lease(#[from] LeaseError),
@@ -381,13 +400,14 @@ impl Error {
             Self::NeedsRoot => ErrorKind::Permission,
             Self::NotFound { .. }
             | Self::NoAccount { .. }
-            | Self::ContainerFile { .. }
+            | Self::Reference(ReferenceError::Missing { .. } | ReferenceError::NoFlake { .. })
             | Self::Generations(GenerationsError::Missing { .. } | GenerationsError::NoOlder { .. }) => {
                 ErrorKind::NotFound
             }
-            Self::Exists { .. } => ErrorKind::Exists,
+            Self::Exists { .. } | Self::NotDeclared { .. } => ErrorKind::Exists,
             Self::Foreign { .. }
             | Self::State { .. }
+            | Self::DeclaredByHost { .. }
             | Self::Bridge(_)
             | Self::Entry { .. }
             | Self::Generations(GenerationsError::Protected { .. })
@@ -401,6 +421,9 @@ impl Error {
             ) => ErrorKind::Refused,
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Config(_)
+            | Self::Name(_)
+            | Self::Reference(_)
+            | Self::Manifest(_)
             | Self::Extra(_)
             | Self::Item(_)
             | Self::Share { .. }
@@ -477,8 +500,15 @@ impl Error {
                 "install LXC, or name its share folder in the host configuration (`paths.lxc_share`)"
                     .to_owned()
             }
-            Self::ContainerFile { path, .. } if path.ends_with("default.nix") => {
-                "a folder is a container file where it has a `default.nix`".to_owned()
+            Self::Reference(error) => error.hint()?,
+            Self::DeclaredByHost { name, .. } => format!(
+                "change it there and rebuild the host; `nixcloud-container update {name} FILE` lasts until then"
+            ),
+            Self::NotDeclared { name, by: None } => format!(
+                "it was created by hand: `nixcloud-container destroy {name}`, or leave it out of the set"
+            ),
+            Self::NotDeclared { .. } => {
+                "a container is declared in one place: leave it out of one of them".to_owned()
             }
             Self::Generations(GenerationsError::Missing { have, .. }) if !have.is_empty() => {
                 let have: Vec<String> = have.iter().map(ToString::to_string).collect();

@@ -1,7 +1,8 @@
 //! The Nix expression that evaluates container files: built in, and placed where Nix can read it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::config::HostConfig;
 use crate::error::Error;
 use crate::fs::atomic::{self, Durability};
 use crate::host::Host;
@@ -11,6 +12,7 @@ use crate::rootfs;
 const FILES: &[(&str, &str)] = &[
     ("containers.nix", include_str!("../nix/containers.nix")),
     ("guest.nix", include_str!("../nix/guest.nix")),
+    ("origin.nix", include_str!("../nix/origin.nix")),
     ("package.nix", include_str!("../nix/package.nix")),
     ("spec.nix", include_str!("../nix/spec.nix")),
 ];
@@ -22,6 +24,15 @@ pub(crate) fn place(host: &Host) -> Result<PathBuf, Error> {
     }
     let folder = host.layout.state().join("nix");
     rootfs::make_dirs(&folder, 0o755)?;
+    write(&folder)
+}
+
+/// The same in a folder of the caller's, whose state stays as it is.
+pub(crate) fn place_in(config: &HostConfig, folder: &Path) -> Result<PathBuf, Error> {
+    config.nix.expression.clone().map_or_else(|| write(folder), Ok)
+}
+
+fn write(folder: &Path) -> Result<PathBuf, Error> {
     for (name, text) in FILES {
         atomic::write_if_changed(&folder.join(name), text.as_bytes(), 0o644, Durability::Volatile)?;
     }

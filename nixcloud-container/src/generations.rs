@@ -113,6 +113,12 @@ impl Generations {
         }
     }
 
+    /// What a generation is: a store path.
+    pub(crate) fn target(&self, id: GenerationId) -> Result<PathBuf, GenerationsError> {
+        let path = self.link(id)?;
+        std::fs::read_link(&path).map_err(|source| GenerationsError::Read { path, source })
+    }
+
     /// The spec that a generation was built with.
     pub(crate) fn spec(&self, id: GenerationId) -> Result<ContainerSpec, GenerationsError> {
         let link = self.link(id)?;

@@ -106,10 +106,7 @@ impl Host {
     }
 
     pub(crate) fn nix(&self) -> Nix {
-        let Some(bin) = &self.config.nix.bin else { return Nix::new() };
-        [Program::NixInstantiate, Program::NixStore, Program::NixEnv]
-            .into_iter()
-            .fold(Nix::new(), |nix, program| nix.with_program(program, bin.join(program.name())))
+        nix(&self.config)
     }
 
     /// The record of a container of ours, or one put together of what the shell original made.
@@ -123,4 +120,12 @@ impl Host {
             None => Err(Error::NotFound { name: name.clone() }),
         }
     }
+}
+
+/// Nix as the host configuration has it.
+pub(crate) fn nix(config: &HostConfig) -> Nix {
+    let Some(bin) = &config.nix.bin else { return Nix::new() };
+    [Program::NixInstantiate, Program::NixStore, Program::NixEnv]
+        .into_iter()
+        .fold(Nix::new(), |nix, program| nix.with_program(program, bin.join(program.name())))
 }

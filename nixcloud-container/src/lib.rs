@@ -24,9 +24,9 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | host, expression, hostnet, build, install, moving, release, adopt, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect |
+//! | operations | host, expression, source, evaluation, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, foreground, boot, activation, destroy, create, switch, update, apply, session, inspect |
 //! | error | [`Error`]: the errors of all floors below |
-//! | stores | record, lease, original, generations, rootfs, facts, foreign, presence |
+//! | stores | reference, manifest, record, lease, original, generations, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, sysctl, `lxc`, `net`, `nix`, [`worker`] |
 //! | contracts | [`config`], `layout`, `render` |
 //! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], [`spec`], [`observe`] |
@@ -56,12 +56,15 @@ pub mod proc;
 
 mod activation;
 mod adopt;
+mod apply;
 mod boot;
 mod build;
 mod container;
 mod create;
 mod destroy;
 mod error;
+mod eval;
+mod evaluation;
 mod expression;
 mod facts;
 mod foreground;
@@ -75,26 +78,32 @@ mod install;
 mod layout;
 mod lease;
 mod manager;
+mod manifest;
 mod moving;
 mod original;
 mod power;
 mod presence;
 mod record;
 mod recover;
+mod reference;
 mod release;
 mod render;
 mod rootfs;
 mod session;
+mod shared_work;
+mod source;
 mod switch;
 mod sysctl;
 mod update;
 
+pub use apply::{Applied, AppliedContainer, ApplyRequest, ApplySource, Outcome, UpdateAllRequest};
 pub use boot::{StartOutcome, StartRequest};
 pub use config::HostConfig;
 pub use container::Container;
 pub use create::{CreateRequest, Created};
 pub use destroy::DestroyRequest;
 pub use error::{Error, ErrorKind, FailedActivation};
+pub use eval::{EvalRequest, Evaluation, Evaluator};
 pub use facts::FactsError;
 pub use foreground::Screen;
 pub use foreign::ForeignError;
@@ -107,14 +116,16 @@ pub use layout::LayoutError;
 pub use lease::LeaseError;
 pub use lxc::log::{Level as LogLevel, UnknownLevel};
 pub use manager::Manager;
+pub use manifest::ManifestError;
 pub use name::{ContainerName, InterfaceName};
 pub use namespace::{Elevated, Namespace};
 pub use nix::{ArgumentError, UserArgs};
-pub use observe::{Cancel, Event, Observer, Phase, UnitChange};
+pub use observe::{Cancel, Event, Observer, Phase, Planned, UnitChange};
 pub use original::OriginalError;
 pub use power::{StopOutcome, StopRequest};
 pub use presence::PresenceError;
 pub use record::RecordError;
+pub use reference::ReferenceError;
 pub use render::{ExtraError, ItemError, PendingRestart};
 pub use rootfs::RootfsError;
 pub use session::{Environment, RunRequest, Streams};

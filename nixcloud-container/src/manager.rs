@@ -1,13 +1,15 @@
 //! The manager: one host, opened.
 
+use crate::apply::{self, Applied, ApplyRequest, UpdateAllRequest};
 use crate::config::HostConfig;
 use crate::container::Container;
 use crate::error::Error;
+use crate::eval::{EvalRequest, Evaluation, Evaluator};
 use crate::host::Host;
 use crate::hostnet::{self, Finding, HostChange};
 use crate::inspect::{self, Listed};
 use crate::name::ContainerName;
-use crate::observe::Cancel;
+use crate::observe::{Cancel, Observer};
 
 /// One host and its containers.
 ///
@@ -60,6 +62,37 @@ impl Manager {
     #[must_use]
     pub fn container(&self, name: ContainerName) -> Container<'_> {
         Container::new(&self.host, &self.cancel, name)
+    }
+
+    /// Evaluates a container file, see [`Evaluator::eval`].
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn eval(&self, request: &EvalRequest, observer: &mut dyn Observer) -> Result<Evaluation, Error> {
+        Evaluator::new(self.host.config.clone()).with_cancel(self.cancel.clone()).eval(request, observer)
+    }
+
+    /// Makes a set of containers what it is declared to be: creates, updates in place, and removes where it is to. What
+    /// happens to each is in the outcome; one that fails stops no other.
+    ///
+    /// # Errors
+    /// When the set itself cannot be read, or nothing can be evaluated.
+    pub fn apply(&self, request: &ApplyRequest, observer: &mut dyn Observer) -> Result<Applied, Error> {
+        let _span = tracing::debug_span!("apply").entered();
+        apply::apply(&self.host, request, observer, &self.cancel)
+    }
+
+    /// Updates all containers, each with its last file, but those that the host configuration declares.
+    ///
+    /// # Errors
+    /// When nothing can be evaluated. What happens to each is in the outcome.
+    pub fn update_all(
+        &self,
+        request: &UpdateAllRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<Applied, Error> {
+        let _span = tracing::debug_span!("update_all").entered();
+        apply::update_all(&self.host, request, observer, &self.cancel)
     }
 
     /// All containers of the LXC path, ours and others, sorted by name.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ::nix::sys::signal::Signal;
 
 use crate::generation::{GenerationId, Health};
+use crate::name::ContainerName;
 
 /// What an operation is doing. Events arrive in order, on the thread that called the operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,17 @@ pub enum Event {
         phase: Phase,
         /// How long it took.
         took: Duration,
+    },
+    /// What an apply is going to do, before it begins.
+    Planned(Vec<(String, Planned)>),
+    /// What follows is about this container, `number` of `of` that are changed.
+    Container {
+        /// The container.
+        name: ContainerName,
+        /// Which of those that are changed.
+        number: usize,
+        /// How many are changed.
+        of: usize,
     },
     /// Another process changes the container: the operation waits until it is done.
     Waiting {
@@ -97,6 +109,27 @@ pub enum Event {
     },
     /// Something that the user should know and that did not stop the operation.
     Note(String),
+}
+
+/// What is to become of a container that is declared, or that was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Planned {
+    /// There is none yet.
+    Create,
+    /// It gets a new generation.
+    Update {
+        /// The one that is current.
+        from: GenerationId,
+    },
+    /// It is what it should be.
+    Unchanged,
+    /// It is declared no more: it goes.
+    Remove,
+    /// It is declared no more, and stays until somebody asks for its removal.
+    Orphaned,
+    /// Something stands in the way.
+    Blocked,
 }
 
 /// The phases of create, update and their like.

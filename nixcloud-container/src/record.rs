@@ -71,6 +71,9 @@ pub struct Record {
     /// Hashes of the LXC configuration as we wrote it; two while it is being replaced.
     #[serde(default)]
     pub config_hashes: Vec<String>,
+    /// Who declared it; `None` where it was created by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Declared>,
     /// What is known of generations beside what is in the store.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub generations: Vec<GenerationNote>,
@@ -96,6 +99,20 @@ pub enum Adopted {
     Begun,
     /// It is one of ours, but for the original's state files, which go when it is destroyed.
     Done,
+}
+
+/// Who declared a container: it is updated and removed as that says, and by nobody else's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declared {
+    /// The set of containers, or the manifest.
+    pub source: String,
+    /// Whether it comes built, by a manifest: then the host configuration declares it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub built: bool,
+    /// Whether it goes when it is declared no more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ephemeral: bool,
 }
 
 /// What is known of one generation: what came of its activation, and what it was given beside its container file.
@@ -259,6 +276,7 @@ impl Record {
             moving: None,
             adopted: None,
             config_hashes: Vec::new(),
+            declared: None,
             generations: Vec::new(),
         }
     }
@@ -425,6 +443,7 @@ mod tests {
         let mut record = Record::new(name.clone(), "/etc/web.nix".into(), vec!["-I".into(), "a=b c".into()]);
         record.phase = Phase::Switching { from: GenerationId::new(3).unwrap() };
         record.lease = Some("10.101.0.2".parse().unwrap());
+        record.declared = Some(Declared { source: "/etc/all.nix".into(), built: false, ephemeral: true });
         record.ids = Some(IdMap::new(100_000).unwrap());
         let other = IdMap::new(300_000).unwrap();
         record.moving = Some(Moving { ids: other, idmap: IdMapKind::Shared, begun: true });

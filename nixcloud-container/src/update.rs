@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::adopt;
-use crate::build::{self, Source};
+use crate::build::{self, Order};
 use crate::create::{self, Created};
 use crate::error::Error;
 use crate::generation::GenerationId;
@@ -15,13 +15,14 @@ use crate::name::ContainerName;
 use crate::observe::{Cancel, Observer};
 use crate::record::{Phase, Record};
 use crate::recover;
+use crate::source::Source;
 use crate::switch::{self, Step, Switched};
 use crate::worker::LogRequest;
 
 /// What is to be updated.
 #[derive(Debug, Clone, Default)]
 pub struct UpdateRequest {
-    /// The container file; the one last used when not given.
+    /// The container file, see [`CreateRequest`](crate::CreateRequest::file); the one last used when not given.
     pub file: Option<PathBuf>,
     /// Arguments for Nix, already split; those last used when not given.
     pub nix_args: Option<Vec<String>>,
@@ -48,14 +49,17 @@ pub(crate) fn update(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Updated, Error> {
-    let given =
-        |file: &PathBuf, args: &[String]| Source::new(file, request.nix_args.as_deref().unwrap_or(args));
+    let given = |file: &PathBuf, args: &[String]| {
+        Source::container(file, request.nix_args.as_deref().unwrap_or(args))
+    };
     // A mistyped file is named before anything is locked.
     if let Some(file) = &request.file {
         given(file, &[])?;
     }
-    if request.file.is_none() {
-        host.record(name)?;
+    if request.file.is_none()
+        && let Some(declared) = host.record(name)?.declared.filter(|declared| declared.built)
+    {
+        return Err(Error::DeclaredByHost { name: name.clone(), by: declared.source });
     }
     let _lock = host.lock_observed(name, observer, cancel)?;
     let record = match adopt::record(host, name, observer, cancel) {
@@ -64,14 +68,14 @@ pub(crate) fn update(
             let Some(file) = &request.file else { return Err(Error::NotFound { name: name.clone() }) };
             let source = given(file, &[])?;
             let beside = beside(request, &[]);
-            return create::create_locked(host, name, &source, &beside, observer, cancel)
+            return create::create_locked(host, name, &Order::of(&source), &beside, observer, cancel)
                 .map(Updated::Created);
         }
         Err(error) => return Err(error),
     };
     let file = request.file.as_ref().unwrap_or(&record.file);
     let source = given(file, &record.nix_args)?;
-    update_locked(host, record, &source, request, observer, cancel).map(Updated::Switched)
+    update_locked(host, record, &Order::of(&source), request, observer, cancel).map(Updated::Switched)
 }
 
 fn beside(request: &UpdateRequest, items: &[(String, String)]) -> Beside {
@@ -79,10 +83,11 @@ fn beside(request: &UpdateRequest, items: &[(String, String)]) -> Beside {
     Beside { items, log: request.log.clone() }
 }
 
-fn update_locked(
+/// With the lock of a container that exists.
+pub(crate) fn update_locked(
     host: &Host,
     mut record: Record,
-    source: &Source,
+    order: &Order<'_>,
     request: &UpdateRequest,
     observer: &mut dyn Observer,
     cancel: &Cancel,
@@ -92,7 +97,7 @@ fn update_locked(
     let had_lease = record.lease.is_some();
     // After the recovery, which may have put others back.
     let beside = beside(request, &record.lxc_items);
-    let outcome = build_and_switch(host, &mut record, source, beside, observer, cancel);
+    let outcome = build_and_switch(host, &mut record, order, beside, observer, cancel);
     if !had_lease {
         // The evaluation needed an address to offer; whether it is used is known only now.
         let spec = Generations::new(&host.layout, &record.name);
@@ -111,7 +116,7 @@ fn update_locked(
 fn build_and_switch(
     host: &Host,
     record: &mut Record,
-    source: &Source,
+    order: &Order<'_>,
     beside: Beside,
     observer: &mut dyn Observer,
     cancel: &Cancel,
@@ -119,12 +124,11 @@ fn build_and_switch(
     let generations = Generations::new(&host.layout, &record.name);
     let from = generations.current()?;
     let foreign = install::others(host)?;
-    build::lease_for_evaluation(host, record, &foreign)?;
     let built = (|| {
-        let evaluated = build::evaluate(host, record, source, observer, cancel)?;
-        let spec = evaluated.spec.clone();
+        let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
+        let spec = ready.spec.clone();
         switch::prepare(host, record, &spec, &beside, cancel)?;
-        let built = build::realise(host, record, source, evaluated, observer, cancel)?;
+        let built = build::realise(host, record, order, ready, observer, cancel)?;
         switch::begin(host, record, from, beside.items)?;
         build::set_profile(host, record, &built, cancel).map(|to| (spec, to))
     })();
@@ -140,8 +144,7 @@ fn build_and_switch(
         Ok(here) => here,
         Err(failure) => return Err(switch::put_back(host, record, observer, failure)),
     };
-    record.file.clone_from(&source.file);
-    record.nix_args.clone_from(&source.nix_args);
+    order.note(record);
     switch::settle(host, record, &spec, &here, Step { from, to }, observer, cancel)
 }
 

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nixcloud_container::nix::{
-    ArgumentError, Error, Nix, Profile, Program, SearchPath, StorePath, UserArgs, Version, argv, roots,
+    ArgumentError, Error, Mode, Nix, Profile, Program, SearchPath, StorePath, UserArgs, Version, argv, roots,
 };
 use nixcloud_container::observe::{Cancel, Event};
 use serde::Deserialize;
@@ -75,7 +75,7 @@ impl Bench {
         );
         let request = self.write("request.json", "{}");
         let none = (SearchPath::new(), UserArgs::default());
-        self.nix.evaluate(&file, &request, &none.0, &none.1, &mut (), &Cancel::new())
+        self.nix.evaluate(&file, &request, &none.0, &none.1, Mode::default(), &mut (), &Cancel::new())
     }
 
     fn realise(&self, drv: &StorePath, root: &str) -> (Result<StorePath, Error>, Vec<Event>) {
@@ -160,7 +160,7 @@ fn nix_prefers_the_users_search_path() {
     let evaluate = |user: &[&str]| -> u32 {
         let user = UserArgs::parse(user).unwrap();
         let search = SearchPath::new().with("n", &hosts);
-        bench.nix.evaluate(&file, &mine, &search, &user, &mut (), &Cancel::new()).unwrap()
+        bench.nix.evaluate(&file, &mine, &search, &user, Mode::default(), &mut (), &Cancel::new()).unwrap()
     };
     assert_eq!(evaluate(&["-I", &format!("n={}", mine.display()), "-j2", "--keep-going"]), 1);
     assert_eq!(evaluate(&[]), 2);
@@ -448,7 +448,8 @@ fn nix_cancelled_evaluation_ends_at_once() {
         }
     };
     let none = (SearchPath::new(), UserArgs::default());
-    let result = bench.nix.evaluate::<u64>(&file, &file, &none.0, &none.1, &mut observer, &cancel);
+    let result =
+        bench.nix.evaluate::<u64>(&file, &file, &none.0, &none.1, Mode::default(), &mut observer, &cancel);
     assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
 }
@@ -522,7 +523,9 @@ fn root_flags_that_pass_are_known_to_nix() {
     ])
     .unwrap();
     let (search, cancel) = (SearchPath::new(), Cancel::new());
-    let drv: StorePath =
-        bench.nix.evaluate(&expression, &expression, &search, &user, &mut (), &cancel).unwrap();
+    let drv: StorePath = bench
+        .nix
+        .evaluate(&expression, &expression, &search, &user, Mode::default(), &mut (), &cancel)
+        .unwrap();
     bench.nix.realise(&drv, &bench.path("root"), &user, &mut (), &cancel).unwrap();
 }

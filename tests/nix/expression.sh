@@ -383,6 +383,52 @@ printf '{ "schema": 1, "want": "spec", "containers": { "a": { "file": "%s" }, "b
 refused "the broken one is named" "container 'b' ($work/worse.nix)"
 same "the other one is well" containers.a.spec.idmap '"isolated"'
 
+# --- where a container comes from ----------------------------------------------------------------------------------
+
+echo '{ pkgs, ... }: { environment.systemPackages = [ pkgs.htop ]; }' >"$work/module.nix"
+echo '{ autostart = true; configuration = import ./module.nix; }' >"$work/form.nix"
+cat >"$work/set.nix" <<'NIX'
+{
+  path = ./form.nix;
+  text = toString ./form.nix;
+  form = { autostart = true; configuration = import ./module.nix; };
+  module = { pkgs, ... }: { environment.systemPackages = [ pkgs.htop ]; };
+  deep.er = ./module.nix;
+  bad = 1;
+}
+NIX
+# origin PLACE: a request for a container c that comes from there; ask for its generation
+origin() {
+  printf '{ "schema": 1, "system": "x86_64-linux", "want": "build", "containers": { "c": { %s, "ip": "10.101.0.2", "prefixLength": 16 } } }\n' \
+    "$1" >"$work/request.json"
+}
+outOf() { evaluate containers.c.out && cat "$work/out"; }
+one form build
+form=$(outOf)
+one module build
+module=$(outOf)
+for entry in path:form text:form form:form module:module deep\",\"er:module; do
+  origin "\"file\": \"$work/set.nix\", \"attr\": [ \"${entry%:*}\" ], \"label\": \"set#x\""
+  expected=$form
+  [ "${entry#*:}" = form ] || expected=$module
+  same "the container at ${entry%:*} of a set is that of its file" containers.c.out "$expected"
+done
+origin "\"file\": \"$work/set.nix\", \"attr\": [ \"nope\" ], \"label\": \"set#nope\""
+refused "an attribute that is not there" "container 'c' (set#nope)" "has no attribute \`nope'; it has: bad, deep, form, module, path, text"
+origin "\"file\": \"$work/set.nix\", \"attr\": [ \"deep\", \"nope\" ], \"label\": \"set#deep.nope\""
+refused "an attribute of an attribute that is not there" "\`deep' of the file has no attribute \`nope'; it has: er"
+origin "\"file\": \"$work/set.nix\", \"attr\": [ \"bad\" ], \"label\": \"set#bad\""
+refused "an attribute that is no container" "must hold a NixOS module" "holds an integer"
+names() { printf '{ "schema": 1, "want": "names", "set": { "file": "%s", "attr": [ ] } }\n' "$work/$1.nix" >"$work/request.json"; }
+names set
+release=nowhere
+same "the names of a set, of which nothing is evaluated" names '["bad","deep","form","module","path","text"]'
+release=24.11
+names form
+refused "a container file is no set" "a set of containers (NAME = container file; ...) is wanted" "configuration"
+names module
+refused "neither is a module" "but this is a function"
+
 # The examples evaluate as they are, on both releases.
 for release in 24.11 18.03; do
   for example in basic autostart network nat full demo/v1 demo/v2; do

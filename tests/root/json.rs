@@ -7,12 +7,13 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Kind, Lab, Told, scenarios};
+use crate::harness::{File, Guest, Kind, Lab, Told, scenarios};
 
 scenarios! {
     once: [
         root_json_of_a_broken_record_and_a_foreign_container,
         root_json_of_a_watched_list,
+        root_json_of_apply_and_eval,
     ],
     both: [root_json_of_every_command],
 }
@@ -182,4 +183,41 @@ fn root_json_of_a_watched_list(lab: &Lab) {
     // Its reader goes: that is its end, and no failure.
     drop(lines);
     assert!(watch.wait().unwrap().success());
+}
+
+fn root_json_of_apply_and_eval(lab: &Lab) {
+    let (web, db) = (lab.busybox("web"), lab.busybox("db"));
+    let all = |files: &[(&Guest<'_>, File)]| crate::apply::set(lab, files).display().to_string();
+    let wrong = || db.file().module("services.nothing.enable = true;");
+    let path = all(&[(&web, web.file()), (&db, wrong())]);
+    let told = lab.line(&format!("--json apply {path}"));
+    let applied = object(&told, "apply");
+    assert_eq!((told.code, &applied["failed"], &applied["dry_run"]), (1, &json!(1), &json!(false)));
+    let (failed, created) = (&applied["containers"][0], &applied["containers"][1]);
+    assert_eq!((&failed["planned"], &failed["outcome"]), (&json!("blocked"), &json!("failed")));
+    assert_eq!(failed["error"]["kind"], "input");
+    assert_eq!((&created["outcome"], &created["generation"]), (&json!("created"), &json!(1)));
+    web.start();
+    let path = all(&[(&web, web.file().version("2").extra("lxc.environment = A=b"))]);
+    let told = lab.line(&format!("--json apply --prune --dry-run {path}"));
+    let planned = object(&told, "apply");
+    assert_eq!((told.code, &planned["containers"][0]["planned"]), (0, &json!("update")));
+    let told = lab.line(&format!("--json apply {path}"));
+    let updated = &object(&told, "apply")["containers"][0];
+    assert_eq!((&updated["from"], &updated["generation"]), (&json!(1), &json!(2)));
+    assert_eq!(
+        (&updated["activated"], &updated["pending_restart"][0]["key"]),
+        (&json!(true), &json!("lxc.environment"))
+    );
+    let told = lab.line("--json update --all");
+    let all = object(&told, "apply");
+    assert_eq!((&all["source"], &all["containers"][0]["outcome"]), (&Value::Null, &json!("unchanged")));
+
+    let file = lab.file("one", &web.file().keys("network.ip = \"10.101.4.4/24\";"));
+    let told = lab.line(&format!("--json eval {}", file.display()));
+    let evaluated = object(&told, "eval");
+    assert_eq!((told.code, &evaluated["name"], &evaluated["leased"]), (0, &json!("one"), &json!(false)));
+    assert_eq!(evaluated["spec"]["effective"], json!({ "ip": "10.101.4.4", "prefixLength": 24 }));
+    let told = lab.line(&format!("--json eval {}", lab.file("wrong", &wrong()).display()));
+    assert_eq!((told.code, &object(&told, "error")["error"]["kind"]), (1, &json!("input")));
 }

@@ -13,12 +13,14 @@
 )]
 
 mod adoption;
+mod apply;
 mod arguments;
 mod attack;
 mod boot;
 mod cli;
 mod completion;
 mod crash;
+mod declared;
 mod embedding;
 mod expression;
 mod failure;
@@ -56,6 +58,8 @@ fn scenarios() -> Vec<Scenario> {
         update::scenarios(),
         moving::scenarios(),
         adoption::scenarios(),
+        apply::scenarios(),
+        declared::scenarios(),
         attack::scenarios(),
         host::scenarios(),
         failure::scenarios(),

@@ -5,7 +5,7 @@ use clap::{Command, Subcommand};
 
 /// What a command is for, and the commands.
 pub(crate) const GROUPS: [(&str, &[&str]); 6] = [
-    ("Containers", &["create", "update", "destroy"]),
+    ("Containers", &["create", "update", "apply", "eval", "destroy"]),
     ("Generations", &["list-generations", "switch-generation", "rollback", "delete-generations"]),
     ("Power", &["start", "stop", "restart", "terminate", "freeze", "unfreeze"]),
     ("Inside", &["login", "run"]),

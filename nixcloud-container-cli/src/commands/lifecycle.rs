@@ -1,6 +1,6 @@
 //! create, update, destroy.
 
-use nixcloud_container::{CreateRequest, DestroyRequest, UpdateRequest, Updated};
+use nixcloud_container::{ContainerName, CreateRequest, DestroyRequest, UpdateRequest, Updated};
 
 use super::{Context, Failure};
 use crate::cli::{CreateArgs, DestroyArgs, UpdateArgs};
@@ -21,7 +21,12 @@ pub(super) fn create(context: &Context<'_>, args: &CreateArgs, asked: Create) ->
     Ok(Status::Done)
 }
 
-pub(super) fn update(context: &Context<'_>, args: &UpdateArgs, asked: Create) -> Result<Status, Failure> {
+pub(super) fn update(
+    context: &Context<'_>,
+    name: &ContainerName,
+    args: &UpdateArgs,
+    asked: Create,
+) -> Result<Status, Failure> {
     let request = UpdateRequest {
         file: args.file.clone(),
         nix_args: args.nix.words(),
@@ -29,7 +34,7 @@ pub(super) fn update(context: &Context<'_>, args: &UpdateArgs, asked: Create) ->
         log: asked.log,
     };
     let updated =
-        context.container(&args.name).update(&request, &mut context.builds(args.build.print_build_logs))?;
+        context.container(name).update(&request, &mut context.builds(args.build.print_build_logs))?;
     context.reply(&match &updated {
         Updated::Created(created) => ChangeView::created(created, true),
         Updated::Switched(switched) => ChangeView::updated(switched),

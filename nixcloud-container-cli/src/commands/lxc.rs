@@ -4,8 +4,8 @@ use nixcloud_container::{ContainerName, UserArgs};
 
 use super::Failure;
 use crate::cli::{
-    CreateArgs, DestroyArgs, ListArgs, LoginArgs, LxcArgs, NixArgs, RunArgs, SessionArgs, StartArgs,
-    StopArgs, ToolArgs, UpdateArgs,
+    ApplyArgs, CreateArgs, DestroyArgs, EvalArgs, ListArgs, LoginArgs, LxcArgs, NixArgs, RunArgs,
+    SessionArgs, StartArgs, StopArgs, ToolArgs, UpdateArgs,
 };
 use crate::lxc_args::{ArgsError, Attach, Create, Destroy, Ls, Start, Stop};
 use crate::printer::Printer;
@@ -24,7 +24,18 @@ impl Reader<'_> {
 
     pub(super) fn update(self, args: &UpdateArgs) -> Result<Create, Failure> {
         nix("update", &args.nix)?;
-        self.items("update", &args.lxc, |words| Create::parse(&args.name, words))
+        match &args.name {
+            Some(name) => self.items("update", &args.lxc, |words| Create::parse(name, words)),
+            None => Ok(Create::default()),
+        }
+    }
+
+    pub(super) fn apply(self, args: &ApplyArgs) -> Result<(), Failure> {
+        nix("apply", &args.nix)
+    }
+
+    pub(super) fn eval(self, args: &EvalArgs) -> Result<(), Failure> {
+        nix("eval", &args.nix)
     }
 
     fn items(

@@ -1,6 +1,7 @@
 //! The commands: each asks the library and prints its answer.
 
 mod capture;
+mod declared;
 mod documents;
 mod generations;
 mod host;
@@ -146,6 +147,10 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
     match &cli.command {
         Command::Completions(args) => return Ok(documents::completions(printer, args)),
         Command::Man(args) => return documents::man(printer, args),
+        Command::Eval(args) => {
+            lxc::Reader { printer }.eval(args)?;
+            return declared::eval(&cli.globals, printer, args);
+        }
         _ => {}
     }
     // Before anything else: a wrong command line is told as such, also to who is not root.
@@ -171,7 +176,14 @@ fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failur
         }
         Command::Update(args) => {
             let asked = reader.update(args)?;
-            Box::new(|context| lifecycle::update(context, args, asked))
+            match &args.name {
+                Some(name) => Box::new(|context| lifecycle::update(context, name, args, asked)),
+                None => Box::new(|context| declared::update_all(context, args)),
+            }
+        }
+        Command::Apply(args) => {
+            reader.apply(args)?;
+            Box::new(|context| declared::apply(context, args))
         }
         Command::Destroy(args) => {
             let asked = reader.destroy(args)?;
@@ -221,7 +233,7 @@ fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failur
         Command::ShowIp(args) => Box::new(|context| inspect::show_ip(context, args)),
         Command::Host(command) => Box::new(|context| host::run(context, *command)),
         // Done before a host is opened.
-        Command::Completions(_) | Command::Man(_) => Box::new(|_| Ok(Status::Done)),
+        Command::Completions(_) | Command::Man(_) | Command::Eval(_) => Box::new(|_| Ok(Status::Done)),
     })
 }
 

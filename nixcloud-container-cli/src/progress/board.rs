@@ -15,6 +15,8 @@ const INTERRUPTED: &str = "stopping; Ctrl-C again ends at once";
 #[derive(Debug)]
 pub(super) struct Board {
     tally: Tally,
+    /// The one of several containers that it is about.
+    about: Option<String>,
     doing: Option<String>,
     since: Instant,
     /// Builds that run, the oldest first.
@@ -43,6 +45,7 @@ impl Board {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             tally: Tally::default(),
+            about: None,
             doing: None,
             since: now,
             building: Vec::new(),
@@ -65,8 +68,9 @@ impl Board {
             Event::Phase(phase) => {
                 let tally = std::mem::take(&mut self.tally);
                 let doing = Some(doing(*phase, tally.undoing()));
-                *self = Self { tally, doing, ..Self::new(now) };
+                *self = Self { tally, about: self.about.take(), doing, ..Self::new(now) };
             }
+            Event::Container { name, number, of } => self.about = Some(format!("{name} ({number} of {of})")),
             Event::Done { phase, took } => {
                 self.doing = None;
                 return self.tally.told(*phase, *took);
@@ -124,7 +128,8 @@ impl Board {
         let elapsed = now.saturating_duration_since(self.since);
         // Who waits for less than that has no use for it.
         let time = if elapsed < Duration::from_secs(1) { String::new() } else { seconds(elapsed) };
-        Some(View { head: doing.clone(), time, count: (self.builds.1 > 0).then_some(self.builds), below })
+        let head = self.about.as_ref().map_or_else(|| doing.clone(), |about| format!("{about}: {doing}"));
+        Some(View { head, time, count: (self.builds.1 > 0).then_some(self.builds), below })
     }
 }
 
@@ -203,6 +208,13 @@ mod tests {
                 "a-third-one> cc x.c"
             ]
         );
+    }
+
+    #[test]
+    fn the_one_of_several_is_named() {
+        let name = "web".parse().unwrap();
+        let events = [Event::Container { name, number: 2, of: 9 }, Event::Phase(Phase::Install)];
+        assert_eq!(after(&events, Duration::ZERO).1.unwrap().head, "web (2 of 9): installing");
     }
 
     #[test]

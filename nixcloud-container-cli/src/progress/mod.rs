@@ -6,10 +6,11 @@ mod lines;
 mod live;
 mod tally;
 
-use nixcloud_container::{Cancel, Event, Observer};
+use nixcloud_container::{Cancel, ContainerName, Event, Observer, Planned};
 
 use crate::colours::{self, Stream};
 use crate::printer::{Printer, Tone, clean};
+use crate::view::plan;
 
 pub(crate) use bottom::Bottom;
 use lines::Lines;
@@ -22,6 +23,8 @@ pub(crate) struct Progress<'p> {
     /// Whether the lines of build logs are shown.
     logs: bool,
     how: How,
+    /// The one of several containers that it is about.
+    about: Option<ContainerName>,
 }
 
 #[derive(Debug)]
@@ -39,7 +42,7 @@ impl<'p> Progress<'p> {
         } else {
             How::Lines(Lines::default())
         };
-        Self { printer, logs, how }
+        Self { printer, logs, how, about: None }
     }
 
     /// Shows what is done where no event tells it, if it takes long enough.
@@ -60,9 +63,16 @@ impl Observer for Progress<'_> {
             How::Lines(lines) => lines.of(&event),
         };
         if let Some(line) = said {
-            self.printer.progress(clean(&line));
+            let about = self.about.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
+            self.printer.progress(clean(&format!("{about}{line}")));
         }
         match event {
+            Event::Planned(steps) if steps.iter().any(|(_, step)| *step != Planned::Unchanged) => {
+                for line in plan(steps.iter().map(|(name, step)| (name.as_str(), *step))) {
+                    self.printer.progress(clean(&line));
+                }
+            }
+            Event::Container { name, .. } => self.about = Some(name),
             Event::NixMessage { warning: true, text } => {
                 self.printer.note(Tone::Warning, "warning", warning_of(&text));
             }

@@ -27,6 +27,8 @@ impl Tally {
             Event::Phase(phase) => {
                 *self = Self { undoing: self.undoing || *phase == Phase::Undo, ..Self::default() };
             }
+            // The next of several: what was undone was another's.
+            Event::Container { .. } => *self = Self::default(),
             Event::BuildFinished { name } => self.built.push(name.clone()),
             Event::DownloadFinished { .. } => self.fetched += 1,
             // It is told when all has come. Nix does not count to the end of each.

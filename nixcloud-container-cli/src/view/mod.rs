@@ -5,6 +5,7 @@
 
 mod change;
 mod container;
+mod declared;
 mod failure;
 mod generations;
 mod host;
@@ -19,6 +20,7 @@ use crate::printer::Printer;
 
 pub(crate) use change::{ChangeView, Destroyed};
 pub(crate) use container::{Addresses, ContainerView, Exists, ListView};
+pub(crate) use declared::{ApplyView, EvalView, plan};
 pub(crate) use failure::{ActivationView, FailureView, kind};
 pub(crate) use generations::{Deleted, GenerationsView};
 pub(crate) use host::{CheckView, HostView};

@@ -20,6 +20,8 @@ struct Failed {
 fn answers() -> Vec<(&'static str, &'static [&'static str], Schema)> {
     vec![
         ("change", &["create", "update", "switch-generation", "rollback"], schema_for!(ChangeView)),
+        ("apply", &["apply"], schema_for!(ApplyView)),
+        ("eval", &["eval"], schema_for!(EvalView)),
         ("destroyed", &["destroy"], schema_for!(Destroyed)),
         ("generations", &["list-generations"], schema_for!(GenerationsView)),
         ("deleted", &["delete-generations"], schema_for!(Deleted)),

@@ -112,9 +112,33 @@ impl SearchPath {
     }
 }
 
+/// How an expression is evaluated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Mode {
+    /// Whether derivations stay unwritten: then nothing of the store changes, and nothing can be built from the result.
+    pub read_only: bool,
+    /// Whether `builtins.getFlake` is there.
+    pub flakes: bool,
+}
+
+impl Mode {
+    /// Derivations stay unwritten.
+    #[must_use]
+    pub fn read_only(self, read_only: bool) -> Self {
+        Self { read_only, ..self }
+    }
+
+    /// `builtins.getFlake` is there.
+    #[must_use]
+    pub fn flakes(self, flakes: bool) -> Self {
+        Self { flakes, ..self }
+    }
+}
+
 /// Evaluates the function in the file `expression` with `request`, the path of a JSON file, as
 /// its argument of that name, and prints the result as JSON. Derivations it names are written to
-/// the store.
+/// the store, unless `mode` is read-only.
 ///
 /// # Errors
 ///
@@ -124,10 +148,16 @@ pub fn evaluate(
     request: &Path,
     search: &SearchPath,
     user: &UserArgs,
+    mode: Mode,
 ) -> Result<Invocation, ArgumentError> {
+    let write: &[&str] = if mode.read_only { &[] } else { &["--read-write-mode"] };
+    let flakes: &[&str] = if mode.flakes { &["--extra-experimental-features", "flakes"] } else { &[] };
     Ok(Invocation::new(Program::NixInstantiate)
+        .args(["--eval", "--strict", "--json"])
+        .args(write)
         // The trace costs nothing unless something fails, and without it a `throw` has no place.
-        .args(["--eval", "--strict", "--json", "--read-write-mode", "--show-trace"])
+        .arg("--show-trace")
+        .args(flakes)
         .args(user.for_evaluation())
         .args(search.args())
         .logging()
@@ -150,6 +180,26 @@ pub fn realise(
     Ok(Invocation::new(Program::NixStore)
         .arg("--realise")
         .arg(derivation.as_str())
+        .arg("--add-root")
+        .arg(absolute(add_root)?)
+        .args(user.for_build())
+        .logging())
+}
+
+/// Builds all `derivations`, those that can be even where another cannot. The outputs are rooted by links beside each
+/// other: `add_root`, `add_root-2` and so on.
+///
+/// # Errors
+///
+/// [`ArgumentError::NotAbsolute`] for a relative `add_root`.
+pub fn realise_all(
+    derivations: &[StorePath],
+    add_root: &Path,
+    user: &UserArgs,
+) -> Result<Invocation, ArgumentError> {
+    Ok(Invocation::new(Program::NixStore)
+        .args(["--realise", "--keep-going"])
+        .args(derivations.iter().map(StorePath::as_str))
         .arg("--add-root")
         .arg(absolute(add_root)?)
         .args(user.for_build())
@@ -229,7 +279,9 @@ mod tests {
     fn evaluation() {
         let search = SearchPath::new().with("nixpkgs", "/etc/nixpkgs").with("x", "flake:x");
         let user = user(&["-I", "nixpkgs=/mine", "-j4", "--keep-going"]);
-        let call = evaluate(Path::new("/lib/c.nix"), Path::new("/run/r.json"), &search, &user).unwrap();
+        let call =
+            evaluate(Path::new("/lib/c.nix"), Path::new("/run/r.json"), &search, &user, Mode::default())
+                .unwrap();
         assert_eq!(
             line(&call),
             "nix-instantiate --eval --strict --json --read-write-mode --show-trace -I nixpkgs=/mine -j 4 \
@@ -237,6 +289,15 @@ mod tests {
              --argstr request /run/r.json"
         );
         assert!(call.env.is_empty());
+        let mode = Mode::default().read_only(true).flakes(true);
+        let none = (SearchPath::new(), UserArgs::default());
+        let call =
+            evaluate(Path::new("/lib/c.nix"), Path::new("/run/r.json"), &none.0, &none.1, mode).unwrap();
+        assert_eq!(
+            line(&call),
+            "nix-instantiate --eval --strict --json --show-trace --extra-experimental-features flakes \
+             --log-format internal-json /lib/c.nix --argstr request /run/r.json"
+        );
     }
 
     #[test]
@@ -249,6 +310,17 @@ mod tests {
                 "nix-store --realise {} --add-root /nix/var/root --option cores 2 -K --log-format internal-json",
                 path("c.drv")
             )
+        );
+    }
+
+    #[test]
+    fn many_are_built_in_one_go() {
+        let call =
+            realise_all(&[path("a.drv"), path("b.drv")], Path::new("/r"), &UserArgs::default()).unwrap();
+        let drvs = format!("{} {}", path("a.drv"), path("b.drv"));
+        assert_eq!(
+            line(&call),
+            format!("nix-store --realise --keep-going {drvs} --add-root /r --log-format internal-json")
         );
     }
 
@@ -272,8 +344,8 @@ mod tests {
             let none = SearchPath::new();
             let good = Path::new("/x");
             let refused = Err(ArgumentError::NotAbsolute { path: bad.to_owned() });
-            assert_eq!(evaluate(bad, good, &none, &UserArgs::default()), refused);
-            assert_eq!(evaluate(good, bad, &none, &UserArgs::default()), refused);
+            assert_eq!(evaluate(bad, good, &none, &UserArgs::default(), Mode::default()), refused);
+            assert_eq!(evaluate(good, bad, &none, &UserArgs::default(), Mode::default()), refused);
             assert_eq!(realise(&path("c.drv"), bad, &UserArgs::default()), refused);
             assert_eq!(set_profile(bad, &path("c")), refused);
         }
@@ -282,7 +354,9 @@ mod tests {
     #[test]
     fn bytes_of_paths_survive() {
         let odd = PathBuf::from(OsString::from_vec(b"/a b/\xff".to_vec()));
-        let call = evaluate(&odd, &odd, &SearchPath::new().with("n", &odd), &UserArgs::default()).unwrap();
+        let call =
+            evaluate(&odd, &odd, &SearchPath::new().with("n", &odd), &UserArgs::default(), Mode::default())
+                .unwrap();
         assert_eq!(call.args.iter().filter(|arg| arg.as_bytes().ends_with(b"/a b/\xff")).count(), 3);
     }
 }

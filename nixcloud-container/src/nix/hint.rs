@@ -36,6 +36,14 @@ pub(super) fn of(message: &str) -> Option<String> {
             "`{key}` stands beside `configuration = ...;` in a container file, not in a NixOS module"
         ));
     }
+    if message.contains("'/nix/var/nix/") && message.contains("Operation not permitted") {
+        return Some("without a Nix daemon only root can evaluate here".to_owned());
+    }
+    if message.contains("requires lock file changes") {
+        return Some(
+            "the flake has no flake.lock, or an old one: `nix flake lock` in its folder writes it".to_owned(),
+        );
+    }
     if message.contains("specified in 'build-users-group' does not exist") {
         let debian = "Debian's `nix-setup-systemd` makes it";
         return Some(format!("{debian}; with `build-users-group =` in /etc/nix/nix.conf root builds itself"));
@@ -103,6 +111,22 @@ mod tests {
         assert_eq!(lost("probe/version.nix"), "`-n \"-I probe=PATH\"` says where `<probe>` is");
         assert!(of("undefined variable 'pkgs'").unwrap().contains("`{ pkgs, ... }: { ... }`"));
         assert_eq!(of("undefined variable 'x'"), None);
+    }
+
+    #[test]
+    fn without_a_daemon_root_is_needed() {
+        let said = of(
+            "could not set permissions on '/nix/var/nix/profiles/per-user' to 755: Operation not permitted",
+        );
+        assert!(said.unwrap().contains("only root"));
+    }
+
+    #[test]
+    fn a_flake_can_be_locked() {
+        let said = of(
+            "flake 'path:/x' requires lock file changes but they're not allowed due to '--no-update-lock-file'",
+        );
+        assert!(said.unwrap().contains("nix flake lock"));
     }
 
     #[test]

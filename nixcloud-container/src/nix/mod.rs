@@ -29,7 +29,7 @@ mod tree;
 mod user_args;
 mod version;
 
-pub use argv::{Invocation, Program, SearchPath};
+pub use argv::{Invocation, Mode, Program, SearchPath};
 pub use error::{Error, Position};
 pub use excerpt::{Step, Trace};
 pub use profile::{Profile, ProfileGeneration};

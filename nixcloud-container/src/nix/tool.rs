@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde::de::DeserializeOwned;
 
-use super::argv::{self, Invocation, Program, SearchPath};
+use super::argv::{self, Invocation, Mode, Program, SearchPath};
 use super::error::Error;
 use super::runner;
 use super::{StorePath, UserArgs, Version};
@@ -123,16 +123,18 @@ impl Nix {
     /// [`Error::Evaluation`] when the expression fails, [`Error::Build`] when something that it
     /// imports cannot be built, [`Error::Answer`] when the result is not a `T`, and those of
     /// [`Nix::run`].
+    #[expect(clippy::too_many_arguments, reason = "each is another thing that Nix is told")]
     pub fn evaluate<T: DeserializeOwned>(
         &self,
         expression: &Path,
         request: &Path,
         search: &SearchPath,
         user: &UserArgs,
+        mode: Mode,
         observer: &mut dyn Observer,
         cancel: &Cancel,
     ) -> Result<T, Error> {
-        let invocation = argv::evaluate(expression, request, search, user)?;
+        let invocation = argv::evaluate(expression, request, search, user, mode)?;
         let output = self.run(&invocation, observer, cancel).map_err(|mut error| {
             let own = expression.parent().map(Path::to_owned);
             let searched = search.paths().chain(user.include_paths()).chain(self.nix_path());
@@ -176,6 +178,25 @@ impl Nix {
         let out = fs::read_link(add_root).map_err(root)?;
         StorePath::try_from(out.as_path())
             .map_err(|error| root(io::Error::new(io::ErrorKind::InvalidData, error)))
+    }
+
+    /// Builds or fetches all `derivations` and roots their outputs by links that begin with `add_root`; see
+    /// [`argv::realise_all`].
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be built; those that can be are in the store then, but not rooted. And those of
+    /// [`Nix::run`].
+    pub fn realise_all(
+        &self,
+        derivations: &[StorePath],
+        add_root: &Path,
+        user: &UserArgs,
+        observer: &mut dyn Observer,
+        cancel: &Cancel,
+    ) -> Result<(), Error> {
+        self.run(&argv::realise_all(derivations, add_root, user)?, observer, cancel)?;
+        Ok(())
     }
 
     /// Makes `out` the current generation of `profile`: a new one, unless the newest is `out`

@@ -327,6 +327,14 @@ pub fn keep(lines: &str, config: &HostConfig) -> (Vec<(String, String)>, Vec<Ext
     (kept.into_iter().map(|line| (line.key, line.value)).collect(), refused)
 }
 
+/// Whether the lines of `lxcExtraConfig` may stand there.
+///
+/// # Errors
+/// The first line that is refused.
+pub fn check_extra(spec: &ContainerSpec, config: &HostConfig) -> Result<(), ExtraError> {
+    extra::parse(&spec.lxc_extra_config, &config.allow_lxc_keys).map(drop)
+}
+
 /// Whether the host configuration allows a key by name.
 #[must_use]
 pub fn allows(config: &HostConfig, key: &str) -> bool {

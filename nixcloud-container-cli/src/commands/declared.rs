@@ -1,0 +1,78 @@
+//! eval, apply, and update of all.
+
+use nixcloud_container::{
+    Applied, ApplyRequest, ApplySource, ErrorKind, EvalRequest, Evaluator, Event, HostConfig, Observer,
+    UpdateAllRequest,
+};
+
+use super::{Context, Failure};
+use crate::cli::{ApplyArgs, BuildArgs, EvalArgs, Globals, UpdateArgs};
+use crate::exit::Status;
+use crate::printer::Printer;
+use crate::progress::Progress;
+use crate::signals;
+use crate::view::{ApplyView, EvalView};
+
+/// Needs neither root nor a host.
+pub(super) fn eval(globals: &Globals, printer: &Printer, args: &EvalArgs) -> Result<Status, Failure> {
+    let config = HostConfig::load(globals.config().as_deref())?;
+    let cancel = signals::cancel_on_interrupt(printer.bottom()).map_err(Failure::Signals)?;
+    let request = EvalRequest {
+        file: args.file.clone(),
+        name: args.name.clone(),
+        nix_args: args.nix.words().unwrap_or_default(),
+    };
+    let evaluator = Evaluator::new(config).with_cancel(cancel.clone());
+    let evaluation = evaluator.eval(&request, &mut Progress::new(printer, false, &cancel))?;
+    printer.reply(&EvalView::of(&evaluation));
+    Ok(Status::Done)
+}
+
+pub(super) fn apply(context: &Context<'_>, args: &ApplyArgs) -> Result<Status, Failure> {
+    let source = match (&args.file, &args.built) {
+        (_, Some(manifest)) => ApplySource::Built(manifest.clone()),
+        (Some(file), None) => ApplySource::Set(file.clone()),
+        // The grammar wants one of them.
+        (None, None) => return Err(Failure::usage("apply", "FILE is missing")),
+    };
+    let request = ApplyRequest {
+        source,
+        nix_args: args.nix.words().unwrap_or_default(),
+        prune: args.prune,
+        dry_run: args.dry_run,
+    };
+    let mut progress = shown(context, &args.build, args.dry_run);
+    let applied = context.manager.apply(&request, &mut progress)?;
+    drop(progress);
+    Ok(told(context, &applied, args.dry_run))
+}
+
+pub(super) fn update_all(context: &Context<'_>, args: &UpdateArgs) -> Result<Status, Failure> {
+    let request = UpdateAllRequest { nix_args: args.nix.words(), dry_run: args.dry_run };
+    let mut progress = shown(context, &args.build, args.dry_run);
+    let applied = context.manager.update_all(&request, &mut progress)?;
+    drop(progress);
+    Ok(told(context, &applied, args.dry_run))
+}
+
+/// The plan is progress, unless it is all that was asked for.
+fn shown<'a>(context: &Context<'a>, build: &BuildArgs, dry_run: bool) -> impl FnMut(Event) + use<'a> {
+    let mut progress = context.builds(build.print_build_logs);
+    move |event| {
+        if !(dry_run && matches!(event, Event::Planned(_))) {
+            progress.event(event);
+        }
+    }
+}
+
+fn told(context: &Context<'_>, applied: &Applied, dry_run: bool) -> Status {
+    context.reply(&ApplyView::of(applied, dry_run));
+    let mut status = Status::Done;
+    for (_, error) in applied.failures() {
+        match error.kind() {
+            ErrorKind::Cancelled => return Status::Cancelled,
+            _ => status = Status::Failed,
+        }
+    }
+    status
+}

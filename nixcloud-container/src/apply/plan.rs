@@ -1,0 +1,236 @@
+//! What is to become of each container. New ones get their name and address here, since the address goes into the system.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use super::item::{Hold, Item, What};
+use super::wanted::{By, Member};
+use super::{Outcome, Way};
+use crate::build;
+use crate::create;
+use crate::destroy;
+use crate::error::Error;
+use crate::eval;
+use crate::evaluation::{self, Asked, Evaluated, Workshop};
+use crate::generations::Generations;
+use crate::idmap::IdMapKind;
+use crate::install::{self, Beside};
+use crate::lease::Leases;
+use crate::name::ContainerName;
+use crate::nix::StorePath;
+use crate::observe::{self, Event, Observer, Phase as Progress, Planned};
+use crate::record::{Phase, Record};
+
+impl Way<'_> {
+    /// Plans, and says so. Nothing is reserved any more for those that something stands in the way of.
+    pub(super) fn plan(
+        self,
+        members: Vec<Member>,
+        by: Option<&By>,
+        workshop: &Workshop<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Item>, Error> {
+        let mut items = self.survey(members, by, observer)?;
+        let evaluated = self.evaluate(&mut items, workshop, observer);
+        if evaluated.is_ok() {
+            for item in &mut items {
+                if let Err(error) = self.decide(item) {
+                    item.block(error);
+                }
+            }
+        }
+        self.give_back(&mut items, |item| evaluated.is_err() || item.planned == Planned::Blocked);
+        evaluated?;
+        let declared: BTreeSet<String> = items.iter().map(|item| item.name.clone()).collect();
+        items.extend(self.orphans(&declared, by)?);
+        items.sort_by(|a, b| a.name.cmp(&b.name));
+        let told = items.iter().map(|item| (item.name.clone(), item.planned)).collect();
+        observer.event(Event::Planned(told));
+        Ok(items)
+    }
+
+    /// Looks at what there is, and reserves what there is to be.
+    fn survey(
+        self,
+        members: Vec<Member>,
+        by: Option<&By>,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Item>, Error> {
+        let mut items = Vec::new();
+        for member in members {
+            let (name, what) = match member.what {
+                Ok(found) => found,
+                Err(error) => {
+                    items.push(Item::blocked(member.name, error));
+                    continue;
+                }
+            };
+            let mut item = Item::new(member.name, Some((name.clone(), what)), Planned::Create);
+            match self.hold(&item, &name, by, observer) {
+                Ok(hold) => item.hold = hold,
+                Err(Error::Cancelled) => {
+                    self.give_back(&mut items, |_| true);
+                    return Err(Error::Cancelled);
+                }
+                Err(error) => item.block(error),
+            }
+            items.push(item);
+        }
+        Ok(items)
+    }
+
+    fn hold(
+        self,
+        item: &Item,
+        name: &ContainerName,
+        by: Option<&By>,
+        observer: &mut dyn Observer,
+    ) -> Result<Hold, Error> {
+        if let Some(known) = self.known(name, by)? {
+            return Ok(Hold::Known(Box::new(known)));
+        }
+        if self.dry_run {
+            return Ok(Hold::Nothing);
+        }
+        let lock = self.host.lock_observed(name, observer, self.cancel)?;
+        // Another apply may have been quicker.
+        if let Some(known) = self.known(name, by)? {
+            return Ok(Hold::Known(Box::new(known)));
+        }
+        let declared = item.wanted.as_ref().and_then(|(_, what)| by.map(|by| by.declared(what)));
+        let Some(order) = item.order(declared) else { return Ok(Hold::Nothing) };
+        let mut record = create::begin(self.host, name, &order, &Beside::default(), observer)?;
+        if item.source().is_some() {
+            let leased = install::others(self.host)
+                .and_then(|foreign| build::lease_for_evaluation(self.host, &mut record, &foreign));
+            if let Err(failure) = leased {
+                return Err(failure.undone(destroy::remains(self.host, record)));
+            }
+        }
+        Ok(Hold::New(lock, Box::new(record)))
+    }
+
+    /// The container, if it exists and is for us to change; `None` where there is none, or only the remains of one.
+    fn known(self, name: &ContainerName, by: Option<&By>) -> Result<Option<Record>, Error> {
+        let record = match self.host.record(name) {
+            Ok(record) => record,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if let Some(by) = by
+            && !by.owns(&record)
+        {
+            let by = record.declared.map(|declared| declared.source);
+            return Err(Error::NotDeclared { name: name.clone(), by });
+        }
+        Ok(Some(record).filter(|record| !matches!(record.phase, Phase::Creating | Phase::Destroying)))
+    }
+
+    /// One run of Nix for all that have the same arguments.
+    fn evaluate(
+        self,
+        items: &mut [Item],
+        workshop: &Workshop<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
+        let placeholder = eval::placeholder(&self.host.config);
+        let leases = Leases::new(&self.host.layout, &self.host.config);
+        let mut groups: BTreeMap<&[String], Vec<Asked<'_>>> = BTreeMap::new();
+        for item in items.iter().filter(|item| item.planned != Planned::Blocked) {
+            let Some((name, source)) = item.source() else { continue };
+            let asked = match &item.hold {
+                Hold::Nothing => Asked {
+                    name,
+                    source,
+                    ip: leases.reserved(name).or(Some(placeholder)),
+                    idmap: IdMapKind::default(),
+                },
+                Hold::New(_, record) => Asked::of(record, source),
+                Hold::Known(record) => {
+                    // Who is to get another address does not keep this one.
+                    let stays =
+                        |lease: &Ipv4Addr| leases.reserved_for_another(name, (*lease).into()).is_none();
+                    let lease = leases.reserved(name).or(record.lease.filter(stays));
+                    Asked { ip: lease.or(Some(placeholder)), ..Asked::of(record, source) }
+                }
+            };
+            groups.entry(&source.nix_args).or_default().push(asked);
+        }
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let mut results: BTreeMap<ContainerName, Result<Evaluated, Error>> = BTreeMap::new();
+        observe::phase(Progress::Evaluate, observer, |observer| {
+            for asked in groups.values() {
+                results.extend(workshop.containers(asked, observer, self.cancel)?);
+            }
+            Ok::<(), Error>(())
+        })?;
+        for item in items {
+            let Some((name, result)) = item.source().and_then(|(name, _)| results.remove_entry(name)) else {
+                continue;
+            };
+            match result {
+                Ok(evaluated) => {
+                    evaluation::note_name(&name, &evaluated.spec, observer);
+                    item.evaluated = Some(evaluated);
+                }
+                Err(error) => item.block(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn decide(self, item: &mut Item) -> Result<(), Error> {
+        let (Hold::Known(record), true) = (&item.hold, item.planned != Planned::Blocked) else {
+            return Ok(());
+        };
+        let out: Option<&StorePath> = match &item.wanted {
+            Some((_, What::Package { package, .. })) => Some(&package.out),
+            _ => item.evaluated.as_ref().map(|evaluated| &evaluated.out),
+        };
+        let generations = Generations::new(&self.host.layout, &record.name);
+        let from = generations.current()?;
+        let same = out.is_some_and(|out| generations.target(from).is_ok_and(|now| now == out.as_path()));
+        item.planned =
+            if same && record.phase == Phase::Ready { Planned::Unchanged } else { Planned::Update { from } };
+        Ok(())
+    }
+
+    /// Removes what was reserved for the items that `wanted` likes.
+    pub(super) fn give_back(self, items: &mut [Item], wanted: impl Fn(&Item) -> bool) {
+        for item in items.iter_mut().filter(|item| wanted(item)) {
+            if let Hold::New(_lock, record) = std::mem::replace(&mut item.hold, Hold::Nothing)
+                && let Err(undo) = destroy::remains(self.host, *record)
+            {
+                let failure = match std::mem::replace(&mut item.outcome, Outcome::Planned) {
+                    Outcome::Failed(failure) => failure.undone(Err(undo)),
+                    _ => undo,
+                };
+                item.block(failure);
+            }
+        }
+    }
+
+    /// What the same source declared before, and declares no more.
+    fn orphans(self, declared: &BTreeSet<String>, by: Option<&By>) -> Result<Vec<Item>, Error> {
+        let Some(by) = by else { return Ok(Vec::new()) };
+        let mut orphans = Vec::new();
+        for name in Record::names(&self.host.layout)? {
+            if declared.contains(name.as_str()) {
+                continue;
+            }
+            // One that cannot be read is nobody's.
+            let Ok(Some(record)) = Record::load(&self.host.layout, &name) else { continue };
+            if !by.owns(&record) {
+                continue;
+            }
+            let goes = self.prune || record.declared.as_ref().is_some_and(|declared| declared.ephemeral);
+            let planned = if goes { Planned::Remove } else { Planned::Orphaned };
+            let mut item = Item::new(name.to_string(), None, planned);
+            item.hold = Hold::Known(Box::new(record));
+            orphans.push(item);
+        }
+        Ok(orphans)
+    }
+}
