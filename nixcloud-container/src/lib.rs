@@ -24,18 +24,19 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | host, expression, bridges, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect |
+//! | operations | host, expression, hostnet, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | record, lease, generations, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, `lxc`, `net`, `nix`, [`worker`] |
 //! | contracts | [`config`], `layout`, `render` |
-//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`spec`], [`observe`] |
+//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`spec`], [`observe`] |
 
 pub mod config;
 pub mod generation;
 pub mod idmap;
 pub mod name;
 pub mod namespace;
+pub mod network;
 pub mod observe;
 pub mod spec;
 pub mod state;
@@ -54,7 +55,6 @@ pub mod proc;
 
 mod activation;
 mod boot;
-mod bridges;
 mod build;
 mod container;
 mod create;
@@ -67,6 +67,7 @@ mod foreign;
 mod fs;
 mod generations;
 mod host;
+mod hostnet;
 mod inspect;
 mod install;
 mod layout;
@@ -83,7 +84,6 @@ mod switch;
 mod update;
 
 pub use boot::{StartOutcome, StartRequest};
-pub use bridges::{BridgeChange, Change};
 pub use config::HostConfig;
 pub use container::Container;
 pub use create::{CreateRequest, Created};
@@ -94,6 +94,7 @@ pub use foreground::Screen;
 pub use foreign::ForeignError;
 pub use generation::{Generation, GenerationId, Selection};
 pub use generations::GenerationsError;
+pub use hostnet::{Change, Finding, HostChange, Part, Verdict};
 pub use idmap::IdMap;
 pub use inspect::{Listed, Status};
 pub use layout::LayoutError;
