@@ -9,7 +9,8 @@
 #     "containers": { "web": { "file": "/abs/web.nix", "ip": "10.101.0.2" | null, "prefixLength": 16 | null } } }
 #
 # `ip` and `prefixLength` are what is leased; `bridges` (optional) are the prefix lengths of the host's bridges, for a
-# fixed address that comes without one.
+# fixed address that comes without one. `nameserver` of a container (optional) is the host's address where it answers
+# for the names of containers.
 #
 # The answer is { schema, containers.NAME = { spec, drv, out } }. With want = "spec" there is neither drv nor out,
 # and neither nixpkgs nor any NixOS module is looked at.
@@ -59,7 +60,7 @@ let
         inherit system;
         modules = [
           parsed.module
-          (import ./guest.nix { inherit name pkgs; inherit (parsed) spec; })
+          (import ./guest.nix { inherit name pkgs; inherit (parsed) spec; nameserver = entry.nameserver or null; })
         ];
         specialArgs = { inherit name; inherit (parsed.spec.effective) ip; };
       };

@@ -3,7 +3,9 @@
 # A container file is a NixOS module, or a set with `configuration = <NixOS module>` and keys of ours beside it.
 # Returns { module; spec; checked; }: the NixOS module, the normal form (every key always there), and a value
 # that throws when anything in the spec is wrong.
-{ name, file, where, lease, bridges ? { } }:
+#
+# `file` is what it is called; `path` where it is read from, null where `content` stands in a set of containers.
+{ name, file, where, lease, bridges ? { }, path ? /. + file, content ? import path }:
 
 let
   inherit (builtins)
@@ -12,10 +14,6 @@ let
 
   fail = message: throw "${where}: ${message}";
   commas = concatStringsSep ", ";
-
-  # An absolute path out of the request; a path value makes `import` and the module system name the file.
-  path = /. + file;
-  content = import path;
 
   # --- which of the two forms --------------------------------------------------------------------------------
 
@@ -37,6 +35,8 @@ let
 
   module =
     if isSetForm then { _file = file; imports = [ top.configuration ]; }
+    else if path == null then { _file = file; imports = [ content ]; }
+    # A path makes the module system name the file.
     else path;
 
   top = if isSetForm then known "" topKeys content else { };

@@ -32,5 +32,15 @@ in
     mkdir -p "$out/bin"
     for path in $paths; do ln -sf "$path"/bin/* "$out/bin/"; done
   '';
+  # Not built here: only what a derivation of it depends on counts.
+  fetchpatch = { url, sha256, name ? baseNameOf url }: derivation {
+    inherit name url;
+    inherit (pkgs) system;
+    builder = "builtin:fetchurl";
+    outputHash = sha256;
+    outputHashAlgo = "sha256";
+    outputHashMode = "flat";
+    preferLocalBuild = true;
+  };
   buildEnv = { name, paths, ... }: pkgs.symlinkJoin { inherit name paths; };
 }
