@@ -7,7 +7,6 @@ let
   addresses = import ../lib/addresses.nix;
   hostonly = cfg.pools.hostonly.address;
   pool = addresses.network hostonly;
-  system = pkgs.stdenv.hostPlatform.system;
 
   # What the container file would be.
   fileOf = container: filterAttrs
@@ -19,34 +18,15 @@ let
     (filterAttrs (_: interface: interface.ipv4.addresses != [ ]) config.networking.interfaces);
 
   build = name: container:
-    let
-      where = "container '${name}' (nixcloud.container.containers.${name})";
-      lease = cfg.addresses.${name} or (addresses.ofName hostonly name);
-      parsed = import ../spec.nix {
-        inherit name where bridges;
-        file = "nixcloud.container.containers.${name}";
-        path = null;
-        content = fileOf container;
-        lease = { ip = lease; inherit (pool) prefixLength; };
-      };
-      inherit (parsed) spec;
-      guest = import "${toString (if cfg.nixpkgs == null then pkgs.path else cfg.nixpkgs)}/nixos/lib/eval-config.nix" {
-        inherit system;
-        modules = [
-          parsed.module
-          (import ../guest.nix {
-            inherit name pkgs spec;
-            nameserver = if spec.network.bridge == null then builtins.head (builtins.split "/" hostonly) else null;
-          })
-        ];
-        specialArgs = { inherit name; inherit (spec.effective) ip; };
-      };
-    in
-    {
-      inherit (parsed) spec;
-      inherit (container) ephemeral;
-      out = builtins.seq parsed.checked (import ../package.nix { inherit name pkgs spec; toplevel = guest.config.system.build.toplevel; });
-    };
+    import ../build.nix {
+      inherit name bridges pkgs;
+      file = "nixcloud.container.containers.${name}";
+      path = null;
+      content = fileOf container;
+      nixpkgs = if cfg.nixpkgs == null then pkgs.path else cfg.nixpkgs;
+      lease = { ip = cfg.addresses.${name} or (addresses.ofName hostonly name); inherit (pool) prefixLength; };
+      nameserver = builtins.head (builtins.split "/" hostonly);
+    } // { inherit (container) ephemeral; };
 
   built = mapAttrs build cfg.containers;
 
@@ -70,7 +50,7 @@ in
     environment.etc."nixcloud-container/declared.json" = mkIf cfg.enable {
       text = builtins.toJSON {
         schema = 1;
-        containers = mapAttrs (_: container: { out = "${container.out}"; inherit (container) ephemeral; }) built;
+        containers = mapAttrs (_: container: { out = "${container.package}"; inherit (container) ephemeral; }) built;
       };
     };
 

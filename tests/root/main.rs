@@ -31,6 +31,7 @@ mod mistakes;
 mod mistakes_nix;
 mod power;
 mod progress;
+mod scenario;
 mod session;
 mod terminal;
 mod update;
@@ -64,6 +65,7 @@ fn scenarios() -> Vec<Scenario> {
         json::scenarios(),
         mistakes::scenarios(),
         mistakes_nix::scenarios(),
+        scenario::scenarios(),
     ]
     .into_iter()
     .flatten()
