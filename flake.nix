@@ -17,7 +17,7 @@
 
       overlays.default = import ./nix/overlay.nix;
 
-      nixosModules.default = ./nix/module.nix;
+      nixosModules.default.imports = [ ./nix/module.nix ];
 
       # What the tests and the program need; LXC and the rest of the host come from the machine.
       devShells = each (pkgs: {

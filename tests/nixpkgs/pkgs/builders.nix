@@ -42,6 +42,39 @@ in
     outputHashMode = "flat";
     preferLocalBuild = true;
   };
+  # The driver of VM tests: every machine is evaluated with its modules and those of a VM, nothing boots. The result has the
+  # machines and the script as files, so that both can be looked at.
+  testers.runNixOSTest = { name, nodes, testScript }:
+    let
+      vm = { lib, config, ... }: {
+        options = {
+          virtualisation = {
+            additionalPaths = lib.mkOption { type = lib.types.listOf lib.types.path; default = [ ]; };
+            writableStore = lib.mkOption { type = lib.types.bool; default = true; };
+            memorySize = lib.mkOption { type = lib.types.ints.positive; default = 1024; };
+            diskSize = lib.mkOption { type = lib.types.nullOr lib.types.ints.positive; default = 1024; };
+          };
+          nix.settings = lib.mkOption { type = lib.types.attrsOf lib.types.anything; default = { }; };
+          specialisation = lib.mkOption { type = lib.types.attrsOf (lib.types.submodule { options.configuration = lib.mkOption { type = lib.types.unspecified; default = { }; }; }); default = { }; };
+        };
+        config.standin.host = true;
+      };
+      machine = modules: import ../nixos/lib/eval-config.nix { inherit (pkgs) system; modules = [ vm { nixpkgs.pkgs = lib.mkDefault pkgs; } ] ++ modules; };
+      evaluated = lib.mapAttrs (_: module: machine [ module ]) nodes;
+      # A specialisation is the same machine and a little more.
+      special = lib.concatMap
+        (name: lib.mapAttrsToList (_: it: (machine [ nodes.${name} it.configuration ]).config.system.build.toplevel) evaluated.${name}.config.specialisation)
+        (lib.attrNames nodes);
+      driver = pkgs.runCommand "vm-test-run-${name}"
+        {
+          testScript = if lib.isString testScript then testScript else throw "testScript must be a string";
+          passAsFile = [ "testScript" ];
+          machines = map (node: node.config.system.build.toplevel) (lib.attrValues evaluated) ++ special;
+          paths = lib.concatMap (node: map (path: "${path}") node.config.virtualisation.additionalPaths) (lib.attrValues evaluated);
+        } "echo 'the stand-in boots no VM' >&2; exit 1";
+    in
+    driver // { nodes = lib.mapAttrs (_: node: node.config) evaluated; inherit testScript; };
+
   mkShell = { nativeBuildInputs ? [ ], buildInputs ? [ ], ... }@args: pkgs.stdenv.mkDerivation (args // { name = "shell"; buildCommand = "mkdir $out"; });
 
   # Takes what a Rust package is made of, checks its types, and builds nothing.

@@ -39,6 +39,13 @@ in
           useDHCP = option (types.nullOr types.bool) null;
           ipv4.addresses = option (types.listOf address) [ ];
           ipv6.addresses = option (types.listOf address) [ ];
+          ipv6.routes = option (types.listOf (types.submodule {
+            options = {
+              address = mkOption { type = types.str; };
+              prefixLength = mkOption { type = types.ints.between 0 128; };
+              via = option (types.nullOr types.str) null;
+            };
+          })) [ ];
         };
       })))
       { };
