@@ -64,18 +64,22 @@ for deb in "$work"/apt/archives/*.deb; do
     --exclude=./usr/share/doc --exclude=./usr/share/man --exclude=./usr/share/locale 2>/dev/null || cannot "$(basename "$deb") could not be unpacked"
 done
 
+# Debian's default sandbox has a shell of another package in it; the stand-in's builds need neither.
+mkdir "$work/bin" "$work/etc"
+echo 'sandbox = false' >"$work/etc/nix.conf"
 # Its own linker and libraries, by path: neither a chroot nor LD_LIBRARY_PATH, which builds would inherit.
-mkdir "$work/bin"
 tree=$cache/tree
 for program in nix nix-instantiate nix-store nix-env; do
   cat >"$work/bin/$program" <<SCRIPT
 #!/bin/sh
+NIX_CONF_DIR=$cache/etc; export NIX_CONF_DIR
 exec $tree/usr/lib64/ld-linux-x86-64.so.2 --library-path $tree/usr/lib/x86_64-linux-gnu --argv0 $program $tree/usr/bin/nix "\$@"
 SCRIPT
   chmod +x "$work/bin/$program"
 done
-rm -rf "$cache/tree" "$cache/bin"
+rm -rf "$cache/tree" "$cache/bin" "$cache/etc"
 mv "$work/tree" "$cache/tree"
+mv "$work/etc" "$cache/etc"
 mv "$work/bin" "$cache/bin"
 works || cannot "the programs do not run: $("$bin/nix-instantiate" --version 2>&1 | head -n 1)"
 echo "$bin"

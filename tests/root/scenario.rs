@@ -26,11 +26,16 @@ fn play(lab: &Lab, part: &str, least: u32) {
     let program = program();
     let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
     let mut command = Command::new(script);
-    command.arg(part).env("PATH", path).env("MARK", lab.mark()).env("NIXCLOUD_CONTAINER_CONFIG", lab.config_file());
+    command
+        .arg(part)
+        .env("PATH", path)
+        .env("MARK", lab.mark())
+        .env("NIXCLOUD_CONTAINER_CONFIG", lab.config_file());
     let told = Lab::told(&mut command);
     assert_eq!(told.code, 0, "{part}: {told:?}");
     // It counts what held; a script that ended early is no success.
-    let held: u32 = told.stdout.trim_end().strip_prefix("ok ").and_then(|held| held.parse().ok()).unwrap_or(0);
+    let held: u32 =
+        told.stdout.trim_end().strip_prefix("ok ").and_then(|held| held.parse().ok()).unwrap_or(0);
     assert!(held >= least, "{part}: {held} checks only: {told:?}");
     lab.assert_nothing_left();
 }
