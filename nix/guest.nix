@@ -61,12 +61,13 @@ in
       '';
     })
 
-    # NAME and NAME.containers are what the host's resolver answers.
-    (optionalAttrs (nameserver != null) ({
+    # NAME and NAME.containers are what the host's resolver answers. With `internet` it comes by DHCP.
+    (optionalAttrs (nameserver != null) {
       networking.search = mkDefault [ "containers" ];
-    } // optionalAttrs (!network.enableNat) {
+    })
+    (optionalAttrs (nameserver != null && !network.enableNat) {
       networking.nameservers = mkDefault [ nameserver ];
-    }))
+    })
 
     # One nixpkgs for all containers, except those that want their own.
     (optionalAttrs (options.nixpkgs ? pkgs) {

@@ -328,7 +328,7 @@ NIX
   file c <<'NIX'
 { network.ip6 = "2001:db8::5/56"; configuration = { }; }
 NIX
-  option "$release: a fixed IPv6 address, and the host's resolver" '[ config.networking.interfaces.hostonly.ipv6.addresses config.networking.nameservers ]' '[[{"address":"2001:db8::5","prefixLength":56}],["10.101.0.1"]]'
+  option "$release: a fixed IPv6 address, and the host's resolver" '[ config.networking.interfaces.hostonly.ipv6.addresses config.networking.nameservers config.networking.search ]' '[[{"address":"2001:db8::5","prefixLength":56}],["10.101.0.1"],["containers"]]'
   file c <<'NIX'
 { networking.nameservers = [ "9.9.9.9" ]; networking.search = [ "example.org" ]; networking.useNetworkd = true; }
 NIX
