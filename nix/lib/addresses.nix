@@ -63,6 +63,7 @@ in
   inherit is4 network inside ofName;
   isNetwork = text: network text != null;
   is6 = text: parse6 text != null;
+  same6 = a: b: parse6 a == parse6 b;
   within6 = prefix: prefixLength: address:
     let a = parse6 prefix; b = parse6 address; first = parsed: genList (elemAt (allBits parsed)) prefixLength; in
     a != null && b != null && first a == first b;

@@ -55,6 +55,10 @@ in
         assertion = !cfg.ipv6.enable || cfg.ipv6.prefix == null || addresses.within6 cfg.ipv6.prefix cfg.ipv6.prefixLength (toString cfg.ipv6.address);
         message = "nixcloud.container.ipv6.address ${toString cfg.ipv6.address} does not lie in ${toString cfg.ipv6.prefix}/${toString cfg.ipv6.prefixLength}.";
       }
+      {
+        assertion = !cfg.ipv6.enable || cfg.ipv6.prefix == null || !(addresses.same6 cfg.ipv6.prefix (toString cfg.ipv6.address));
+        message = "nixcloud.container.ipv6.address ${toString cfg.ipv6.address} is the prefix itself, not an address of this host in it.";
+      }
     ] ++ map
       (pool: {
         assertion = addresses.isNetwork cfg.pools.${pool}.address;

@@ -142,6 +142,7 @@ in
   mistakes = {
     prefix = mistake { ipv6 = { enable = true; address = "2001:db8:5000::1"; prefix = "2001:db8:4000::"; prefixLength = 66; }; };
     length = mistake { ipv6 = { enable = true; address = "2001:db8::1"; prefixLength = 128; }; };
+    itself = mistake { ipv6 = { enable = true; address = "2001:db8::0"; prefix = "2001:db8::"; }; };
     address = mistake { ipv6.enable = true; };
     pool = mistake { pools.hostonly.address = "10.101.0.1"; };
     twice = mistake { addresses = { a = "10.101.4.4"; b = "10.101.4.4"; }; containers = { a.configuration = { }; b.configuration = { }; }; };

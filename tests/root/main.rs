@@ -29,6 +29,7 @@ mod json;
 mod life;
 mod mistakes;
 mod mistakes_nix;
+mod pools;
 mod power;
 mod progress;
 mod scenario;
@@ -65,6 +66,7 @@ fn scenarios() -> Vec<Scenario> {
         json::scenarios(),
         mistakes::scenarios(),
         mistakes_nix::scenarios(),
+        pools::scenarios(),
         scenario::scenarios(),
     ]
     .into_iter()
