@@ -21,7 +21,7 @@ let
   manifest = builtins.fromTOML (builtins.readFile ../Cargo.toml);
 
   # What a build looks at, so that a changed test or document builds nothing.
-  wanted = [ "Cargo.toml" "Cargo.lock" "Makefile" "LICENSE" "lxc-sys" "nixcloud-container" "nixcloud-container-cli" "examples" "nix" "tests" "docs" "README.md" ];
+  wanted = [ "Cargo.toml" "Cargo.lock" "Makefile" "LICENSE" "lxc-sys" "nixcloud-container" "nixcloud-container-cli" "systemd" "examples" "nix" "tests" "docs" "README.md" ];
   root = toString ../.;
   source = builtins.path {
     path = ../.;

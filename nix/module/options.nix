@@ -81,7 +81,7 @@ in
       parallel = maybe types.int 4 "How many containers start at once; as many as there are processors when not given.";
       stopTimeout = mkOption {
         type = types.int;
-        default = 300;
+        default = 150;
         description = "How many seconds all containers together have to stop when this host shuts down; then they are ended.";
       };
     };
@@ -92,6 +92,11 @@ in
       example = { timeouts.stop = 120; };
       description = "More of config.toml, or other than the options above say: see `man nixcloud-container.toml`.";
     };
+
+    prune = bool false ''
+      Whether every container that is no longer declared is removed with its data, not only those that were `ephemeral`.
+      Those that were made by hand are never touched.
+    '';
 
     addresses = mkOption {
       type = types.attrsOf types.str;

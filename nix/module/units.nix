@@ -45,27 +45,58 @@ in
       # Not stopped before the switch and started after it, but started again: the old containers run on meanwhile.
       stopIfChanged = false;
       serviceConfig = common // {
-        ExecStart = "${program} apply --built /etc/nixcloud-container/declared.json --prune";
+        ExecStart = "${program} apply --built /etc/nixcloud-container/declared.json${lib.optionalString cfg.prune " --prune"}";
         # Cgroups of containers are made below ours and are not systemd's to touch.
         Delegate = true;
         TimeoutStartSec = "infinity";
       };
     };
 
+    # Two units, as systemd runs no ExecStop of a oneshot whose ExecStart failed: one guest that does not start must not leave
+    # the others to be killed at shutdown.
     systemd.services.nixcloud-container-autostart = {
       description = "Containers that start with this host";
       wantedBy = [ "multi-user.target" ];
-      wants = [ "nixcloud-container-network.service" "network-online.target" ];
-      after = [ "nixcloud-container-network.service" "nixcloud-container-apply.service" "network.target" "network-online.target" "local-fs.target" ];
-      # Only a shutdown stops containers.
+      wants = [ "nixcloud-container-network.service" "nixcloud-container-autostop.service" "network-online.target" ];
+      after = [
+        "nixcloud-container-network.service"
+        "nixcloud-container-apply.service"
+        "nixcloud-container-autostop.service"
+        "network.target"
+        "network-online.target"
+        "local-fs.target"
+      ];
+      # What does not run is started at the next boot, not at each switch of the host.
       restartIfChanged = false;
-      stopIfChanged = false;
       serviceConfig = common // {
         ExecStart = "${program} autostart";
-        ExecStop = "${program} autostop";
         Delegate = true;
+        TasksMax = "infinity";
         TimeoutStartSec = "infinity";
-        TimeoutStopSec = toString cfg.autostart.stopTimeout;
+      };
+    };
+
+    # It does nothing until the host goes down; then all containers do, also those that were started by hand, before what they
+    # need. A restart would stop them, so neither a switch of the host nor `systemctl stop` does that.
+    systemd.services.nixcloud-container-autostop = {
+      description = "Clean shutdown of all containers";
+      wantedBy = [ "multi-user.target" ];
+      after = [ "nixcloud-container-network.service" "network.target" "network-online.target" "local-fs.target" "nix-daemon.service" ];
+      restartIfChanged = false;
+      stopIfChanged = false;
+      unitConfig = {
+        RefuseManualStop = true;
+        X-StopOnRemoval = false;
+      };
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        # Who has not stopped by then is ended, so that the host goes down.
+        ExecStop = "${program} autostop --kill --within ${toString cfg.autostart.stopTimeout}";
+        TimeoutStopSec = toString (cfg.autostart.stopTimeout + 30);
+        KillMode = "process";
+        Delegate = true;
+        TasksMax = "infinity";
       };
     };
   };

@@ -36,7 +36,7 @@ let
     (product [ [ "dhcpcd" "networkd" ] [ "v4" "v6" ] [ true false ] ]));
 
   examples = lib.listToAttrs (map (name: lib.nameValuePair "example-${name}" "${root}/examples/${name}.nix")
-    [ "basic" "autostart" "network" "nat" "nat-ipv6" "full" "custom-nixpkgs" ]);
+    [ "basic" "autostart" "network" "nat" "nat-ipv6" "full" "custom-nixpkgs" "photos" ]);
 
   expression = (import ../../nix/containers.nix { request = request "all" (guests // examples); }).containers;
 
@@ -88,6 +88,7 @@ let
           isolation = false;
           allowLxcKeys = [ "lxc.hook.*" "lxc.cap.drop" ];
           nixpkgs = null;
+          prune = true;
           pools.hostonly = { bridge = "br-a"; address = "10.55.0.1/20"; };
           pools.internet = { bridge = "br-b"; address = "10.66.0.1/24"; first = "10.66.0.20"; last = "10.66.0.90"; };
           ids.first = 1000000;
@@ -131,11 +132,13 @@ in
         forwarding = boot.kernel.sysctl."net.ipv4.conf.all.forwarding".content or boot.kernel.sysctl."net.ipv4.conf.all.forwarding";
         subuid = builtins.head users.users.root.subUidRanges;
         ranges = builtins.length users.users.root.subGidRanges;
-        stops = lib.mapAttrs (name: _: (unit name).serviceConfig ? ExecStop) { network = 1; apply = 1; autostart = 1; };
+        stops = lib.genAttrs [ "network" "apply" "autostart" "autostop" ] (name: (unit name).serviceConfig ? ExecStop);
         delegate = [ (unit "apply").serviceConfig.Delegate (unit "autostart").serviceConfig.Delegate ];
         network = { inherit (unit "network") reloadIfChanged partOf wantedBy; };
-        autostart = { inherit (unit "autostart") restartIfChanged after; limit = (unit "autostart").serviceConfig.TimeoutStopSec; };
-        units = map (name: builtins.length (unit name).wantedBy) [ "network" "apply" "autostart" ];
+        autostart = { inherit (unit "autostart") restartIfChanged after; };
+        autostop = { inherit (unit "autostop") restartIfChanged stopIfChanged; limit = (unit "autostop").serviceConfig.TimeoutStopSec; };
+        apply = builtins.match ".* (apply .*)" (unit "apply").serviceConfig.ExecStart;
+        units = map (name: builtins.length (unit name).wantedBy) [ "network" "apply" "autostart" "autostop" ];
       })
     on;
 
