@@ -66,8 +66,9 @@ in
         "network-online.target"
         "local-fs.target"
       ];
-      # What does not run is started at the next boot, not at each switch of the host.
-      restartIfChanged = false;
+      # It stops nothing, and starts what should run and does not: so what was just declared starts with the switch.
+      restartTriggers = changes "declared.json";
+      stopIfChanged = false;
       serviceConfig = common // {
         ExecStart = "${program} autostart";
         Delegate = true;

@@ -135,7 +135,7 @@ in
         stops = lib.genAttrs [ "network" "apply" "autostart" "autostop" ] (name: (unit name).serviceConfig ? ExecStop);
         delegate = [ (unit "apply").serviceConfig.Delegate (unit "autostart").serviceConfig.Delegate ];
         network = { inherit (unit "network") reloadIfChanged partOf wantedBy; };
-        autostart = { inherit (unit "autostart") restartIfChanged after; };
+        autostart = { inherit (unit "autostart") stopIfChanged after; };
         autostop = { inherit (unit "autostop") restartIfChanged stopIfChanged; limit = (unit "autostop").serviceConfig.TimeoutStopSec; };
         apply = builtins.match ".* (apply .*)" (unit "apply").serviceConfig.ExecStart;
         units = map (name: builtins.length (unit name).wantedBy) [ "network" "apply" "autostart" "autostop" ];

@@ -70,7 +70,7 @@ fn facts_hold(release: &str, case: &str, facts: &Value) {
     let prunes = facts["apply"][0].as_str().unwrap().ends_with(" --prune");
     assert_eq!(prunes, case == "everything", "{release} {case}");
     assert_eq!(facts["network"]["reloadIfChanged"], json!(true), "{release} {case}");
-    assert_eq!(facts["autostart"]["restartIfChanged"], json!(false), "{release} {case}");
+    assert_eq!(facts["autostart"]["stopIfChanged"], json!(false), "{release} {case}");
     assert_eq!(facts["delegate"], json!([true, true]), "{release} {case}");
     if !case.contains("tables") {
         return;
