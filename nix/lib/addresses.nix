@@ -37,7 +37,7 @@ let
       half = net.size / 2;
       # Without the first, which may be the host's, and without the last, the broadcast.
       room = half - 2;
-      at = net.first + half + 1 + mod (hex (substring 0 12 (hashString "sha256" name))) room;
+      at = net.first + half + (if room > 0 then 1 + mod (hex (substring 0 12 (hashString "sha256" name))) room else 0);
     in
     text4 (if at == net.host then at - 1 else at);
 

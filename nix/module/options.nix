@@ -7,6 +7,8 @@ let
   str = default: description: mkOption { type = types.str; inherit default description; };
   maybe = type: example: description: mkOption { type = types.nullOr type; default = null; inherit example description; };
 
+  literal = lib.literalExpression or lib.literalExample;
+
   # What newer releases merge key by key is replaced as a whole by older ones.
   tree = if types ? anything then types.attrsOf types.anything else types.attrs;
 in
@@ -17,14 +19,14 @@ in
     package = mkOption {
       type = types.package;
       default = pkgs.callPackage ../package-cli.nix { };
-      defaultText = "pkgs.callPackage ./nix/package-cli.nix { }";
+      defaultText = literal "pkgs.callPackage ./nix/package-cli.nix { }";
       description = "The program. It needs a Rust that NixOS has from 25.11 on: on an older host, build it with a newer nixpkgs.";
     };
 
     nixpkgs = mkOption {
       type = types.nullOr types.path;
       default = pkgs.path;
-      defaultText = "pkgs.path";
+      defaultText = literal "pkgs.path";
       description = ''
         What `<nixpkgs>` is for containers: that of this host, unless said otherwise. With `null`, NIX_PATH decides. The
         command line's `-n "-I nixpkgs=..."` always wins.

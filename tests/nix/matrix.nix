@@ -154,6 +154,9 @@ in
     name = mistake { containers."-a".configuration = { }; };
   };
 
+  # The smallest pool has place for one.
+  smallest = (host [ { nixcloud.container = { enable = true; pools.hostonly.address = "10.55.0.1/30"; containers.web.configuration = { }; }; } ]).config.nixcloud.container.declared.reserved.web;
+
   # An address follows from the name alone.
   stable = map (names: (host [ { nixcloud.container = { enable = true; containers = lib.genAttrs names (_: { configuration = { }; }); }; } ]).config.nixcloud.container.declared.reserved.web)
     [ [ "web" ] [ "a" "web" "z" ] ];
