@@ -40,6 +40,7 @@ unit: setup
 	$(CARGO) test --locked -p nixcloud-container-tests --test floors --test readme
 
 root-tests: setup
+	$(CARGO) test --locked -p nixcloud-container-tests --test nix
 	NIXCLOUD_EXPECT_ROOT_TESTS=$(ROOT_TESTS) $(CARGO) test --locked -p nixcloud-container-tests --test root
 	NIXCLOUD_CONTAINER_BIN=$(CURDIR)/target/debug scripts/demo.sh >target/demo.log 2>&1 || { cat target/demo.log; exit 1; }
 

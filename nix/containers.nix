@@ -12,8 +12,8 @@
 # A container, and the set, may come from elsewhere: { "file", "attr": [ "web" ] } is an attribute of the set in a file,
 # { "flake": "path:/abs", "attr": [ "web" ] } one of a flake's outputs; "label" is what messages call it (origin.nix).
 # `ip` and `prefixLength` are what is leased; `bridges` (optional) are the prefix lengths of the host's bridges, for a
-# fixed address that comes without one. `idmap` of a container (optional) is what a file has that does not say: an adopted
-# container keeps what it has.
+# fixed address that comes without one. Optional in a container: `idmap` is what a file has that does not say, since an
+# adopted container keeps what it has; `nameserver` is the host's address where it answers for the names of containers.
 #
 # The answer is { schema, containers.NAME = { spec, drv, out } }. With want = "spec" there is neither drv nor out,
 # and neither nixpkgs nor any NixOS module is looked at. With want = "names" it is { schema, names } of the set.
@@ -79,7 +79,7 @@ let
         inherit system;
         modules = [
           parsed.module
-          (import ./guest.nix { inherit name pkgs; inherit (parsed) spec; })
+          (import ./guest.nix { inherit name pkgs; inherit (parsed) spec; nameserver = entry.nameserver or null; })
         ];
         specialArgs = { inherit name; inherit (parsed.spec.effective) ip; };
       };

@@ -1,12 +1,18 @@
 # The NixOS module every guest gets beside its own configuration: what a system needs inside LXC.
 # Works from NixOS 18.03 on. Where releases differ, `options` decides, and always inside `config`: a module whose
 # own shape depended on `options` would never finish evaluating.
-{ name, spec, pkgs }:
-
-{ config, options, lib, ... }:
+#
+# `pkgs` is the nixpkgs that the containers of one call share, `nameserver` the host's address on the host-only bridge
+# where it answers for the names of containers.
+{ name, spec, pkgs, nameserver ? null }:
 
 let
-  inherit (lib) mkDefault mkIf mkMerge optionalAttrs;
+  shared = pkgs;
+in
+{ config, options, lib, pkgs, ... }:
+
+let
+  inherit (lib) mkAfter mkDefault mkIf mkMerge optionalAttrs versionOlder;
   inherit (spec) network effective;
 in
 {
@@ -42,13 +48,30 @@ in
       networking.defaultGateway = mkDefault { address = network.gateway; interface = "hostonly"; };
     })
 
+    # IPv4, IPv6 and the name servers all come from the host: DHCP, router advertisements and DHCPv6, by dhcpcd or, with
+    # useNetworkd, by the unit NixOS makes of this for networkd.
     (optionalAttrs network.enableNat {
       networking.interfaces.internet.useDHCP = true;
+      # For dhcpcd: router solicitations also where a module put them off for all interfaces, and no made-up address
+      # while the host does not answer. Last, as what follows `interface` is of that interface alone.
+      networking.dhcpcd.extraConfig = mkAfter ''
+        interface internet
+        ipv6rs
+        noipv4ll
+      '';
+    })
+
+    # NAME and NAME.containers are what the host's resolver answers. With `internet` it comes by DHCP.
+    (optionalAttrs (nameserver != null) {
+      networking.search = mkDefault [ "containers" ];
+    })
+    (optionalAttrs (nameserver != null && !network.enableNat) {
+      networking.nameservers = mkDefault [ nameserver ];
     })
 
     # One nixpkgs for all containers, except those that want their own.
     (optionalAttrs (options.nixpkgs ? pkgs) {
-      nixpkgs.pkgs = mkIf (config.nixpkgs.overlays == [ ] && config.nixpkgs.config == { }) pkgs;
+      nixpkgs.pkgs = mkIf (config.nixpkgs.overlays == [ ] && config.nixpkgs.config == { }) shared;
     })
 
     # The manual is more than half of the evaluation of a small system.
@@ -72,9 +95,25 @@ in
       nix.enable = mkDefault false;
     })
 
-    # networkd waits for udev where /sys is writable, as it is in an unprivileged guest; isContainer drops the unit.
-    (optionalAttrs (options ? systemd && options.systemd ? additionalUpstreamSystemUnits) {
+    # networkd waits for udev where /sys is writable, as it is in an unprivileged guest. Newer releases leave this unit
+    # out of containers; older ones, which have mingetty, have it always, and a second time would fail their build.
+    (optionalAttrs (options.services ? getty && options.systemd ? additionalUpstreamSystemUnits) {
       systemd.additionalUpstreamSystemUnits = mkIf config.networking.useNetworkd [ "systemd-udev-trigger.service" ];
+    })
+
+    # systemd before 239 cannot start services in an unprivileged guest of LXC: it may not change the owner of a session
+    # keyring (systemd's pull request 8447). Only the guest's own init is built anew, nothing that is linked to it.
+    (optionalAttrs (!(options ? documentation) && options.systemd ? package && shared ? fetchpatch) {
+      systemd.package = mkIf (versionOlder (builtins.parseDrvName pkgs.systemd.name).version "239") (mkDefault (
+        let
+          keyring = pkgs.fetchpatch {
+            name = "systemd-session-keyring.patch";
+            url = "https://github.com/systemd/systemd/commit/4c38195aa91166346ca0954cf138db0cbdf24894.patch";
+            sha256 = "0547v0jnqxb79p8lqj658wc02ib5k0xsc9fxwd8vfdcz8cq55jcq";
+          };
+        in
+        pkgs.systemd.overrideAttrs (old: { patches = (old.patches or [ ]) ++ [ keyring ]; })
+      ));
     })
   ];
 }

@@ -9,6 +9,7 @@ packages="
   uidmap busybox-static systemd dbus
   dnsmasq-base nftables iproute2 iputils-ping util-linux procps
   bash-completion zsh fish man-db groff-base
+  python3
 "
 
 if ! command -v apt-get >/dev/null 2>&1; then

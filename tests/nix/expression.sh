@@ -91,7 +91,7 @@ let
   parsed = import $root/nix/spec.nix { name = "c"; where = "c"; file = "$work/c.nix"; lease = { ip = "10.101.0.2"; prefixLength = 16; }; };
   system = import <nixpkgs/nixos/lib/eval-config.nix> {
     system = "x86_64-linux";
-    modules = [ parsed.module (import $root/nix/guest.nix { name = "c"; inherit pkgs; inherit (parsed) spec; }) ];
+    modules = [ parsed.module (import $root/nix/guest.nix { name = "c"; inherit pkgs; inherit (parsed) spec; nameserver = "10.101.0.1"; }) ];
     specialArgs = { name = "c"; ip = parsed.spec.effective.ip; };
   };
 in with removeAttrs system [ "lib" ]; let inherit (system) pkgs; in $2
@@ -262,6 +262,21 @@ refused "a build does look at it" "the configuration was looked at"
 one c spec
 same "a spec has neither drv nor out" containers '{"c":{"spec":{"autostart":{"after":[],"delay":0,"enable":true,"order":0},"effective":{"ip":"10.101.0.2","prefixLength":16},"idmap":"isolated","lxcExtraConfig":"","name":null,"network":{"bridge":null,"enableNat":false,"forwards":[],"gateway":null,"ip":null,"ip6":null,"isolated":true,"prefixLength":null,"prefixLength6":null},"schema":1}}}'
 
+# A nixpkgs that may not be touched, and twenty containers.
+mkdir -p "$work/throws/nixos/lib"
+echo 'throw "nixpkgs was evaluated"' >"$work/throws/default.nix"
+echo 'throw "NixOS was evaluated"' >"$work/throws/nixos/lib/eval-config.nix"
+twenty() {
+  list=$(for n in $(seq 20); do printf '"c%s": { "file": "%s", "ip": "10.101.0.%s", "prefixLength": 16 }, ' "$n" "$work/c.nix" "$n"; done)
+  printf '{ "schema": 1, "system": "x86_64-linux", "want": "%s", "containers": { %s } }\n' "$1" "${list%, }" >"$work/request.json"
+}
+release=throws
+twenty spec
+same "the spec of twenty containers evaluates no system" containers.c20.spec.effective.ip '"10.101.0.20"'
+twenty build
+refused "their build does" "was evaluated"
+release=24.11
+
 # --- the guest ---------------------------------------------------------------------------------------------------
 
 for release in 24.11 18.03; do
@@ -294,6 +309,55 @@ file c <<'NIX'
 { networking.useNetworkd = true; documentation.enable = true; networking.useHostResolvConf = true; services.getty.autologinUser = "me"; }
 NIX
 option "networkd gets the udev trigger, the user's word counts" '[ config.systemd.additionalUpstreamSystemUnits config.documentation.enable config.networking.useHostResolvConf config.services.getty.autologinUser ]' '[["systemd-udev-trigger.service"],true,true,"me"]'
+one c build
+if evaluate; then pass; else fail "24.11: networkd" "$(cat "$work/err")"; fi
+
+# The internet, by both clients and on both releases.
+for release in 24.11 18.03; do
+  file c <<'NIX'
+{ network.enableNat = true; configuration = { }; }
+NIX
+  option "$release: dhcpcd asks on internet alone" '[ config.networking.interfaces.internet.useDHCP config.networking.interfaces.hostonly.useDHCP config.networking.useDHCP config.networking.dhcpcd.enable config.networking.dhcpcd.extraConfig config.systemd.network.enable ]' '[true,false,false,true,"interface internet\nipv6rs\nnoipv4ll\n",false]'
+  option "$release: name servers come by DHCP, names of containers are looked for" '[ config.networking.nameservers config.networking.search ]' '[[],["containers"]]'
+  file c <<'NIX'
+{ network.enableNat = true; configuration.networking = { useNetworkd = true; dhcpcd.extraConfig = "# mine"; }; }
+NIX
+  both=$(if [ $release = 18.03 ]; then echo both; else echo yes; fi)
+  option "$release: networkd asks for IPv4 and IPv6" '[ config.systemd.network.enable config.networking.dhcpcd.enable config.systemd.network.networks."40-internet".DHCP config.systemd.network.networks."40-hostonly".address ]' "[true,false,\"$both\",[\"10.101.0.2/16\"]]"
+  option "$release: what follows \`interface' in dhcpcd's file is ours alone" 'config.networking.dhcpcd.extraConfig' '"# mine\ninterface internet\nipv6rs\nnoipv4ll\n"'
+  file c <<'NIX'
+{ network.ip6 = "2001:db8::5/56"; configuration = { }; }
+NIX
+  option "$release: a fixed IPv6 address, and the host's resolver" '[ config.networking.interfaces.hostonly.ipv6.addresses config.networking.nameservers config.networking.search ]' '[[{"address":"2001:db8::5","prefixLength":56}],["10.101.0.1"],["containers"]]'
+  file c <<'NIX'
+{ networking.nameservers = [ "9.9.9.9" ]; networking.search = [ "example.org" ]; networking.useNetworkd = true; }
+NIX
+  option "$release: the user's own name servers count" '[ config.networking.nameservers config.networking.search ]' '[["9.9.9.9"],["example.org"]]'
+  one c build
+  if evaluate; then pass; else fail "$release: networkd evaluates whole" "$(cat "$work/err")"; fi
+done
+
+# systemd before 239 gets the fix for session keyrings, and only it.
+file c <<'NIX'
+{ }
+NIX
+release=18.03
+option "18.03: the unit of udev is there by itself and not named again" 'config.systemd.additionalUpstreamSystemUnits' '[]'
+option "18.03: systemd 237 is patched" '[ (builtins.length config.systemd.package.patches) (builtins.head config.systemd.package.patches).name options.systemd.package.highestPrio ]' '[1,"systemd-session-keyring.patch",1000]'
+option "18.03: and nothing else is built anew" 'pkgs.systemd ? patches' false
+file c <<'NIX'
+{ pkgs, ... }: { systemd.package = pkgs.systemd; }
+NIX
+option "18.03: a systemd of the user's own stays as it is" 'config.systemd.package ? patches' false
+file c <<'NIX'
+{ nixpkgs.overlays = [ (self: super: { systemd = super.systemd.overrideAttrs (_: { name = "systemd-239"; }); }) ]; }
+NIX
+option "18.03: systemd 239 is not patched" '[ (config.systemd.package ? patches) options.systemd.package.highestPrio ]' '[false,1500]'
+release=24.11
+file c <<'NIX'
+{ }
+NIX
+option "24.11: systemd is as the release has it" '[ (config.systemd.package ? patches) options.systemd.package.highestPrio ]' '[false,1500]'
 
 # --- NixOS's own complaints come through ---------------------------------------------------------------------------
 
@@ -375,6 +439,26 @@ odd='a b/c'"'"'d$e'
 echo '{ }' >"$work/$odd.nix"
 one "$odd" build
 if evaluate; then pass; else fail "an odd path" "$(cat "$work/err")"; fi
+
+# One call for many gives each what a call of its own gives.
+echo '{ }' >"$work/c.nix"
+twenty build
+if evaluate containers.c7.drv; then
+  seventh=$(cat "$work/out")
+  printf '{ "schema": 1, "system": "x86_64-linux", "want": "build", "containers": { "c7": { "file": "%s", "ip": "10.101.0.7", "prefixLength": 16 } } }\n' "$work/c.nix" >"$work/request.json"
+  same "one of twenty is the same as one alone" containers.c7.drv "$seventh"
+else
+  fail "twenty in one call" "$(cat "$work/err")"
+fi
+
+# An error of NixOS, not of the spec, names the container and its file, too: in the trace, which the program asks for.
+echo '{ networking.hostname = "x"; }' >"$work/bad.nix"
+printf '{ "schema": 1, "system": "x86_64-linux", "want": "build", "containers": { "a": { "file": "%s" }, "b": { "file": "%s" } } }\n' "$work/c.nix" "$work/bad.nix" >"$work/request.json"
+if nix-instantiate --eval --strict --json --read-write-mode --show-trace -I "nixpkgs=$work/$release" "$expression" --argstr request "$work/request.json" >"$work/out" 2>"$work/err"; then
+  fail "an option that does not exist was accepted"
+elif grep -qF "while evaluating container 'b' ($work/bad.nix)" "$work/err"; then pass
+else fail "the container is not named" "$(cat "$work/err")"; fi
+same "and the other one is well" containers.a.spec.idmap '"isolated"'
 
 # Several containers in one call; an error names the one it is in.
 echo '{ }' >"$work/good.nix"

@@ -36,6 +36,7 @@ mod moving;
 mod pools;
 mod power;
 mod progress;
+mod scenario;
 mod session;
 mod terminal;
 mod update;
@@ -74,6 +75,7 @@ fn scenarios() -> Vec<Scenario> {
         mistakes::scenarios(),
         mistakes_nix::scenarios(),
         pools::scenarios(),
+        scenario::scenarios(),
     ]
     .into_iter()
     .flatten()

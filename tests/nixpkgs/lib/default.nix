@@ -19,6 +19,7 @@ let
 
     id = x: x;
     const = x: _: x;
+    flip = f: a: b: f b a;
     optional = cond: x: if cond then [ x ] else [ ];
     optionals = cond: xs: if cond then xs else [ ];
     optionalString = cond: s: if cond then s else "";
@@ -46,6 +47,10 @@ let
     all = builtins.all;
     range = from: to: if from > to then [ ] else builtins.genList (n: from + n) (to - from + 1);
     imap1 = f: xs: builtins.genList (n: f (n + 1) (builtins.elemAt xs n)) (length xs);
+    stringToCharacters = s: builtins.genList (n: builtins.substring n 1 s) (builtins.stringLength s);
+    setAttrByPath = path: value: foldl' (set: name: { ${name} = set; }) value (builtins.genList (n: builtins.elemAt path (length path - n - 1)) (length path));
+    getAttrFromPath = path: set: foldl' (found: name: found.${name}) set path;
+    hasAttrByPath = path: set: path == [ ] || (isAttrs set && set ? ${head path} && lib.hasAttrByPath (builtins.tail path) set.${head path});
     last = xs: builtins.elemAt xs (length xs - 1);
     hasPrefix = prefix: s: builtins.substring 0 (builtins.stringLength prefix) s == prefix;
     removePrefix = prefix: s:
@@ -68,7 +73,9 @@ let
 
     types = import ./types.nix { inherit lib; };
     modules = import ./modules.nix { inherit lib; };
+    mkOptionType = { name, description ? name, check ? (_: true), merge ? lib.modules.mergeEqual }: { _type = "option-type"; inherit name description check merge; };
     inherit (lib.modules)
+      mkAliasOptionModule mkRemovedOptionModule mkRenamedOptionModule
       evalModules isOption isType mkAfter mkAssert mkBefore mkDefault mkForce mkIf mkMerge mkOption mkOptionDefault mkOrder
       mkOverride mkVMOverride showOption;
     mkEnableOption = what: lib.mkOption { type = lib.types.bool; default = false; description = "Whether to enable ${what}."; };

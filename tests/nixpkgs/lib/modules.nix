@@ -181,7 +181,7 @@ let
     let
       internals = {
         _file = toString ./modules.nix;
-        options._module.args = mkOption { type = lib.types.attrsOf lib.types.raw; default = { }; };
+        options._module.args = mkOption { type = lib.types.attrsOf lib.types.unspecified; default = { }; };
         options._module.check = mkOption { type = lib.types.bool; default = check; };
       };
 
@@ -235,10 +235,41 @@ let
     };
 
   mkOption = option: { _type = "option"; } // option;
+
+  # --- options that have another name now --------------------------------------------------------------------------
+
+  renamed = warns: from: to: { config, options, ... }:
+    let
+      old = lib.getAttrFromPath from options;
+    in
+    {
+      _file = "<renamed option ${showOption from}>";
+      options = lib.setAttrByPath from (mkOption {
+        type = lib.types.unspecified;
+        description = "Alias of `${showOption to}'.";
+        apply = _: lib.getAttrFromPath to config;
+      });
+      config = mkMerge [
+        (lib.optionalAttrs (warns && options ? warnings) {
+          warnings = mkIf old.isDefined [ "The option `${showOption from}' defined in ${concatStringsSep ", " old.files} has been renamed to `${showOption to}'." ];
+        })
+        (lib.setAttrByPath to (mkMerge (map (definition: mkIf old.isDefined definition) old.definitions)))
+      ];
+    };
+
+  mkRemovedOptionModule = path: why: { options, ... }:
+    let old = lib.getAttrFromPath path options; in
+    {
+      options = lib.setAttrByPath path (mkOption { apply = _: throw "The option `${showOption path}' can no longer be used since it's been removed. ${why}"; });
+      config.assertions = [{ assertion = !old.isDefined; message = "The option definition `${showOption path}' in ${concatStringsSep ", " old.files} no longer has any effect; please remove it.\n${why}"; }];
+    };
 in
 {
   inherit evalModules isOption isType mergeDefinitions mergeEqual mkIf mkMerge mkOption mkOrder mkOverride show showDefs showOption;
   mkAssert = assertion: message: content: if assertion then content else throw "\nFailed assertion: ${message}";
+  mkRenamedOptionModule = renamed true;
+  mkAliasOptionModule = renamed false;
+  inherit mkRemovedOptionModule;
   mkForce = mkOverride 50;
   mkVMOverride = mkOverride 10;
   mkDefault = mkOverride 1000;

@@ -28,10 +28,23 @@ let
       echo "${name} of the stand-in nixpkgs ${lib.release}: $*"
     '';
   };
+  # Its version is what counts: old ones need a fix in a guest.
+  systemd = pkgs.stdenv.mkDerivation rec {
+    name = "systemd-${version}";
+    version =
+      if lib.versionAtLeast lib.release "24.11" then "256.8"
+      else if lib.versionAtLeast lib.release "18.09" then "239"
+      else "237";
+    inherit (pkgs.standin) busybox;
+    buildCommand = ''
+      mkdir -p "$out"
+      ln -s "$busybox/bin" "$out/bin"
+    '';
+  };
 in
 {
-  inherit bash;
+  inherit bash systemd;
   bashInteractive = bash;
 }
-// lib.genAttrs [ "busybox" "coreutils" "gnugrep" "gnused" "gawk" "findutils" "iproute2" "inetutils" "netcat" "procps" "util-linux" ] applets
-// lib.genAttrs [ "htop" "vim" "nano" "curl" "wget" "git" "hello" "tmux" "nginx" "postgresql" "redis" "jq" "rsync" "strace" "tcpdump" "openssh" ] dummy
+// lib.genAttrs [ "busybox" "coreutils" "gnugrep" "gnused" "gawk" "findutils" "iproute2" "inetutils" "netcat" "procps" "util-linux" "kmod" ] applets
+// lib.genAttrs [ "htop" "vim" "nano" "curl" "wget" "git" "hello" "tmux" "nginx" "postgresql" "redis" "jq" "rsync" "strace" "tcpdump" "openssh" "lxc" "nix" "nftables" "iptables" "dnsmasq" "cargo" "rustc" "clippy" "rustfmt" "pkg-config" "makeWrapper" "installShellFiles" ] dummy

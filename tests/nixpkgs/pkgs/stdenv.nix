@@ -23,5 +23,6 @@ let
 in
 {
   inherit mkDerivation;
+  shell = "${busybox}/bin/sh";
   hostPlatform = { inherit system; isLinux = true; };
 }

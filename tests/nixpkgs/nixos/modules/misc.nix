@@ -15,16 +15,18 @@ in
       warnings = option (types.listOf types.str) [ ];
 
       nixpkgs = {
-        pkgs = mkOption { type = types.raw; };
+        pkgs = mkOption { type = types.unspecified; };
         system = option types.str "x86_64-linux";
         config = option types.attrs { };
-        overlays = option (types.listOf types.raw) [ ];
+        overlays = option (types.listOf types.unspecified) [ ];
       } // since "22.05" { hostPlatform = mkOption { type = types.either types.str types.attrs; }; };
 
       boot.isContainer = enable false;
+      boot.kernelModules = option (types.listOf types.str) [ ];
       boot.kernel.sysctl = option (types.attrsOf (types.nullOr (types.oneOf [ types.bool types.str types.int ]))) { };
 
       environment = {
+        pathsToLink = option (types.listOf types.str) [ ];
         systemPackages = option (types.listOf types.package) [ ];
         variables = option (types.attrsOf (types.oneOf [ types.str types.int types.path ])) { };
         etc = option
@@ -35,6 +37,10 @@ in
               source = mkOption { type = types.path; };
               target = option types.str name;
               mode = option types.str "symlink";
+              uid = option types.int 0;
+              gid = option types.int 0;
+              user = option types.str "+0";
+              group = option types.str "+0";
             };
           })))
           { };
@@ -45,7 +51,7 @@ in
         nixos.label = option types.str lib.version;
         nixos.version = option types.str lib.version;
         nixos.release = option types.str lib.release;
-        build = option (types.attrsOf types.raw) { };
+        build = option (types.attrsOf types.unspecified) { };
         activationScripts = option
           (types.attrsOf (types.coercedTo types.str (text: { inherit text; }) (types.submodule {
             options = { text = option types.lines ""; deps = option (types.listOf types.str) [ ]; };
@@ -65,13 +71,14 @@ in
         programs.man.enable = enable true;
         programs.info.enable = enable true;
       })
-      (since "20.09" { services.getty.autologinUser = option (types.nullOr types.str) null; })
-      (until "20.09" { services.mingetty.autologinUser = option (types.nullOr types.str) null; })
+      (since "21.05" { services.getty.autologinUser = option (types.nullOr types.str) null; })
+      (until "21.05" { services.mingetty.autologinUser = option (types.nullOr types.str) null; })
       (since "21.11" { nix.enable = enable true; })
-      { nix.useSandbox = enable true; }
+      { nix.useSandbox = enable true; nix.package = mkOption { type = types.package; }; }
     ]);
 
   config = {
+    nix.package = lib.mkOptionDefault config.nixpkgs.pkgs.nix;
     _module.args.pkgs = lib.mkOptionDefault config.nixpkgs.pkgs;
 
     nixpkgs.pkgs = lib.mkOptionDefault (import ../.. {
@@ -79,7 +86,10 @@ in
     });
 
     assertions = [
-      { assertion = config.boot.isContainer; message = "The stand-in can only build containers: boot.isContainer must be set."; }
+      {
+        assertion = config.boot.isContainer || config.standin.host;
+        message = "The stand-in can only build containers: boot.isContainer must be set.";
+      }
     ];
   };
 }

@@ -5,8 +5,14 @@ let
   inherit (lib) concatMap mkOption types;
   option = type: default: mkOption { inherit type default; };
   cfg = config.networking;
+  since = release: lib.optionalAttrs (lib.versionAtLeast lib.release release);
+  ports = {
+    allowedTCPPorts = option (types.listOf types.port) [ ];
+    allowedUDPPorts = option (types.listOf types.port) [ ];
+  };
 
   address = types.submodule { options = { address = mkOption { type = types.str; }; prefixLength = mkOption { type = types.ints.between 0 128; }; }; };
+  old = !(lib.versionAtLeast lib.release "20.03");
 in
 {
   options.networking = {
@@ -33,23 +39,95 @@ in
           useDHCP = option (types.nullOr types.bool) null;
           ipv4.addresses = option (types.listOf address) [ ];
           ipv6.addresses = option (types.listOf address) [ ];
+          ipv6.routes = option (types.listOf (types.submodule {
+            options = {
+              address = mkOption { type = types.str; };
+              prefixLength = mkOption { type = types.ints.between 0 128; };
+              via = option (types.nullOr types.str) null;
+            };
+          })) [ ];
         };
       })))
       { };
-    firewall = {
+    search = option (types.listOf types.str) [ ];
+    enableIPv6 = option types.bool true;
+    dhcpcd = {
+      enable = option types.bool true;
+      allowInterfaces = option (types.nullOr (types.listOf types.str)) null;
+      denyInterfaces = option (types.listOf types.str) [ ];
+      extraConfig = option types.lines "";
+    };
+    networkmanager.unmanaged = option (types.listOf types.str) [ ];
+    firewall = ports // {
       enable = option types.bool true;
       allowPing = option types.bool true;
-      allowedTCPPorts = option (types.listOf types.port) [ ];
-      allowedUDPPorts = option (types.listOf types.port) [ ];
+      checkReversePath = option (types.either types.bool (types.enum [ "strict" "loose" ])) true;
+      trustedInterfaces = option (types.listOf types.str) [ ];
       extraCommands = option types.lines "";
+      extraStopCommands = option types.lines "";
+    } // since "19.03" {
+      interfaces = option (types.attrsOf (types.submodule { options = ports; })) { };
+    } // since "23.05" {
+      filterForward = option types.bool false;
+      extraInputRules = option types.lines "";
+      extraForwardRules = option types.lines "";
     };
-    nftables.enable = option types.bool false;
+    nftables = {
+      enable = option types.bool false;
+      ruleset = option types.lines "";
+    } // since "23.11" { flushRuleset = option types.bool false; };
+  };
+
+  options.systemd.network = {
+    enable = option types.bool false;
+    networks = option
+      (types.attrsOf (types.submodule {
+        options = {
+          name = option (types.nullOr types.str) null;
+          DHCP = option (types.nullOr types.str) null;
+          address = option (types.listOf types.str) [ ];
+          networkConfig = option (types.attrsOf types.unspecified) { };
+        };
+      }))
+      { };
   };
 
   # One line a fact, read by guest/net.sh. Global useDHCP is not played: it would hide a missing useDHCP of an interface.
   options.standin.network = mkOption { type = types.lines; internal = true; };
 
   config = {
+    # What NixOS makes of an interface for networkd; "both" in older releases.
+    systemd.network = lib.mkIf cfg.useNetworkd {
+      enable = true;
+      networks = lib.mapAttrs'
+        (_: interface: lib.nameValuePair "40-${interface.name}" {
+          name = interface.name;
+          DHCP = if interface.useDHCP != true then (if old then "none" else "no") else if old then "both" else "yes";
+          address = map (a: "${a.address}/${toString a.prefixLength}") (interface.ipv4.addresses ++ interface.ipv6.addresses);
+        })
+        cfg.interfaces;
+    };
+    networking.dhcpcd.enable = lib.mkIf cfg.useNetworkd (lib.mkDefault false);
+
+    assertions = [
+      {
+        assertion = !(cfg.nftables.enable && cfg.firewall.enable) || (cfg.firewall.extraCommands == "" && cfg.firewall.extraStopCommands == "");
+        message = "extraCommands is incompatible with the nftables based firewall: ${cfg.firewall.extraCommands}";
+      }
+      {
+        assertion = lib.versionAtLeast lib.release "23.05" || !(cfg.nftables.enable && cfg.firewall.enable);
+        message = "You can not use nftables and iptables at the same time. networking.firewall.enable must be set to false.";
+      }
+      {
+        assertion = cfg.nftables.enable || !(cfg.firewall.filterForward or false);
+        message = "filterForward only works with the nftables based firewall";
+      }
+      {
+        assertion = !(cfg.useNetworkd && cfg.defaultGateway != null && cfg.defaultGateway.interface == null);
+        message = "networking.defaultGateway.interface is not optional when using networkd.";
+      }
+    ];
+
     # As NixOS does; the production expression has to beat it.
     networking.useHostResolvConf = lib.mkIf config.boot.isContainer (if lib.versionAtLeast lib.release "18.09" then lib.mkDefault true else true);
 

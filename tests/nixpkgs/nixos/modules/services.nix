@@ -57,6 +57,8 @@ let
       // listed "Wants" service.wants // listed "Requires" service.requires
       // listed "BindsTo" service.bindsTo // listed "PartOf" service.partOf
       // listed "X-Restart-Triggers" (map toString service.restartTriggers)
+      // listed "Conflicts" service.conflicts
+      // optionalAttrs service.reloadIfChanged { X-ReloadIfChanged = true; }
       // optionalAttrs (!service.restartIfChanged) { X-RestartIfChanged = false; }
       // service.unitConfig
     )
@@ -134,19 +136,28 @@ in
           requires = names;
           bindsTo = names;
           partOf = names;
+          conflicts = names;
+          reload = option types.lines "";
+          reloadIfChanged = option types.bool false;
+          stopIfChanged = option types.bool true;
           restartIfChanged = option types.bool true;
           restartTriggers = option (types.listOf types.unspecified) [ ];
         };
       })))
       { };
-    tmpfiles.rules = option (types.listOf types.str) [ ];
-  } // lib.optionalAttrs (lib.versionAtLeast lib.release "18.09") {
+    package = option types.package pkgs.systemd;
     additionalUpstreamSystemUnits = names;
+    tmpfiles.rules = option (types.listOf types.str) [ ];
   };
 
   options.standin.serviceFiles = mkOption { type = types.attrs; internal = true; };
 
   config = {
+    # As the build of units fails where a unit is linked twice.
+    assertions = [{
+      assertion = lib.versionAtLeast lib.release "21.05" || !lib.elem "systemd-udev-trigger.service" config.systemd.additionalUpstreamSystemUnits;
+      message = "ln: systemd-udev-trigger.service: File exists (this release has the unit by itself)";
+    }];
     environment.etc = lib.mkIf (config.standin.guest == "systemd") (unitFiles // {
       "tmpfiles.d/00-nixos.conf".text = concatMapStrings (rule: rule + "\n") config.systemd.tmpfiles.rules;
     });

@@ -7,6 +7,7 @@ let
 in
 {
   options.standin = {
+    host = option types.bool false "Not a guest but a host, which can be evaluated here and not booted.";
     guest = option (types.enum [ "busybox" "systemd" ]) (import ../../guest.nix) "The init of the guest: a supervisor in busybox's shell, or Debian's systemd.";
 
     # --- build ---

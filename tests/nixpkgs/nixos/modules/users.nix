@@ -4,6 +4,7 @@
 let
   inherit (lib) mkOption types;
   option = type: default: mkOption { inherit type default; };
+  range = start: types.submodule { options = { ${start} = mkOption { type = types.int; }; count = option types.int 1; }; };
   shell = "/run/current-system/sw/bin/bash";
 in
 {
@@ -25,6 +26,8 @@ in
           password = option (types.nullOr types.str) null;
           hashedPassword = option (types.nullOr types.str) null;
           initialPassword = option (types.nullOr types.str) null;
+          subUidRanges = option (types.listOf (range "startUid")) [ ];
+          subGidRanges = option (types.listOf (range "startGid")) [ ];
           openssh.authorizedKeys.keys = option (types.listOf types.str) [ ];
         };
       })))

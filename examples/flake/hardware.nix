@@ -1,0 +1,2 @@
+# What `nixos-generate-config` writes for this host: file systems, boot loader.
+{ }

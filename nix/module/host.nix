@@ -1,0 +1,77 @@
+# What is the host's: its firewall, its forwarding, root's subordinate ids, other network daemons that keep off.
+{ config, options, lib, ... }:
+
+let
+  inherit (lib) genList mkIf mkMerge mkOverride optionalAttrs;
+  cfg = config.nixcloud.container;
+  hostonly = cfg.pools.hostonly.bridge;
+  internet = cfg.pools.internet.bridge;
+
+  # The host's ends of the containers' interfaces.
+  ends = [ "nci-*" "ncn-*" ];
+
+  # Names on both; DHCP and DHCPv6 where addresses come from us.
+  ports = {
+    ${hostonly} = { udp = [ 53 ]; tcp = [ 53 ]; };
+    ${internet} = { udp = [ 53 67 547 ]; tcp = [ 53 ]; };
+  };
+
+  ranges = start: genList (n: { ${start} = cfg.ids.first + n * 65536; count = 65536; }) cfg.ids.ranges;
+in
+{
+  config = mkIf cfg.enable (mkMerge [
+    {
+      environment.systemPackages = [ cfg.package ];
+
+      # One entry a range: what NixOS gives to users by itself keeps off the beginnings of ranges.
+      users.users.root.subUidRanges = ranges "startUid";
+      users.users.root.subGidRanges = ranges "startGid";
+
+      # Loaded on demand, but not where loading is locked after boot.
+      boot.kernelModules = [ "bridge" "veth" ];
+
+      boot.kernel.sysctl = {
+        # NixOS sets these to false when nothing asks for them, at each change of any sysctl: then every container would
+        # lose its way out. The same priority as networking.nat has.
+        "net.ipv4.conf.all.forwarding" = mkOverride 99 true;
+        "net.ipv4.conf.default.forwarding" = mkOverride 99 true;
+        # A systemd guest takes seven of them, and the kernel's default is 128 for all. Weaker than any mkDefault.
+        "fs.inotify.max_user_instances" = mkOverride 1200 8192;
+      } // optionalAttrs cfg.ipv6.enable ({
+        "net.ipv6.conf.all.forwarding" = mkOverride 99 true;
+        "net.ipv6.conf.default.forwarding" = mkOverride 99 true;
+      } // optionalAttrs (cfg.internetInterface != null) {
+        # A host that forwards ignores router advertisements otherwise, and loses its own way out.
+        "net.ipv6.conf.${cfg.internetInterface}.accept_ra" = mkOverride 1200 2;
+      });
+
+      networking.dhcpcd.denyInterfaces = ends ++ [ hostonly internet ];
+    }
+
+    (optionalAttrs (options.networking ? networkmanager && options.networking.networkmanager ? unmanaged) {
+      networking.networkmanager.unmanaged = map (name: "interface-name:${name}") (ends ++ [ hostonly internet ]);
+    })
+
+    # Our own table filters what is forwarded and what guests may ask for, but NixOS's firewall has to let it in, too. Works
+    # with iptables and nftables.
+    (if options.networking.firewall ? interfaces then {
+      networking.firewall.interfaces = lib.mapAttrs (_: open: { allowedUDPPorts = open.udp; allowedTCPPorts = open.tcp; }) ports;
+    } else {
+      # 18.03 has only iptables, and no ports by interface.
+      networking.firewall.extraCommands = mkIf (!config.networking.nftables.enable) (lib.concatStrings (lib.mapAttrsToList
+        (bridge: open: ''
+          ip46tables -A nixos-fw -i ${bridge} -p udp -m multiport --dports ${lib.concatMapStringsSep "," toString open.udp} -j nixos-fw-accept
+          ip46tables -A nixos-fw -i ${bridge} -p tcp -m multiport --dports ${lib.concatMapStringsSep "," toString open.tcp} -j nixos-fw-accept
+        '')
+        ports));
+    })
+
+    # Where NixOS filters what is forwarded, ours is ours to filter.
+    (optionalAttrs (options.networking.firewall ? extraForwardRules) {
+      networking.firewall.extraForwardRules = mkIf (config.networking.nftables.enable && config.networking.firewall.filterForward) ''
+        iifname "${internet}" accept
+        oifname "${internet}" accept
+      '';
+    })
+  ]);
+}

@@ -1,0 +1,122 @@
+# What a host can say: nixcloud.container.*
+{ config, lib, pkgs, ... }:
+
+let
+  inherit (lib) mkOption types;
+  bool = default: description: mkOption { type = types.bool; inherit default description; };
+  str = default: description: mkOption { type = types.str; inherit default description; };
+  maybe = type: example: description: mkOption { type = types.nullOr type; default = null; inherit example description; };
+
+  literal = lib.literalExpression or lib.literalExample;
+
+  # What newer releases merge key by key is replaced as a whole by older ones.
+  tree = if types ? anything then types.attrsOf types.anything else types.attrs;
+in
+{
+  options.nixcloud.container = {
+    enable = bool false "Whether this host runs unprivileged NixOS containers on LXC, with `nixcloud-container`.";
+
+    package = mkOption {
+      type = types.package;
+      default = pkgs.callPackage ../package-cli.nix { };
+      defaultText = literal "pkgs.callPackage ./nix/package-cli.nix { }";
+      description = "The program. It needs a Rust that NixOS has from 25.11 on: on an older host, build it with a newer nixpkgs.";
+    };
+
+    nixpkgs = mkOption {
+      type = types.nullOr types.path;
+      default = pkgs.path;
+      defaultText = literal "pkgs.path";
+      description = ''
+        What `<nixpkgs>` is for containers: that of this host, unless said otherwise. With `null`, NIX_PATH decides. The
+        command line's `-n "-I nixpkgs=..."` always wins.
+      '';
+    };
+
+    internetInterface = maybe types.str "enp4s0" ''
+      The interface through which containers with `network.enableNat` leave this host: only there their packets are
+      masqueraded. Any that is not ours when not given.
+    '';
+
+    ipv6 = {
+      enable = bool false "Whether containers with `network.enableNat` have IPv6, out of a prefix that is routed to this host.";
+      address = maybe types.str "2001:db8::1" "The host's address on the containers' bridge; it lies in `prefix`.";
+      prefix = maybe types.str "2001:db8::" "The prefix that is routed to this host.";
+      prefixLength = mkOption { type = types.int; default = 64; example = 66; description = "The length of the prefix, 48 to 112."; };
+      nameServers = mkOption {
+        type = types.listOf types.str;
+        default = [ ];
+        example = [ "2001:db8::55" ];
+        description = "Name servers that guests are told; this host when empty.";
+      };
+    };
+
+    pools = {
+      hostonly.bridge = str "brNC-hostonly" "The bridge between this host and its containers.";
+      hostonly.address = str "10.101.0.1/16" "The host's address on it, with the length of the network that containers get addresses from.";
+      internet.bridge = str "brNC-internet" "The bridge of containers with `network.enableNat`.";
+      internet.address = str "10.202.0.1/16" "The host's address on it, with the length of its network.";
+      internet.first = maybe types.str "10.202.0.10" "The first address that containers get by DHCP.";
+      internet.last = maybe types.str "10.202.200.200" "The last address that containers get by DHCP.";
+    };
+
+    isolation = bool true "Whether containers are kept from each other, and each to the addresses that are its own.";
+
+    ids.first = mkOption { type = types.int; default = 100000; description = "Where the user and group ids of containers begin."; };
+    ids.ranges = mkOption {
+      type = types.int;
+      default = 64;
+      description = ''
+        How many ranges of 65536 ids are reserved for root in /etc/subuid and /etc/subgid, so that no user of this host is
+        given one. A container beyond that number works, too: it takes the next range that nobody has.
+      '';
+    };
+
+    allowLxcKeys = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      example = [ "lxc.hook.*" ];
+      description = "Keys that `lxcExtraConfig` may set although they can undo the protection of this host.";
+    };
+
+    autostart = {
+      parallel = maybe types.int 4 "How many containers start at once; as many as there are processors when not given.";
+      stopTimeout = mkOption {
+        type = types.int;
+        default = 150;
+        description = "How many seconds all containers together have to stop when this host shuts down; then they are ended.";
+      };
+    };
+
+    settings = mkOption {
+      type = tree;
+      default = { };
+      example = { timeouts.stop = 120; };
+      description = "More of config.toml, or other than the options above say: see `man nixcloud-container.toml`.";
+    };
+
+    prune = bool false ''
+      Whether every container that is no longer declared is removed with its data, not only those that were `ephemeral`.
+      Those that were made by hand are never touched.
+    '';
+
+    addresses = mkOption {
+      type = types.attrsOf types.str;
+      default = { };
+      example = { web = "10.101.7.1"; };
+      description = ''
+        Addresses of declared containers. Without one here and without `network.ip` a container has one that follows from
+        its name, in the upper half of the host-only network; the lower half is for those that are made by hand.
+      '';
+    };
+
+    containers = mkOption {
+      type = types.attrsOf (types.submodule (import ./container.nix { inherit lib; }));
+      default = { };
+      description = ''
+        Containers that this configuration declares: built with the host, made and updated in place when it is switched
+        to. Those that were made by hand stay beside them untouched.
+      '';
+    };
+  };
+}

@@ -1,0 +1,68 @@
+# /etc/nixcloud-container/config.toml: only keys that the program knows, only those that differ from its defaults or are
+# this host's.
+{ config, lib, ... }:
+
+let
+  inherit (lib) filterAttrs mapAttrs mkIf optionalAttrs;
+  cfg = config.nixcloud.container;
+  addresses = import ../lib/addresses.nix;
+  toml = import ../lib/toml.nix;
+
+  given = filterAttrs (_: value: value != null);
+
+  # What is in the store stays there as long as this configuration does.
+  nixpkgs =
+    let
+      path = toString cfg.nixpkgs;
+      parts = builtins.match "(${builtins.storeDir}/[^/]+)(/.*)?" path;
+    in
+    if parts == null || !(builtins ? appendContext) then path
+    else builtins.appendContext path { ${builtins.head parts} = { path = true; }; };
+
+  generated = {
+    worker = "${cfg.package}/libexec/nixcloud-container-worker";
+    allow_lxc_keys = cfg.allowLxcKeys;
+    network = {
+      inherit (cfg) isolation;
+      hostonly = { inherit (cfg.pools.hostonly) bridge address; };
+      internet = given { inherit (cfg.pools.internet) bridge address first last; uplink = cfg.internetInterface; }
+        // optionalAttrs cfg.ipv6.enable {
+          ipv6 = {
+            address = "${toString cfg.ipv6.address}/${toString cfg.ipv6.prefixLength}";
+            name_servers = cfg.ipv6.nameServers;
+          };
+        };
+    } // optionalAttrs (cfg.declared.reserved != { }) { inherit (cfg.declared) reserved; };
+    ids = { inherit (cfg.ids) first; };
+    nix = { bin = "${config.nix.package}/bin"; } // optionalAttrs (cfg.nixpkgs != null) { inherit nixpkgs; };
+  } // optionalAttrs (cfg.autostart.parallel != null) { autostart = { inherit (cfg.autostart) parallel; }; };
+in
+{
+  config = mkIf cfg.enable {
+    environment.etc."nixcloud-container/config.toml".text =
+      "# Written by the NixOS configuration of this host (nixcloud.container).\n" + toml (lib.recursiveUpdate generated cfg.settings);
+
+    assertions = [
+      {
+        assertion = !cfg.ipv6.enable || (cfg.ipv6.address != null && addresses.is6 cfg.ipv6.address);
+        message = "nixcloud.container.ipv6.address must be the IPv6 address of this host on the containers' bridge, but is ${builtins.toJSON cfg.ipv6.address}.";
+      }
+      {
+        assertion = !cfg.ipv6.enable || (cfg.ipv6.prefixLength >= 48 && cfg.ipv6.prefixLength <= 112);
+        message = "nixcloud.container.ipv6.prefixLength must be between 48 and 112, but is ${toString cfg.ipv6.prefixLength}.";
+      }
+      {
+        assertion = !cfg.ipv6.enable || cfg.ipv6.prefix == null || addresses.within6 cfg.ipv6.prefix cfg.ipv6.prefixLength (toString cfg.ipv6.address);
+        message = "nixcloud.container.ipv6.address ${toString cfg.ipv6.address} does not lie in ${toString cfg.ipv6.prefix}/${toString cfg.ipv6.prefixLength}.";
+      }
+      {
+        assertion = !cfg.ipv6.enable || cfg.ipv6.prefix == null || !(addresses.same6 cfg.ipv6.prefix (toString cfg.ipv6.address));
+        message = "nixcloud.container.ipv6.address ${toString cfg.ipv6.address} is the prefix itself, not an address of this host in it.";
+      }
+    ] ++ map
+      (pool: {
+        assertion = addresses.isNetwork cfg.pools.${pool}.address;
+        message = "nixcloud.container.pools.${pool}.address must be an IPv4 address with a prefix length of 8 to 30, such as 10.101.0.1/16, but is \"${cfg.pools.${pool}.address}\".";
+      }) [ "hostonly" "internet" ];
+  };
+}

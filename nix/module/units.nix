@@ -1,0 +1,104 @@
+# The units: networks, declared containers, autostart. None of them cuts a running container when the host is rebuilt.
+{ config, lib, ... }:
+
+let
+  inherit (lib) mkIf;
+  cfg = config.nixcloud.container;
+  program = "${cfg.package}/bin/nixcloud-container";
+  # By their text: what the text depends on is in it.
+  changes = file: [ (builtins.hashString "sha256" config.environment.etc."nixcloud-container/${file}".text) ];
+
+  # Firewalls that drop our table, or our place in theirs, when they load their own rules.
+  firewalls = [ "firewall.service" "nftables.service" ];
+
+  common = {
+    # LXC's monitors, and what serves the networks, may live in the cgroup of the unit that started them.
+    KillMode = "process";
+    Type = "oneshot";
+    RemainAfterExit = true;
+  };
+in
+{
+  config = mkIf cfg.enable {
+    # No ExecStop: guests may be running. `nixcloud-container host down` takes the networks away.
+    systemd.services.nixcloud-container-network = {
+      description = "Networks of the containers";
+      wantedBy = [ "multi-user.target" ] ++ firewalls;
+      after = [ "network-pre.target" "systemd-modules-load.service" "systemd-sysctl.service" ] ++ firewalls;
+      # Whenever a firewall is started, restarted or reloaded, ours is put back.
+      partOf = firewalls;
+      unitConfig.ReloadPropagatedFrom = lib.concatStringsSep " " firewalls;
+      restartTriggers = changes "config.toml";
+      reloadIfChanged = true;
+      serviceConfig = common // {
+        ExecStart = "${program} host up";
+        ExecReload = "${program} host up";
+      };
+    };
+
+    systemd.services.nixcloud-container-apply = {
+      description = "Containers that the configuration of this host declares";
+      wantedBy = [ "multi-user.target" ];
+      wants = [ "nixcloud-container-network.service" ];
+      after = [ "nixcloud-container-network.service" "network.target" ];
+      restartTriggers = changes "declared.json";
+      # Not stopped before the switch and started after it, but started again: the old containers run on meanwhile.
+      stopIfChanged = false;
+      serviceConfig = common // {
+        ExecStart = "${program} apply --built /etc/nixcloud-container/declared.json${lib.optionalString cfg.prune " --prune"}";
+        # Cgroups of containers are made below ours and are not systemd's to touch.
+        Delegate = true;
+        TimeoutStartSec = "infinity";
+      };
+    };
+
+    # Two units, as systemd runs no ExecStop of a oneshot whose ExecStart failed: one guest that does not start must not leave
+    # the others to be killed at shutdown.
+    systemd.services.nixcloud-container-autostart = {
+      description = "Containers that start with this host";
+      wantedBy = [ "multi-user.target" ];
+      wants = [ "nixcloud-container-network.service" "nixcloud-container-autostop.service" "network-online.target" ];
+      after = [
+        "nixcloud-container-network.service"
+        "nixcloud-container-apply.service"
+        "nixcloud-container-autostop.service"
+        "network.target"
+        "network-online.target"
+        "local-fs.target"
+      ];
+      # It stops nothing, and starts what should run and does not: so what was just declared starts with the switch.
+      restartTriggers = changes "declared.json";
+      stopIfChanged = false;
+      serviceConfig = common // {
+        ExecStart = "${program} autostart";
+        Delegate = true;
+        TasksMax = "infinity";
+        TimeoutStartSec = "infinity";
+      };
+    };
+
+    # It does nothing until the host goes down; then all containers do, also those that were started by hand, before what they
+    # need. A restart would stop them, so neither a switch of the host nor `systemctl stop` does that.
+    systemd.services.nixcloud-container-autostop = {
+      description = "Clean shutdown of all containers";
+      wantedBy = [ "multi-user.target" ];
+      after = [ "nixcloud-container-network.service" "network.target" "network-online.target" "local-fs.target" "nix-daemon.service" ];
+      restartIfChanged = false;
+      stopIfChanged = false;
+      unitConfig = {
+        RefuseManualStop = true;
+        X-StopOnRemoval = false;
+      };
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        # Who has not stopped by then is ended, so that the host goes down.
+        ExecStop = "${program} autostop --kill --within ${toString cfg.autostart.stopTimeout}";
+        TimeoutStopSec = toString (cfg.autostart.stopTimeout + 30);
+        KillMode = "process";
+        Delegate = true;
+        TasksMax = "infinity";
+      };
+    };
+  };
+}

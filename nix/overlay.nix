@@ -1,0 +1,4 @@
+# pkgs.nixcloud-container
+final: _: {
+  nixcloud-container = final.callPackage ./package-cli.nix { };
+}

@@ -1,0 +1,1 @@
+{ autostart = true; configuration = import ./service.nix "1"; }

@@ -1,0 +1,1 @@
+{ network.enableNat = true; configuration = import ./service.nix "1"; }

@@ -1,0 +1,129 @@
+//! `matrix.nix`: every combination evaluates, says nothing that it should not, and writes what the program reads.
+
+use std::process::Command;
+
+use libtest_mimic::Trial;
+use nixcloud_container::HostConfig;
+use serde_json::{Value, json};
+
+use super::tools::{Folder, Nix, RELEASES, root};
+
+pub fn trials(folder: &Folder, nix: &Nix) -> Vec<Trial> {
+    RELEASES
+        .into_iter()
+        .map(|release| {
+            let (folder, nix) = (folder.clone(), nix.clone());
+            Trial::test(format!("nix_matrix_of_{release}"), move || {
+                let matrix = evaluate(&folder, &nix, release);
+                holds(release, &matrix);
+                configs_are_read(&folder, release, &matrix);
+                Ok(())
+            })
+        })
+        .collect()
+}
+
+/// The matrix on one release.
+pub fn evaluate(folder: &Folder, nix: &Nix, release: &str) -> Value {
+    let root = root();
+    let arguments = ["--argstr", "root", root.to_str().unwrap()];
+    nix.json(&folder.standin(release), &root.join("tests/nix/matrix.nix"), &arguments)
+}
+
+fn holds(release: &str, matrix: &Value) {
+    let of = |key: &str| matrix[key].as_object().unwrap().clone();
+    let drvs = of("drvs");
+    assert!(drvs.len() >= 28, "{release}: {} derivations only", drvs.len());
+    for (case, drv) in &drvs {
+        assert!(drv.as_str().unwrap().ends_with(".drv"), "{release} {case}: {drv}");
+    }
+    for (case, complaints) in of("complaints") {
+        assert_eq!(complaints, json!([]), "{release} {case}");
+    }
+    // Old names work and are said to be old; nothing else is warned of.
+    for (case, warnings) in of("warnings") {
+        let said = warnings.as_array().unwrap();
+        assert_eq!(said.len(), if case.ends_with("-old") { 4 } else { 0 }, "{release} {case}: {said:?}");
+    }
+    for (firewall, ip) in [("iptables", "v4"), ("iptables", "v6"), ("nftables", "v4"), ("nftables", "v6")] {
+        let [old, new] = ["old", "new"].map(|names| &matrix["configs"][format!("{firewall}-{ip}-{names}")]);
+        assert_eq!(old, new, "{release} {firewall} {ip}: old and new names give another configuration");
+    }
+    for (case, facts) in of("facts") {
+        facts_hold(release, &case, &facts);
+    }
+    for (mistake, said) in of("mistakes") {
+        assert!(!said.as_array().unwrap().is_empty(), "{release}: the mistake `{mistake}` was accepted");
+    }
+    assert_eq!(matrix["smallest"], json!("10.55.0.2"), "{release}");
+    // An address that follows from the name stays when other containers come and go.
+    assert_eq!(matrix["stable"][0], matrix["stable"][1], "{release}");
+}
+
+fn facts_hold(release: &str, case: &str, facts: &Value) {
+    assert_eq!(facts["forwarding"], json!(true), "{release} {case}");
+    // A rebuild, a reload or a stop of these units stops no container; only the end of autostop, at shutdown, does.
+    let stops = json!({ "network": false, "apply": false, "autostart": false, "autostop": true });
+    assert_eq!(facts["stops"], stops, "{release} {case}");
+    let autostop = json!({ "restartIfChanged": false, "stopIfChanged": false, "limit": "180" });
+    assert_eq!(facts["autostop"], autostop, "{release} {case}");
+    // What is declared no more stays, unless it was ephemeral or the host says otherwise.
+    let prunes = facts["apply"][0].as_str().unwrap().ends_with(" --prune");
+    assert_eq!(prunes, case == "everything", "{release} {case}");
+    assert_eq!(facts["network"]["reloadIfChanged"], json!(true), "{release} {case}");
+    assert_eq!(facts["autostart"]["stopIfChanged"], json!(false), "{release} {case}");
+    assert_eq!(facts["delegate"], json!([true, true]), "{release} {case}");
+    if !case.contains("tables") {
+        return;
+    }
+    let bridge = "brNC-internet";
+    let commands = facts["commands"].as_str().unwrap();
+    if release == "18.03" {
+        assert_eq!(facts["open"], json!({}), "{case}");
+        assert_eq!(commands.contains(bridge), case.starts_with("iptables"), "{case}: {commands}");
+    } else {
+        assert_eq!(facts["open"][bridge]["allowedUDPPorts"], json!([53, 67, 547]), "{release} {case}");
+        assert_eq!(commands, "", "{release} {case}");
+    }
+    let forward = facts["forward"].as_str().unwrap();
+    assert_eq!(
+        forward.contains(bridge),
+        release == "24.11" && case.starts_with("nftables"),
+        "{release} {case}"
+    );
+}
+
+/// The library reads each config.toml, and the program itself lists with it.
+fn configs_are_read(folder: &Folder, release: &str, matrix: &Value) {
+    let program = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("nixcloud-container");
+    assert!(program.is_file(), "{} is not built: `cargo build -p nixcloud-container-cli`", program.display());
+    for (case, text) in matrix["configs"].as_object().unwrap() {
+        let text = text.as_str().unwrap();
+        let config =
+            HostConfig::from_toml(text).unwrap_or_else(|error| panic!("{release} {case}: {error}\n{text}"));
+        assert_eq!(config.network.isolation, case != "everything", "{release} {case}");
+        assert_eq!(config.network.internet.ipv6.is_some(), case.contains("-v6-") || case == "example-host");
+        // Another root keeps off this machine's containers.
+        let file = folder.path(&format!("{release}-{case}.toml"));
+        std::fs::write(&file, format!("root = \"{}\"\n{text}", folder.path("root").display())).unwrap();
+        let output = Command::new(&program).arg("--config").arg(&file).arg("list").output().unwrap();
+        let said = super::tools::succeeded(&format!("{release} {case}: list"), &output);
+        assert_eq!(said, "", "{release} {case}");
+    }
+    // What is declared: a built generation each, and an address that is kept for it.
+    let declared = &matrix["declared"]["iptables-v4-new"];
+    assert_eq!(declared["schema"], json!(1));
+    for (name, ephemeral) in [("web", false), ("db", true)] {
+        let container = &declared["containers"][name];
+        assert_eq!(container["ephemeral"], json!(ephemeral), "{container}");
+        let out = container["out"].as_str().unwrap();
+        assert!(
+            out.starts_with("/nix/store/") && out.ends_with(&format!("-nixcloud-container-{name}")),
+            "{out}"
+        );
+    }
+    let config = HostConfig::from_toml(matrix["configs"]["iptables-v4-new"].as_str().unwrap()).unwrap();
+    let reserved: Vec<_> = config.network.reserved.iter().map(|(name, ip)| format!("{name} {ip}")).collect();
+    assert_eq!(reserved[0], "db 10.101.3.3");
+    assert!(reserved[1].starts_with("web 10.101."), "{reserved:?}");
+}
