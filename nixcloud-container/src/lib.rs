@@ -24,7 +24,7 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | host, expression, bridges, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect |
+//! | operations | host, expression, bridges, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect, autostart |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | record, lease, generations, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, `lxc`, `net`, `nix`, [`worker`] |
@@ -53,6 +53,7 @@ pub mod nix;
 pub mod proc;
 
 mod activation;
+mod autostart;
 mod boot;
 mod bridges;
 mod build;
@@ -82,6 +83,10 @@ mod session;
 mod switch;
 mod update;
 
+pub use autostart::{
+    AfterError, AutostartOutcome, AutostartRequest, Autostarted, AutostopOutcome, AutostopRequest,
+    Autostopped,
+};
 pub use boot::{StartOutcome, StartRequest};
 pub use bridges::{BridgeChange, Change};
 pub use config::HostConfig;
@@ -103,7 +108,7 @@ pub use manager::Manager;
 pub use name::{ContainerName, InterfaceName};
 pub use namespace::{Elevated, Namespace};
 pub use nix::{ArgumentError, UserArgs};
-pub use observe::{Cancel, Event, Observer, Phase, UnitChange};
+pub use observe::{Cancel, ContainerChange, Event, Observer, Phase, UnitChange};
 pub use power::{StopOutcome, StopRequest};
 pub use presence::PresenceError;
 pub use record::RecordError;
