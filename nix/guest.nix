@@ -33,6 +33,11 @@ in
         };
     }
 
+    (optionalAttrs (network.ip6 != null) {
+      networking.interfaces.hostonly.ipv6.addresses =
+        [ { address = network.ip6; prefixLength = network.prefixLength6; } ];
+    })
+
     (optionalAttrs (network.gateway != null) {
       networking.defaultGateway = mkDefault { address = network.gateway; interface = "hostonly"; };
     })

@@ -115,7 +115,7 @@ let
 
   network =
     let
-      keys = [ "bridge" "enableNat" "gateway" "ip" "prefixLength" ];
+      keys = [ "bridge" "enableNat" "forwards" "gateway" "ip" "ip6" "isolated" "prefixLength" ];
       value = top.network or { };
       set = known "network." keys (checked "network" "a set (${commas keys})" isAttrs value);
 
@@ -129,6 +129,10 @@ let
         else if match "0[0-9]+" (elemAt parts 1) != null then fail "`network.ip' must not have a prefix length with a leading zero, but is \"${given}\""
         else prefix "network.ip (its prefix length)" (fromJSON (elemAt parts 1));
       separate = orNull prefix "network.prefixLength" (set.prefixLength or null);
+
+      # What an address is, the Rust side decides: here only its characters, and the prefix length.
+      given6 = orNull string "network.ip6" (set.ip6 or null);
+      parts6 = if given6 == null then null else match "([0-9a-fA-F:.]*:[0-9a-fA-F:.]*)(/([1-9][0-9]{0,2}))?" given6;
     in
     {
       bridge = orNull interface "network.bridge" (set.bridge or null);
@@ -141,6 +145,41 @@ let
         else if suffix != null then suffix else separate;
       gateway = orNull address "network.gateway" (set.gateway or null);
       enableNat = bool "network.enableNat" (set.enableNat or false);
+      ip6 =
+        if given6 == null then null
+        else if parts6 != null then elemAt parts6 0
+        else fail "`network.ip6' must be an IPv6 address such as 2001:db8::5 or 2001:db8::5/64, but is \"${given6}\"";
+      prefixLength6 =
+        if given6 == null then null
+        else if parts6 == null || elemAt parts6 2 == null then 64
+        else fromJSON (elemAt parts6 2);
+      isolated = bool "network.isolated" (set.isolated or true);
+      forwards = map forward (checked "network.forwards" "a list of sets" isList (set.forwards or [ ]));
+    };
+
+  forward =
+    let
+      place = "network.forwards (an element of the list)";
+      keys = [ "containerPort" "hostPort" "protocol" ];
+      protocols = [ "tcp" "udp" ];
+      port = key: value:
+        if int "network.forwards.${key}" value >= 1 && value <= 65535 then value
+        else fail "`network.forwards.${key}' must be a port (1 to 65535), but is ${toString value}";
+    in
+    value:
+    let
+      set = known "network.forwards." keys (checked place "a set (${commas keys})" isAttrs value);
+      hostPort =
+        if set ? hostPort then port "hostPort" set.hostPort
+        else fail "an element of `network.forwards' needs `hostPort', the port of the host";
+      protocol = string "network.forwards.protocol" (set.protocol or "tcp");
+    in
+    {
+      inherit hostPort;
+      containerPort = port "containerPort" (set.containerPort or hostPort);
+      protocol =
+        if elem protocol protocols then protocol
+        else fail "`network.forwards.protocol' must be one of ${commas (map (known: "\"${known}\"") protocols)}, but is \"${protocol}\"";
     };
 
   idmap =

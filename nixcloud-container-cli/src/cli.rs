@@ -298,12 +298,15 @@ Example:
 Example:
   curl http://$(nixcloud-container show-ip web)/")]
     ShowIp(NameArgs),
-    /// Make or remove the bridges of this host
+    /// Make, check or remove what containers need of this host
+    ///
+    /// The bridges and all that belongs to them. Only what is ours is touched.
     #[command(
         subcommand,
         after_long_help = "\
 Examples:
   nixcloud-container host up
+  nixcloud-container host check
   nixcloud-container host down"
     )]
     Host(HostCommand),
@@ -341,10 +344,12 @@ Examples:
 /// What is to be done with the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub(crate) enum HostCommand {
-    /// Make the bridges that containers need; those that are there stay
+    /// Make what is missing; what is there stays
     Up,
-    /// Remove the bridges that `host up` made
+    /// Remove what `host up` made
     Down,
+    /// Say what is missing or wrong, and how to mend it; exit with 1 then
+    Check,
 }
 
 /// A container alone.

@@ -1,13 +1,15 @@
 //! The host configuration, `/etc/nixcloud-container/config.toml`. Every key has a default; unknown keys are refused.
 
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 use serde::{Deserialize, Serialize};
 
 use crate::idmap;
-use crate::name::InterfaceName;
+use crate::name::{ContainerName, InterfaceName};
 
 /// Where the host configuration is looked for.
 pub const DEFAULT_PATH: &str = "/etc/nixcloud-container/config.toml";
@@ -40,6 +42,8 @@ pub struct HostConfig {
     pub ids: Ids,
     /// How Nix is called.
     pub nix: NixConfig,
+    /// Programs of the host that the networks need.
+    pub tools: Tools,
     /// What every container is limited to.
     pub limits: Limits,
     /// How containers start with the host.
@@ -70,10 +74,14 @@ pub struct Paths {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Networks {
+    /// Whether containers are kept from each other, and each to the addresses that are its own.
+    pub isolation: bool,
     /// Between the host and its containers; not forwarded.
     pub hostonly: NetworkConfig,
     /// The way out, for containers with `network.enableNat`.
-    pub internet: NetworkConfig,
+    pub internet: InternetConfig,
+    /// Addresses of the host-only network that are kept for containers of these names.
+    pub reserved: BTreeMap<ContainerName, Ipv4Addr>,
 }
 
 /// One bridge of ours.
@@ -84,6 +92,51 @@ pub struct NetworkConfig {
     pub bridge: InterfaceName,
     /// The host's address on it, with the prefix length of the whole pool.
     pub address: Ipv4Network,
+}
+
+/// The bridge that leads out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InternetConfig {
+    /// Its name.
+    pub bridge: InterfaceName,
+    /// The host's address on it, with the prefix length of the network.
+    pub address: Ipv4Network,
+    /// The first address that containers get; the tenth of the network when not given.
+    pub first: Option<Ipv4Addr>,
+    /// The last one; `x.y.200.200` of a /16 and the last of a smaller network when not given.
+    pub last: Option<Ipv4Addr>,
+    /// The interface that leads out; any but ours when not given.
+    pub uplink: Option<InterfaceName>,
+    /// IPv6, where a prefix is routed to this host.
+    pub ipv6: Option<Ipv6Config>,
+}
+
+/// IPv6 on the bridge that leads out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ipv6Config {
+    /// The host's address on the bridge, with the length of the prefix that is routed here.
+    pub address: Ipv6Network,
+    /// Name servers for the guests; the host's own on this bridge when empty.
+    #[serde(default)]
+    pub name_servers: Vec<Ipv6Addr>,
+}
+
+/// Programs of the host that the networks need: names to look up in `PATH`, or paths.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tools {
+    /// Loads the packet filter.
+    pub nft: PathBuf,
+    /// Answers DHCP, DNS and router solicitations of guests.
+    pub dnsmasq: PathBuf,
+    /// Adds our rule to an iptables firewall (Docker's, say) that drops what is forwarded; and `ip6tables` beside it.
+    pub iptables: PathBuf,
+    /// Tells systemd-resolved of the containers' names.
+    pub resolvectl: PathBuf,
+    /// Tells systemd to supervise what runs for the networks.
+    pub systemctl: PathBuf,
 }
 
 /// The pool of user and group ids.
@@ -159,6 +212,7 @@ impl Default for HostConfig {
             network: Networks::default(),
             ids: Ids::default(),
             nix: NixConfig::default(),
+            tools: Tools::default(),
             limits: Limits::default(),
             autostart: AutostartConfig::default(),
             timeouts: Timeouts::default(),
@@ -189,8 +243,65 @@ impl Default for Networks {
     #[expect(clippy::expect_used, reason = "two literals, read by a test")]
     fn default() -> Self {
         Self {
+            isolation: true,
             hostonly: network("brNC-hostonly", [10, 101, 0, 1], 16).expect("a literal"),
-            internet: network("brNC-internet", [10, 202, 0, 1], 16).expect("a literal"),
+            internet: InternetConfig::default(),
+            reserved: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for InternetConfig {
+    #[expect(clippy::expect_used, reason = "a literal, read by a test")]
+    fn default() -> Self {
+        let NetworkConfig { bridge, address } =
+            network("brNC-internet", [10, 202, 0, 1], 16).expect("a literal");
+        Self { bridge, address, first: None, last: None, uplink: None, ipv6: None }
+    }
+}
+
+impl InternetConfig {
+    /// The addresses that containers get, first and last.
+    #[must_use]
+    pub fn range(&self) -> (Ipv4Addr, Ipv4Addr) {
+        let network = u32::from(self.address.network());
+        let last = if self.address.prefix() == 16 {
+            network + 200 * 256 + 200
+        } else {
+            u32::from(self.address.broadcast()) - 1
+        };
+        // A small network begins right after the host.
+        let first = if self.address.prefix() > 27 { network + 1 } else { network + 10 };
+        (self.first.unwrap_or(first.into()), self.last.unwrap_or(last.into()))
+    }
+}
+
+impl InternetConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let (first, last) = self.range();
+        if !(self.address.contains(first) && self.address.contains(last) && first <= last) {
+            let value = format!("{first} to {last}");
+            let why = "`first` to `last` is no range of its network";
+            return Err(ConfigError::Value { key: "network.internet", value, why });
+        }
+        let Some(ipv6) = &self.ipv6 else { return Ok(()) };
+        if !(48..=112).contains(&ipv6.address.prefix()) {
+            let why = "its prefix length is to be 48 to 112";
+            let value = ipv6.address.to_string();
+            return Err(ConfigError::Value { key: "network.internet.ipv6.address", value, why });
+        }
+        Ok(())
+    }
+}
+
+impl Default for Tools {
+    fn default() -> Self {
+        Self {
+            nft: "nft".into(),
+            dnsmasq: "dnsmasq".into(),
+            iptables: "iptables".into(),
+            resolvectl: "resolvectl".into(),
+            systemctl: "systemctl".into(),
         }
     }
 }
@@ -314,10 +425,9 @@ impl HostConfig {
         absolute("paths.lxc", &self.paths.lxc)?;
         absolute("paths.profiles", &self.paths.profiles)?;
         absolute("paths.state", &self.paths.state)?;
-        for (key, network) in
-            [("network.hostonly", &self.network.hostonly), ("network.internet", &self.network.internet)]
+        let (hostonly, internet) = (&self.network.hostonly, &self.network.internet);
+        for (key, address) in [("network.hostonly", hostonly.address), ("network.internet", internet.address)]
         {
-            let address = network.address;
             if !(8..=30).contains(&address.prefix()) {
                 return Err(ConfigError::Value {
                     key,
@@ -334,6 +444,18 @@ impl HostConfig {
             let value = self.network.internet.bridge.to_string();
             let why = "both networks would share one bridge";
             return Err(ConfigError::Value { key: "network.internet.bridge", value, why });
+        }
+        if hostonly.address.overlaps(internet.address) {
+            let value = internet.address.to_string();
+            let why = "both networks would have the same addresses";
+            return Err(ConfigError::Value { key: "network.internet.address", value, why });
+        }
+        internet.check()?;
+        for address in self.network.reserved.values() {
+            if !hostonly.address.contains(*address) || *address == hostonly.address.ip() {
+                let why = "it is no address of a container in the host-only network";
+                return Err(ConfigError::Value { key: "network.reserved", value: address.to_string(), why });
+            }
         }
         if let Err(error) = idmap::IdMap::new(self.ids.first) {
             let (value, why) = (self.ids.first.to_string(), error.why());
@@ -368,8 +490,11 @@ mod tests {
             "[paths]",
             "[network]",
             "[network.hostonly]",
+            "[network.internet]",
+            "[network.internet.ipv6]",
             "[ids]",
             "[nix]",
+            "[tools]",
             "[limits]",
             "[autostart]",
             "[timeouts]",
@@ -384,6 +509,7 @@ mod tests {
                     line.starts_with(&format!("{key} = "))
                         || line.starts_with(&format!("[{key}"))
                         || line == &format!("[network.{key}]")
+                        || line == &format!("[network.internet.{key}]")
                 };
                 assert!(all.iter().any(is_there), "{table} {key}");
             }

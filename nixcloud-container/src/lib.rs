@@ -24,18 +24,19 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | host, expression, bridges, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect, autostart |
+//! | operations | host, expression, hostnet, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect, autostart |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | record, lease, generations, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, `lxc`, `net`, `nix`, [`worker`] |
 //! | contracts | [`config`], `layout`, `render` |
-//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`spec`], [`observe`] |
+//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`spec`], [`observe`] |
 
 pub mod config;
 pub mod generation;
 pub mod idmap;
 pub mod name;
 pub mod namespace;
+pub mod network;
 pub mod observe;
 pub mod spec;
 pub mod state;
@@ -55,7 +56,6 @@ pub mod proc;
 mod activation;
 mod autostart;
 mod boot;
-mod bridges;
 mod build;
 mod container;
 mod create;
@@ -68,6 +68,7 @@ mod foreign;
 mod fs;
 mod generations;
 mod host;
+mod hostnet;
 mod inspect;
 mod install;
 mod layout;
@@ -88,7 +89,6 @@ pub use autostart::{
     Autostopped,
 };
 pub use boot::{StartOutcome, StartRequest};
-pub use bridges::{BridgeChange, Change};
 pub use config::HostConfig;
 pub use container::Container;
 pub use create::{CreateRequest, Created};
@@ -99,6 +99,7 @@ pub use foreground::Screen;
 pub use foreign::ForeignError;
 pub use generation::{Generation, GenerationId, Selection};
 pub use generations::GenerationsError;
+pub use hostnet::{Change, Finding, HostChange, Part, Verdict};
 pub use idmap::IdMap;
 pub use inspect::{Listed, Status};
 pub use layout::LayoutError;

@@ -1,11 +1,11 @@
 //! The manager: one host, opened.
 
 use crate::autostart::{self, AutostartRequest, Autostarted, AutostopRequest, Autostopped};
-use crate::bridges::{self, BridgeChange};
 use crate::config::HostConfig;
 use crate::container::Container;
 use crate::error::Error;
 use crate::host::Host;
+use crate::hostnet::{self, Finding, HostChange};
 use crate::inspect::{self, Listed};
 use crate::name::ContainerName;
 use crate::observe::{Cancel, Observer};
@@ -108,19 +108,27 @@ impl Manager {
         autostart::stop_all(&self.host, request, observer, &self.cancel)
     }
 
-    /// Makes the bridges that containers need. Idempotent.
+    /// Makes what containers need of this host: the bridges and all that belongs to them. Idempotent.
     ///
     /// # Errors
     /// When an interface of that name is no bridge, or its addresses are in use elsewhere.
-    pub fn host_up(&self) -> Result<Vec<BridgeChange>, Error> {
-        bridges::up(&self.host)
+    pub fn host_up(&self) -> Result<Vec<HostChange>, Error> {
+        hostnet::up(&self.host)
     }
 
-    /// Removes the bridges that [`host_up`](Self::host_up) made.
+    /// Removes what [`host_up`](Self::host_up) made.
     ///
     /// # Errors
-    /// When containers are attached to one.
-    pub fn host_down(&self) -> Result<Vec<BridgeChange>, Error> {
-        bridges::down(&self.host)
+    /// When containers are attached to a bridge.
+    pub fn host_down(&self) -> Result<Vec<HostChange>, Error> {
+        hostnet::down(&self.host)
+    }
+
+    /// Looks at what [`host_up`](Self::host_up) makes, and says what is missing and how to mend it. Nothing is changed.
+    ///
+    /// # Errors
+    /// When the host cannot be looked at.
+    pub fn host_check(&self) -> Result<Vec<Finding>, Error> {
+        hostnet::check(&self.host)
     }
 }

@@ -1,7 +1,7 @@
 //! Records: what we know of a container that nothing else does. One TOML file each, written whole.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use crate::generation::{GenerationId, Health};
 use crate::idmap::{IdMap, IdMapKind};
 use crate::layout::Layout;
 use crate::name::ContainerName;
+use crate::network::HostPort;
 use crate::proc::{FileId, Process};
 
 /// The schema of records that this version writes.
@@ -42,6 +43,19 @@ pub struct Record {
     /// The fixed addresses that it holds: that of the current generation, and during a switch the next one's too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fixed: Vec<Ipv4Addr>,
+    /// As `fixed`, for IPv6.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fixed6: Vec<Ipv6Addr>,
+    /// Its address on the bridge that leads out, kept for as long as a generation of it may want one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub internet: Option<Ipv4Addr>,
+    /// What its interface names and MAC addresses are made of, where it is not what follows from its name: another
+    /// container had that already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<u32>,
+    /// The ports of the host that lead to it: those of the current generation, and during a switch the next one's too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<HostPort>,
     /// Its ids.
     pub ids: Option<IdMap>,
     /// Whether those are its own.
@@ -199,6 +213,10 @@ impl Record {
             lxc_items: Vec::new(),
             lease: None,
             fixed: Vec::new(),
+            fixed6: Vec::new(),
+            internet: None,
+            interface: None,
+            ports: Vec::new(),
             ids: None,
             idmap: IdMapKind::default(),
             config_hashes: Vec::new(),

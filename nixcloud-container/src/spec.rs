@@ -1,11 +1,12 @@
 //! The spec: a container file in its evaluated, typed form. The serde contract with `nix/containers.nix`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::idmap::IdMapKind;
 use crate::name::{ContainerName, InterfaceName};
+use crate::network::Forward;
 
 /// The schema of requests, answers and `spec.json` that this version speaks.
 pub const SCHEMA: u32 = 1;
@@ -47,7 +48,7 @@ pub struct Autostart {
 }
 
 /// The network part of a container file.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkSpec {
     /// A bridge in place of the standard one.
@@ -60,6 +61,38 @@ pub struct NetworkSpec {
     pub gateway: Option<Ipv4Addr>,
     /// Whether there is a second interface, `internet`.
     pub enable_nat: bool,
+    /// A fixed IPv6 address of the first interface.
+    #[serde(default)]
+    pub ip6: Option<Ipv6Addr>,
+    /// The prefix length that it carries.
+    #[serde(default)]
+    pub prefix_length6: Option<u8>,
+    /// Whether no other container of its bridges reaches it, nor it them.
+    #[serde(default = "isolated")]
+    pub isolated: bool,
+    /// Ports of the host that lead to it.
+    #[serde(default)]
+    pub forwards: Vec<Forward>,
+}
+
+fn isolated() -> bool {
+    true
+}
+
+impl Default for NetworkSpec {
+    fn default() -> Self {
+        Self {
+            bridge: None,
+            ip: None,
+            prefix_length: None,
+            gateway: None,
+            enable_nat: false,
+            ip6: None,
+            prefix_length6: None,
+            isolated: true,
+            forwards: Vec::new(),
+        }
+    }
 }
 
 /// The address that the system was built with: fixed or leased; none where the bridge leaves it to DHCP.
@@ -140,6 +173,30 @@ impl ContainerSpec {
                 return Err(SpecError::Value { field, value: address.to_string(), why });
             }
         }
+        if let Some(prefix) = network.prefix_length6
+            && !(1..=127).contains(&prefix)
+        {
+            let why = "a prefix length is 1 to 127";
+            return Err(SpecError::Value { field: "network.ip6", value: format!("/{prefix}"), why });
+        }
+        if let Some(address) = network.ip6
+            && (address.is_unspecified()
+                || address.is_loopback()
+                || address.is_multicast()
+                || address.is_unicast_link_local()
+                || address.to_ipv4_mapped().is_some())
+        {
+            let why = "it is not the address of a host";
+            return Err(SpecError::Value { field: "network.ip6", value: address.to_string(), why });
+        }
+        let mut taken = std::collections::BTreeSet::new();
+        for forward in &network.forwards {
+            if !taken.insert(forward.host()) {
+                let value = format!("{} {}", forward.protocol, forward.host_port);
+                let why = "that port of the host is in it twice";
+                return Err(SpecError::Value { field: "network.forwards", value, why });
+            }
+        }
         Ok(())
     }
 }
@@ -158,6 +215,30 @@ mod tests {
         assert_eq!(spec.effective.ip, Some("10.101.0.2".parse().unwrap()));
         let again = serde_json::to_vec(&spec).unwrap();
         assert_eq!(ContainerSpec::from_json(&again).unwrap(), spec);
+    }
+
+    #[test]
+    fn what_came_later_has_a_default() {
+        let spec = ContainerSpec::from_json(PLAIN.as_bytes()).unwrap();
+        assert_eq!(spec.network, NetworkSpec::default());
+        assert!(spec.network.isolated);
+    }
+
+    #[test]
+    fn forwards_and_ipv6_are_checked() {
+        let with = |more: &str| {
+            let json = PLAIN.replacen("\"enableNat\":false", &format!("\"enableNat\":false,{more}"), 1);
+            ContainerSpec::from_json(json.as_bytes()).map(drop).map_err(|error| error.to_string())
+        };
+        let forward = r#"{"hostPort":80,"containerPort":8080,"protocol":"tcp"}"#;
+        with(&format!("\"forwards\":[{forward}]")).unwrap();
+        let twice = with(&format!("\"forwards\":[{forward},{forward}]")).unwrap_err();
+        assert_eq!(twice, "network.forwards cannot be tcp 80: that port of the host is in it twice");
+        with(r#""forwards":[{"hostPort":0,"containerPort":1,"protocol":"tcp"}]"#).unwrap_err();
+        with(r#""ip6":"2001:db8::5","prefixLength6":64"#).unwrap();
+        for bad in ["fe80::1", "::1", "ff02::1", "::", "::ffff:10.0.0.1"] {
+            with(&format!("\"ip6\":\"{bad}\"")).unwrap_err();
+        }
     }
 
     #[test]

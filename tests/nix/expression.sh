@@ -103,7 +103,7 @@ NIX
   fi
 }
 
-defaults='{"autostart":{"after":[],"delay":0,"enable":false,"order":0},"effective":{"ip":"10.101.0.2","prefixLength":16},"idmap":"isolated","lxcExtraConfig":"","name":null,"network":{"bridge":null,"enableNat":false,"gateway":null,"ip":null,"prefixLength":null},"schema":1}'
+defaults='{"autostart":{"after":[],"delay":0,"enable":false,"order":0},"effective":{"ip":"10.101.0.2","prefixLength":16},"idmap":"isolated","lxcExtraConfig":"","name":null,"network":{"bridge":null,"enableNat":false,"forwards":[],"gateway":null,"ip":null,"ip6":null,"isolated":true,"prefixLength":null,"prefixLength6":null},"schema":1}'
 
 # --- normal form -------------------------------------------------------------------------------------------------
 
@@ -116,11 +116,12 @@ NIX
 spec "a set with only configuration has the defaults" "" "$defaults" <<'NIX'
 { configuration = { }; }
 NIX
-spec "every key" "" '{"autostart":{"after":["a","b"],"delay":3,"enable":true,"order":-2},"effective":{"ip":"10.10.1.2","prefixLength":24},"idmap":"shared","lxcExtraConfig":"lxc.a = b\n","name":"web","network":{"bridge":"br0","enableNat":true,"gateway":"10.10.1.1","ip":"10.10.1.2","prefixLength":24},"schema":1}' <<'NIX'
+spec "every key" "" '{"autostart":{"after":["a","b"],"delay":3,"enable":true,"order":-2},"effective":{"ip":"10.10.1.2","prefixLength":24},"idmap":"shared","lxcExtraConfig":"lxc.a = b\n","name":"web","network":{"bridge":"br0","enableNat":true,"forwards":[{"containerPort":80,"hostPort":8080,"protocol":"tcp"},{"containerPort":53,"hostPort":53,"protocol":"udp"}],"gateway":"10.10.1.1","ip":"10.10.1.2","ip6":"2001:db8::5","isolated":false,"prefixLength":24,"prefixLength6":56},"schema":1}' <<'NIX'
 {
   name = "web";
   autostart = { order = -2; delay = 3; after = [ "a" "b" ]; };
-  network = { bridge = "br0"; ip = "10.10.1.2"; prefixLength = 24; gateway = "10.10.1.1"; enableNat = true; };
+  network = { bridge = "br0"; ip = "10.10.1.2"; prefixLength = 24; gateway = "10.10.1.1"; enableNat = true; isolated = false; ip6 = "2001:db8::5/56";
+    forwards = [ { hostPort = 8080; containerPort = 80; } { hostPort = 53; protocol = "udp"; } ]; };
   lxcExtraConfig = "lxc.a = b\n";
   idmap = "shared";
   configuration = { };
@@ -132,7 +133,7 @@ NIX
 spec "autostart as a set means on" .autostart '{"after":["db"],"delay":0,"enable":true,"order":0}' <<'NIX'
 { autostart.after = [ "db" ]; configuration = { }; }
 NIX
-spec "a prefix in the address" .network '{"bridge":null,"enableNat":false,"gateway":null,"ip":"10.10.1.2","prefixLength":24}' <<'NIX'
+spec "a prefix in the address" .network '{"bridge":null,"enableNat":false,"forwards":[],"gateway":null,"ip":"10.10.1.2","ip6":null,"isolated":true,"prefixLength":24,"prefixLength6":null}' <<'NIX'
 { network.ip = "10.10.1.2/24"; configuration = { }; }
 NIX
 spec "a fixed address beats the lease, with the lease's prefix" .effective '{"ip":"10.101.9.9","prefixLength":16}' <<'NIX'
@@ -155,7 +156,7 @@ NIX
 bad "unknown keys" "unknown keys \`a', \`b'" <<'NIX'
 { a = true; b = 1; configuration = { }; }
 NIX
-bad "unknown network key" "unknown key \`network.gatway'" "bridge, enableNat, gateway, ip, prefixLength" <<'NIX'
+bad "unknown network key" "unknown key \`network.gatway'" "bridge, enableNat, forwards, gateway, ip, ip6, isolated, prefixLength" <<'NIX'
 { network.gatway = "10.0.0.1"; configuration = { }; }
 NIX
 bad "unknown autostart key" "unknown key \`autostart.ordr'" "after, delay, order" <<'NIX'
@@ -179,7 +180,7 @@ NIX
 bad "autostart.after element" "(an element of the list)' must be a string, but is a boolean" <<'NIX'
 { autostart.after = [ true ]; configuration = { }; }
 NIX
-bad "network" "\`network' must be a set (bridge, enableNat, gateway, ip, prefixLength), but is a string" <<'NIX'
+bad "network" "\`network' must be a set (bridge, enableNat, forwards, gateway, ip, ip6, isolated, prefixLength), but is a string" <<'NIX'
 { network = "br0"; configuration = { }; }
 NIX
 bad "network.bridge" "\`network.bridge' must be a string, but is a list" <<'NIX'
@@ -200,6 +201,26 @@ NIX
 bad "two prefixes" "says /24, but \`network.prefixLength' says 16" <<'NIX'
 { network.ip = "10.10.1.2/24"; network.prefixLength = 16; configuration = { }; }
 NIX
+bad "network.isolated" "\`network.isolated' must be a boolean (true or false), but is a string" <<'NIX'
+{ network.isolated = "no"; configuration = { }; }
+NIX
+
+bad "network.ip6" "\`network.ip6' must be an IPv6 address" "10.0.0.1" <<'NIX'
+{ network.ip6 = "10.0.0.1"; configuration = { }; }
+NIX
+
+bad "forwards without a port" "an element of \`network.forwards' needs \`hostPort'" <<'NIX'
+{ network.forwards = [ { containerPort = 80; } ]; configuration = { }; }
+NIX
+
+bad "forwards of another protocol" "\`network.forwards.protocol' must be one of" "sctp" <<'NIX'
+{ network.forwards = [ { hostPort = 80; protocol = "sctp"; } ]; configuration = { }; }
+NIX
+
+bad "forwards beyond the last port" "\`network.forwards.hostPort' must be a port (1 to 65535), but is 65536" <<'NIX'
+{ network.forwards = [ { hostPort = 65536; } ]; configuration = { }; }
+NIX
+
 bad "network.gateway" "\`network.gateway' must be an IPv4 address" "router" <<'NIX'
 { network.gateway = "router"; configuration = { }; }
 NIX
@@ -239,7 +260,7 @@ release=24.11
 one c build
 refused "a build does look at it" "the configuration was looked at"
 one c spec
-same "a spec has neither drv nor out" containers '{"c":{"spec":{"autostart":{"after":[],"delay":0,"enable":true,"order":0},"effective":{"ip":"10.101.0.2","prefixLength":16},"idmap":"isolated","lxcExtraConfig":"","name":null,"network":{"bridge":null,"enableNat":false,"gateway":null,"ip":null,"prefixLength":null},"schema":1}}}'
+same "a spec has neither drv nor out" containers '{"c":{"spec":{"autostart":{"after":[],"delay":0,"enable":true,"order":0},"effective":{"ip":"10.101.0.2","prefixLength":16},"idmap":"isolated","lxcExtraConfig":"","name":null,"network":{"bridge":null,"enableNat":false,"forwards":[],"gateway":null,"ip":null,"ip6":null,"isolated":true,"prefixLength":null,"prefixLength6":null},"schema":1}}}'
 
 # --- the guest ---------------------------------------------------------------------------------------------------
 

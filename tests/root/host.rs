@@ -194,7 +194,7 @@ fn root_host_up_and_down_leave_other_bridges_alone(lab: &Lab) {
     };
     let manager = lab.manager();
     use nixcloud_container::Change;
-    let changes = |changes: Vec<nixcloud_container::BridgeChange>| -> Vec<Change> {
+    let changes = |changes: Vec<nixcloud_container::HostChange>| -> Vec<Change> {
         changes.into_iter().map(|change| change.change).collect()
     };
     assert_eq!(changes(manager.host_up().must("up")), [Change::Kept, Change::Kept]);

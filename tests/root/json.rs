@@ -64,7 +64,8 @@ fn root_json_of_every_command(lab: &Lab, kind: Kind) {
     };
 
     let up = said("host up", "host");
-    assert_eq!(up["bridges"][0]["change"], "kept");
+    assert_eq!(up["changes"][0]["change"], "kept");
+    assert_eq!(said("host check", "check")["good"], true);
     assert_eq!(said("list", "list"), json!({"containers": []}));
 
     let created = said(&format!("create @web {}", file.display()), "change");

@@ -32,7 +32,7 @@ fn commands_are_offered_by_their_names() {
     assert_eq!(offered(&["sta"]), ["start", "state"]);
     assert_eq!(offered(&["host", "u"]), ["up"]);
     assert_eq!(offered(&["help", "swi"]), ["switch-generation"]);
-    assert_eq!(offered(&["man", "host", ""]), ["up", "down"]);
+    assert_eq!(offered(&["man", "host", ""]), ["up", "down", "check"]);
     assert_eq!(offered(&["completions", ""]), ["bash", "zsh", "fish"]);
     let all = offered(&[""]);
     assert!(all.len() > 20 && all.contains(&"login".to_owned()), "{all:?}");

@@ -24,14 +24,15 @@ pub(super) struct Table<'t> {
     pub(super) keys: Vec<Key<'t>>,
 }
 
-/// Reads the file: comments explain the key or table below them; `#key = value` is a key without a default.
+/// Reads the file: comments explain the key or table below them; `#key = value` is a key without a default,
+/// `#[table]` a table.
 pub(super) fn tables(file: &str) -> Vec<Table<'_>> {
     let mut tables = vec![Table::default()];
     let mut text: Vec<&str> = Vec::new();
     for line in file.lines() {
         if let Some(comment) = line.strip_prefix("# ") {
             text.push(comment);
-        } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        } else if let Some(name) = header(line) {
             tables.push(Table {
                 name: Some(name),
                 text: std::mem::take(&mut text).join(" "),
@@ -49,6 +50,11 @@ pub(super) fn tables(file: &str) -> Vec<Table<'_>> {
         }
     }
     tables
+}
+
+/// The name in `[name]`, or in `#[name]`, a table that there is not without its keys.
+fn header(line: &str) -> Option<&str> {
+    line.strip_prefix('#').unwrap_or(line).strip_prefix('[')?.strip_suffix(']')
 }
 
 pub(super) fn page() -> Page {

@@ -1,6 +1,6 @@
-//! host up, host down.
+//! host up, host down, host check.
 
-use nixcloud_container::{BridgeChange, Change};
+use nixcloud_container::{Change, Finding, HostChange, Verdict};
 use serde::Serialize;
 
 use super::View;
@@ -10,24 +10,27 @@ use crate::printer::Printer;
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct HostView {
-    /// Its bridges.
-    bridges: Vec<BridgeView>,
+    /// Each of its parts, in the order in which they were changed.
+    changes: Vec<ChangeView>,
 }
 
-/// What was done to a bridge.
+/// What was done to a part of the host.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-struct BridgeView {
+struct ChangeView {
+    /// What it is, such as `bridge`.
+    part: &'static str,
     /// Its name.
-    bridge: String,
+    name: String,
     /// `made`, `mended`, `kept`, `foreign` (left alone), `removed` or `absent`.
     change: &'static str,
 }
 
 impl HostView {
-    pub(crate) fn of(changes: &[BridgeChange]) -> Self {
-        let view = |change: &BridgeChange| BridgeView {
-            bridge: change.bridge.to_string(),
+    pub(crate) fn of(changes: &[HostChange]) -> Self {
+        let view = |change: &HostChange| ChangeView {
+            part: change.part.as_str(),
+            name: change.name.clone(),
             change: match change.change {
                 Change::Made => "made",
                 Change::Mended => "mended",
@@ -38,19 +41,80 @@ impl HostView {
                 _ => "unknown",
             },
         };
-        Self { bridges: changes.iter().map(view).collect() }
+        Self { changes: changes.iter().map(view).collect() }
     }
 }
 
 impl View for HostView {
     fn tell(&self, printer: &Printer) {
-        for BridgeView { bridge, change } in &self.bridges {
+        for ChangeView { part, name, change } in &self.changes {
             printer.result(match *change {
-                "kept" => format!("bridge {bridge} is there already"),
-                "foreign" => format!("bridge {bridge} is not ours: left alone"),
-                "absent" => format!("bridge {bridge} is not there"),
-                change => format!("{change} bridge {bridge}"),
+                "kept" => format!("{part} {name} is there already"),
+                "foreign" => format!("{part} {name} is not ours: left alone"),
+                "absent" => format!("{part} {name} is not there"),
+                change => format!("{change} {part} {name}"),
             });
+        }
+    }
+}
+
+/// How the host is.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct CheckView {
+    /// Whether nothing is wrong.
+    good: bool,
+    /// What was looked at.
+    findings: Vec<FindingView>,
+}
+
+/// How a part of the host is.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct FindingView {
+    /// What it is, such as `bridge`.
+    part: &'static str,
+    /// Its name.
+    name: String,
+    /// `good`, `off` (optional, and not there) or `wrong`.
+    verdict: &'static str,
+    /// What was seen.
+    what: String,
+    /// How to mend it.
+    mend: Option<String>,
+}
+
+impl CheckView {
+    pub(crate) fn of(findings: &[Finding]) -> Self {
+        let view = |finding: &Finding| FindingView {
+            part: finding.part.as_str(),
+            name: finding.name.clone(),
+            verdict: match finding.verdict {
+                Verdict::Good => "good",
+                Verdict::Off => "off",
+                _ => "wrong",
+            },
+            what: finding.what.clone(),
+            mend: finding.mend.clone(),
+        };
+        Self {
+            good: findings.iter().all(|finding| finding.verdict < Verdict::Wrong),
+            findings: findings.iter().map(view).collect(),
+        }
+    }
+
+    pub(crate) fn is_good(&self) -> bool {
+        self.good
+    }
+}
+
+impl View for CheckView {
+    fn tell(&self, printer: &Printer) {
+        for FindingView { part, name, verdict, what, mend } in &self.findings {
+            printer.result(format!("{verdict:<5}  {part} {name}: {what}"));
+            if let Some(mend) = mend {
+                printer.result(format!("       mend: {mend}"));
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) use change::{ChangeView, Destroyed};
 pub(crate) use container::{Addresses, ContainerView, Exists, ListView};
 pub(crate) use failure::{ActivationView, FailureView, kind};
 pub(crate) use generations::{Deleted, GenerationsView};
-pub(crate) use host::HostView;
+pub(crate) use host::{CheckView, HostView};
 pub(crate) use ls::{LsView, NamesView};
 pub(crate) use power::{Outcome, PowerView};
 pub(crate) use session::{Captured, RunView};

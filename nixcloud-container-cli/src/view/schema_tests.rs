@@ -32,6 +32,7 @@ fn answers() -> Vec<(&'static str, &'static [&'static str], Schema)> {
         ("exists", &["exists"], schema_for!(Exists)),
         ("addresses", &["show-ip"], schema_for!(Addresses)),
         ("host", &["host"], schema_for!(HostView)),
+        ("check", &["host"], schema_for!(CheckView)),
         ("error", &[], schema_for!(Failed)),
     ]
 }

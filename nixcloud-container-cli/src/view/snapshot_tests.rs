@@ -2,7 +2,7 @@
 
 use nixcloud_container::generation::Health;
 use nixcloud_container::{
-    BridgeChange, Change, Created, Exit, Generation, GenerationId, IdMap, Listed, PendingRestart, State,
+    Change, Created, Exit, Generation, GenerationId, HostChange, IdMap, Listed, Part, PendingRestart, State,
     Status, Switched,
 };
 
@@ -104,7 +104,7 @@ fn objects() {
     };
     let created =
         Created { name: "web".parse().unwrap(), generation: id(1), address: Some([10, 101, 0, 2].into()) };
-    let bridges = [BridgeChange { bridge: "brNC-hostonly".parse().unwrap(), change: Change::Made }];
+    let bridges = [HostChange { part: Part::Bridge, name: "brNC-hostonly".to_owned(), change: Change::Made }];
     let said = (Captured::new(b"out\n".to_vec(), false), Captured::new(b"\xff".to_vec(), true));
     let mut text = String::new();
     let mut show = |command: &str, object: serde_json::Result<String>| {

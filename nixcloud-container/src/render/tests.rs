@@ -64,6 +64,7 @@ fn everything_at_once() {
         prefix_length: Some(24),
         gateway: Some("192.0.2.1".parse().unwrap()),
         enable_nat: true,
+        ..NetworkSpec::default()
     };
     spec.effective = Effective { ip: spec.network.ip, prefix_length: Some(24) };
     spec.lxc_extra_config =
