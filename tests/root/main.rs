@@ -14,6 +14,7 @@
 
 mod arguments;
 mod attack;
+mod autostart;
 mod boot;
 mod cli;
 mod completion;
@@ -52,6 +53,7 @@ fn scenarios() -> Vec<Scenario> {
         progress::scenarios(),
         update::scenarios(),
         attack::scenarios(),
+        autostart::scenarios(),
         host::scenarios(),
         failure::scenarios(),
         crash::scenarios(),
