@@ -190,7 +190,7 @@ fn root_a_container_that_fails_stops_only_those_after_it(lab: &Lab) {
         let one = answer["failed"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap();
         one["error"]["message"].as_str().unwrap().to_owned()
     };
-    assert_eq!(message("bad"), "the bridge br-none does not exist");
+    assert_eq!(message("bad"), "bridge br-none does not exist");
     assert_eq!(message("lost"), "it is to start after `nobody`, which does not exist");
     assert_eq!(message("unasked"), "it is to start after `other`, which does not start with the host");
     assert_eq!(message("ring-a"), "it is to start after itself: `ring-a` after `ring-b` after `ring-a`");
@@ -204,7 +204,7 @@ fn root_a_container_that_fails_stops_only_those_after_it(lab: &Lab) {
     for line in [
         "good: already running",
         "bad: failed",
-        "error: bad: the bridge br-none does not exist",
+        "error: bad: bridge br-none does not exist",
         "error: behind: it comes after `bad`, which does not run",
     ] {
         assert!(stderr.lines().any(|said| said == line), "`{line}` is not in\n{stderr}");
