@@ -24,6 +24,7 @@ mod expression;
 mod failure;
 mod field;
 mod foreground;
+mod guest_firewall;
 mod harness;
 mod host;
 mod json;
@@ -55,6 +56,7 @@ fn scenarios() -> Vec<Scenario> {
         attack::scenarios(),
         autostart::scenarios(),
         host::scenarios(),
+        guest_firewall::scenarios(),
         failure::scenarios(),
         crash::scenarios(),
         embedding::scenarios(),

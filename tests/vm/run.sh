@@ -6,7 +6,7 @@
 # --disk DISK   keeps what the machine changes in DISK, for a second boot; made if it is not there
 # NIXCLOUD_VM_CACHE   where image and emulator are kept; default: under XDG_CACHE_HOME
 # NIXCLOUD_VM_ACCEL   default tcg,thread=multi: software, 25 seconds a boot
-# NIXCLOUD_VM_SECONDS   how long a boot may take in all; default 540
+# NIXCLOUD_VM_SECONDS   how long a boot may take in all; default 900
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -35,7 +35,7 @@ tail -f "$work/said" &
 tail=$!
 libraries=$cache/qemu/usr/lib/x86_64-linux-gnu:$cache/qemu/lib/x86_64-linux-gnu
 status=0
-LD_LIBRARY_PATH=$libraries timeout "${NIXCLOUD_VM_SECONDS:-540}" "$cache/qemu/usr/bin/qemu-system-x86_64" \
+LD_LIBRARY_PATH=$libraries timeout "${NIXCLOUD_VM_SECONDS:-900}" "$cache/qemu/usr/bin/qemu-system-x86_64" \
   -L "$cache/qemu/usr/share/qemu" -L "$cache/qemu/usr/share/seabios" -nodefaults -no-user-config -display none \
   -machine q35 -accel "${NIXCLOUD_VM_ACCEL:-tcg,thread=multi}" -cpu max -smp 2 -m 2048 -no-reboot \
   -kernel "$cache/vmlinuz" -initrd "$cache/initrd" \
