@@ -310,19 +310,14 @@ fn many(lab: &Lab, kind: Kind, count: usize) -> Vec<Guest<'_>> {
 }
 
 fn all_run(lab: &Lab, guests: &[Guest<'_>]) {
-    let begin = Instant::now();
     let (outcomes, diary) = autostart(lab.manager(), &AutostartRequest::default());
     assert_started(&outcomes, guests.len());
     assert_eq!(diary.most_at_once(), lab.manager().config().autostart.parallel());
-    println!("{} started in {:.1} s", guests.len(), begin.elapsed().as_secs_f32());
     for guest in guests {
         guest.await_version();
         assert!(guest.pings(), "{} does not answer", guest.name());
     }
-    println!("all of them are up after {:.1} s", begin.elapsed().as_secs_f32());
-    let begin = Instant::now();
     assert_stopped(&autostop(lab.manager(), &AutostopRequest::default()).0, guests.len());
-    println!("and down in {:.1} s", begin.elapsed().as_secs_f32());
 }
 
 fn root_a_hundred_guests_start_with_the_host(lab: &Lab) {
