@@ -21,6 +21,7 @@ use crate::render::{ExtraError, ItemError, PendingRestart};
 use crate::rootfs::RootfsError;
 use crate::spec::SpecError;
 use crate::state::{Action, State};
+use crate::sysctl::SysctlError;
 use crate::worker::{NoAccount, WorkerError};
 
 /// Why an operation failed. `Display` says what, `source()` says why, [`hint`](Error::hint) how to go on.
@@ -227,6 +228,9 @@ pub enum Error {
     /// Nix.
     #[error(transparent)]
     Nix(nix::Error),
+    /// A setting of the kernel.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
     /// The network.
     #[error(transparent)]
     Net(#[from] net::Error),
@@ -390,9 +394,13 @@ impl Error {
             | Self::Bridge(_)
             | Self::Entry { .. }
             | Self::Generations(GenerationsError::Protected { .. })
-            | Self::Lease(LeaseError::AddressTaken { .. } | LeaseError::HostAddress { .. }) => {
-                ErrorKind::Refused
-            }
+            | Self::Lease(
+                LeaseError::AddressTaken { .. }
+                | LeaseError::AddressReserved { .. }
+                | LeaseError::HostAddress { .. }
+                | LeaseError::NetworkAddress { .. }
+                | LeaseError::RoutedPrefix { .. },
+            ) => ErrorKind::Refused,
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Config(_)
             | Self::Extra(_)
@@ -405,7 +413,12 @@ impl Error {
             Self::Activation { .. } => ErrorKind::Activation,
             Self::NoBridge { .. }
             | Self::Facts(_)
-            | Self::Lease(LeaseError::AddressesExhausted { .. } | LeaseError::IdsExhausted { .. })
+            | Self::Sysctl(SysctlError::Unknown { .. })
+            | Self::Lease(
+                LeaseError::AddressesExhausted { .. }
+                | LeaseError::IdsExhausted { .. }
+                | LeaseError::InterfacesExhausted,
+            )
             | Self::Nix(nix::Error::Missing { .. })
             | Self::Worker(WorkerError::None) => ErrorKind::Host,
             Self::Worker(WorkerError::Lxc { .. } | WorkerError::NoAnswer { .. }) => ErrorKind::Lxc,
@@ -473,6 +486,12 @@ impl Error {
             Self::Generations(GenerationsError::Missing { have, .. }) if !have.is_empty() => {
                 let have: Vec<String> = have.iter().map(ToString::to_string).collect();
                 format!("there are: {}", have.join(", "))
+            }
+            Self::Lease(LeaseError::RoutedPrefix { .. }) => {
+                "leave `network.ip6` out: with `network.enableNat` the container has an address of that prefix".to_owned()
+            }
+            Self::Lease(LeaseError::AddressReserved { .. }) => {
+                "`network.reserved` of the host configuration says so".to_owned()
             }
             Self::Lease(LeaseError::IdsExhausted { .. }) => {
                 "`ids.first` and `ids.foreign` of the host configuration say which ids are free".to_owned()

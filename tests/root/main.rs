@@ -31,6 +31,7 @@ mod json;
 mod life;
 mod mistakes;
 mod mistakes_nix;
+mod pools;
 mod power;
 mod progress;
 mod session;
@@ -68,6 +69,7 @@ fn scenarios() -> Vec<Scenario> {
         json::scenarios(),
         mistakes::scenarios(),
         mistakes_nix::scenarios(),
+        pools::scenarios(),
     ]
     .into_iter()
     .flatten()
