@@ -10,10 +10,11 @@ DESTDIR ?=
 BINDIR ?= $(PREFIX)/bin
 LIBEXECDIR ?= $(PREFIX)/libexec
 DATADIR ?= $(PREFIX)/share
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 # The folder of the built programs.
 BUILT ?= target/release
 
-.PHONY: demo test setup lint unit root-tests bindings bench build install
+.PHONY: demo test setup lint unit root-tests vm-test bindings bench build install
 
 # The main job, shown: create, start, ping, update in place, roll back, stop, destroy.
 demo: setup
@@ -44,6 +45,11 @@ root-tests: setup
 	NIXCLOUD_EXPECT_ROOT_TESTS=$(ROOT_TESTS) $(CARGO) test --locked -p nixcloud-container-tests --test root
 	NIXCLOUD_CONTAINER_BIN=$(CURDIR)/target/debug scripts/demo.sh >target/demo.log 2>&1 || { cat target/demo.log; exit 1; }
 
+# A boot of a real machine, in software: minutes, so `make test` does without.
+vm-test:
+	$(CARGO) build --quiet --locked -p nixcloud-container -p nixcloud-container-cli
+	tests/vm/boot.sh
+
 # Ours beside LXC's own tools, in one run. `cargo bench` only builds the timer and says where it is.
 bench: setup
 	$(CARGO) build --quiet --release --locked -p nixcloud-container-cli
@@ -64,3 +70,7 @@ install:
 	$(BUILT)/nixcloud-container completions zsh >$(DESTDIR)$(DATADIR)/zsh/site-functions/_nixcloud-container
 	$(BUILT)/nixcloud-container completions fish >$(DESTDIR)$(DATADIR)/fish/vendor_completions.d/nixcloud-container.fish
 	$(BUILT)/nixcloud-container man --output $(DESTDIR)$(DATADIR)/man
+	install -d $(DESTDIR)$(UNITDIR)
+	for unit in systemd/*.service; do \
+		sed 's|/usr/bin/nixcloud-container|$(BINDIR)/nixcloud-container|' "$$unit" >$(DESTDIR)$(UNITDIR)/$${unit##*/} || exit 1; \
+	done

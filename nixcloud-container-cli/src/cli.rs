@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use nixcloud_container::{ContainerName, GenerationId, User};
 
+pub(crate) use autostart::{AutostartArgs, AutostopArgs};
 pub(crate) use declared::{ApplyArgs, EvalArgs, UpdateArgs};
 pub(crate) use documents::{CompletionsArgs, ManArgs};
 
+mod autostart;
 mod declared;
 mod documents;
 pub(crate) mod groups;
@@ -270,6 +272,30 @@ Example:
 Example:
   nixcloud-container unfreeze web")]
     Unfreeze(NameArgs),
+    /// Start all containers that start with the host
+    ///
+    /// By their `autostart`: each when those that it comes `after` run and all of a lower `order` have been tried, a few
+    /// at once. One that fails stops only those that come after it.
+    #[command(after_long_help = "\
+It is what nixcloud-container-autostart.service does at boot. Those that run already stay as they are. It exits with 1 \
+when one did not start.
+
+Examples:
+  nixcloud-container autostart
+  nixcloud-container autostart -j 1                one at a time
+  nixcloud-container autostart --json | jq '.failed[].name'")]
+    Autostart(AutostartArgs),
+    /// Shut down all containers that run
+    ///
+    /// Those that start with the host end in reverse order, all others before them.
+    #[command(after_long_help = "\
+It is what nixcloud-container-autostop.service does before the host goes down. It exits with 1 when one still runs.
+
+Examples:
+  nixcloud-container autostop
+  nixcloud-container autostop -t 20 --kill   killed after 20 seconds each
+  nixcloud-container autostop --within 60 -k all of them after a minute")]
+    Autostop(AutostopArgs),
     /// Show the containers
     ///
     /// A table on a terminal; in a pipe their names, one a line.
@@ -558,7 +584,7 @@ impl RunArgs {
     }
 }
 
-fn seconds(text: &str) -> Result<u32, &'static str> {
+pub(crate) fn seconds(text: &str) -> Result<u32, &'static str> {
     text.parse().map_err(|_| "a whole number of seconds is wanted")
 }
 

@@ -92,6 +92,11 @@ pub(crate) fn of_error(error: &nixcloud_container::Error) -> FailureView {
     report
 }
 
+/// Why a container cannot come after others.
+pub(crate) fn of_after(error: &nixcloud_container::AfterError) -> FailureView {
+    view("input", error, Some("`autostart.after` of its container file says so".to_owned()))
+}
+
 fn view(kind: &'static str, error: &dyn Error, hint: Option<String>) -> FailureView {
     let mut lines = chain(error).into_iter();
     let message = lines.next().unwrap_or_default();

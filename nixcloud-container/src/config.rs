@@ -46,6 +46,8 @@ pub struct HostConfig {
     pub tools: Tools,
     /// What every container is limited to.
     pub limits: Limits,
+    /// How containers start with the host.
+    pub autostart: AutostartConfig,
     /// How long is waited for what, in seconds.
     pub timeouts: Timeouts,
     /// Keys that `lxcExtraConfig` may set although they can undo the protection; a trailing `*` matches the rest.
@@ -169,6 +171,25 @@ pub struct Limits {
     pub pids: u32,
 }
 
+/// How containers start with the host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AutostartConfig {
+    /// How many boot at once; 0 means as many as the host has processors, and two at least.
+    pub parallel: u32,
+}
+
+impl AutostartConfig {
+    /// How many boot at once.
+    #[must_use]
+    pub fn parallel(&self) -> usize {
+        match usize::try_from(self.parallel) {
+            Ok(0) | Err(_) => std::thread::available_parallelism().map_or(2, usize::from).max(2),
+            Ok(parallel) => parallel,
+        }
+    }
+}
+
 /// How long is waited for what, in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -193,6 +214,7 @@ impl Default for HostConfig {
             nix: NixConfig::default(),
             tools: Tools::default(),
             limits: Limits::default(),
+            autostart: AutostartConfig::default(),
             timeouts: Timeouts::default(),
             allow_lxc_keys: Vec::new(),
             worker: None,
@@ -515,6 +537,7 @@ mod tests {
             "[nix]",
             "[tools]",
             "[limits]",
+            "[autostart]",
             "[timeouts]",
         ];
         for table in tables {
@@ -539,6 +562,12 @@ mod tests {
         let error = HostConfig::from_toml("[paths]\nlcx = \"/x\"").unwrap_err();
         let told = error.to_string();
         assert!(told.contains("lcx") && told.contains("lxc_share"), "{told}");
+    }
+
+    #[test]
+    fn at_least_two_boot_at_once_unless_one_is_asked_for() {
+        assert!(AutostartConfig::default().parallel() >= 2);
+        assert_eq!(AutostartConfig { parallel: 1 }.parallel(), 1);
     }
 
     #[test]

@@ -24,7 +24,7 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | host, expression, source, evaluation, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, foreground, boot, activation, destroy, create, switch, update, apply, session, inspect |
+//! | operations | host, expression, source, evaluation, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, foreground, boot, activation, destroy, create, switch, update, apply, session, inspect, autostart |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | reference, manifest, record, lease, original, generations, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, sysctl, `lxc`, `net`, `nix`, [`worker`] |
@@ -57,6 +57,7 @@ pub mod proc;
 mod activation;
 mod adopt;
 mod apply;
+mod autostart;
 mod boot;
 mod build;
 mod container;
@@ -97,6 +98,10 @@ mod sysctl;
 mod update;
 
 pub use apply::{Applied, AppliedContainer, ApplyRequest, ApplySource, Outcome, UpdateAllRequest};
+pub use autostart::{
+    AfterError, AutostartOutcome, AutostartRequest, Autostarted, AutostopOutcome, AutostopRequest,
+    Autostopped,
+};
 pub use boot::{StartOutcome, StartRequest};
 pub use config::HostConfig;
 pub use container::Container;
@@ -120,7 +125,7 @@ pub use manifest::ManifestError;
 pub use name::{ContainerName, InterfaceName};
 pub use namespace::{Elevated, Namespace};
 pub use nix::{ArgumentError, UserArgs};
-pub use observe::{Cancel, Event, Observer, Phase, Planned, UnitChange};
+pub use observe::{Cancel, ContainerChange, Event, Observer, Phase, Planned, UnitChange};
 pub use original::OriginalError;
 pub use power::{StopOutcome, StopRequest};
 pub use presence::PresenceError;

@@ -1,6 +1,7 @@
 //! The manager: one host, opened.
 
 use crate::apply::{self, Applied, ApplyRequest, UpdateAllRequest};
+use crate::autostart::{self, AutostartRequest, Autostarted, AutostopRequest, Autostopped};
 use crate::config::HostConfig;
 use crate::container::Container;
 use crate::error::Error;
@@ -109,6 +110,35 @@ impl Manager {
     /// When the folder cannot be read.
     pub fn names(&self) -> Result<Vec<ContainerName>, Error> {
         inspect::names(&self.host)
+    }
+
+    /// Starts all containers whose current generation says that they start with the host: by their `after`, then by
+    /// their order, so many at once as configured. A container is started when all those that it comes after run and
+    /// their delay has passed, and all of a lower order have been tried. The answer names each of them.
+    ///
+    /// # Errors
+    /// When the containers cannot be listed, or it is cancelled: what was started by then goes on. A container that
+    /// fails is no error: it is in the answer as such, and only those that come after it are left out.
+    pub fn autostart(
+        &self,
+        request: &AutostartRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Autostarted>, Error> {
+        autostart::start_all(&self.host, request, observer, &self.cancel)
+    }
+
+    /// Shuts down all containers of ours that run: first those that no order holds, then those that start with the host
+    /// in reverse order. The answer names each that ran.
+    ///
+    /// # Errors
+    /// When the containers cannot be listed, or it is cancelled: what has not ended by then still runs. A container
+    /// that does not end is no error: it is in the answer as such.
+    pub fn autostop(
+        &self,
+        request: &AutostopRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Autostopped>, Error> {
+        autostart::stop_all(&self.host, request, observer, &self.cancel)
     }
 
     /// Makes what containers need of this host: the bridges and all that belongs to them. Idempotent.

@@ -107,6 +107,20 @@ pub enum Event {
         /// What came of its activation.
         health: Health,
     },
+    /// Of an operation on many containers: what happens to one of them.
+    ContainerChanged {
+        /// The container.
+        name: ContainerName,
+        /// What happens to it.
+        change: ContainerChange,
+    },
+    /// Of an operation on many containers: `done` of `expected`.
+    ContainerCount {
+        /// Containers that are done with.
+        done: u64,
+        /// Containers in all.
+        expected: u64,
+    },
     /// Something that the user should know and that did not stop the operation.
     Note(String),
 }
@@ -132,7 +146,7 @@ pub enum Planned {
     Blocked,
 }
 
-/// The phases of create, update and their like.
+/// The phases of create, update, autostart and their like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
@@ -146,6 +160,10 @@ pub enum Phase {
     Activate,
     /// An earlier state is put back.
     Undo,
+    /// Containers start with the host.
+    Start,
+    /// Containers end with the host.
+    Stop,
 }
 
 impl fmt::Display for Phase {
@@ -156,6 +174,8 @@ impl fmt::Display for Phase {
             Self::Install => "install",
             Self::Activate => "activate",
             Self::Undo => "undo",
+            Self::Start => "start",
+            Self::Stop => "stop",
         })
     }
 }
@@ -190,6 +210,43 @@ impl fmt::Display for UnitChange {
             Self::Kept => "not restarting",
             Self::Started => "started",
             Self::Failed => "failed",
+        })
+    }
+}
+
+/// What happens to one of many containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ContainerChange {
+    /// It is being started.
+    Starting,
+    /// It was started.
+    Started,
+    /// It ran already.
+    AlreadyRunning,
+    /// It is being shut down.
+    Stopping,
+    /// It has ended.
+    Stopped,
+    /// It did not end in time and was killed.
+    Killed,
+    /// It could not be started, or ended.
+    Failed,
+    /// It is left out, since one that it comes after failed.
+    Skipped,
+}
+
+impl fmt::Display for ContainerChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Started => "started",
+            Self::AlreadyRunning => "already running",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Killed => "killed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
         })
     }
 }

@@ -27,7 +27,7 @@ die() {
 }
 
 packages="systemd dbus dbus-bin dbus-daemon dbus-system-bus-common bash coreutils util-linux mount iproute2 procps
-  grep sed findutils hostname libnss-systemd libpam-runtime libpam-modules"
+  grep sed findutils hostname libnss-systemd libpam-runtime libpam-modules nftables iptables"
 
 # --- what goes to the store; run as `prepare.sh --make NAME FOLDER`, so that the first failure ends it ----------
 

@@ -16,6 +16,7 @@ mod adoption;
 mod apply;
 mod arguments;
 mod attack;
+mod autostart;
 mod boot;
 mod cli;
 mod completion;
@@ -26,6 +27,7 @@ mod expression;
 mod failure;
 mod field;
 mod foreground;
+mod guest_firewall;
 mod harness;
 mod host;
 mod json;
@@ -62,7 +64,9 @@ fn scenarios() -> Vec<Scenario> {
         apply::scenarios(),
         declared::scenarios(),
         attack::scenarios(),
+        autostart::scenarios(),
         host::scenarios(),
+        guest_firewall::scenarios(),
         failure::scenarios(),
         crash::scenarios(),
         embedding::scenarios(),

@@ -7,7 +7,7 @@ use clap::{Command, Subcommand};
 pub(crate) const GROUPS: [(&str, &[&str]); 6] = [
     ("Containers", &["create", "update", "apply", "eval", "destroy"]),
     ("Generations", &["list-generations", "switch-generation", "rollback", "delete-generations"]),
-    ("Power", &["start", "stop", "restart", "terminate", "freeze", "unfreeze"]),
+    ("Power", &["start", "stop", "restart", "terminate", "freeze", "unfreeze", "autostart", "autostop"]),
     ("Inside", &["login", "run"]),
     ("Look", &["list", "state", "exists", "show-ip"]),
     ("This host", &["host", "completions", "man"]),

@@ -1,5 +1,6 @@
 //! The commands: each asks the library and prints its answer.
 
+mod autostart;
 mod capture;
 mod declared;
 mod documents;
@@ -214,6 +215,8 @@ fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failur
         }
         Command::Freeze(args) => Box::new(|context| power::freeze(context, args)),
         Command::Unfreeze(args) => Box::new(|context| power::unfreeze(context, args)),
+        Command::Autostart(args) => Box::new(|context| autostart::start(context, args)),
+        Command::Autostop(args) => Box::new(|context| autostart::stop(context, args)),
         Command::Login(args) => {
             let asked = reader.login(args)?;
             session::need_terminal("login", &args.name)?;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nixcloud_container::Event;
+use nixcloud_container::{ContainerChange, Event};
 
 use super::lines::{doing, waiting};
 use super::tally::{Tally, seconds};
@@ -19,7 +19,7 @@ pub(super) struct Board {
     about: Option<String>,
     doing: Option<String>,
     since: Instant,
-    /// Builds that run, the oldest first.
+    /// Builds that run, or containers that start or stop, the oldest first.
     building: Vec<String>,
     builds: (u64, u64),
     fetching: Vec<String>,
@@ -83,6 +83,22 @@ impl Board {
                 forget(&mut self.building, name);
                 self.last.clear();
             }
+            Event::ContainerChanged {
+                name,
+                change: ContainerChange::Starting | ContainerChange::Stopping,
+            } => {
+                self.building.push(name.to_string());
+            }
+            Event::ContainerChanged { name, change } => {
+                forget(&mut self.building, name.as_str());
+                // Those that go well are counted.
+                let bad = matches!(
+                    change,
+                    ContainerChange::Failed | ContainerChange::Killed | ContainerChange::Skipped
+                );
+                return bad.then(|| format!("{name}: {change}"));
+            }
+            Event::ContainerCount { done, expected } => self.builds = (*done, *expected),
             Event::BuildCount { done, expected } => self.builds = (*done, *expected),
             Event::BuildLog { name, line } if self.building.len() > 1 => {
                 self.last = format!("{name}> {line}");
@@ -215,6 +231,27 @@ mod tests {
         let name = "web".parse().unwrap();
         let events = [Event::Container { name, number: 2, of: 9 }, Event::Phase(Phase::Install)];
         assert_eq!(after(&events, Duration::ZERO).1.unwrap().head, "web (2 of 9): installing");
+    }
+
+    #[test]
+    fn containers_are_counted_and_only_bad_ends_stay_on_the_screen() {
+        let container = |name: &str, change| Event::ContainerChanged { name: name.parse().unwrap(), change };
+        let (said, view) = after(
+            &[
+                Event::Phase(Phase::Start),
+                Event::ContainerCount { done: 0, expected: 4 },
+                container("a", ContainerChange::Starting),
+                container("b", ContainerChange::Starting),
+                container("a", ContainerChange::Started),
+                container("c", ContainerChange::Starting),
+                container("c", ContainerChange::Failed),
+                Event::ContainerCount { done: 2, expected: 4 },
+            ],
+            Duration::ZERO,
+        );
+        let view = view.unwrap();
+        assert_eq!((view.head.as_str(), view.count), ("starting", Some((2, 4))));
+        assert_eq!((view.below, said), (vec!["b".to_owned()], vec!["c: failed".to_owned()]));
     }
 
     #[test]

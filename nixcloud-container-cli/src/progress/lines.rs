@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use nixcloud_container::{Event, Phase};
+use nixcloud_container::{ContainerChange, Event, Phase};
 
 use super::tally::{SHORT, Tally, some};
 use crate::view::size;
@@ -23,8 +23,9 @@ impl Lines {
         match event {
             Event::Phase(phase) => {
                 *self = Self { tally: std::mem::take(&mut self.tally), ..Self::default() };
-                // Each build has a line of its own; often there is none.
-                (*phase != Phase::Build).then(|| doing(*phase, self.tally.undoing()))
+                // Each build, and each container, has a line of its own; often there is none.
+                (!matches!(phase, Phase::Build | Phase::Start | Phase::Stop))
+                    .then(|| doing(*phase, self.tally.undoing()))
             }
             Event::Done { phase: Phase::Evaluate, took } if *took < SHORT => None,
             Event::Done { phase, took } => self.tally.told(*phase, *took),
@@ -51,6 +52,10 @@ impl Lines {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 Some(format!("{change}: {}", some(&names)))
             }
+            Event::ContainerChanged {
+                change: ContainerChange::Starting | ContainerChange::Stopping, ..
+            } => None,
+            Event::ContainerChanged { name, change } => Some(format!("{name}: {change}")),
             _ => None,
         }
     }
@@ -73,6 +78,8 @@ pub(super) fn doing(phase: Phase, undoing: bool) -> String {
         Phase::Activate if undoing => "activating the old generation again",
         Phase::Activate => "activating",
         Phase::Undo => "undoing",
+        Phase::Start => "starting",
+        Phase::Stop => "stopping",
         _ => return phase.to_string(),
     }
     .to_owned()
@@ -124,6 +131,16 @@ mod tests {
         assert_eq!(lines.of(&change).unwrap(), "restarting: web.service");
         let done = Event::Done { phase: Phase::Activate, took: Duration::from_millis(500) };
         assert_eq!(lines.of(&done).unwrap(), "activated in 0.5 s");
+    }
+
+    #[test]
+    fn each_container_is_told_when_it_is_done_with() {
+        let mut lines = Lines::default();
+        let container = |change| Event::ContainerChanged { name: "web".parse().unwrap(), change };
+        assert_eq!(lines.of(&Event::Phase(Phase::Start)), None);
+        assert_eq!(lines.of(&container(ContainerChange::Starting)), None);
+        assert_eq!(lines.of(&container(ContainerChange::Started)).unwrap(), "web: started");
+        assert_eq!(lines.of(&container(ContainerChange::AlreadyRunning)).unwrap(), "web: already running");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The library's types do not reach JSON: a field may be renamed there, here it is only ever added.
 //! `docs/json.md` and the schemas beside it are made from these types, by a test.
 
+mod autostart;
 mod change;
 mod container;
 mod declared;
@@ -18,6 +19,7 @@ use serde::Serialize;
 
 use crate::printer::Printer;
 
+pub(crate) use autostart::{AutostartView, AutostopView};
 pub(crate) use change::{ChangeView, Destroyed};
 pub(crate) use container::{Addresses, ContainerView, Exists, ListView};
 pub(crate) use declared::{ApplyView, EvalView, plan};

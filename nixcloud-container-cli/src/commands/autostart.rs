@@ -1,0 +1,41 @@
+//! autostart, autostop.
+
+use std::time::Duration;
+
+use nixcloud_container::{AutostartRequest, AutostopRequest};
+
+use super::{Context, Failure};
+use crate::cli::{AutostartArgs, AutostopArgs};
+use crate::exit::Status;
+use crate::view::{AutostartView, AutostopView};
+
+pub(super) fn start(context: &Context<'_>, args: &AutostartArgs) -> Result<Status, Failure> {
+    let request = AutostartRequest { parallel: count(args.jobs), timeout: time(args.timeout) };
+    let view = AutostartView::of(&context.manager.autostart(&request, &mut context.progress())?);
+    context.reply(&view);
+    Ok(status(view.is_good()))
+}
+
+pub(super) fn stop(context: &Context<'_>, args: &AutostopArgs) -> Result<Status, Failure> {
+    let request = AutostopRequest {
+        parallel: count(args.jobs),
+        timeout: time(args.timeout),
+        within: time(args.within),
+        then_kill: args.kill,
+    };
+    let view = AutostopView::of(&context.manager.autostop(&request, &mut context.progress())?);
+    context.reply(&view);
+    Ok(status(view.is_good()))
+}
+
+fn count(jobs: Option<u32>) -> Option<usize> {
+    jobs.and_then(|jobs| usize::try_from(jobs).ok())
+}
+
+fn time(seconds: Option<u32>) -> Option<Duration> {
+    seconds.map(|seconds| Duration::from_secs(seconds.into()))
+}
+
+fn status(good: bool) -> Status {
+    if good { Status::Done } else { Status::Failed }
+}

@@ -1,0 +1,42 @@
+#!/bin/sh
+# The boot of a host, for real: a machine with systemd, cgroup v2 and AppArmor, its containers up after the boot and down
+# cleanly with it. Three boots of one disk, a few minutes in software. `make vm-test` runs it.
+#
+# BUILT   the folder of the programs; default target/debug
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+top=$(CDPATH='' cd -- "$here/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT INT TERM
+make -s -C "$top" install BUILT="${BUILT:-$top/target/debug}" DESTDIR="$work/files" PREFIX=/usr/local
+# The debug information is many times the program.
+strip "$work/files/usr/local/bin/nixcloud-container" "$work/files/usr/local/libexec/nixcloud-container-worker"
+mkdir -p "$work/files/opt"
+cp -R "$top/tests/nixpkgs" "$work/files/opt/nixpkgs.src"
+cp -R "$here/boot" "$work/files/opt/boot"
+# Until the package has one: the bridges at boot.
+[ -e "$work/files/usr/local/lib/systemd/system/nixcloud-container-network.service" ] || {
+  mkdir -p "$work/files/etc/systemd/system"
+  cat >"$work/files/etc/systemd/system/nixcloud-container-network.service" <<'END'
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/local/bin/nixcloud-container host up
+
+[Install]
+WantedBy=multi-user.target
+END
+}
+
+for boot in 1 2 3; do
+  echo "--- boot $boot"
+  { echo "boot=$boot"; cat "$here/boot/check.sh"; } >"$work/script"
+  begin=$(date +%s)
+  NIXCLOUD_VM_CONSOLE=$work/console sh "$here/run.sh" --disk "$work/disk" "$work/script" "$work/files" || {
+    echo "boot $boot: failed" >&2
+    exit 1
+  }
+  echo "--- boot $boot: $(($(date +%s) - begin)) s"
+done
+echo "all three boots are as they should be"

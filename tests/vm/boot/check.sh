@@ -1,0 +1,106 @@
+# Runs in the virtual machine, after its boot number $boot.
+set -eu
+
+fail() {
+  echo "FAILED: $*"
+  journalctl -b --no-pager -u 'nixcloud-container-*' | tail -n 40
+  exit 1
+}
+
+# diary NAME: what a guest has written down, the times cut off
+diary() { cut -d' ' -f1 "/var/lib/lxc/$1/rootfs/var/log/diary" | tr '\n' ' '; }
+
+# time_of NAME up|down: the time of the last entry, in hundredths of a second after the boot
+time_of() { sed -n "s/^$2 //p" "/var/lib/lxc/$1/rootfs/var/log/diary" | tail -n 1 | tr -d .; }
+
+expect() { [ "$2" = "$3" ] || fail "$1: \`$2\`, not \`$3\`"; }
+
+expect "cgroups are" "$(stat -f -c %T /sys/fs/cgroup)" cgroup2fs
+expect "AppArmor is" "$(cat /sys/module/apparmor/parameters/enabled)" Y
+
+case $boot in
+  1)
+    sh /opt/nixpkgs.src/prepare.sh /opt/nixpkgs >/dev/null
+    mkdir -p /etc/nixcloud-container /etc/containers
+    # In software LXC needs long, most of it for AppArmor's compiler.
+    printf '[nix]\nnixpkgs = "/opt/nixpkgs"\n[timeouts]\nstart = 300\n' >/etc/nixcloud-container/config.toml
+    export NIX_CONFIG="substitute = false
+build-users-group ="
+    make() {
+      echo "import /opt/boot/guest.nix { guest = \"$2\"; autostart = $3; }" >"/etc/containers/$1.nix"
+      nixcloud-container create "$1" "/etc/containers/$1.nix"
+    }
+    make web busybox '{ after = [ "db" ]; }'
+    make db busybox '{ delay = 2; }'
+    make late systemd '{ order = 10; }'
+    make hand busybox false
+    systemctl daemon-reload
+    systemctl enable --quiet nixcloud-container-network nixcloud-container-autostart nixcloud-container-autostop
+    systemctl start nixcloud-container-network nixcloud-container-autostart
+    nixcloud-container start hand
+    ;;
+  2)
+    expect "the unit is" "$(systemctl is-active nixcloud-container-autostart || :)" active
+    for name in web db late; do
+      expect "the diary of $name" "$(diary $name)" 'up down up '
+    done
+    expect "hand is" "$(nixcloud-container state hand)" stopped
+    expect "the diary of hand" "$(diary hand)" 'up down '
+    # One that cannot start makes the unit fail; the others are to come up, and down again, all the same.
+    echo 'import /opt/boot/guest.nix { guest = "busybox"; autostart = { after = [ "nobody" ]; }; }' >/etc/containers/bad.nix
+    NIX_CONFIG='build-users-group =' nixcloud-container create bad /etc/containers/bad.nix
+    ;;
+  3)
+    expect "the unit is" "$(systemctl is-active nixcloud-container-autostart || :)" failed
+    for name in web db late; do
+      expect "the diary of $name" "$(diary $name)" 'up down up down up '
+    done
+    journalctl -b --no-pager -o cat -u nixcloud-container-autostart | grep -q 'bad: it is to start after .nobody' ||
+      fail "the journal does not say why"
+    # A second try starts what does not run, and no more.
+    systemctl restart nixcloud-container-autostart && fail "it did not fail again"
+    expect "the diary of web" "$(diary web)" 'up down up down up '
+    ;;
+esac
+
+for name in web db late; do
+  expect "$name is" "$(nixcloud-container state $name)" running
+done
+# db is up two seconds before web, and late, of a higher order, behind both.
+tries=0
+until [ "$(diary late | wc -w)" = $((2 * boot - 1)) ]; do
+  tries=$((tries + 1))
+  [ $tries -lt 300 ] || fail "late has not come up"
+  sleep 0.2
+done
+[ $(($(time_of web up) - $(time_of db up))) -ge 190 ] || fail "web is up too early: $(time_of db up) $(time_of web up)"
+[ "$(time_of late up)" -gt "$(time_of web up)" ] || fail "late is up too early"
+
+echo "--- journal of the start"
+journalctl -b --no-pager -o short-monotonic -u 'nixcloud-container-*' | tail -n 25
+echo "--- cgroups and AppArmor of a guest"
+init=$(nixcloud-container --json state web | sed -n 's/.*"init_pid":\([0-9]*\).*/\1/p')
+cat "/proc/$init/cgroup" "/proc/$init/attr/current"
+# Not in a unit: what stops or restarts that does not concern the guests.
+expect "its cgroup" "$(cat "/proc/$init/cgroup")" 0::/lxc.payload.web
+case $(cat "/proc/$init/attr/current") in
+  *web*\(enforce\)) ;;
+  *) fail "no AppArmor profile of its own" ;;
+esac
+expect "its limit of processes" "$(cat /sys/fs/cgroup/lxc.payload.web/pids.max)" 16384
+nixcloud-container list
+nixcloud-container --json state web | grep -q '"memory":[0-9]' || fail "its memory is not known"
+
+# The guest's own firewall, whose modules the guest cannot load itself.
+for tables in 'nft add table inet own' 'iptables-nft -A INPUT -j ACCEPT' 'iptables-legacy -A INPUT -j ACCEPT'; do
+  # shellcheck disable=SC2086
+  nixcloud-container run late $tables 2>/dev/null && echo "works in a guest: $tables" || echo "does not work in a guest: $tables"
+done
+nixcloud-container run late nft list tables | grep -q 'inet own' || fail "a guest has no nftables"
+
+systemctl restart nixcloud-container-autostop 2>&1 && fail "autostop can be restarted"
+systemctl daemon-reexec
+for name in web db late; do
+  expect "$name is" "$(nixcloud-container state $name)" running
+done
+exit 0

@@ -1,0 +1,18 @@
+# A guest that writes down when it came up and when it went down, in its own files, which stay.
+{ guest, autostart ? false }:
+{
+  inherit autostart;
+  configuration = { ... }: {
+    standin.guest = guest;
+    systemd.services.diary = {
+      wantedBy = [ "multi-user.target" ];
+      script = ''
+        echo "up $(cut -d' ' -f1 /proc/uptime)" >>/var/log/diary
+        exec sleep 100000
+      '';
+      preStop = ''
+        echo "down $(cut -d' ' -f1 /proc/uptime)" >>/var/log/diary
+      '';
+    };
+  };
+}
