@@ -34,6 +34,7 @@ mod json;
 mod life;
 mod mistakes;
 mod mistakes_nix;
+mod module;
 mod moving;
 mod pools;
 mod power;
@@ -78,6 +79,7 @@ fn scenarios() -> Vec<Scenario> {
         json::scenarios(),
         mistakes::scenarios(),
         mistakes_nix::scenarios(),
+        module::scenarios(),
         pools::scenarios(),
         scenario::scenarios(),
     ]
