@@ -11,6 +11,7 @@ scenarios! {
         root_scenario_basics,
         root_scenario_update,
         root_scenario_fixed_address,
+        root_scenario_autostart,
     ],
     both: [],
 }
@@ -50,4 +51,8 @@ fn root_scenario_update(lab: &Lab) {
 
 fn root_scenario_fixed_address(lab: &Lab) {
     play(lab, "fixed", 7);
+}
+
+fn root_scenario_autostart(lab: &Lab) {
+    play(lab, "autostart", 10);
 }
