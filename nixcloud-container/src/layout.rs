@@ -212,6 +212,12 @@ impl Layout {
         self.state.join("sysctl")
     }
 
+    /// The note of the lines of `/etc/subuid` and `/etc/subgid` that are ours.
+    #[must_use]
+    pub fn subids(&self) -> PathBuf {
+        self.state.join("subids.toml")
+    }
+
     /// The folders that must exist before anything is kept, outermost first.
     pub(crate) fn state_dirs(&self) -> [PathBuf; 7] {
         [

@@ -27,7 +27,7 @@
 //! | operations | host, expression, hostnet, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | record, lease, generations, rootfs, facts, foreign, presence |
-//! | drivers | `fs`, `proc`, sysctl, `lxc`, `net`, `nix`, [`worker`] |
+//! | drivers | `fs`, `proc`, sysctl, subid, `lxc`, `net`, `nix`, [`worker`] |
 //! | contracts | [`config`], `layout`, `render` |
 //! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], [`spec`], [`observe`] |
 
@@ -81,6 +81,7 @@ mod recover;
 mod render;
 mod rootfs;
 mod session;
+mod subid;
 mod switch;
 mod sysctl;
 mod update;
@@ -115,6 +116,7 @@ pub use rootfs::RootfsError;
 pub use session::{Environment, RunRequest, Streams};
 pub use spec::ContainerSpec;
 pub use state::{Action, State};
+pub use subid::SubidError;
 pub use switch::Switched;
 pub use sysctl::SysctlError;
 pub use update::{UpdateRequest, Updated};

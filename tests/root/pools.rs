@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use nixcloud_container::{ContainerName, Error, ErrorKind};
@@ -14,6 +15,7 @@ scenarios! {
         root_an_internet_address_is_claimed_and_kept,
         root_a_fixed_ipv6_address_has_one_owner,
         root_a_reserved_address_waits_for_its_container,
+        root_host_up_keeps_ids_from_users,
     ],
     both: [],
 }
@@ -141,4 +143,68 @@ fn root_a_reserved_address_waits_for_its_container(lab: &Lab) {
     assert_eq!(claims(lab, "addresses"), ["10.101.0.9".to_owned()].into());
     container.rollback(&mut ()).must("rollback");
     assert_eq!(container.status().must("status").address, Some("10.101.0.2".parse().unwrap()));
+}
+
+/// A file of the lab in place of `/etc/subuid`.
+fn subid_file(lab: &Lab, name: &str, text: &str) -> std::path::PathBuf {
+    let file = lab.path("/etc").join(name);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
+    file
+}
+
+fn root_host_up_keeps_ids_from_users(lab: &Lab) {
+    use nixcloud_container::{Change, Part, Verdict};
+    let before = "ada:100000:65536\nroot:1000000:70000\n\n# kept\nbob:500000:65536";
+    let (subuid, subgid) = (subid_file(lab, "subuid", before), subid_file(lab, "subgid", before));
+    let missing = lab.path("/etc/none");
+    let files = vec![subuid.clone(), subgid.clone(), missing.clone(), "/etc/subuid".into()];
+    let theirs = fs::read_to_string("/etc/subuid").ok();
+    let manager = lab.manager_with(|config| config.ids.foreign = files);
+    let of = |part| {
+        move |changes: Vec<nixcloud_container::HostChange>| -> Vec<Change> {
+            changes.into_iter().filter(|change| change.part == part).map(|change| change.change).collect()
+        }
+    };
+    let ids = of(Part::Ids);
+    let findings = || {
+        let mut findings = manager.host_check().must("check");
+        findings.retain(|finding| finding.part == Part::Ids);
+        findings
+    };
+    assert!(findings().iter().all(|finding| finding.verdict == Verdict::Wrong) && findings().len() == 2);
+    assert_eq!(ids(manager.host_up().must("host up")), [Change::Made, Change::Made]);
+    assert_eq!(ids(manager.host_up().must("host up")), [Change::Kept, Change::Kept]);
+    assert!(findings().iter().all(|finding| finding.verdict == Verdict::Good));
+    // What nobody has, up to 4096 ranges.
+    let after = format!("{before}\nroot:165536:334464\nroot:565536:434464\nroot:1070000:267465456\n");
+    for file in [&subuid, &subgid] {
+        assert_eq!(fs::read_to_string(file).unwrap(), after);
+        assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o7777, 0o664);
+    }
+    // A container is where the lines are, and a user who is given its ids all the same is told of.
+    let web = lab.busybox("web");
+    let container = manager.container(web.name().clone());
+    container.create(&web.request(&web.file()), &mut ()).must("create");
+    assert_eq!(container.status().must("status").ids.unwrap().base(), 165_536);
+    fs::write(&subuid, format!("{after}eve:200000:10\n")).unwrap();
+    let told = findings();
+    let wrong: Vec<&str> = told
+        .iter()
+        .filter(|finding| finding.verdict == Verdict::Wrong)
+        .map(|finding| finding.what.as_str())
+        .collect();
+    let expected = format!("`eve:200000:10` has ids of container `{}`, from 165536 up", web.name());
+    assert!(wrong.contains(&expected.as_str()), "{wrong:?}");
+    assert_eq!(ids(manager.host_up().must("host up")), [Change::Mended, Change::Mended]);
+    // Down takes out what is ours, and nothing else.
+    assert_eq!(ids(manager.host_down().must("host down")), [Change::Removed, Change::Removed]);
+    assert_eq!(fs::read_to_string(&subuid).unwrap(), format!("{before}\neve:200000:10\n"));
+    assert_eq!(fs::read_to_string(&subgid).unwrap(), format!("{before}\n"));
+    assert_eq!(ids(manager.host_down().must("host down")), []);
+    // A try-out makes no file and leaves the host's own alone.
+    assert!(!missing.exists());
+    assert_eq!(fs::read_to_string("/etc/subuid").ok(), theirs);
+    assert!(!lab.path("/var/lib/nixcloud/container/subids.toml").exists());
 }
