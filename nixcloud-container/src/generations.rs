@@ -111,8 +111,14 @@ impl Generations {
 
     /// The spec that a generation was built with.
     pub(crate) fn spec(&self, id: GenerationId) -> Result<ContainerSpec, GenerationsError> {
-        let path = self.link(id)?.join("spec.json");
-        let json = std::fs::read(&path).map_err(|source| GenerationsError::Read { path, source })?;
+        let path = self.profile()?.link(id.get()).join("spec.json");
+        let json = match std::fs::read(&path) {
+            Ok(json) => json,
+            // Whether the generation is there at all is asked only now: most often it is.
+            Err(source) => {
+                return Err(self.link(id).err().unwrap_or(GenerationsError::Read { path, source }));
+            }
+        };
         ContainerSpec::from_json(&json).map_err(|source| GenerationsError::Spec { id, source })
     }
 

@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use nixcloud_container::{ContainerName, Error, ErrorKind};
+use nixcloud_container::{ContainerName, Error, ErrorKind, Listed, State};
+
+use nixcloud_container_tests::many::Original;
 
 use crate::harness::{Lab, Must, chain, scenarios};
 
@@ -16,6 +18,7 @@ scenarios! {
         root_a_fixed_ipv6_address_has_one_owner,
         root_a_reserved_address_waits_for_its_container,
         root_host_up_keeps_ids_from_users,
+        root_a_create_among_thousands,
     ],
     both: [],
 }
@@ -207,4 +210,54 @@ fn root_host_up_keeps_ids_from_users(lab: &Lab) {
     assert!(!missing.exists());
     assert_eq!(fs::read_to_string("/etc/subuid").ok(), theirs);
     assert!(!lab.path("/var/lib/nixcloud/container/subids.toml").exists());
+}
+
+/// Takes the copies away, also where the scenario fails: to destroy each would take minutes.
+struct Many<'a>(Original<'a>);
+
+impl Drop for Many<'_> {
+    fn drop(&mut self) {
+        self.0.clear().unwrap();
+    }
+}
+
+/// `make bench` says how long it takes with 10,000.
+fn root_a_create_among_thousands(lab: &Lab) {
+    const COUNT: u32 = 2000;
+    let (web, db) = (lab.busybox("web"), lab.busybox("db"));
+    web.create();
+    let many = Many(Original { root: lab.root(), name: web.name().as_str() });
+    many.0.multiply(COUNT, |n| format!("m{n:05}")).unwrap();
+    let list = lab.manager().list().must("list");
+    assert_eq!(list.len(), 2001);
+    assert!(list.is_sorted_by_key(|listed| listed.name().to_owned()));
+    for (n, listed) in (1..=COUNT).zip(&list) {
+        let Listed::Container(status) = listed else { panic!("{listed:?}") };
+        let address = std::net::Ipv4Addr::from(u32::from_be_bytes([10, 101, 0, 2]) + n);
+        assert_eq!((status.name.as_str(), status.state), (format!("m{n:05}").as_str(), State::Stopped));
+        assert_eq!((status.address, status.ids.unwrap().base()), (Some(address), 100_000 + n * 65_536));
+    }
+    // A gap is filled, and else the next one is claimed.
+    for claim in ["addresses/10.101.3.7", "ids/32868000"] {
+        fs::remove_file(lab.path("/var/lib/nixcloud/container").join(claim)).unwrap();
+    }
+    db.create();
+    let claimed = |guest: &crate::harness::Guest<'_>| {
+        let status = guest.container().status().must("status");
+        (status.address.unwrap().to_string(), status.ids.unwrap().base())
+    };
+    assert_eq!(claimed(&db), ("10.101.3.7".to_owned(), 32_868_000));
+    let next = lab.busybox("next");
+    next.create();
+    assert_eq!(claimed(&next), ("10.101.7.211".to_owned(), 100_000 + 2001 * 65_536));
+    // The running one among them is seen.
+    next.start();
+    let list = lab.manager().list().must("list");
+    let running = list
+        .iter()
+        .filter(|listed| matches!(listed, Listed::Container(status) if status.state == State::Running));
+    assert_eq!(running.map(Listed::name).collect::<Vec<_>>(), [next.name().as_str()]);
+    next.stop();
+    next.destroy();
+    db.destroy();
 }
