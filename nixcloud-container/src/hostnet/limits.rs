@@ -186,7 +186,7 @@ mod tests {
         // The neighbour tables are the first network namespace's, and there is a kernel without IPv6.
         let (network, others): (Vec<_>, Vec<_>) =
             LIMITS.iter().partition(|limit| limit.key.starts_with("net/"));
-        assert!(others.iter().all(|limit| known(&limit)));
+        assert!(others.iter().all(known));
         assert!([0, 3, 6].contains(&network.iter().filter(|limit| known(limit)).count()));
     }
 }
