@@ -145,6 +145,8 @@ impl Sysctl {
         }
         let removed = |source| SysctlError::Io { action: "remove", path: path.clone(), source };
         std::fs::remove_file(&path).map_err(removed)?;
+        // The last one takes the folder with it.
+        let _ = std::fs::remove_dir(&self.notes);
         Ok(restored)
     }
 

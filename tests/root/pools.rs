@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use nixcloud_container::{ContainerName, Error, ErrorKind, Listed, State};
 
@@ -106,8 +106,13 @@ fn root_an_internet_address_is_claimed_and_kept(lab: &Lab) {
     assert_eq!(internet(web.name()).as_deref(), Some("10.202.0.10"));
     web.update(&outside.version("3"));
     assert_eq!(internet(web.name()).as_deref(), Some("10.202.0.10"));
-    web.destroy();
+    // Where the host has moved the range, the next generation has an address of the new one.
+    let moved = lab.manager_with(|config| config.network.internet.first = Some([10, 202, 7, 1].into()));
+    moved.container(web.name().clone()).update(&Default::default(), &mut ()).must("update");
+    assert_eq!(internet(web.name()).as_deref(), Some("10.202.7.1"));
     assert!(!claims(lab, "addresses").contains("10.202.0.10"));
+    web.destroy();
+    assert!(!claims(lab, "addresses").contains("10.202.7.1"));
     web.create_from(&web.file().keys("network.enableNat = true;"));
     assert_eq!(internet(web.name()).as_deref(), Some("10.202.0.10"));
 }
@@ -206,6 +211,18 @@ fn root_host_up_keeps_ids_from_users(lab: &Lab) {
     assert_eq!(fs::read_to_string(&subuid).unwrap(), format!("{before}\neve:200000:10\n"));
     assert_eq!(fs::read_to_string(&subgid).unwrap(), format!("{before}\n"));
     assert_eq!(ids(manager.host_down().must("host down")), []);
+    manager.host_up().must("host up");
+    // The host's own `useradd` goes round them.
+    for file in ["passwd", "group", "shadow", "gshadow"] {
+        subid_file(lab, file, "");
+    }
+    let mut useradd = Command::new("useradd");
+    useradd.arg("--prefix").arg(lab.root()).args(["--no-create-home", "carl"]);
+    assert!(useradd.status().unwrap().success());
+    assert!(fs::read_to_string(&subuid).unwrap().contains("\ncarl:268535456:65536\n"));
+    // It sorts the file, and ours are known all the same.
+    assert_eq!(ids(manager.host_down().must("host down")), [Change::Removed, Change::Removed]);
+    assert!(!fs::read_to_string(&subuid).unwrap().contains("root:165536:"));
     // A try-out makes no file and leaves the host's own alone.
     assert!(!missing.exists());
     assert_eq!(fs::read_to_string("/etc/subuid").ok(), theirs);
