@@ -53,8 +53,9 @@ vm-test:
 # Ours beside LXC's own tools, in one run. `cargo bench` only builds the timer and says where it is.
 bench: setup
 	$(CARGO) build --quiet --release --locked -p nixcloud-container-cli
-	PAIRS=$$($(CARGO) bench --no-run --locked -p nixcloud-container-tests --bench pairs --message-format=json 2>/dev/null \
-		| sed -n 's/.*"executable":"\([^"]*pairs[^"]*\)".*/\1/p') scripts/bench.sh
+	built=$$($(CARGO) bench --no-run --locked -p nixcloud-container-tests --benches --message-format=json 2>/dev/null \
+		| sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'); \
+	PAIRS=$$(echo "$$built" | grep /pairs-) MANY=$$(echo "$$built" | grep /many-) scripts/bench.sh
 
 build:
 	$(CARGO) build --quiet --release --locked -p nixcloud-container -p nixcloud-container-cli

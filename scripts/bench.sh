@@ -92,19 +92,22 @@ truncate -s 1G "$work/gigabyte"
 } | "$PAIRS" $((rounds / 2 + 1))
 
 # Everything is built: what is left is Nix's own time and ours.
-"$ours" --quiet create c "$work/guest.nix" >/dev/null
-"$ours" --quiet destroy c
-: >"$work/nix-times"
-total=0
-for _ in 1 2 3 4 5 6 7 8 9 10; do
-  begin=$(date +%s%N)
+creates() {
   "$ours" --quiet create c "$work/guest.nix" >/dev/null
-  total=$((total + $(date +%s%N) - begin))
   "$ours" --quiet destroy c
-done
-nix=$(awk '{ sum += $1 } END { printf "%d", sum }' "$work/nix-times")
-printf 'create, all built: %d ms, of which Nix %d ms, ours %d ms (mean of 10)\n' \
-  $((total / 10000000)) $((nix / 10000000)) $(((total - nix) / 10000000))
+  : >"$work/nix-times"
+  total=0
+  for _ in 1 2 3 4 5 6 7 8 9 10; do
+    begin=$(date +%s%N)
+    "$ours" --quiet create c "$work/guest.nix" >/dev/null
+    total=$((total + $(date +%s%N) - begin))
+    "$ours" --quiet destroy c
+  done
+  nix=$(awk '{ sum += $1 } END { printf "%d", sum }' "$work/nix-times")
+  printf 'create, all built%s: %d ms, of which Nix %d ms, ours %d ms (mean of 10)\n' \
+    "$1" $((total / 10000000)) $((nix / 10000000)) $(((total - nix) / 10000000))
+}
+creates ''
 
 # Peak memory of the command itself, as the kernel counted it.
 for command in "state a" "list" "create c $work/guest.nix"; do
@@ -118,4 +121,17 @@ for command in "state a" "list" "create c $work/guest.nix"; do
   wait "$pid"
   printf 'peak memory of `%s`: %d kB\n' "${command%% *}" "$peak"
 done
+"$ours" --quiet destroy c
 "$ours" --quiet terminate a
+
+# 10,000 containers: what a claim costs beside them, and a list of them.
+"$MANY" "$work/root" b 10000
+creates ' beside 10,000 containers'
+for command in list 'list --json' 'state a'; do
+  for _ in 1 2 3 4 5 6 7 8 9; do
+    begin=$(date +%s%N)
+    # shellcheck disable=SC2086
+    "$ours" $command >/dev/null
+    echo $(($(date +%s%N) - begin))
+  done | sort -n | awk -v what="$command" 'NR == 5 { printf "`%s` beside 10,000 containers: %.1f ms (median of 9)\n", what, $1 / 1000000 }'
+done

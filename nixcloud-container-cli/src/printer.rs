@@ -111,6 +111,20 @@ impl Printer {
         self.keep(self.bottom.above(|| write_line(&mut io::stdout().lock(), line.as_ref())));
     }
 
+    /// Answers of a line each, written at once: a line by itself takes longer than to find out what is in it.
+    pub(crate) fn answers<L: AsRef<str>>(&self, lines: impl IntoIterator<Item = L>) {
+        let mut text = String::new();
+        for line in lines {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(line.as_ref());
+        }
+        if !text.is_empty() {
+            self.answer(text);
+        }
+    }
+
     /// What steers the terminal that stdout is.
     pub(crate) fn raw(&self, text: &str) {
         let mut stdout = io::stdout().lock();

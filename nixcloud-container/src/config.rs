@@ -145,7 +145,8 @@ pub struct Tools {
 pub struct Ids {
     /// Where the first range begins.
     pub first: u32,
-    /// The files that give ranges to other users of the host; they are respected, never written.
+    /// The files that give ranges to users of the host. Those of others are respected; `host up` adds lines of root, for
+    /// what containers may use, and `host down` takes them out.
     pub foreign: Vec<PathBuf>,
 }
 

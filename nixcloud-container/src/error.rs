@@ -24,6 +24,7 @@ use crate::render::{ExtraError, ItemError, PendingRestart};
 use crate::rootfs::RootfsError;
 use crate::spec::SpecError;
 use crate::state::{Action, State};
+use crate::subid::SubidError;
 use crate::sysctl::SysctlError;
 use crate::worker::{NoAccount, WorkerError};
 
@@ -245,6 +246,9 @@ pub enum Error {
     /// Nix.
     #[error(transparent)]
     Nix(nix::Error),
+    /// The ids of other users.
+    #[error(transparent)]
+    Subids(#[from] SubidError),
     /// A setting of the kernel.
     #[error(transparent)]
     Sysctl(#[from] SysctlError),

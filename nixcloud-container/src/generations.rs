@@ -121,12 +121,12 @@ impl Generations {
 
     /// The spec that a generation was built with.
     pub(crate) fn spec(&self, id: GenerationId) -> Result<ContainerSpec, GenerationsError> {
-        let link = self.link(id)?;
-        let path = link.join("spec.json");
+        let path = self.profile()?.link(id.get()).join("spec.json");
         let json = match std::fs::read(&path) {
             Ok(json) => json,
+            // Whether the generation is there at all is asked only now: most often it is.
             Err(source) => {
-                let built = original::spec(&self.layout, &self.name, &link)?;
+                let built = original::spec(&self.layout, &self.name, &self.link(id)?)?;
                 return built.ok_or(GenerationsError::Read { path, source });
             }
         };

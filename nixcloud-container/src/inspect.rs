@@ -15,7 +15,7 @@ use crate::install;
 use crate::name::ContainerName;
 use crate::net::{Netlink, netns};
 use crate::original;
-use crate::presence;
+use crate::presence::{self, Presence, Survey};
 use crate::proc::{self, Process};
 use crate::record::{Record, Run};
 use crate::render::{self, PendingRestart};
@@ -94,28 +94,61 @@ impl Listed {
     }
 }
 
+/// So many are looked at by one thread: fewer are sooner done than another is started.
+const AT_ONCE: usize = 64;
+
 pub(crate) fn list(host: &Host) -> Result<Vec<Listed>, Error> {
-    let mut list = Vec::new();
+    let survey = Survey::new(&host.layout)?;
     let adoptable = original::names(&host.layout);
     let foreign = foreign::containers(&host.layout)?;
     let foreign = foreign.into_iter().filter(|name| !adoptable.iter().any(|ours| ours.as_str() == name));
     let foreign: Vec<Listed> = foreign.map(|name| Listed::Foreign { name }).collect();
-    for name in Record::names(&host.layout)?.into_iter().chain(adoptable) {
-        match status(host, &name) {
-            Ok(status) => list.push(Listed::Container(Box::new(status))),
-            // Destroyed since the folder was read.
-            Err(Error::NotFound { .. }) => {}
-            Err(error) => list.push(Listed::Broken { name, error }),
+    let mut names = Record::names(&host.layout)?;
+    names.extend(adoptable);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = names.len().div_ceil(threads).max(AT_ONCE);
+    let mut list = std::thread::scope(|scope| {
+        let mut shares = names.chunks(share);
+        let first = shares.next();
+        let others: Vec<_> = shares.map(|names| scope.spawn(|| listed(host, &survey, names))).collect();
+        let mut list = first.map(|names| listed(host, &survey, names)).unwrap_or_default();
+        for other in others {
+            match other.join() {
+                Ok(more) => list.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
         }
-    }
+        list
+    });
     list.extend(foreign);
     list.sort_by(|a, b| a.name().cmp(b.name()));
     Ok(list)
 }
 
+fn listed(host: &Host, survey: &Survey, names: &[ContainerName]) -> Vec<Listed> {
+    let looked = names.iter().filter_map(|name| {
+        let status = host.record(name).and_then(|record| {
+            let here = presence::look_in(survey, &host.layout, &record)?;
+            status_of(host, record, &here)
+        });
+        match status {
+            Ok(status) => Some(Listed::Container(Box::new(status))),
+            // Destroyed since the folder was read.
+            Err(Error::NotFound { .. }) => None,
+            Err(error) => Some(Listed::Broken { name: name.clone(), error }),
+        }
+    });
+    looked.collect()
+}
+
 pub(crate) fn status(host: &Host, name: &ContainerName) -> Result<Status, Error> {
     let record = host.record(name)?;
     let here = presence::look(&host.layout, &record)?;
+    status_of(host, record, &here)
+}
+
+fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Error> {
+    let name = &record.name;
     let generations = Generations::new(&host.layout, name);
     let current = generations.current().ok();
     let spec = current.and_then(|id| generations.spec(id).ok());
@@ -132,7 +165,7 @@ pub(crate) fn status(host: &Host, name: &ContainerName) -> Result<Status, Error>
         (None, None) => Vec::new(),
     };
     Ok(Status {
-        name: name.clone(),
+        name: record.name.clone(),
         state: here.state,
         address: address(&record, spec.as_ref()),
         generation: current,

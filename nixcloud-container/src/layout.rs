@@ -146,10 +146,16 @@ impl Layout {
         self.records().join(format!("{name}.toml"))
     }
 
+    /// The folder of what is known of running guests.
+    #[must_use]
+    pub fn runs(&self) -> PathBuf {
+        self.state.join("running")
+    }
+
     /// What is known of a container's running guest.
     #[must_use]
     pub fn run(&self, name: &ContainerName) -> PathBuf {
-        self.state.join("running").join(format!("{name}.toml"))
+        self.runs().join(format!("{name}.toml"))
     }
 
     /// The folder of address claims, one file an address, IPv4 and IPv6 of all bridges.
@@ -212,6 +218,12 @@ impl Layout {
         self.state.join("sysctl")
     }
 
+    /// The note of the lines of `/etc/subuid` and `/etc/subgid` that are ours.
+    #[must_use]
+    pub fn subids(&self) -> PathBuf {
+        self.state.join("subids.toml")
+    }
+
     /// The folders that must exist before anything is kept, outermost first.
     pub(crate) fn state_dirs(&self) -> [PathBuf; 7] {
         [
@@ -219,7 +231,7 @@ impl Layout {
             self.addresses(),
             self.ids(),
             self.interfaces(),
-            self.state.join("running"),
+            self.runs(),
             self.state.join("locks"),
             self.state.join("work"),
         ]

@@ -27,7 +27,7 @@
 //! | operations | host, expression, source, evaluation, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, foreground, boot, activation, destroy, create, switch, update, apply, session, inspect, autostart |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | reference, manifest, record, lease, original, generations, rootfs, facts, foreign, presence |
-//! | drivers | `fs`, `proc`, sysctl, `lxc`, `net`, `nix`, [`worker`] |
+//! | drivers | `fs`, `proc`, sysctl, subid, `lxc`, `net`, `nix`, [`worker`] |
 //! | contracts | [`config`], `layout`, `render` |
 //! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], [`spec`], [`observe`] |
 
@@ -93,6 +93,7 @@ mod rootfs;
 mod session;
 mod shared_work;
 mod source;
+mod subid;
 mod switch;
 mod sysctl;
 mod update;
@@ -136,6 +137,7 @@ pub use rootfs::RootfsError;
 pub use session::{Environment, RunRequest, Streams};
 pub use spec::ContainerSpec;
 pub use state::{Action, State};
+pub use subid::SubidError;
 pub use switch::Switched;
 pub use sysctl::SysctlError;
 pub use update::{UpdateRequest, Updated};

@@ -1,14 +1,15 @@
 //! Whether a container runs. The command socket alone does not say: it is abstract, so it is seen only in the
 //! network namespace that the container was started from.
 
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 
 use crate::generation::GenerationId;
 use crate::idmap::IdMapKind;
 use crate::layout::Layout;
 use crate::lxc::{
-    self,
-    command::{self, Client},
+    self, Address,
+    command::{self, Client, Running},
 };
 use crate::proc::{self, FileId, Process};
 use crate::record::{Phase, Record, RecordError, Run};
@@ -45,6 +46,56 @@ pub enum PresenceError {
     /// The command socket fails in a way that is neither "not there" nor "no answer".
     #[error("cannot ask LXC's monitor")]
     Socket(#[source] command::Error),
+}
+
+/// What there is of guests on this host, looked at once for many containers.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// LXC's command sockets.
+    sockets: Running,
+    /// The containers with a note of their start.
+    noted: HashSet<String>,
+    /// The names in payload cgroups.
+    payloads: BTreeSet<String>,
+}
+
+impl Survey {
+    pub(crate) fn new(layout: &Layout) -> Result<Self, PresenceError> {
+        let sockets = command::running(layout.lxc_path()).map_err(PresenceError::Socket)?;
+        let entries = std::fs::read_dir(layout.runs()).into_iter().flatten().flatten();
+        let noted = entries
+            .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".toml")?.to_owned()))
+            .collect();
+        Ok(Self { sockets, noted, payloads: proc::all_payloads_once() })
+    }
+
+    /// Whether nothing hints at a guest: then it is stopped, and nobody is to be asked.
+    fn is_quiet(&self, layout: &Layout, name: &str) -> bool {
+        let listens = match Address::new(layout.lxc_path(), name) {
+            Ok(address) => self.sockets.contains(&address),
+            Err(_) => true,
+        };
+        let begin = name.to_owned();
+        let mut payloads = self.payloads.range(begin..).take_while(|found| found.starts_with(name));
+        !listens && !self.noted.contains(name) && !payloads.any(|found| proc::is_named(found, name))
+    }
+}
+
+/// Looks at a container of ours, more closely where the survey has seen something of it.
+pub(crate) fn look_in(survey: &Survey, layout: &Layout, record: &Record) -> Result<Presence, PresenceError> {
+    if !survey.is_quiet(layout, record.name.as_str()) {
+        return look(layout, record);
+    }
+    let state = at_rest(record);
+    Ok(Presence { state, init: None, monitor: None, run: None, rebooted: false })
+}
+
+/// What a container is of which nothing runs.
+fn at_rest(record: &Record) -> State {
+    match record.phase {
+        Phase::Creating | Phase::Destroying => State::Incomplete,
+        Phase::Ready | Phase::Switching { .. } => State::Stopped,
+    }
 }
 
 /// Looks at a container of ours.
@@ -86,11 +137,11 @@ pub(crate) fn look(layout: &Layout, record: &Record) -> Result<Presence, Presenc
     };
     let init = asked_init.or(noted_init);
     let monitor = asked_init.and_then(Process::parent).or(noted_monitor);
-    let state = match (state, record.phase) {
-        (State::Stopped, Phase::Creating | Phase::Destroying) => State::Incomplete,
+    let state = match state {
+        State::Stopped => at_rest(record),
         // The monitor answers for a while after its init has gone, or was killed.
-        (State::Running, _) if init.is_some_and(|init| !init.is_staying()) => State::Stopping,
-        (state, _) => state,
+        State::Running if init.is_some_and(|init| !init.is_staying()) => State::Stopping,
+        state => state,
     };
     // A guest that rebooted from inside has another init than the one noted, and has booted whichever generation was
     // current by then: that part of the note no longer holds, the rest does.

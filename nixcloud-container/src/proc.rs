@@ -2,6 +2,7 @@
 //!
 //! A pid alone names nobody: it is given out again. A pid with its start time, within one boot, is one process.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -155,6 +156,17 @@ pub fn payload_cgroups_once(name: &str) -> Vec<PathBuf> {
     payloads(&one_hierarchy(), name)
 }
 
+/// What payload cgroups are called, before the container's name.
+const PAYLOAD: &str = "lxc.payload.";
+
+/// The names of all containers that have a payload cgroup on that hierarchy, as LXC wrote them: with `-1`, `-2` ... where
+/// a name was taken.
+#[must_use]
+pub fn all_payloads_once() -> BTreeSet<String> {
+    let entries = one_hierarchy().into_iter().flat_map(fs::read_dir).flatten().flatten();
+    entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_prefix(PAYLOAD)?.to_owned())).collect()
+}
+
 /// A hierarchy that every guest is on; all, where none is known to be.
 fn one_hierarchy() -> Vec<PathBuf> {
     let one = hierarchies().into_iter().find(|hierarchy| {
@@ -164,20 +176,25 @@ fn one_hierarchy() -> Vec<PathBuf> {
 }
 
 fn payloads(hierarchies: &[PathBuf], name: &str) -> Vec<PathBuf> {
-    let payload = format!("lxc.payload.{name}");
+    let payload = format!("{PAYLOAD}{name}");
     hierarchies.iter().flat_map(|hierarchy| named(hierarchy, &payload)).collect()
+}
+
+/// Whether a cgroup may be that of `name`: LXC appends `-1`, `-2` ... where that is taken.
+#[must_use]
+pub fn is_named(cgroup: &str, name: &str) -> bool {
+    match cgroup.strip_prefix(name) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix('-').is_some_and(|n| n.parse::<u32>().is_ok()),
+        None => false,
+    }
 }
 
 /// The cgroups of a hierarchy that are called `name`, or `name-1`, `name-2` ...
 fn named(hierarchy: &Path, name: &str) -> Vec<PathBuf> {
-    let is_named = |found: &str| match found.strip_prefix(name) {
-        Some("") => true,
-        Some(rest) => rest.strip_prefix('-').is_some_and(|n| n.parse::<u32>().is_ok()),
-        None => false,
-    };
     let entries = fs::read_dir(hierarchy).into_iter().flatten().flatten();
     entries
-        .filter(|entry| entry.file_name().to_str().is_some_and(is_named))
+        .filter(|entry| entry.file_name().to_str().is_some_and(|found| is_named(found, name)))
         .map(|entry| entry.path())
         .collect()
 }

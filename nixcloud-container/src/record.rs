@@ -293,12 +293,16 @@ impl Record {
         let path = layout.record(name);
         let Some(text) = read(&path)? else { return Ok(None) };
         let damaged = |source| RecordError::Damaged { path: path.clone(), source };
-        // The number first: a newer record has fields that this version would call unknown.
-        let Probe { schema } = toml::from_str(&text).map_err(damaged)?;
+        let read = toml::from_str::<Self>(&text);
+        // The number alone where it cannot be read: a newer record has fields that this version calls unknown.
+        let schema = match &read {
+            Ok(record) => record.schema,
+            Err(_) => toml::from_str::<Probe>(&text).map_err(damaged)?.schema,
+        };
         if schema > SCHEMA {
             return Err(RecordError::Newer { path, found: schema });
         }
-        let record: Self = toml::from_str(&text).map_err(damaged)?;
+        let record = read.map_err(damaged)?;
         if record.name != *name {
             return Err(RecordError::Misplaced { path, found: record.name });
         }

@@ -144,12 +144,16 @@ impl ContainerSpec {
         struct Probe {
             schema: u32,
         }
-        // The number first: a newer spec has fields that this version would call unknown.
-        let Probe { schema } = serde_json::from_slice(json)?;
-        if schema > SCHEMA {
-            return Err(SpecError::Newer { found: schema });
+        let read = serde_json::from_slice::<Self>(json);
+        // The number alone where it cannot be read: a newer spec has fields that this version calls unknown.
+        let found = match &read {
+            Ok(spec) => spec.schema,
+            Err(_) => serde_json::from_slice::<Probe>(json)?.schema,
+        };
+        if found > SCHEMA {
+            return Err(SpecError::Newer { found });
         }
-        let spec: Self = serde_json::from_slice(json)?;
+        let spec = read?;
         spec.check()?;
         Ok(spec)
     }

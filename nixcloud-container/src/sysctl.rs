@@ -93,8 +93,17 @@ impl Sysctl {
         if old == value {
             return Ok(Changed::Kept);
         }
+        let before = text(&self.note_of(key))?;
         self.note(key, &old, value)?;
-        self.set(key, value)?;
+        if let Err(refused) = self.set(key, value) {
+            // The note is of what is not; the failure itself says more than one to undo it.
+            let path = self.note_of(key);
+            let _ = match before {
+                Some(before) => std::fs::write(path, before),
+                None => std::fs::remove_file(path),
+            };
+            return Err(refused);
+        }
         Ok(Changed::Changed)
     }
 
@@ -121,8 +130,11 @@ impl Sysctl {
     /// # Errors
     /// When the kernel refuses, or the note cannot be read or removed.
     pub fn restore(&self, key: &str) -> Result<bool, SysctlError> {
+        if !self.is_noted(key) {
+            return Ok(false);
+        }
         let path = self.note_of(key);
-        let Some(note) = text(&path)? else { return Ok(false) };
+        let note = text(&path)?.unwrap_or_default();
         let mut lines = note.lines();
         let mut restored = false;
         if let (Some(old), Some(ours)) = (lines.next(), lines.next())
@@ -133,6 +145,8 @@ impl Sysctl {
         }
         let removed = |source| SysctlError::Io { action: "remove", path: path.clone(), source };
         std::fs::remove_file(&path).map_err(removed)?;
+        // The last one takes the folder with it.
+        let _ = std::fs::remove_dir(&self.notes);
         Ok(restored)
     }
 

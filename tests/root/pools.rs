@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Stdio;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 
-use nixcloud_container::{ContainerName, Error, ErrorKind};
+use nixcloud_container::{ContainerName, Error, ErrorKind, Listed, State};
+
+use nixcloud_container_tests::many::Original;
 
 use crate::harness::{Lab, Must, chain, scenarios};
 
@@ -14,6 +17,8 @@ scenarios! {
         root_an_internet_address_is_claimed_and_kept,
         root_a_fixed_ipv6_address_has_one_owner,
         root_a_reserved_address_waits_for_its_container,
+        root_host_up_keeps_ids_from_users,
+        root_a_create_among_hundreds,
     ],
     both: [],
 }
@@ -101,8 +106,13 @@ fn root_an_internet_address_is_claimed_and_kept(lab: &Lab) {
     assert_eq!(internet(web.name()).as_deref(), Some("10.202.0.10"));
     web.update(&outside.version("3"));
     assert_eq!(internet(web.name()).as_deref(), Some("10.202.0.10"));
-    web.destroy();
+    // Where the host has moved the range, the next generation has an address of the new one.
+    let moved = lab.manager_with(|config| config.network.internet.first = Some([10, 202, 7, 1].into()));
+    moved.container(web.name().clone()).update(&Default::default(), &mut ()).must("update");
+    assert_eq!(internet(web.name()).as_deref(), Some("10.202.7.1"));
     assert!(!claims(lab, "addresses").contains("10.202.0.10"));
+    web.destroy();
+    assert!(!claims(lab, "addresses").contains("10.202.7.1"));
     web.create_from(&web.file().keys("network.enableNat = true;"));
     assert_eq!(internet(web.name()).as_deref(), Some("10.202.0.10"));
 }
@@ -141,4 +151,130 @@ fn root_a_reserved_address_waits_for_its_container(lab: &Lab) {
     assert_eq!(claims(lab, "addresses"), ["10.101.0.9".to_owned()].into());
     container.rollback(&mut ()).must("rollback");
     assert_eq!(container.status().must("status").address, Some("10.101.0.2".parse().unwrap()));
+}
+
+/// A file of the lab in place of `/etc/subuid`.
+fn subid_file(lab: &Lab, name: &str, text: &str) -> std::path::PathBuf {
+    let file = lab.path("/etc").join(name);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
+    file
+}
+
+fn root_host_up_keeps_ids_from_users(lab: &Lab) {
+    use nixcloud_container::{Change, Part, Verdict};
+    let before = "ada:100000:65536\nroot:1000000:70000\n\n# kept\nbob:500000:65536";
+    let (subuid, subgid) = (subid_file(lab, "subuid", before), subid_file(lab, "subgid", before));
+    let missing = lab.path("/etc/none");
+    let files = vec![subuid.clone(), subgid.clone(), missing.clone(), "/etc/subuid".into()];
+    let theirs = fs::read_to_string("/etc/subuid").ok();
+    let manager = lab.manager_with(|config| config.ids.foreign = files);
+    let of = |part| {
+        move |changes: Vec<nixcloud_container::HostChange>| -> Vec<Change> {
+            changes.into_iter().filter(|change| change.part == part).map(|change| change.change).collect()
+        }
+    };
+    let ids = of(Part::Ids);
+    let findings = || {
+        let mut findings = manager.host_check().must("check");
+        findings.retain(|finding| finding.part == Part::Ids);
+        findings
+    };
+    assert!(findings().iter().all(|finding| finding.verdict == Verdict::Wrong) && findings().len() == 2);
+    assert_eq!(ids(manager.host_up().must("host up")), [Change::Made, Change::Made]);
+    assert_eq!(ids(manager.host_up().must("host up")), [Change::Kept, Change::Kept]);
+    assert!(findings().iter().all(|finding| finding.verdict == Verdict::Good));
+    // What nobody has, up to 4096 ranges.
+    let after = format!("{before}\nroot:165536:334464\nroot:565536:434464\nroot:1070000:267465456\n");
+    for file in [&subuid, &subgid] {
+        assert_eq!(fs::read_to_string(file).unwrap(), after);
+        assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o7777, 0o664);
+    }
+    // A container is where the lines are, and a user who is given its ids all the same is told of.
+    let web = lab.busybox("web");
+    let container = manager.container(web.name().clone());
+    container.create(&web.request(&web.file()), &mut ()).must("create");
+    assert_eq!(container.status().must("status").ids.unwrap().base(), 165_536);
+    fs::write(&subuid, format!("{after}eve:200000:10\n")).unwrap();
+    let told = findings();
+    let wrong: Vec<&str> = told
+        .iter()
+        .filter(|finding| finding.verdict == Verdict::Wrong)
+        .map(|finding| finding.what.as_str())
+        .collect();
+    let expected = format!("`eve:200000:10` has ids of container `{}`, from 165536 up", web.name());
+    assert!(wrong.contains(&expected.as_str()), "{wrong:?}");
+    assert_eq!(ids(manager.host_up().must("host up")), [Change::Mended, Change::Mended]);
+    // Down takes out what is ours, and nothing else.
+    assert_eq!(ids(manager.host_down().must("host down")), [Change::Removed, Change::Removed]);
+    assert_eq!(fs::read_to_string(&subuid).unwrap(), format!("{before}\neve:200000:10\n"));
+    assert_eq!(fs::read_to_string(&subgid).unwrap(), format!("{before}\n"));
+    assert_eq!(ids(manager.host_down().must("host down")), []);
+    manager.host_up().must("host up");
+    // The host's own `useradd` goes round them.
+    for file in ["passwd", "group", "shadow", "gshadow"] {
+        subid_file(lab, file, "");
+    }
+    let mut useradd = Command::new("useradd");
+    useradd.arg("--prefix").arg(lab.root()).args(["--no-create-home", "carl"]);
+    assert!(useradd.status().unwrap().success());
+    assert!(fs::read_to_string(&subuid).unwrap().contains("\ncarl:268535456:65536\n"));
+    // It sorts the file, and ours are known all the same.
+    assert_eq!(ids(manager.host_down().must("host down")), [Change::Removed, Change::Removed]);
+    assert!(!fs::read_to_string(&subuid).unwrap().contains("root:165536:"));
+    // A try-out makes no file and leaves the host's own alone.
+    assert!(!missing.exists());
+    assert_eq!(fs::read_to_string("/etc/subuid").ok(), theirs);
+    assert!(!lab.path("/var/lib/nixcloud/container/subids.toml").exists());
+}
+
+/// Takes the copies away, also where the scenario fails: to destroy each would take minutes.
+struct Many<'a>(Original<'a>);
+
+impl Drop for Many<'_> {
+    fn drop(&mut self) {
+        self.0.clear().unwrap();
+    }
+}
+
+/// `make bench` says how long it takes with 10,000.
+fn root_a_create_among_hundreds(lab: &Lab) {
+    const COUNT: u32 = 500;
+    let (web, db) = (lab.busybox("web"), lab.busybox("db"));
+    web.create();
+    let many = Many(Original { root: lab.root(), name: web.name().as_str() });
+    many.0.multiply(COUNT, |n| format!("m{n:05}")).unwrap();
+    let list = lab.manager().list().must("list");
+    assert_eq!(list.len(), 501);
+    assert!(list.is_sorted_by_key(|listed| listed.name().to_owned()));
+    for (n, listed) in (1..=COUNT).zip(&list) {
+        let Listed::Container(status) = listed else { panic!("{listed:?}") };
+        let address = std::net::Ipv4Addr::from(u32::from_be_bytes([10, 101, 0, 2]) + n);
+        assert_eq!((status.name.as_str(), status.state), (format!("m{n:05}").as_str(), State::Stopped));
+        assert_eq!((status.address, status.ids.unwrap().base()), (Some(address), 100_000 + n * 65_536));
+    }
+    // A gap is filled, and else the next one is claimed.
+    for claim in ["addresses/10.101.0.252", "ids/16484000"] {
+        fs::remove_file(lab.path("/var/lib/nixcloud/container").join(claim)).unwrap();
+    }
+    db.create();
+    let claimed = |guest: &crate::harness::Guest<'_>| {
+        let status = guest.container().status().must("status");
+        (status.address.unwrap().to_string(), status.ids.unwrap().base())
+    };
+    assert_eq!(claimed(&db), ("10.101.0.252".to_owned(), 16_484_000));
+    let next = lab.busybox("next");
+    next.create();
+    assert_eq!(claimed(&next), ("10.101.1.247".to_owned(), 100_000 + 501 * 65_536));
+    // The running one among them is seen.
+    next.start();
+    let list = lab.manager().list().must("list");
+    let running = list
+        .iter()
+        .filter(|listed| matches!(listed, Listed::Container(status) if status.state == State::Running));
+    assert_eq!(running.map(Listed::name).collect::<Vec<_>>(), [next.name().as_str()]);
+    next.stop();
+    next.destroy();
+    db.destroy();
 }

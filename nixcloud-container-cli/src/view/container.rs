@@ -204,9 +204,8 @@ impl ListView {
     /// A name a line.
     pub(super) fn tell_names(&self, printer: &Printer) {
         // A script goes on to use these names with our commands, which refuse the foreign ones.
-        for row in self.containers.iter().filter(|row| !matches!(row, Row::Foreign { .. })) {
-            printer.answer(row.name());
-        }
+        let ours = self.containers.iter().filter(|row| !matches!(row, Row::Foreign { .. }));
+        printer.answers(ours.map(Row::name));
     }
 
     /// What cannot be read.
@@ -235,9 +234,7 @@ impl View for ListView {
         } else if self.containers.is_empty() {
             printer.note(Tone::Hint, "note", "there are no containers");
         } else {
-            for line in self.table() {
-                printer.answer(line);
-            }
+            printer.answers(self.table());
         }
         self.tell_trouble(printer);
     }

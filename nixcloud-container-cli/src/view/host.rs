@@ -18,7 +18,7 @@ pub(crate) struct HostView {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct ChangeView {
-    /// What it is, such as `bridge`.
+    /// What it is: `bridge`, `ids` (kept from users of the host), `limit` (of the kernel) ...
     part: &'static str,
     /// Its name.
     name: String,
@@ -72,7 +72,7 @@ pub(crate) struct CheckView {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct FindingView {
-    /// What it is, such as `bridge`.
+    /// What it is: `bridge`, `ids` (kept from users of the host), `limit` (of the kernel) ...
     part: &'static str,
     /// Its name.
     name: String,

@@ -48,9 +48,7 @@ impl LsView {
 
 impl View for LsView {
     fn tell(&self, printer: &Printer) {
-        for line in &self.lines {
-            printer.answer(line);
-        }
+        printer.answers(&self.lines);
         self.list.tell_trouble(printer);
     }
 }

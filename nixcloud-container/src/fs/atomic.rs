@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -89,6 +90,25 @@ pub fn write_if_changed(path: &Path, bytes: &[u8], mode: u32, durability: Durabi
         return Ok(false);
     }
     write(path, bytes, mode, durability).map(|()| true)
+}
+
+/// Replaces the regular file at `path`, which keeps its mode and its owner. Durable.
+///
+/// # Errors
+///
+/// [`Error`], also when there is no regular file; then `path` is as it was and nothing is left beside it.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let (dir, name) = split(path)?;
+    let stat = std::fs::symlink_metadata(path).map_err(|source| Error::io("inspect", path, source))?;
+    if !stat.is_file() {
+        return Err(Error::NotAFile { path: path.to_owned() });
+    }
+    let request = Request { bytes, mode: stat.mode() & 0o7777, durability: Durability::Synced };
+    let (temporary, file) = fill(dir.as_fd(), path, &request)?;
+    std::os::unix::fs::fchown(&file, Some(stat.uid()), Some(stat.gid()))
+        .map_err(|source| Error::io("change the owner of", path, source))?;
+    temporary.rename(name).map_err(|errno| Error::io("replace", path, errno))?;
+    rustix::fs::fsync(&dir).map_err(|errno| Error::io("sync the directory of", path, errno))
 }
 
 /// Removes temporary files of this module that a killed process left in `dir`, and says how many. Those in use are

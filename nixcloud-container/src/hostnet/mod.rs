@@ -1,8 +1,10 @@
-//! `host up`, `host down` and `host check`: the networks of this host. Only what is ours is touched.
+//! `host up`, `host down` and `host check`: the networks of this host, and what many containers need of it. Only what is ours is touched.
 //!
 //! Each part of the host has a file with what it does for `up`, `down` and `check`; here is their order.
 
 mod bridges;
+mod ids;
+mod limits;
 
 use crate::error::Error;
 use crate::host::Host;
@@ -24,6 +26,10 @@ pub struct HostChange {
 pub enum Part {
     /// A bridge.
     Bridge,
+    /// Ids of containers, kept from users of the host.
+    Ids,
+    /// A limit of the kernel.
+    Limit,
 }
 
 impl Part {
@@ -32,6 +38,8 @@ impl Part {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
+            Self::Ids => "ids",
+            Self::Limit => "limit",
         }
     }
 }
@@ -83,13 +91,23 @@ pub enum Verdict {
 
 pub(crate) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
     host.prepare()?;
-    bridges::up(host)
+    let mut changes = limits::up(host)?;
+    changes.extend(ids::up(host)?);
+    changes.extend(bridges::up(host)?);
+    Ok(changes)
 }
 
 pub(crate) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
-    bridges::down(host)
+    // First what can refuse: then nothing is changed.
+    let mut changes = bridges::down(host)?;
+    changes.extend(ids::down(host)?);
+    changes.extend(limits::down(host)?);
+    Ok(changes)
 }
 
 pub(crate) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
-    bridges::check(host)
+    let mut findings = bridges::check(host)?;
+    findings.extend(ids::check(host)?);
+    findings.extend(limits::check(host)?);
+    Ok(findings)
 }

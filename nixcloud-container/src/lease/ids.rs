@@ -1,11 +1,10 @@
 //! Ranges of user and group ids.
 
-use std::io;
-
 use super::{Foreign, LeaseError, Leases, names, read_owner};
 use crate::config::Ids;
 use crate::idmap::{IdMap, IdMapKind, RANGE};
 use crate::name::ContainerName;
+use crate::subid;
 
 /// Owns the range that all `idmap = "shared"` containers use. No container can have this name.
 const SHARED: &str = ".shared";
@@ -92,6 +91,22 @@ impl Leases<'_> {
     pub fn free_shared_ids(&self, ids: IdMap) -> Result<(), LeaseError> {
         self.release(&self.layout.id_range(ids.base()), SHARED, "the shared ids")
     }
+
+    /// All ranges that are claimed, lowest first.
+    ///
+    /// # Errors
+    /// When the folder of claims cannot be read.
+    pub fn claimed_ids(&self) -> Result<Vec<IdMap>, LeaseError> {
+        Ok(names::<u32>(&self.layout.ids())?.into_iter().filter_map(|base| IdMap::new(base).ok()).collect())
+    }
+
+    /// Who claimed a range: a container's name, or that of the shared ones.
+    ///
+    /// # Errors
+    /// When the claim cannot be read.
+    pub fn owner_of_ids(&self, ids: IdMap) -> Result<Option<String>, LeaseError> {
+        read_owner(&self.layout.id_range(ids.base()))
+    }
 }
 
 fn owner_of(name: &ContainerName, kind: IdMapKind) -> &str {
@@ -125,25 +140,9 @@ fn free_ranges(first: u32, others: &[(u64, u64)]) -> impl Iterator<Item = IdMap>
 fn subordinate_ids(ids: &Ids) -> Result<Vec<(u64, u64)>, LeaseError> {
     let mut ranges = Vec::new();
     for path in &ids.foreign {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(source) => return Err(LeaseError::Read { path: path.clone(), source }),
-        };
-        for line in text.lines() {
-            let mut fields = line.trim().split(':');
-            let (Some(user), Some(start), Some(count), None) =
-                (fields.next(), fields.next(), fields.next(), fields.next())
-            else {
-                continue;
-            };
-            if user == "root" || user == "0" {
-                continue;
-            }
-            if let (Ok(start), Ok(count)) = (start.parse(), count.parse()) {
-                ranges.push((start, count));
-            }
-        }
+        let entries = subid::entries(path)?.unwrap_or_default();
+        ranges
+            .extend(entries.iter().filter(|entry| !entry.is_roots()).map(|entry| (entry.first, entry.count)));
     }
     Ok(ranges)
 }

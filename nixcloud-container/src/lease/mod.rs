@@ -21,6 +21,7 @@ use crate::idmap::RANGE;
 use crate::interface::InterfaceId;
 use crate::layout::Layout;
 use crate::name::ContainerName;
+use crate::subid::SubidError;
 
 /// Claims addresses, id ranges and interface identities.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +105,9 @@ pub enum LeaseError {
         /// Why.
         source: io::Error,
     },
+    /// The ids of other users cannot be read.
+    #[error(transparent)]
+    Subids(#[from] SubidError),
     /// A claim cannot be written or removed.
     #[error("cannot claim {what}")]
     Claim {

@@ -19,7 +19,7 @@ const LISTENS: u32 = 1 << 16;
 pub struct Running {
     /// Names under the LXC path that was asked for, sorted.
     pub names: Vec<String>,
-    /// The hashes of sockets whose path and name are too long to be told; [`Address::socket_hash`] tells whether a
+    /// The hashes, sorted, of sockets whose path and name are too long to be told; [`Address::socket_hash`] tells whether a
     /// container is one of them. They may be of any LXC path.
     pub hashed: Vec<String>,
 }
@@ -29,8 +29,8 @@ impl Running {
     #[must_use]
     pub fn contains(&self, address: &Address) -> bool {
         match address.socket_hash() {
-            Some(hash) => self.hashed.contains(&hash),
-            None => self.names.iter().any(|name| name == address.name()),
+            Some(hash) => self.hashed.binary_search(&hash).is_ok(),
+            None => self.names.binary_search_by(|name| name.as_str().cmp(address.name())).is_ok(),
         }
     }
 }

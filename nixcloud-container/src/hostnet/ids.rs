@@ -1,0 +1,274 @@
+//! The ids of containers in `/etc/subuid` and `/etc/subgid`, so that `adduser` gives them to nobody else.
+//!
+//! Lines of root, for what the pool may use and nobody has. Which lines are ours is noted before they are written:
+//! `host down` takes exactly those out.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Change, Finding, HostChange, Part, Verdict};
+use crate::error::Error;
+use crate::fs::atomic::{self, Durability};
+use crate::host::Host;
+use crate::idmap::{IdMap, RANGE};
+use crate::lease::Leases;
+use crate::subid::{self, Entry};
+
+/// How many ranges are reserved at least. `adduser` stops with an error when 100000 to 600100000 is full (9,155 ranges):
+/// this leaves it more than half.
+const RANGES: u32 = 4096;
+
+/// With more containers than that, so many ranges more at a time.
+const STEP: u32 = 1024;
+
+/// The lines that are ours.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Notes {
+    #[serde(default)]
+    line: Vec<Note>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Note {
+    file: PathBuf,
+    first: u64,
+    count: u64,
+}
+
+impl Note {
+    fn entry(&self) -> Entry {
+        Entry { user: "root".to_owned(), first: self.first, count: self.count }
+    }
+}
+
+impl Notes {
+    fn load(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
+        match std::fs::read_to_string(path) {
+            Ok(text) => toml::from_str(&text).map_err(|error| failed(std::io::Error::other(error))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
+    fn save(&self, path: &Path) -> Result<(), Error> {
+        let failed = |action, source| Error::Io { action, path: path.to_owned(), source };
+        if self.line.is_empty() {
+            return match std::fs::remove_file(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", error)),
+                _ => Ok(()),
+            };
+        }
+        let text = toml::to_string(self).map_err(|error| failed("write", std::io::Error::other(error)))?;
+        Ok(atomic::write(path, text.as_bytes(), 0o600, Durability::Synced)?)
+    }
+
+    fn of(&self, file: &Path) -> Vec<Entry> {
+        self.line.iter().filter(|note| note.file == file).map(Note::entry).collect()
+    }
+
+    /// With these lines of a file in place of those that were noted.
+    fn with(&self, file: &Path, lines: &[Entry]) -> Self {
+        let others = self.line.iter().filter(|note| note.file != file).cloned();
+        let new = lines.iter().map(|Entry { first, count, .. }| Note {
+            file: file.to_owned(),
+            first: *first,
+            count: *count,
+        });
+        Self { line: others.chain(new).collect() }
+    }
+}
+
+/// A file as it is: the lines that we put there, and all others.
+struct Looked {
+    file: PathBuf,
+    ours: Vec<Entry>,
+    others: Vec<Entry>,
+}
+
+/// The files of this host. A try-out below a folder leaves those of the host that it is on alone.
+fn look(host: &Host, notes: &Notes) -> Result<Vec<Looked>, Error> {
+    let mut looked = Vec::new();
+    for file in &host.config.ids.foreign {
+        if !host.is_whole() && !file.starts_with(&host.config.root) {
+            continue;
+        }
+        // Where there is none nobody is given ids, and to make one would change that.
+        let Some(mut others) = subid::entries(file)? else { continue };
+        let mut ours = Vec::new();
+        for line in notes.of(file) {
+            if let Some(at) = others.iter().position(|other| *other == line) {
+                ours.push(others.remove(at));
+            }
+        }
+        looked.push(Looked { file: file.clone(), ours, others });
+    }
+    Ok(looked)
+}
+
+/// The lines that a file should have of us: what the pool may use, without what any user has in any of the files, and
+/// what root has in this one.
+fn wanted(host: &Host, file: &Looked, all: &[Looked]) -> Result<Vec<Entry>, Error> {
+    let first = host.config.ids.first;
+    let claimed = Leases::new(&host.layout, &host.config).claimed_ids()?;
+    let highest = claimed.last().map_or(0, |ids| ids.base().saturating_sub(first) / RANGE + 1);
+    let ranges = if highest <= RANGES { RANGES } else { highest.next_multiple_of(STEP) };
+    let end = u64::from(first) + u64::from(ranges) * u64::from(RANGE);
+    let users = all.iter().flat_map(|looked| &looked.others).filter(|entry| !entry.is_roots());
+    let taken = users.chain(file.others.iter().filter(|entry| entry.is_roots()));
+    let taken = taken.map(|entry| (entry.first, entry.first.saturating_add(entry.count))).collect();
+    Ok(gaps(u64::from(first), end.min(u64::from(u32::MAX)), taken))
+}
+
+/// What of `first..end` is in none of `taken`, as far as a container's ids fit into it.
+fn gaps(first: u64, end: u64, mut taken: Vec<(u64, u64)>) -> Vec<Entry> {
+    taken.sort_unstable();
+    taken.push((end, end));
+    let (mut at, mut gaps) = (first, Vec::new());
+    for (from, to) in taken {
+        let from = from.min(end);
+        if from >= at + u64::from(RANGE) {
+            gaps.push(Entry { user: "root".to_owned(), first: at, count: from - at });
+        }
+        at = at.max(to);
+    }
+    gaps
+}
+
+fn changed(file: &Path, change: Change) -> HostChange {
+    HostChange { part: Part::Ids, name: file.display().to_string(), change }
+}
+
+pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
+    let path = host.layout.subids();
+    let mut notes = Notes::load(&path)?;
+    let all = look(host, &notes)?;
+    let mut changes = Vec::new();
+    for looked in &all {
+        let wanted = wanted(host, looked, &all)?;
+        let change = if looked.ours == wanted {
+            Change::Kept
+        } else {
+            let stay = |line: &&Entry| !wanted.contains(line);
+            let both: Vec<Entry> = wanted.iter().chain(looked.ours.iter().filter(stay)).cloned().collect();
+            notes.with(&looked.file, &both).save(&path)?;
+            subid::edit(&looked.file, &looked.ours, &wanted)?;
+            if looked.ours.is_empty() { Change::Made } else { Change::Mended }
+        };
+        notes = notes.with(&looked.file, &wanted);
+        changes.push(changed(&looked.file, change));
+    }
+    notes.save(&path)?;
+    Ok(changes)
+}
+
+pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
+    let path = host.layout.subids();
+    let mut notes = Notes::load(&path)?;
+    let mut files: Vec<PathBuf> = notes.line.iter().map(|note| note.file.clone()).collect();
+    files.dedup();
+    let mut changes = Vec::new();
+    for file in files {
+        let gone = subid::edit(&file, &notes.of(&file), &[])?;
+        changes.push(changed(&file, if gone { Change::Removed } else { Change::Absent }));
+        notes = notes.with(&file, &[]);
+    }
+    notes.save(&path)?;
+    Ok(changes)
+}
+
+pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
+    let all = look(host, &Notes::load(&host.layout.subids())?)?;
+    let mut findings = Vec::new();
+    for looked in &all {
+        let covered = looked.ours == wanted(host, looked, &all)?;
+        findings.push(Finding {
+            part: Part::Ids,
+            name: looked.file.display().to_string(),
+            verdict: if covered { Verdict::Good } else { Verdict::Wrong },
+            what: if covered {
+                "the ids of containers are given to nobody else".to_owned()
+            } else {
+                "`adduser` may give ids of containers to a user".to_owned()
+            },
+            mend: (!covered).then(|| "`nixcloud-container host up`".to_owned()),
+        });
+    }
+    findings.extend(conflicts(host, &all)?);
+    Ok(findings)
+}
+
+/// Containers whose ids a user was given since.
+fn conflicts(host: &Host, all: &[Looked]) -> Result<Vec<Finding>, Error> {
+    let leases = Leases::new(&host.layout, &host.config);
+    let claimed = leases.claimed_ids()?;
+    let mut findings = Vec::new();
+    for looked in all {
+        for entry in looked.others.iter().filter(|entry| !entry.is_roots()) {
+            let meets = |ids: &&IdMap| ids.overlaps(entry.first, entry.count);
+            let Some(ids) = claimed.iter().find(meets) else { continue };
+            let owner = leases.owner_of_ids(*ids)?.unwrap_or_default();
+            findings.push(Finding {
+                part: Part::Ids,
+                name: looked.file.display().to_string(),
+                verdict: Verdict::Wrong,
+                what: format!("`{entry}` has ids of container `{owner}`, from {} up", ids.base()),
+                mend: Some(format!(
+                    "take that line out, or destroy the container: {} is who its files belong to",
+                    entry.user
+                )),
+            });
+        }
+    }
+    Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn spans(entries: &[Entry]) -> Vec<(u64, u64)> {
+        entries.iter().map(|entry| (entry.first, entry.first + entry.count)).collect()
+    }
+
+    #[test]
+    fn what_nobody_has_is_reserved() {
+        let gaps = |taken: &[(u64, u64)]| spans(&gaps(100_000, 1_000_000, taken.to_vec()));
+        assert_eq!(gaps(&[]), [(100_000, 1_000_000)]);
+        // The first user of a Debian host.
+        assert_eq!(gaps(&[(100_000, 165_536)]), [(165_536, 1_000_000)]);
+        assert_eq!(
+            gaps(&[(300_000, 400_000), (350_000, 360_000)]),
+            [(100_000, 300_000), (400_000, 1_000_000)]
+        );
+        // Too small for a container.
+        assert_eq!(gaps(&[(100_010, 900_000)]), [(900_000, 1_000_000)]);
+        assert_eq!(gaps(&[(0, 5_000_000)]), []);
+        assert_eq!(gaps(&[(2_000_000, 3_000_000)]), [(100_000, 1_000_000)]);
+    }
+
+    proptest! {
+        #[test]
+        fn each_free_id_is_reserved_once_and_no_other(
+            users in prop::collection::vec((0u64..3_000_000, 1u64..400_000), 0..10),
+        ) {
+            let taken: Vec<_> = users.iter().map(|(first, count)| (*first, first + count)).collect();
+            let gaps = spans(&gaps(100_000, 2_000_000, taken.clone()));
+            let inside = |spans: &[(u64, u64)], id: u64| spans.iter().filter(|(a, b)| (*a..*b).contains(&id)).count();
+            let fits = |id: u64| {
+                // The whole gap around it.
+                let from = taken.iter().map(|(_, to)| *to).filter(|to| *to <= id).max().unwrap_or(0).max(100_000);
+                let to = taken.iter().map(|(from, _)| *from).filter(|from| *from > id).min().unwrap_or(2_000_000).min(2_000_000);
+                to - from >= u64::from(RANGE)
+            };
+            for id in (0..3_000_000).step_by(9_973) {
+                let free = (100_000..2_000_000).contains(&id) && inside(&taken, id) == 0;
+                prop_assert_eq!(inside(&gaps, id), usize::from(free && fits(id)), "{}", id);
+            }
+        }
+    }
+}
