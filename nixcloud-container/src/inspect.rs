@@ -53,6 +53,8 @@ pub struct Status {
     pub file: PathBuf,
     /// The arguments for Nix that go with it.
     pub nix_args: Vec<String>,
+    /// What declares it: the set that was applied, or a manifest. `None` where it was created by hand.
+    pub declared: Option<String>,
     /// The LXC configuration items that it has beside those of its file, see
     /// [`CreateRequest`](crate::CreateRequest::lxc_items).
     pub lxc_items: Vec<(String, String)>,
@@ -179,6 +181,7 @@ fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Err
         created: record.created,
         file: record.file,
         nix_args: record.nix_args,
+        declared: record.declared.map(|declared| declared.source),
         lxc_items: record.lxc_items,
         groups,
         pending_restart,

@@ -142,6 +142,7 @@ fn root_apply_creates_updates_and_leaves_alone(lab: &Lab) {
         lab.plain(web.container().status().must("status").file.to_str().unwrap()),
         "/lab/files/all.nix#web"
     );
+    assert_eq!(web.container().status().must("status").declared.as_deref(), all.to_str());
     web.container().rollback(&mut ()).must("rollback");
     expect(lab, &apply(lab, &all), &[("web", "in place"), ("db", "unchanged"), ("mail", "unchanged")]);
 }

@@ -121,6 +121,15 @@ fn root_a_flake_that_is_wrong_is_told(lab: &Lab) {
         (error.kind(), error.hint().unwrap()),
         (ErrorKind::Input, "`path:/nowhere#NAME` names one".to_owned())
     );
+    // The line of a flake's own file.
+    flake(
+        lab,
+        "shop",
+        &format!("web = {};\n", web.file().module("networking.firewall.enable = 1 + { };").text()),
+    );
+    let error = create(at(&folder, "web"));
+    let said = error.excerpt().join("\n");
+    assert!(said.contains("-source/flake.nix:") && said.contains("enable = 1 + { };"), "{said}");
     fs::remove_file(folder.join("flake.lock")).unwrap();
     let error = create(at(&folder, "web"));
     assert!(error.hint().is_some_and(|hint| hint.contains("flake lock")), "{error:?}");

@@ -85,9 +85,24 @@ pub(super) fn source(trace: &str, place: &Position) -> Vec<String> {
     lines.iter().map(|line| line[least..].trim_end().to_owned()).collect()
 }
 
-/// What is the user's own: not in the store, nor in `known` folders (nixpkgs, our expression).
+/// What is the user's own: not in the store, nor in `known` folders (nixpkgs, our expression). A flake's files are in
+/// the store, and the user's all the same.
 fn is_users(file: &Path, known: &[PathBuf]) -> bool {
-    !file.starts_with(super::STORE_DIR) && !known.iter().any(|dir| file.starts_with(dir))
+    let of_store =
+        file.starts_with(super::STORE_DIR) && !flake_of(file).is_some_and(|flake| !is_nixpkgs(&flake));
+    !of_store && !known.iter().any(|dir| file.starts_with(dir))
+}
+
+/// The flake in the store that a file is of.
+fn flake_of(file: &Path) -> Option<PathBuf> {
+    let top = file.strip_prefix(super::STORE_DIR).ok()?.components().next()?.as_os_str();
+    let flake = Path::new(super::STORE_DIR).join(top);
+    (top.to_str()?.ends_with("-source") && flake.join("flake.nix").exists()).then_some(flake)
+}
+
+/// Whether a flake is where NixOS comes from.
+fn is_nixpkgs(flake: &Path) -> bool {
+    flake.join("nixos/lib/eval-config.nix").exists()
 }
 
 /// The steps that say where in the user's configuration the fault is, innermost first: the user's files other than
