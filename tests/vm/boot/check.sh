@@ -23,7 +23,7 @@ case $boot in
     sh /opt/nixpkgs.src/prepare.sh /opt/nixpkgs >/dev/null
     mkdir -p /etc/nixcloud-container /etc/containers
     # In software LXC needs long, most of it for AppArmor's compiler.
-    printf '[nix]\nnixpkgs = "/opt/nixpkgs"\n[timeouts]\nstart = 300\n' >/etc/nixcloud-container/config.toml
+    printf '[nix]\nnixpkgs = "/opt/nixpkgs"\n[timeouts]\nstart = 600\n' >/etc/nixcloud-container/config.toml
     export NIX_CONFIG="substitute = false
 build-users-group ="
     make() {
