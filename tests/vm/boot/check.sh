@@ -1,5 +1,7 @@
 # Runs in the virtual machine, after its boot number $boot.
 set -eu
+export NIX_CONFIG="substitute = false
+build-users-group ="
 
 fail() {
   echo "FAILED: $*"
@@ -34,8 +36,6 @@ case $boot in
     mkdir -p /etc/nixcloud-container /etc/containers
     # In software LXC needs long, most of it for AppArmor's compiler.
     printf '[nix]\nnixpkgs = "/opt/nixpkgs"\n[timeouts]\nstart = 600\n' >/etc/nixcloud-container/config.toml
-    export NIX_CONFIG="substitute = false
-build-users-group ="
     make() {
       echo "import /opt/boot/guest.nix { guest = \"$2\"; autostart = $3; }" >"/etc/containers/$1.nix"
       nixcloud-container create "$1" "/etc/containers/$1.nix"
@@ -58,7 +58,7 @@ build-users-group ="
     expect_diary hand 'up down '
     # One that cannot start makes the unit fail; the others are to come up, and down again, all the same.
     echo 'import /opt/boot/guest.nix { guest = "busybox"; autostart = { after = [ "nobody" ]; }; }' >/etc/containers/bad.nix
-    NIX_CONFIG='build-users-group =' nixcloud-container create bad /etc/containers/bad.nix
+    nixcloud-container create bad /etc/containers/bad.nix
     ;;
   3)
     expect "the unit is" "$(systemctl is-active nixcloud-container-autostart || :)" failed
