@@ -180,6 +180,7 @@ fn root_a_container_that_fails_stops_only_those_after_it(lab: &Lab) {
     assert_eq!(told.code, 1, "{told:?}");
     assert_eq!(told.stderr, "");
     let answer: serde_json::Value = serde_json::from_str(&lab.plain(&told.stdout)).unwrap();
+    crate::json::holds(&answer, "autostart");
     let names = |key: &str| -> Vec<&str> {
         answer[key].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap_or_default()).collect()
     };

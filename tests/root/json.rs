@@ -28,7 +28,7 @@ fn object(told: &Told, schema: &str) -> Value {
 }
 
 #[track_caller]
-fn holds(value: &Value, schema: &str) {
+pub fn holds(value: &Value, schema: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/json/{schema}.schema.json"));
     let mut schema: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     closed(&mut schema);
@@ -135,6 +135,9 @@ fn root_json_of_every_command(lab: &Lab, kind: Kind) {
 
     assert_eq!(said("stop @web", "power")["outcome"], "stopped");
     assert_eq!(said("stop @web", "power")["outcome"], "not-running");
+    assert_eq!(said("autostart", "autostart")["started"], json!([]));
+    said("start @web", "power");
+    assert_eq!(said("autostop --kill", "autostop")["stopped"], json!([name]));
     said("start @web", "power");
     assert_eq!(said("terminate @web", "power")["outcome"], "terminated");
     assert_eq!(said("destroy @web", "destroyed")["destroyed"], true);

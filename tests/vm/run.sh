@@ -40,7 +40,7 @@ LD_LIBRARY_PATH=$libraries timeout "${NIXCLOUD_VM_SECONDS:-900}" "$cache/qemu/us
   -L "$cache/qemu/usr/share/qemu" -L "$cache/qemu/usr/share/seabios" -nodefaults -no-user-config -display none \
   -machine q35 -accel "${NIXCLOUD_VM_ACCEL:-tcg,thread=multi}" -cpu max -smp 2 -m 2048 -no-reboot \
   -kernel "$cache/vmlinuz" -initrd "$cache/initrd" \
-  -append "root=/dev/vda rw console=ttyS0 quiet panic=-1 no_timer_check ${NIXCLOUD_VM_KERNEL-}" \
+  -append "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=1 panic=-1 no_timer_check ${NIXCLOUD_VM_KERNEL-}" \
   -drive "file=$disk,if=virtio,cache=unsafe" -drive "file=$work/input,format=raw,if=virtio,readonly=on" \
   -serial "file:$work/console" -serial "file:$work/said" </dev/null || status=$?
 sleep 0.2

@@ -1,5 +1,7 @@
 # Runs in the virtual machine, after its boot number $boot.
 set -eu
+export NIX_CONFIG="substitute = false
+build-users-group ="
 
 fail() {
   echo "FAILED: $*"
@@ -18,14 +20,22 @@ expect() { [ "$2" = "$3" ] || fail "$1: \`$2\`, not \`$3\`"; }
 expect "cgroups are" "$(stat -f -c %T /sys/fs/cgroup)" cgroup2fs
 expect "AppArmor is" "$(cat /sys/module/apparmor/parameters/enabled)" Y
 
+# expect_diary NAME WORDS: within a minute; systemd in a guest takes a while
+expect_diary() {
+  tries=0
+  until [ "$(diary "$1")" = "$2" ]; do
+    tries=$((tries + 1))
+    [ $tries -lt 300 ] || fail "the diary of $1: \`$(diary "$1")\`, not \`$2\`"
+    sleep 0.2
+  done
+}
+
 case $boot in
   1)
     sh /opt/nixpkgs.src/prepare.sh /opt/nixpkgs >/dev/null
     mkdir -p /etc/nixcloud-container /etc/containers
     # In software LXC needs long, most of it for AppArmor's compiler.
-    printf '[nix]\nnixpkgs = "/opt/nixpkgs"\n[timeouts]\nstart = 300\n' >/etc/nixcloud-container/config.toml
-    export NIX_CONFIG="substitute = false
-build-users-group ="
+    printf '[nix]\nnixpkgs = "/opt/nixpkgs"\n[timeouts]\nstart = 600\n' >/etc/nixcloud-container/config.toml
     make() {
       echo "import /opt/boot/guest.nix { guest = \"$2\"; autostart = $3; }" >"/etc/containers/$1.nix"
       nixcloud-container create "$1" "/etc/containers/$1.nix"
@@ -42,24 +52,24 @@ build-users-group ="
   2)
     expect "the unit is" "$(systemctl is-active nixcloud-container-autostart || :)" active
     for name in web db late; do
-      expect "the diary of $name" "$(diary $name)" 'up down up '
+      expect_diary $name 'up down up '
     done
     expect "hand is" "$(nixcloud-container state hand)" stopped
-    expect "the diary of hand" "$(diary hand)" 'up down '
+    expect_diary hand 'up down '
     # One that cannot start makes the unit fail; the others are to come up, and down again, all the same.
     echo 'import /opt/boot/guest.nix { guest = "busybox"; autostart = { after = [ "nobody" ]; }; }' >/etc/containers/bad.nix
-    NIX_CONFIG='build-users-group =' nixcloud-container create bad /etc/containers/bad.nix
+    nixcloud-container create bad /etc/containers/bad.nix
     ;;
   3)
     expect "the unit is" "$(systemctl is-active nixcloud-container-autostart || :)" failed
     for name in web db late; do
-      expect "the diary of $name" "$(diary $name)" 'up down up down up '
+      expect_diary $name 'up down up down up '
     done
     journalctl -b --no-pager -o cat -u nixcloud-container-autostart | grep -q 'bad: it is to start after .nobody' ||
       fail "the journal does not say why"
     # A second try starts what does not run, and no more.
     systemctl restart nixcloud-container-autostart && fail "it did not fail again"
-    expect "the diary of web" "$(diary web)" 'up down up down up '
+    expect_diary web 'up down up down up '
     ;;
 esac
 
@@ -67,12 +77,7 @@ for name in web db late; do
   expect "$name is" "$(nixcloud-container state $name)" running
 done
 # db is up two seconds before web, and late, of a higher order, behind both.
-tries=0
-until [ "$(diary late | wc -w)" = $((2 * boot - 1)) ]; do
-  tries=$((tries + 1))
-  [ $tries -lt 300 ] || fail "late has not come up"
-  sleep 0.2
-done
+expect_diary late "$(diary web)"
 [ $(($(time_of web up) - $(time_of db up))) -ge 190 ] || fail "web is up too early: $(time_of db up) $(time_of web up)"
 [ "$(time_of late up)" -gt "$(time_of web up)" ] || fail "late is up too early"
 
