@@ -27,8 +27,8 @@
 //! | operations | host, expression, hostnet, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | record, lease, generations, rootfs, facts, foreign, presence |
-//! | drivers | `fs`, `proc`, `lxc`, `net`, `nix`, [`worker`] |
-//! | contracts | [`config`], `layout`, `render` |
+//! | drivers | `fs`, `proc`, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`] |
+//! | contracts | [`config`], `layout`, `render`, `ruleset` |
 //! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`spec`], [`observe`] |
 
 pub mod config;
@@ -73,14 +73,17 @@ mod install;
 mod layout;
 mod lease;
 mod manager;
+mod nft;
 mod power;
 mod presence;
 mod record;
 mod recover;
 mod render;
 mod rootfs;
+mod ruleset;
 mod session;
 mod switch;
+mod tool;
 mod update;
 
 pub use boot::{StartOutcome, StartRequest};
