@@ -26,10 +26,10 @@
 //! | roof | [`Container`], [`Manager`] |
 //! | operations | host, expression, hostnet, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect |
 //! | error | [`Error`]: the errors of all floors below |
-//! | stores | record, lease, generations, rootfs, facts, foreign, presence |
+//! | stores | record, lease, generations, forwards, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`] |
 //! | contracts | [`config`], `layout`, `render`, `ruleset` |
-//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`spec`], [`observe`] |
+//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], part, [`spec`], [`observe`] |
 
 pub mod config;
 pub mod generation;
@@ -64,6 +64,7 @@ mod expression;
 mod facts;
 mod foreground;
 mod foreign;
+mod forwards;
 mod fs;
 mod generations;
 mod host;
@@ -74,6 +75,7 @@ mod layout;
 mod lease;
 mod manager;
 mod nft;
+mod part;
 mod power;
 mod presence;
 mod record;
@@ -95,9 +97,9 @@ pub use error::{Error, ErrorKind, FailedActivation};
 pub use facts::FactsError;
 pub use foreground::Screen;
 pub use foreign::ForeignError;
+pub use forwards::ForwardError;
 pub use generation::{Generation, GenerationId, Selection};
 pub use generations::GenerationsError;
-pub use hostnet::{Change, Finding, HostChange, Part, Verdict};
 pub use idmap::IdMap;
 pub use inspect::{Listed, Status};
 pub use layout::LayoutError;
@@ -108,6 +110,7 @@ pub use name::{ContainerName, InterfaceName};
 pub use namespace::{Elevated, Namespace};
 pub use nix::{ArgumentError, UserArgs};
 pub use observe::{Cancel, Event, Observer, Phase, UnitChange};
+pub use part::{Change, Finding, HostChange, Part, Verdict};
 pub use power::{StopOutcome, StopRequest};
 pub use presence::PresenceError;
 pub use record::RecordError;
