@@ -24,6 +24,7 @@ use crate::render::{ExtraError, ItemError, PendingRestart};
 use crate::rootfs::RootfsError;
 use crate::spec::SpecError;
 use crate::state::{Action, State};
+use crate::sysctl::SysctlError;
 use crate::tool;
 use crate::worker::{NoAccount, WorkerError};
 
@@ -248,6 +249,9 @@ pub enum Error {
     /// Nix.
     #[error(transparent)]
     Nix(nix::Error),
+    /// A setting of the kernel.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
     /// The network.
     #[error(transparent)]
     Net(#[from] net::Error),
@@ -417,9 +421,13 @@ impl Error {
             | Self::Entry { .. }
             | Self::Generations(GenerationsError::Protected { .. })
             | Self::Forward(ForwardError::Taken { .. })
-            | Self::Lease(LeaseError::AddressTaken { .. } | LeaseError::HostAddress { .. }) => {
-                ErrorKind::Refused
-            }
+            | Self::Lease(
+                LeaseError::AddressTaken { .. }
+                | LeaseError::AddressReserved { .. }
+                | LeaseError::HostAddress { .. }
+                | LeaseError::NetworkAddress { .. }
+                | LeaseError::RoutedPrefix { .. },
+            ) => ErrorKind::Refused,
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Config(_)
             | Self::Extra(_)
@@ -435,7 +443,12 @@ impl Error {
             | Self::Nft(_)
             | Self::Tool(_)
             | Self::Facts(_)
-            | Self::Lease(LeaseError::AddressesExhausted { .. } | LeaseError::IdsExhausted { .. })
+            | Self::Sysctl(SysctlError::Unknown { .. })
+            | Self::Lease(
+                LeaseError::AddressesExhausted { .. }
+                | LeaseError::IdsExhausted { .. }
+                | LeaseError::InterfacesExhausted,
+            )
             | Self::Nix(nix::Error::Missing { .. })
             | Self::Worker(WorkerError::None) => ErrorKind::Host,
             Self::Worker(WorkerError::Lxc { .. } | WorkerError::NoAnswer { .. }) => ErrorKind::Lxc,
@@ -500,6 +513,9 @@ impl Error {
             Self::Nft(error) if error.is_missing() => {
                 "install nftables, or name its `nft` in the host configuration (`tools.nft`)".to_owned()
             }
+            Self::Tool(tool::Error::Missing { program }) => {
+                format!("install it, or say in the host configuration where it is (`[tools]`): {}", program.display())
+            }
             Self::Forward(ForwardError::NoAddress { .. }) => {
                 "`network.ip` gives it a fixed one, `network.enableNat` one on the bridge that leads out".to_owned()
             }
@@ -516,6 +532,12 @@ impl Error {
             Self::Generations(GenerationsError::Missing { have, .. }) if !have.is_empty() => {
                 let have: Vec<String> = have.iter().map(ToString::to_string).collect();
                 format!("there are: {}", have.join(", "))
+            }
+            Self::Lease(LeaseError::RoutedPrefix { .. }) => {
+                "leave `network.ip6` out: with `network.enableNat` the container has an address of that prefix".to_owned()
+            }
+            Self::Lease(LeaseError::AddressReserved { .. }) => {
+                "`network.reserved` of the host configuration says so".to_owned()
             }
             Self::Lease(LeaseError::IdsExhausted { .. }) => {
                 "`ids.first` and `ids.foreign` of the host configuration say which ids are free".to_owned()

@@ -1,9 +1,10 @@
 //! Every path of ours, from one root. Nothing else joins paths.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::HostConfig;
+use crate::interface::InterfaceId;
 use crate::name::ContainerName;
 use crate::network::HostPort;
 
@@ -152,7 +153,7 @@ impl Layout {
         self.state.join("running").join(format!("{name}.toml"))
     }
 
-    /// The folder of address claims, one file an address.
+    /// The folder of address claims, one file an address, IPv4 and IPv6 of all bridges.
     #[must_use]
     pub fn addresses(&self) -> PathBuf {
         self.state.join("addresses")
@@ -160,7 +161,7 @@ impl Layout {
 
     /// The claim of an address.
     #[must_use]
-    pub fn address(&self, address: Ipv4Addr) -> PathBuf {
+    pub fn address(&self, address: IpAddr) -> PathBuf {
         self.addresses().join(address.to_string())
     }
 
@@ -188,10 +189,16 @@ impl Layout {
         self.ports().join(port.to_string())
     }
 
-    /// What settings of the kernel were before `host up` changed them.
+    /// The folder of claims of interface identities, one file each.
     #[must_use]
-    pub fn settings_before(&self) -> PathBuf {
-        self.state.join("host").join("settings.toml")
+    pub fn interfaces(&self) -> PathBuf {
+        self.state.join("interfaces")
+    }
+
+    /// The claim of an interface identity.
+    #[must_use]
+    pub fn interface(&self, id: InterfaceId) -> PathBuf {
+        self.interfaces().join(id.to_string())
     }
 
     /// The lock of a container: held while it is changed.
@@ -218,6 +225,12 @@ impl Layout {
         self.state.join("work").join(name.as_str())
     }
 
+    /// The folder of notes of settings of the kernel that we changed, one file a setting.
+    #[must_use]
+    pub fn sysctl(&self) -> PathBuf {
+        self.state.join("sysctl")
+    }
+
     /// The folders that must exist before anything is kept, outermost first.
     pub(crate) fn state_dirs(&self) -> [PathBuf; 8] {
         [
@@ -225,7 +238,7 @@ impl Layout {
             self.addresses(),
             self.ids(),
             self.ports(),
-            self.state.join("host"),
+            self.interfaces(),
             self.state.join("running"),
             self.state.join("locks"),
             self.state.join("work"),

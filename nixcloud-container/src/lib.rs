@@ -27,13 +27,14 @@
 //! | operations | host, expression, hostnet, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | record, lease, generations, forwards, rootfs, facts, foreign, presence |
-//! | drivers | `fs`, `proc`, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`] |
+//! | drivers | `fs`, `proc`, sysctl, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`] |
 //! | contracts | [`config`], `layout`, `render`, `ruleset` |
-//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], part, [`spec`], [`observe`] |
+//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], part, [`spec`], [`observe`] |
 
 pub mod config;
 pub mod generation;
 pub mod idmap;
+pub mod interface;
 pub mod name;
 pub mod namespace;
 pub mod network;
@@ -85,6 +86,7 @@ mod rootfs;
 mod ruleset;
 mod session;
 mod switch;
+mod sysctl;
 mod tool;
 mod update;
 
@@ -120,6 +122,7 @@ pub use session::{Environment, RunRequest, Streams};
 pub use spec::ContainerSpec;
 pub use state::{Action, State};
 pub use switch::Switched;
+pub use sysctl::SysctlError;
 pub use update::{UpdateRequest, Updated};
 pub use user::{Account, User, UserError};
 pub use worker::{Exit, LogRequest, NoAccount, WorkerError};

@@ -87,7 +87,7 @@ impl Boot<'_> {
         let current = generations.current()?;
         let spec = generations.spec(current)?;
         require_bridges(host, &spec)?;
-        remove_left_interfaces(host, &record.name)?;
+        remove_left_interfaces(host, record)?;
         let mut run = Run {
             boot_id: proc::boot_id().map_err(proc_error)?,
             init: None,
@@ -110,7 +110,7 @@ impl Boot<'_> {
             )));
             wait_until_stopped(host, record, MONITOR_END, cancel)?;
             // What the first try made: its monitor may still be in its cgroups, and the kernel at its interfaces.
-            remove_left_interfaces(host, &record.name)?;
+            remove_left_interfaces(host, record)?;
             remove_cgroups_of_a_failed_start(&record.name);
             facts::refuse_idmapped_store(&host.layout);
             started = self.start(record, &spec, &mut run, observer);

@@ -8,7 +8,7 @@ mod firewall;
 mod forwarding;
 mod xtables;
 
-pub(crate) use filter::{reload, shadowed};
+pub(crate) use filter::{Reloaded, reload, shadowed};
 
 use crate::error::Error;
 use crate::host::Host;

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::HostConfig;
 use crate::idmap::{IdMap, RANGE};
+use crate::interface::{InterfaceId, Slot};
 use crate::layout::{Layout, NIX_STORE};
 use crate::name::{ContainerName, InterfaceName};
 use crate::spec::ContainerSpec;
@@ -47,6 +48,8 @@ pub struct Input<'a> {
     pub items: &'a [(String, String)],
     /// Its ids.
     pub ids: IdMap,
+    /// What its interface names and MAC addresses are made of.
+    pub interface: InterfaceId,
     /// Where things are.
     pub layout: &'a Layout,
     /// The host's own choices.
@@ -80,31 +83,6 @@ pub struct Rendered {
     pub locked: Vec<LockedSource>,
     /// The container file's own lines and the items beside it, which liblxc checks on a scratch handle.
     pub extra: Vec<(String, String)>,
-}
-
-/// The stable identity of a container on this host, from which interface names and MAC addresses come.
-fn identity(layout: &Layout, name: &ContainerName) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(layout.lxc_path().as_os_str().as_encoded_bytes());
-    hash.update(b"\0");
-    hash.update(name.as_str().as_bytes());
-    hash.finalize().into()
-}
-
-/// The host's name of interface `index` of a container: `nci-` for the first, `ncn-` for the second.
-#[must_use]
-pub fn host_interface(layout: &Layout, name: &ContainerName, index: u8) -> String {
-    let id = identity(layout, name);
-    let prefix = if index == 0 { "nci" } else { "ncn" };
-    // 40 bits in 10 digits: with the prefix 14 of the 15 characters that the kernel allows.
-    format!("{prefix}-{:02x}{:02x}{:02x}{:02x}{:02x}", id[0], id[1], id[2], id[3], id[4])
-}
-
-/// The MAC address of interface `index`: locally administered, unicast, stable over restarts.
-#[must_use]
-pub fn mac(layout: &Layout, name: &ContainerName, index: u8) -> String {
-    let id = identity(layout, name);
-    format!("02:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", id[5], id[6], id[7], id[8], id[9].wrapping_add(index))
 }
 
 /// The bridge of the first interface.
@@ -223,9 +201,9 @@ fn mounts(text: &mut Text, input: &Input<'_>, locked: &mut Vec<LockedSource>) {
 }
 
 fn network(text: &mut Text, input: &Input<'_>) {
-    let Input { name, spec, layout, config, .. } = *input;
+    let Input { spec, config, interface: id, .. } = *input;
     text.comment("Interface `hostonly`.");
-    interface(text, layout, name, 0, bridge(spec, config), "hostonly");
+    interface(text, id, Slot::First, bridge(spec, config), "hostonly");
     if let Some((address, prefix)) = spec.effective.ip.zip(spec.effective.prefix_length) {
         text.line("lxc.net.0.ipv4.address", with_broadcast(address, prefix));
         if let Some(gateway) = spec.network.gateway {
@@ -234,7 +212,7 @@ fn network(text: &mut Text, input: &Input<'_>) {
     }
     if spec.network.enable_nat {
         text.comment("Interface `internet`: its address comes by DHCP.");
-        interface(text, layout, name, 1, &config.network.internet.bridge, "internet");
+        interface(text, id, Slot::Second, &config.network.internet.bridge, "internet");
     }
 }
 
@@ -246,22 +224,16 @@ fn with_broadcast(address: Ipv4Addr, prefix: u8) -> String {
     }
 }
 
-fn interface(
-    text: &mut Text,
-    layout: &Layout,
-    name: &ContainerName,
-    index: u8,
-    bridge: &InterfaceName,
-    inside: &str,
-) {
-    let mut item =
-        |key: &str, value: &dyn std::fmt::Display| text.line(&format!("lxc.net.{index}.{key}"), value);
+fn interface(text: &mut Text, id: InterfaceId, slot: Slot, bridge: &InterfaceName, inside: &str) {
+    let mut item = |key: &str, value: &dyn std::fmt::Display| {
+        text.line(&format!("lxc.net.{}.{key}", slot.index()), value);
+    };
     item("type", &"veth");
     item("link", bridge);
     item("flags", &"up");
     item("name", &inside);
-    item("hwaddr", &mac(layout, name, index));
-    item("veth.pair", &host_interface(layout, name, index));
+    item("hwaddr", &id.mac(slot));
+    item("veth.pair", &id.host_name(slot));
 }
 
 fn extra_lines(
