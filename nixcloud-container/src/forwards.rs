@@ -32,7 +32,9 @@ pub enum ForwardError {
         owner: String,
     },
     /// The container has no address that is known here.
-    #[error("no port of the host can lead to container `{name}`: its bridge gives it an address that is not known here")]
+    #[error(
+        "no port of the host can lead to container `{name}`: its bridge gives it an address that is not known here"
+    )]
     NoAddress {
         /// The container.
         name: ContainerName,
@@ -269,11 +271,13 @@ mod tests {
         let mut config = HostConfig::default();
         let mut record = Record::new("web".parse().unwrap(), "/web.nix".into(), Vec::new());
         let mut spec = spec();
-        let shown = |config: &HostConfig, record: &Record, spec: &ContainerSpec, reachable: &[&str]| -> Vec<String> {
-            let reachable: Vec<IpNetwork> = reachable.iter().map(|network| network.parse().unwrap()).collect();
-            let targets = targets(config, record, spec, &reachable);
-            targets.into_iter().map(|(address, bridge)| format!("{address} {bridge}")).collect()
-        };
+        let shown =
+            |config: &HostConfig, record: &Record, spec: &ContainerSpec, reachable: &[&str]| -> Vec<String> {
+                let reachable: Vec<IpNetwork> =
+                    reachable.iter().map(|network| network.parse().unwrap()).collect();
+                let targets = targets(config, record, spec, &reachable);
+                targets.into_iter().map(|(address, bridge)| format!("{address} {bridge}")).collect()
+            };
         record.internet = Some("10.202.0.10".parse().unwrap());
         assert_eq!(shown(&config, &record, &spec, &[]), ["10.101.0.2 brNC-hostonly"]);
         spec.network.enable_nat = true;

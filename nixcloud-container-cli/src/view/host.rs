@@ -52,7 +52,9 @@ impl View for HostView {
                 ("sysctl", "made" | "mended") => format!("set {part} {name}"),
                 ("sysctl", "kept") => format!("{part} {name} is set already"),
                 ("sysctl", "removed") => format!("put back {part} {name}"),
-                ("sysctl", "foreign") => format!("{part} {name} is needed or was changed by others: left alone"),
+                ("sysctl", "foreign") => {
+                    format!("{part} {name} is needed or was changed by others: left alone")
+                }
                 ("firewall", "made" | "mended") => format!("added our rule to {part} {name}"),
                 ("firewall", "kept") => format!("{part} {name} has our rule already"),
                 ("firewall", "removed") => format!("removed our rule from {part} {name}"),
@@ -119,7 +121,8 @@ impl CheckView {
     /// What was seen, in columns; below it how to mend it.
     fn lines(&self, mark: &dyn Fn(Tone, &str) -> String) -> Vec<String> {
         let thing = |finding: &FindingView| format!("{} {}", finding.part, finding.name);
-        let width = self.findings.iter().map(|finding| thing(finding).chars().count()).max().unwrap_or_default();
+        let width =
+            self.findings.iter().map(|finding| thing(finding).chars().count()).max().unwrap_or_default();
         let mut lines = Vec::new();
         for finding in &self.findings {
             let FindingView { verdict, what, mend, .. } = finding;

@@ -174,9 +174,10 @@ fn closed(ruleset: &Ruleset) -> Vec<&Chain> {
 fn ends(ruleset: &Ruleset, chain: &Chain, depth: usize) -> bool {
     chain.rules.iter().any(|rule| {
         // Counting and logging decide nothing.
-        let mut deciding = rule.statements.iter().filter(|statement| {
-            !["counter", "log"].iter().any(|quiet| statement.get(quiet).is_some())
-        });
+        let mut deciding = rule
+            .statements
+            .iter()
+            .filter(|statement| !["counter", "log"].iter().any(|quiet| statement.get(quiet).is_some()));
         let (Some(first), None) = (deciding.next(), deciding.next()) else { return false };
         if first.get("drop").is_some() || first.get("reject").is_some() {
             return true;
@@ -233,9 +234,9 @@ pub(super) fn others_translate(host: &Host) -> Result<bool, Error> {
     let in_nft = ruleset.chains.iter().filter(|chain| chain.table != TABLE).any(|chain| {
         chain.rules.iter().flat_map(|rule| &rule.statements).any(|statement| {
             ["masquerade", "snat", "dnat"].iter().any(|word| statement.get(word).is_some())
-                || statement["xt"]["name"].as_str().is_some_and(|name| {
-                    matches!(name, "MASQUERADE" | "SNAT" | "DNAT")
-                })
+                || statement["xt"]["name"]
+                    .as_str()
+                    .is_some_and(|name| matches!(name, "MASQUERADE" | "SNAT" | "DNAT"))
         })
     });
     Ok(in_nft || legacy_has(false, "nat") || legacy_has(true, "nat"))
@@ -276,7 +277,9 @@ mod tests {
             assert_eq!(found, ["filter_FORWARD", "input"]);
             assert!(!mentions(&ruleset, closed(&ruleset)[0], BRIDGES));
             assert!(mend(closed(&ruleset)[0], BRIDGES).contains("--zone=trusted"));
-            load("insert rule inet firewalld filter_FORWARD iifname { \"brNC-internet\", \"eth7\" } accept\n");
+            load(
+                "insert rule inet firewalld filter_FORWARD iifname { \"brNC-internet\", \"eth7\" } accept\n",
+            );
             let ruleset = there();
             assert!(mentions(&ruleset, closed(&ruleset)[0], BRIDGES));
             assert!(!mentions(&ruleset, closed(&ruleset)[1], BRIDGES));

@@ -141,7 +141,12 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
         findings.push(if sysctl.get(key)?.as_deref() == Some("1") {
             Finding::good(Part::Sysctl, dotted(key), "it is 1: this host forwards")
         } else {
-            Finding::wrong(Part::Sysctl, dotted(key), "it is not 1: containers cannot reach the internet", mend)
+            Finding::wrong(
+                Part::Sysctl,
+                dotted(key),
+                "it is not 1: containers cannot reach the internet",
+                mend,
+            )
         });
     }
     for bridge in bridges::ours(host)? {
@@ -166,7 +171,10 @@ mod tests {
     fn only_routes_by_advertisement_count() {
         let line = |flags: &str, interface: &str| {
             let zero = "0".repeat(32);
-            format!("{zero} 00 {zero} 00 fe80{} 00000400 00000001 00000000 {flags}     {interface}", "0".repeat(28))
+            format!(
+                "{zero} 00 {zero} 00 fe80{} 00000400 00000001 00000000 {flags}     {interface}",
+                "0".repeat(28)
+            )
         };
         assert_eq!(advertised_route(&line("00450003", "eth0")).as_deref(), Some("eth0"));
         assert_eq!(advertised_route(&line("00000003", "eth0")), None);

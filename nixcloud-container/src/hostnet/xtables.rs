@@ -210,7 +210,9 @@ mod tests {
 
     #[test]
     fn ours_stand_before_what_ends_it_for_all() {
-        let open = filter("-P FORWARD ACCEPT\n-A FORWARD -s 1.2.3.4/32 -j DROP\n-A FORWARD -j LOGGED\n-N LOGGED\n-A LOGGED -j LOG");
+        let open = filter(
+            "-P FORWARD ACCEPT\n-A FORWARD -s 1.2.3.4/32 -j DROP\n-A FORWARD -j LOGGED\n-N LOGGED\n-A LOGGED -j LOG",
+        );
         assert!(!open.is_closed(FORWARD));
         let docker = filter(
             "-P FORWARD DROP\n-N DOCKER-USER\n-A FORWARD -j DOCKER-USER\n-A FORWARD -i docker0 -j ACCEPT\n-A DOCKER-USER -j RETURN",
@@ -233,9 +235,12 @@ mod tests {
         let mut whole = networks();
         whole.internet.ipv6 = Some(ipv6);
         whole.internet.uplink = Some("eth0".parse().unwrap());
-        for (program, ipv6) in
-            [("iptables-nft", false), ("ip6tables-nft", true), ("iptables-legacy", false), ("ip6tables-legacy", true)]
-        {
+        for (program, ipv6) in [
+            ("iptables-nft", false),
+            ("ip6tables-nft", true),
+            ("iptables-legacy", false),
+            ("ip6tables-legacy", true),
+        ] {
             in_own_netns(|| {
                 let tool = Tool::new(program.as_ref());
                 let run = |words: &str| {
@@ -251,7 +256,12 @@ mod tests {
                         for _ in 0..2 {
                             Filter::read(program, ipv6).unwrap().insert(hook, &networks).unwrap();
                             let there = Filter::read(program, ipv6).unwrap();
-                            assert_eq!(there.state(hook, &networks), Rules::There, "{program} {:#?}", there.lines);
+                            assert_eq!(
+                                there.state(hook, &networks),
+                                Rules::There,
+                                "{program} {:#?}",
+                                there.lines
+                            );
                         }
                     }
                 }
