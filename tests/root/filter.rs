@@ -1,13 +1,14 @@
 //! Networks seen from outside: who reaches whom through the host, ports of the host, firewalls of others beside ours.
 
 use std::fs;
+use std::time::Duration;
 
 use nixcloud_container::{
     Change, Error, Event, Finding, HostChange, Manager, Part, UpdateRequest, Verdict, config::Ipv6Config,
 };
 
 use crate::harness::space::{Echo, PORT, Space, ip, run};
-use crate::harness::{Guest, Lab, Must, chain, scenarios};
+use crate::harness::{Guest, Lab, Must, chain, eventually, scenarios};
 
 scenarios! {
     once: [
@@ -19,6 +20,7 @@ scenarios! {
         root_ports_come_and_go_with_generations,
         root_a_port_has_one_owner_and_listeners_are_noticed,
         root_a_forward_drop_of_others_is_passed_and_cleaned_up,
+        root_a_forward_drop_of_the_old_iptables_is_passed,
         root_a_flushed_ruleset_is_noticed_and_mended,
         root_host_down_leaves_nothing,
         root_parts_fail_alone_and_two_ups_agree,
@@ -150,6 +152,9 @@ fn with_ipv6(lab: &Lab) -> Manager {
 fn lease6(guest: &Space) {
     guest.ip("addr add 2001:db8:1::a/64 dev internet nodad");
     guest.ip("route replace default via 2001:db8:1::1");
+    // Without a link-local address nobody asks for neighbours.
+    let tentative = || ip("-6 addr show tentative").contains("inet6");
+    eventually("all addresses are known to be free", Duration::from_secs(10), || !tentative());
 }
 
 fn root_ipv6_reaches_guests_and_back(lab: &Lab) {
@@ -340,6 +345,15 @@ fn root_a_port_has_one_owner_and_listeners_are_noticed(lab: &Lab) {
 }
 
 fn root_a_forward_drop_of_others_is_passed_and_cleaned_up(lab: &Lab) {
+    beside_iptables(lab, "iptables-nft", "ip6tables-nft");
+}
+
+fn root_a_forward_drop_of_the_old_iptables_is_passed(lab: &Lab) {
+    beside_iptables(lab, "iptables-legacy", "ip6tables-legacy");
+}
+
+/// What Docker does beside us, and what becomes of it.
+fn beside_iptables(lab: &Lab, four: &str, six: &str) {
     let internet = internet();
     let _echo = Echo::start(&internet, PORT);
     let out = with_nat(lab, "out", "network.forwards = [ { hostPort = 9090; containerPort = 7; } ];");
@@ -347,49 +361,45 @@ fn root_a_forward_drop_of_others_is_passed_and_cleaned_up(lab: &Lab) {
     lease(&inside, "10.202.0.10");
     let _own = Echo::start(&inside, PORT);
     let manager = lab.manager();
-    for (four, six) in [("iptables-nft", "ip6tables-nft"), ("iptables-legacy", "ip6tables-legacy")] {
-        // What Docker does.
-        for words in
-            ["-N DOCKER-USER", "-A DOCKER-USER -j RETURN", "-P FORWARD DROP", "-A FORWARD -j DOCKER-USER"]
-        {
-            run(four, words);
-        }
-        run(four, "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT");
-        run(six, "-P FORWARD DROP");
-        let before = (run(four, "-S"), run(six, "-S"));
-        assert_eq!(inside.tcp(OUTSIDE), None, "{four} drops it");
-        let wrong: Vec<Finding> =
-            manager.host_check().must("check").into_iter().filter(|f| f.verdict == Verdict::Wrong).collect();
-        assert!(wrong.iter().all(|finding| finding.part == Part::Firewall) && wrong.len() == 2, "{wrong:?}");
-
-        let changes = manager.host_up().must("up");
-        let added = changes.iter().filter(|change| change.part == Part::Firewall);
-        assert_eq!(added.map(|change| change.change).collect::<Vec<_>>(), [Change::Made; 2]);
-        assert_eq!(run(four, "-S").matches("--comment nixcloud-container").count(), 1);
-        assert_eq!(inside.tcp(OUTSIDE).as_deref(), Some("192.0.2.2"), "{four}");
-        assert_eq!(internet.tcp("192.0.2.2:9090").as_deref(), Some("192.0.2.1"), "{four}");
-        assert_eq!(internet.tcp("10.202.0.10:7"), None, "our own table still decides");
-        assert!(manager.host_check().must("check").iter().all(|finding| finding.verdict == Verdict::Good));
-        let kept = |change: &HostChange| change.change == Change::Kept;
-        assert!(manager.host_up().must("up").iter().all(kept));
-
-        // Somebody takes it away; then the policy itself goes.
-        run(four, "-F FORWARD");
-        assert!(manager.host_up().must("up").iter().any(|change| change.change == Change::Mended));
-        assert_eq!(inside.tcp(OUTSIDE).as_deref(), Some("192.0.2.2"), "{four}");
-        run(four, "-A FORWARD -j DOCKER-USER");
-        run(four, "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT");
-        out.terminate();
-        manager.host_down().must("down");
-        assert_eq!((run(four, "-S"), run(six, "-S")), before);
-        manager.host_up().must("up");
-        run(four, "-P FORWARD ACCEPT");
-        run(six, "-P FORWARD ACCEPT");
-        let gone = manager.host_up().must("up");
-        let gone = gone.iter().filter(|change| change.part == Part::Firewall);
-        assert_eq!(gone.map(|change| change.change).collect::<Vec<_>>(), [Change::Removed; 2]);
-        break;
+    for words in
+        ["-N DOCKER-USER", "-A DOCKER-USER -j RETURN", "-P FORWARD DROP", "-A FORWARD -j DOCKER-USER"]
+    {
+        run(four, words);
     }
+    run(four, "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT");
+    run(six, "-P FORWARD DROP");
+    let before = (run(four, "-S"), run(six, "-S"));
+    assert_eq!(inside.tcp(OUTSIDE), None, "{four} drops it");
+    let wrong: Vec<Finding> =
+        manager.host_check().must("check").into_iter().filter(|f| f.verdict == Verdict::Wrong).collect();
+    assert!(wrong.iter().all(|finding| finding.part == Part::Firewall) && wrong.len() == 2, "{wrong:?}");
+
+    let changes = manager.host_up().must("up");
+    let added = changes.iter().filter(|change| change.part == Part::Firewall);
+    assert_eq!(added.map(|change| change.change).collect::<Vec<_>>(), [Change::Made; 2]);
+    assert_eq!(run(four, "-S").matches("--comment nixcloud-container").count(), 1);
+    assert_eq!(inside.tcp(OUTSIDE).as_deref(), Some("192.0.2.2"), "{four}");
+    assert_eq!(internet.tcp("192.0.2.2:9090").as_deref(), Some("192.0.2.1"), "{four}");
+    assert_eq!(internet.tcp("10.202.0.10:7"), None, "our own table still decides");
+    assert!(manager.host_check().must("check").iter().all(|finding| finding.verdict == Verdict::Good));
+    let kept = |change: &HostChange| change.change == Change::Kept;
+    assert!(manager.host_up().must("up").iter().all(kept));
+
+    // Somebody takes it away; then the policy itself goes.
+    run(four, "-F FORWARD");
+    assert!(manager.host_up().must("up").iter().any(|change| change.change == Change::Mended));
+    assert_eq!(inside.tcp(OUTSIDE).as_deref(), Some("192.0.2.2"), "{four}");
+    run(four, "-A FORWARD -j DOCKER-USER");
+    run(four, "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT");
+    out.terminate();
+    manager.host_down().must("down");
+    assert_eq!((run(four, "-S"), run(six, "-S")), before);
+    manager.host_up().must("up");
+    run(four, "-P FORWARD ACCEPT");
+    run(six, "-P FORWARD ACCEPT");
+    let gone = manager.host_up().must("up");
+    let gone = gone.iter().filter(|change| change.part == Part::Firewall);
+    assert_eq!(gone.map(|change| change.change).collect::<Vec<_>>(), [Change::Removed; 2]);
     drop((_own, inside));
     out.destroy();
     ip("link del up0");
@@ -541,7 +551,7 @@ fn root_a_router_still_takes_advertisements(lab: &Lab) {
         )
     });
     let has_route = || run("ip", "-6 route show default").contains("proto ra");
-    crate::harness::eventually("an advertisement came", std::time::Duration::from_secs(30), has_route);
+    eventually("an advertisement came", Duration::from_secs(30), has_route);
     let accepts = || fs::read_to_string("/proc/sys/net/ipv6/conf/up0/accept_ra").unwrap();
     assert_eq!(accepts(), "1\n");
     let manager = with_ipv6(lab);
