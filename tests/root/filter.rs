@@ -4,11 +4,12 @@ use std::fs;
 use std::time::Duration;
 
 use nixcloud_container::{
-    Change, Error, Event, Finding, HostChange, Manager, Part, UpdateRequest, Verdict, config::Ipv6Config,
+    Change, Error, Event, Finding, HostChange, Manager, Part, RunRequest, UpdateRequest, Verdict,
+    config::Ipv6Config,
 };
 
 use crate::harness::space::{Echo, PORT, Space, ip, run};
-use crate::harness::{Guest, Lab, Must, chain, eventually, scenarios};
+use crate::harness::{Guest, Kind, Lab, Must, chain, eventually, scenarios};
 
 scenarios! {
     once: [
@@ -21,10 +22,12 @@ scenarios! {
         root_a_port_has_one_owner_and_listeners_are_noticed,
         root_a_forward_drop_of_others_is_passed_and_cleaned_up,
         root_a_forward_drop_of_the_old_iptables_is_passed,
+        root_bridged_frames_and_the_hosts_services_pass_a_closed_firewall,
         root_a_flushed_ruleset_is_noticed_and_mended,
         root_host_down_leaves_nothing,
         root_parts_fail_alone_and_two_ups_agree,
         root_a_router_still_takes_advertisements,
+        root_the_unit_follows_the_firewall,
     ],
     both: [],
 }
@@ -405,6 +408,36 @@ fn beside_iptables(lab: &Lab, four: &str, six: &str) {
     ip("link del up0");
 }
 
+/// `bridge-nf-call-iptables`, which Docker sets, shows netfilter what a bridge passes from port to port; and a firewall
+/// that lets nothing in would keep guests from name server and DHCP.
+fn root_bridged_frames_and_the_hosts_services_pass_a_closed_firewall(lab: &Lab) {
+    let guests = ["one", "two"].map(|name| lab.busybox(name));
+    for guest in &guests {
+        guest.create_from(&guest.file().keys("network.isolated = false;"));
+    }
+    let spaces = guests.each_ref().map(|guest| Space::of(guest.start()));
+    fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "1").unwrap();
+    let here = Space::here();
+    let echoes = [Echo::start(&spaces[1], PORT), Echo::start(&here, 53), Echo::start(&here, PORT)];
+    let to = format!("{}:7", guests[1].address());
+    let seen = Some(guests[0].address().to_string());
+    assert_eq!(spaces[0].tcp(&to), seen, "our own table lets it pass");
+    for words in ["-P FORWARD DROP", "-P INPUT DROP", "-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT"]
+    {
+        run("iptables", words);
+    }
+    assert_eq!((spaces[0].tcp(&to), spaces[0].udp("10.101.0.1:53")), (None, None));
+    lab.manager().host_up().must("up");
+    assert_eq!(spaces[0].tcp(&to), seen);
+    assert_eq!((spaces[0].tcp("10.101.0.1:53"), spaces[0].udp("10.101.0.1:53")), (seen.clone(), seen));
+    assert_eq!(spaces[0].tcp("10.101.0.1:7"), None, "all else is the firewall's to decide");
+    drop((echoes, spaces));
+    for guest in &guests {
+        guest.terminate();
+        guest.destroy();
+    }
+}
+
 fn root_a_flushed_ruleset_is_noticed_and_mended(lab: &Lab) {
     let internet = internet();
     let _echo = Echo::start(&internet, PORT);
@@ -563,4 +596,37 @@ fn root_a_router_still_takes_advertisements(lab: &Lab) {
     let pid = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM).unwrap();
     ip("link del up0");
+}
+
+/// The unit that is shipped, under a real systemd, beside a firewall's unit that wipes and loads.
+fn root_the_unit_follows_the_firewall(lab: &Lab) {
+    let web = lab.guest("web", Kind::Systemd);
+    web.boot();
+    let unit = include_str!("../../systemd/nixcloud-container-network.service");
+    let ours = unit.replace("/usr/bin/nixcloud-container", "/run/says ours");
+    let theirs = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/run/says theirs load\n\
+                  ExecReload=/run/says theirs reload\nExecStop=/run/says theirs flush\n[Install]\n";
+    let says = "#!/bin/sh\necho \"$*\" >>/run/said\n";
+    let put = |path: &str, text: &str| {
+        let request = RunRequest::new(["/bin/sh", "-c", &format!("cat >{path}")]);
+        assert!(web.try_run(request, text.as_bytes()).must("run").exit.success());
+    };
+    put("/run/says", says);
+    web.shell("chmod 755 /run/says");
+    put("/run/systemd/system/nixcloud-container-network.service", &ours);
+    put("/run/systemd/system/nftables.service", theirs);
+    web.shell("systemctl daemon-reload && systemctl enable --runtime nixcloud-container-network.service");
+    // What a unit only wants, systemctl does not wait for.
+    let wait = "until systemctl list-jobs | grep -q '^No jobs'; do sleep 0.05; done";
+    let said =
+        |command: &str| web.shell(&format!("rm -f /run/said; systemctl {command}; {wait}; cat /run/said"));
+    assert_eq!(said("start nftables"), "theirs load\nours host up");
+    assert_eq!(said("reload nftables"), "theirs reload\nours host up");
+    assert_eq!(said("restart nftables"), "theirs flush\ntheirs load\nours host up");
+    assert_eq!(said("stop nftables"), "theirs flush");
+    assert_eq!(said("start nftables"), "theirs load\nours host up");
+    // Stopped by itself it takes nothing away.
+    assert_eq!(said("stop nixcloud-container-network; touch /run/said"), "");
+    web.terminate();
+    web.destroy();
 }
