@@ -340,7 +340,7 @@ fn parts(failures: &[(Part, Error)]) -> String {
 }
 
 /// An error and all that it came from, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
