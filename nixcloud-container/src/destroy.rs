@@ -8,6 +8,7 @@ use crate::fs::lock::Lock;
 use crate::fs::{atomic, remove};
 use crate::generations::Generations;
 use crate::host::Host;
+use crate::install;
 use crate::name::ContainerName;
 use crate::observe::Cancel;
 use crate::original;
@@ -73,6 +74,8 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     }
     power::remove_left_interfaces(host, &record)?;
     power::stopped(host, &record)?;
+    // Before its address may be another's.
+    install::drop_ports(host, &record)?;
     rootfs::destroy(layout, &name)?;
     build::clear_work(host, &name)?;
     Generations::new(layout, &name).remove_all()?;

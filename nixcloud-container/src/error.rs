@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::ConfigError;
 use crate::facts::FactsError;
 use crate::foreign::ForeignError;
+use crate::forwards::ForwardError;
 use crate::fs::{atomic, lock, remove};
 use crate::generation::GenerationId;
 use crate::generations::GenerationsError;
@@ -15,8 +16,10 @@ use crate::lease::LeaseError;
 use crate::manifest::ManifestError;
 use crate::name::{ContainerName, InterfaceName, NameError};
 use crate::net::{self, bridge};
+use crate::nft;
 use crate::nix;
 use crate::original::OriginalError;
+use crate::part::{HostChange, Part};
 use crate::presence::PresenceError;
 use crate::record::RecordError;
 use crate::reference::ReferenceError;
@@ -26,6 +29,7 @@ use crate::spec::SpecError;
 use crate::state::{Action, State};
 use crate::subid::SubidError;
 use crate::sysctl::SysctlError;
+use crate::tool;
 use crate::worker::{NoAccount, WorkerError};
 
 /// Why an operation failed. `Display` says what, `source()` says why, [`hint`](Error::hint) how to go on.
@@ -186,6 +190,14 @@ pub enum Error {
         /// Why not.
         why: &'static str,
     },
+    /// Some parts of the host's network could not be brought up or taken down. The others were.
+    #[error("{}", parts(.failures))]
+    HostParts {
+        /// What was done.
+        done: Vec<HostChange>,
+        /// What was not, and why; one at least.
+        failures: Vec<(Part, Error)>,
+    },
     /// An operation failed, and so did undoing it.
     #[error("{failure}; and undoing it failed too: {}", chain(.undo))]
     Undo {
@@ -228,6 +240,15 @@ pub enum Error {
     /// A container that the shell original made.
     #[error(transparent)]
     Original(#[from] OriginalError),
+    /// A port of the host.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+    /// The packet filter.
+    #[error(transparent)]
+    Nft(#[from] nft::Error),
+    /// A program of the host.
+    #[error(transparent)]
+    Tool(#[from] tool::Error),
     /// Generations.
     #[error(transparent)]
     Generations(#[from] GenerationsError),
@@ -334,8 +355,13 @@ fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
+fn parts(failures: &[(Part, Error)]) -> String {
+    let all: Vec<String> = failures.iter().map(|(part, error)| format!("{part}: {}", chain(error))).collect();
+    format!("not all of the host's network could be changed: {}", all.join("; "))
+}
+
 /// An error and all that it came from, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -415,6 +441,7 @@ impl Error {
             | Self::Bridge(_)
             | Self::Entry { .. }
             | Self::Generations(GenerationsError::Protected { .. })
+            | Self::Forward(ForwardError::Taken { .. })
             | Self::Lease(
                 LeaseError::AddressTaken { .. }
                 | LeaseError::AddressReserved { .. }
@@ -433,10 +460,13 @@ impl Error {
             | Self::Share { .. }
             | Self::ExtraRefused { .. }
             | Self::Spec(_)
+            | Self::Forward(ForwardError::NoAddress { .. })
             | Self::Nix(nix::Error::Evaluation { .. } | nix::Error::Argument(_)) => ErrorKind::Input,
             Self::Nix(nix::Error::Build { .. }) => ErrorKind::Build,
             Self::Activation { .. } => ErrorKind::Activation,
             Self::NoBridge { .. }
+            | Self::Nft(_)
+            | Self::Tool(_)
             | Self::Facts(_)
             | Self::Sysctl(SysctlError::Unknown { .. })
             | Self::Lease(
@@ -453,6 +483,9 @@ impl Error {
             | Self::Worker(WorkerError::Deadline { .. }) => ErrorKind::Timeout,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Undo { failure, .. } => failure.kind(),
+            Self::HostParts { failures, .. } => {
+                failures.first().map_or(ErrorKind::System, |(_, error)| error.kind())
+            }
             _ => ErrorKind::System,
         }
     }
@@ -500,6 +533,19 @@ impl Error {
                 format!("its own files name none; {ids} in numbers works all the same")
             }
             Self::Undo { failure, .. } => failure.hint()?,
+            Self::HostParts { failures, .. } => failures.iter().find_map(|(_, error)| error.hint())?,
+            Self::Nft(error) if error.is_missing() => {
+                "install nftables, or name its `nft` in the host configuration (`tools.nft`)".to_owned()
+            }
+            Self::Tool(tool::Error::Missing { program }) => {
+                format!("install it, or say where `{}` is in the host configuration (`[tools]`)", program.display())
+            }
+            Self::Forward(ForwardError::NoAddress { .. }) => {
+                "`network.ip` gives it a fixed one, `network.enableNat` one on the bridge that leads out".to_owned()
+            }
+            Self::Bridge(bridge::Error::InUse { .. }) => {
+                "`nixcloud-container list` shows which containers run; stop them first".to_owned()
+            }
             Self::Facts(_) => {
                 "install LXC, or name its share folder in the host configuration (`paths.lxc_share`)"
                     .to_owned()

@@ -86,6 +86,12 @@ impl Host {
         }
     }
 
+    /// Takes the lock of the host's networks. Whoever holds a container's lock may take it, never the other way round.
+    pub(crate) fn lock_network(&self) -> Result<Lock, Error> {
+        self.prepare()?;
+        self.acquire(&self.layout.network_lock(), &Cancel::new()).map_err(Error::Lock)
+    }
+
     fn acquire(&self, path: &Path, cancel: &Cancel) -> Result<Lock, lock::Error> {
         Lock::acquire(path, self.config.timeouts.lock(), &|| cancel.is_cancelled())
     }

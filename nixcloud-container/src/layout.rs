@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::config::HostConfig;
 use crate::interface::InterfaceId;
 use crate::name::ContainerName;
+use crate::network::HostPort;
 
 /// Where everything is. Paths are canonical: LXC knows a container by the *string* of its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,6 +183,18 @@ impl Layout {
         self.ids().join(base.to_string())
     }
 
+    /// The folder of claims of the host's ports, one file a port.
+    #[must_use]
+    pub fn ports(&self) -> PathBuf {
+        self.state.join("ports")
+    }
+
+    /// The claim of a port of the host.
+    #[must_use]
+    pub fn port(&self, port: HostPort) -> PathBuf {
+        self.ports().join(port.to_string())
+    }
+
     /// The folder of claims of interface identities, one file each.
     #[must_use]
     pub fn interfaces(&self) -> PathBuf {
@@ -206,6 +219,12 @@ impl Layout {
         self.state.join("locks").join(".host")
     }
 
+    /// The lock of the host's networks: held while they, or our rules of the packet filter, are changed.
+    #[must_use]
+    pub fn network_lock(&self) -> PathBuf {
+        self.state.join("locks").join(".network")
+    }
+
     /// The folder of work in progress of a container: the request to Nix and the roots of its build.
     #[must_use]
     pub fn work(&self, name: &ContainerName) -> PathBuf {
@@ -225,11 +244,12 @@ impl Layout {
     }
 
     /// The folders that must exist before anything is kept, outermost first.
-    pub(crate) fn state_dirs(&self) -> [PathBuf; 7] {
+    pub(crate) fn state_dirs(&self) -> [PathBuf; 8] {
         [
             self.records(),
             self.addresses(),
             self.ids(),
+            self.ports(),
             self.interfaces(),
             self.runs(),
             self.state.join("locks"),

@@ -26,10 +26,10 @@
 //! | roof | [`Container`], [`Manager`] |
 //! | operations | host, expression, source, evaluation, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, foreground, boot, activation, destroy, create, switch, update, apply, session, inspect, autostart |
 //! | error | [`Error`]: the errors of all floors below |
-//! | stores | reference, manifest, record, lease, original, generations, rootfs, facts, foreign, presence |
-//! | drivers | `fs`, `proc`, sysctl, subid, `lxc`, `net`, `nix`, [`worker`] |
-//! | contracts | [`config`], `layout`, `render` |
-//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], [`spec`], [`observe`] |
+//! | stores | reference, manifest, record, lease, original, generations, forwards, rootfs, facts, foreign, presence |
+//! | drivers | `fs`, `proc`, sysctl, subid, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`] |
+//! | contracts | [`config`], `layout`, `render`, `ruleset` |
+//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], part, [`spec`], [`observe`] |
 
 pub mod config;
 pub mod generation;
@@ -70,6 +70,7 @@ mod expression;
 mod facts;
 mod foreground;
 mod foreign;
+mod forwards;
 mod fs;
 mod generations;
 mod host;
@@ -81,7 +82,9 @@ mod lease;
 mod manager;
 mod manifest;
 mod moving;
+mod nft;
 mod original;
+mod part;
 mod power;
 mod presence;
 mod record;
@@ -90,12 +93,14 @@ mod reference;
 mod release;
 mod render;
 mod rootfs;
+mod ruleset;
 mod session;
 mod shared_work;
 mod source;
 mod subid;
 mod switch;
 mod sysctl;
+mod tool;
 mod update;
 
 pub use apply::{Applied, AppliedContainer, ApplyRequest, ApplySource, Outcome, UpdateAllRequest};
@@ -113,9 +118,9 @@ pub use eval::{EvalRequest, Evaluation, Evaluator};
 pub use facts::FactsError;
 pub use foreground::Screen;
 pub use foreign::ForeignError;
+pub use forwards::ForwardError;
 pub use generation::{Generation, GenerationId, Selection};
 pub use generations::GenerationsError;
-pub use hostnet::{Change, Finding, HostChange, Part, Verdict};
 pub use idmap::IdMap;
 pub use inspect::{Listed, Status};
 pub use layout::LayoutError;
@@ -128,6 +133,7 @@ pub use namespace::{Elevated, Namespace};
 pub use nix::{ArgumentError, UserArgs};
 pub use observe::{Cancel, ContainerChange, Event, Observer, Phase, Planned, UnitChange};
 pub use original::OriginalError;
+pub use part::{Change, Finding, HostChange, Part, Verdict};
 pub use power::{StopOutcome, StopRequest};
 pub use presence::PresenceError;
 pub use record::RecordError;

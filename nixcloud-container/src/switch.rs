@@ -53,7 +53,9 @@ pub(crate) fn switch(
         adopt::tell(host, &spec.lxc_extra_config, observer);
     }
     let beside = Beside { items: record.items_of(to), ..Beside::default() };
-    prepare(host, &mut record, &spec, &beside, cancel)?;
+    if let Err(failure) = prepare(host, &mut record, &spec, &beside, cancel) {
+        return Err(failure.undone(release(host, &mut record, &generations.spec(from)?, &mut ())));
+    }
     begin(host, &mut record, from, beside.items)?;
     if to != from
         && let Err(failure) = host.nix().switch_generation(&host.layout.profile(name), to.get(), cancel)
@@ -85,7 +87,20 @@ pub(crate) fn prepare(
     install::check_extra(host, &rendered, &beside.log, cancel)?;
     let foreign = install::others(host)?;
     install::claim_addresses(host, record, spec, &foreign)?;
+    install::claim_ports(host, record, spec)?;
     moving::prepare(host, record, spec.idmap, &foreign, cancel)
+}
+
+/// Gives back what `spec`, which is that of the current generation, does not use.
+pub(crate) fn release(
+    host: &Host,
+    record: &mut Record,
+    spec: &ContainerSpec,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
+    install::release_ports(host, record, spec, observer)?;
+    install::release_addresses(host, record, spec)?;
+    moving::forget(host, record, spec.idmap)
 }
 
 /// From here to [`settle`], a killed operation is undone by the next one. `items` are those of the generation that is
@@ -160,7 +175,7 @@ pub(crate) fn settle(
         match outcome {
             None => {}
             Some(outcome @ (FailedActivation::UnitsFailed { .. } | FailedActivation::NeedsRestart)) => {
-                finish(host, record)?;
+                finish(host, record, observer)?;
                 return Err(Error::Activation {
                     name,
                     generation: to,
@@ -181,13 +196,13 @@ pub(crate) fn settle(
             }
         }
     }
-    finish(host, record)?;
+    finish(host, record, observer)?;
     Ok(Switched { name, from, to, activated: running, pending_restart })
 }
 
 /// Ends the operation: the current generation is the one that counts. What the others held is given back after that
 /// is on disk, so that a kill in between undoes nothing that has proved itself.
-fn finish(host: &Host, record: &mut Record) -> Result<(), Error> {
+fn finish(host: &Host, record: &mut Record, observer: &mut dyn Observer) -> Result<(), Error> {
     let generations = Generations::new(&host.layout, &record.name);
     let current = generations.current()?;
     let spec = generations.spec(current)?;
@@ -198,8 +213,7 @@ fn finish(host: &Host, record: &mut Record) -> Result<(), Error> {
         record.generations.retain(|note| list.iter().any(|generation| generation.id == note.id));
     }
     record.save(&host.layout)?;
-    install::release_addresses(host, record, &spec)?;
-    moving::forget(host, record, spec.idmap)
+    release(host, record, &spec, observer)
 }
 
 /// A failure before the guest was touched.
@@ -262,7 +276,7 @@ pub(crate) fn delete_generations(
     if !chosen.is_empty() {
         let ids: Vec<u64> = chosen.iter().map(|id| id.get()).collect();
         host.nix().delete_generations(&host.layout.profile(name), &ids, cancel)?;
-        finish(host, &mut record)?;
+        finish(host, &mut record, observer)?;
     }
     Ok(chosen)
 }

@@ -10,7 +10,6 @@ use crate::generation::GenerationId;
 use crate::generations::Generations;
 use crate::host::Host;
 use crate::install::{self, Beside};
-use crate::moving;
 use crate::name::ContainerName;
 use crate::observe::{Cancel, Observer};
 use crate::record::{Phase, Record};
@@ -152,6 +151,5 @@ fn build_and_switch(
 fn forget_build(host: &Host, record: &mut Record, current: GenerationId) -> Result<(), Error> {
     build::clear_work(host, &record.name)?;
     let spec = Generations::new(&host.layout, &record.name).spec(current)?;
-    install::release_addresses(host, record, &spec)?;
-    moving::forget(host, record, spec.idmap)
+    switch::release(host, record, &spec, &mut ())
 }

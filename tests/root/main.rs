@@ -26,6 +26,7 @@ mod embedding;
 mod expression;
 mod failure;
 mod field;
+mod filter;
 mod foreground;
 mod guest_firewall;
 mod harness;
@@ -68,6 +69,7 @@ fn scenarios() -> Vec<Scenario> {
         autostart::scenarios(),
         host::scenarios(),
         guest_firewall::scenarios(),
+        filter::scenarios(),
         failure::scenarios(),
         crash::scenarios(),
         embedding::scenarios(),

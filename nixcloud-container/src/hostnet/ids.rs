@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Finding, HostChange, Part, Verdict};
 use crate::error::Error;
 use crate::fs::atomic::{self, Durability};
 use crate::host::Host;
 use crate::idmap::{IdMap, RANGE};
 use crate::lease::Leases;
+use crate::part::{Change, Finding, HostChange, Part, Verdict};
 use crate::subid::{self, Entry};
 
 /// How many ranges are reserved at least. `adduser` stops with an error when 100000 to 600100000 is full (9,155 ranges):

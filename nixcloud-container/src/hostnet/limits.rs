@@ -4,9 +4,9 @@
 
 use std::io;
 
-use super::{Change, Finding, HostChange, Part, Verdict};
 use crate::error::Error;
 use crate::host::Host;
+use crate::part::{Change, Finding, HostChange, Part, Verdict};
 use crate::sysctl::{Changed, Sysctl, SysctlError};
 
 /// A limit, the least that 10,000 guests want of it, and what ends where it is lower.

@@ -140,6 +140,7 @@ impl Lab {
             left.push(format!("host down: {}", chain(&error)));
         }
         left.extend(leaks::bridges());
+        left.extend(leaks::host(&self.root));
         if left.is_empty() {
             fs::remove_dir_all(&self.root).unwrap();
         } else {
