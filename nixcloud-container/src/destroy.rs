@@ -13,6 +13,7 @@ use crate::idmap::IdMapKind;
 use crate::interface::InterfaceId;
 use crate::lease::Leases;
 use crate::name::ContainerName;
+use crate::names;
 use crate::observe::Cancel;
 use crate::power;
 use crate::presence;
@@ -64,6 +65,8 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     }
     power::remove_left_interfaces(host, &record)?;
     power::stopped(host, &record)?;
+    // Before its addresses are anybody else's.
+    names::publish(host, &name)?;
     rootfs::destroy(layout, &name)?;
     build::clear_work(host, &name)?;
     Generations::new(layout, &name).remove_all()?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::ConfigError;
 use crate::facts::FactsError;
 use crate::foreign::ForeignError;
+use crate::forwards::ForwardError;
 use crate::fs::{atomic, lock, remove};
 use crate::generation::GenerationId;
 use crate::generations::GenerationsError;
@@ -14,14 +15,18 @@ use crate::layout::LayoutError;
 use crate::lease::LeaseError;
 use crate::name::{ContainerName, InterfaceName};
 use crate::net::{self, bridge};
+use crate::nft;
 use crate::nix;
+use crate::part::{HostChange, Part};
 use crate::presence::PresenceError;
 use crate::record::RecordError;
 use crate::render::{ExtraError, ItemError, PendingRestart};
+use crate::resolver::ResolverError;
 use crate::rootfs::RootfsError;
 use crate::spec::SpecError;
 use crate::state::{Action, State};
 use crate::sysctl::SysctlError;
+use crate::tool;
 use crate::worker::{NoAccount, WorkerError};
 
 /// Why an operation failed. `Display` says what, `source()` says why, [`hint`](Error::hint) how to go on.
@@ -177,6 +182,14 @@ pub enum Error {
         /// Why not.
         why: &'static str,
     },
+    /// Some parts of the host's network could not be brought up or taken down. The others were.
+    #[error("{}", parts(.failures))]
+    HostParts {
+        /// What was done.
+        done: Vec<HostChange>,
+        /// What was not, and why; one at least.
+        failures: Vec<(Part, Error)>,
+    },
     /// An operation failed, and so did undoing it.
     #[error("{failure}; and undoing it failed too: {}", chain(.undo))]
     Undo {
@@ -210,6 +223,15 @@ pub enum Error {
     /// An address or id range.
     #[error(transparent)]
     Lease(#[from] LeaseError),
+    /// A port of the host.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+    /// The packet filter.
+    #[error(transparent)]
+    Nft(#[from] nft::Error),
+    /// A program of the host.
+    #[error(transparent)]
+    Tool(#[from] tool::Error),
     /// Generations.
     #[error(transparent)]
     Generations(#[from] GenerationsError),
@@ -222,6 +244,9 @@ pub enum Error {
     /// An item for one boot.
     #[error(transparent)]
     Item(#[from] ItemError),
+    /// A dnsmasq of ours.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
     /// The spec.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -313,6 +338,11 @@ fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
+fn parts(failures: &[(Part, Error)]) -> String {
+    let all: Vec<String> = failures.iter().map(|(part, error)| format!("{part}: {}", chain(error))).collect();
+    format!("not all of the host's network could be changed: {}", all.join("; "))
+}
+
 /// An error and all that it came from, on one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -394,6 +424,7 @@ impl Error {
             | Self::Bridge(_)
             | Self::Entry { .. }
             | Self::Generations(GenerationsError::Protected { .. })
+            | Self::Forward(ForwardError::Taken { .. })
             | Self::Lease(
                 LeaseError::AddressTaken { .. }
                 | LeaseError::AddressReserved { .. }
@@ -408,10 +439,14 @@ impl Error {
             | Self::Share { .. }
             | Self::ExtraRefused { .. }
             | Self::Spec(_)
+            | Self::Forward(ForwardError::NoAddress { .. })
             | Self::Nix(nix::Error::Evaluation { .. } | nix::Error::Argument(_)) => ErrorKind::Input,
             Self::Nix(nix::Error::Build { .. }) => ErrorKind::Build,
             Self::Activation { .. } => ErrorKind::Activation,
             Self::NoBridge { .. }
+            | Self::Nft(_)
+            | Self::Tool(_)
+            | Self::Resolver(_)
             | Self::Facts(_)
             | Self::Sysctl(SysctlError::Unknown { .. })
             | Self::Lease(
@@ -428,6 +463,9 @@ impl Error {
             | Self::Worker(WorkerError::Deadline { .. }) => ErrorKind::Timeout,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Undo { failure, .. } => failure.kind(),
+            Self::HostParts { failures, .. } => {
+                failures.first().map_or(ErrorKind::System, |(_, error)| error.kind())
+            }
             _ => ErrorKind::System,
         }
     }
@@ -476,6 +514,16 @@ impl Error {
                 format!("its own files name none; {ids} in numbers works all the same")
             }
             Self::Undo { failure, .. } => failure.hint()?,
+            Self::HostParts { failures, .. } => failures.iter().find_map(|(_, error)| error.hint())?,
+            Self::Nft(error) if error.is_missing() => {
+                "install nftables, or name its `nft` in the host configuration (`tools.nft`)".to_owned()
+            }
+            Self::Forward(ForwardError::NoAddress { .. }) => {
+                "`network.ip` gives it a fixed one, `network.enableNat` one on the bridge that leads out".to_owned()
+            }
+            Self::Bridge(bridge::Error::InUse { .. }) => {
+                "`nixcloud-container list` shows which containers run; stop them first".to_owned()
+            }
             Self::Facts(_) => {
                 "install LXC, or name its share folder in the host configuration (`paths.lxc_share`)"
                     .to_owned()
@@ -495,6 +543,14 @@ impl Error {
             }
             Self::Lease(LeaseError::IdsExhausted { .. }) => {
                 "`ids.first` and `ids.foreign` of the host configuration say which ids are free".to_owned()
+            }
+            Self::Resolver(ResolverError::Missing { .. }) => {
+                "install dnsmasq (Debian: dnsmasq-base), or name it in the host configuration (`tools.dnsmasq`)".to_owned()
+            }
+            Self::Resolver(ResolverError::Start { words, .. }) if words.contains("in use") => {
+                "another DNS or DHCP server of this host listens on all addresses: let it listen on its own alone \
+                 (dnsmasq: `bind-dynamic` and `except-interface=brNC-*`)"
+                    .to_owned()
             }
             Self::Nix(error) => error.hint()?,
             Self::Worker(WorkerError::None) => {

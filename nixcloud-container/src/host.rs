@@ -40,8 +40,8 @@ impl Host {
         if self.layout.state_dirs().iter().all(|dir| dir.is_dir()) {
             return Ok(());
         }
-        // Records name files and arguments of root: nobody else's business.
-        rootfs::make_dirs(self.layout.state(), 0o700)?;
+        // Records name files and arguments of root: nobody else's business. dnsmasq, which runs as nobody, passes through.
+        rootfs::make_dirs(self.layout.state(), 0o711)?;
         for dir in self.layout.state_dirs() {
             rootfs::make_dirs(&dir, 0o700)?;
         }
@@ -83,6 +83,12 @@ impl Host {
             Err(lock::Error::Cancelled { .. }) => Err(Error::Cancelled),
             other => other.map_err(Error::Lock),
         }
+    }
+
+    /// Takes the lock of the host's networks. Whoever holds a container's lock may take it, never the other way round.
+    pub(crate) fn lock_network(&self) -> Result<Lock, Error> {
+        self.prepare()?;
+        self.acquire(&self.layout.network_lock(), &Cancel::new()).map_err(Error::Lock)
     }
 
     fn acquire(&self, path: &Path, cancel: &Cancel) -> Result<Lock, lock::Error> {

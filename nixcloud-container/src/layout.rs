@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::config::HostConfig;
 use crate::interface::InterfaceId;
 use crate::name::ContainerName;
+use crate::network::HostPort;
 
 /// Where everything is. Paths are canonical: LXC knows a container by the *string* of its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,6 +189,24 @@ impl Layout {
         self.interfaces().join(id.to_string())
     }
 
+    /// The folder of claims of the host's ports, one file a port.
+    #[must_use]
+    pub fn ports(&self) -> PathBuf {
+        self.state.join("ports")
+    }
+
+    /// The claim of a port of the host.
+    #[must_use]
+    pub fn port(&self, port: HostPort) -> PathBuf {
+        self.ports().join(port.to_string())
+    }
+
+    /// What settings of the kernel were before `host up` changed them.
+    #[must_use]
+    pub fn settings_before(&self) -> PathBuf {
+        self.state.join("host").join("settings.toml")
+    }
+
     /// The lock of a container: held while it is changed.
     #[must_use]
     pub fn container_lock(&self, name: &ContainerName) -> PathBuf {
@@ -198,6 +217,12 @@ impl Layout {
     #[must_use]
     pub fn host_lock(&self) -> PathBuf {
         self.state.join("locks").join(".host")
+    }
+
+    /// The lock of the host's networks: held while they, or our rules of the packet filter, are changed.
+    #[must_use]
+    pub fn network_lock(&self) -> PathBuf {
+        self.state.join("locks").join(".network")
     }
 
     /// The folder of work in progress of a container: the request to Nix and the roots of its build.
@@ -249,12 +274,14 @@ impl Layout {
     }
 
     /// The folders that must exist before anything is kept, outermost first.
-    pub(crate) fn state_dirs(&self) -> [PathBuf; 7] {
+    pub(crate) fn state_dirs(&self) -> [PathBuf; 9] {
         [
             self.records(),
             self.addresses(),
             self.ids(),
             self.interfaces(),
+            self.ports(),
+            self.state.join("host"),
             self.state.join("running"),
             self.state.join("locks"),
             self.state.join("work"),

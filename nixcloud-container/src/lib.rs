@@ -24,12 +24,12 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | host, expression, hostnet, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect |
+//! | operations | host, names, expression, hostnet, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect |
 //! | error | [`Error`]: the errors of all floors below |
-//! | stores | record, lease, generations, rootfs, facts, foreign, presence |
-//! | drivers | `fs`, `proc`, sysctl, `lxc`, `net`, `nix`, [`worker`] |
-//! | contracts | [`config`], `layout`, `render` |
-//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], [`spec`], [`observe`] |
+//! | stores | record, lease, generations, forwards, rootfs, facts, foreign, presence |
+//! | drivers | `fs`, `proc`, sysctl, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`], resolver |
+//! | contracts | [`config`], `layout`, `render`, `ruleset`, dnsmasq |
+//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], part, [`spec`], [`observe`] |
 
 pub mod config;
 pub mod generation;
@@ -60,11 +60,13 @@ mod build;
 mod container;
 mod create;
 mod destroy;
+mod dnsmasq;
 mod error;
 mod expression;
 mod facts;
 mod foreground;
 mod foreign;
+mod forwards;
 mod fs;
 mod generations;
 mod host;
@@ -74,15 +76,21 @@ mod install;
 mod layout;
 mod lease;
 mod manager;
+mod names;
+mod nft;
+mod part;
 mod power;
 mod presence;
 mod record;
 mod recover;
 mod render;
+mod resolver;
 mod rootfs;
+mod ruleset;
 mod session;
 mod switch;
 mod sysctl;
+mod tool;
 mod update;
 
 pub use boot::{StartOutcome, StartRequest};
@@ -94,9 +102,9 @@ pub use error::{Error, ErrorKind, FailedActivation};
 pub use facts::FactsError;
 pub use foreground::Screen;
 pub use foreign::ForeignError;
+pub use forwards::ForwardError;
 pub use generation::{Generation, GenerationId, Selection};
 pub use generations::GenerationsError;
-pub use hostnet::{Change, Finding, HostChange, Part, Verdict};
 pub use idmap::IdMap;
 pub use inspect::{Listed, Status};
 pub use layout::LayoutError;
@@ -107,10 +115,12 @@ pub use name::{ContainerName, InterfaceName};
 pub use namespace::{Elevated, Namespace};
 pub use nix::{ArgumentError, UserArgs};
 pub use observe::{Cancel, Event, Observer, Phase, UnitChange};
+pub use part::{Change, Finding, HostChange, Part, Verdict};
 pub use power::{StopOutcome, StopRequest};
 pub use presence::PresenceError;
 pub use record::RecordError;
 pub use render::{ExtraError, ItemError, PendingRestart};
+pub use resolver::ResolverError;
 pub use rootfs::RootfsError;
 pub use session::{Environment, RunRequest, Streams};
 pub use spec::ContainerSpec;

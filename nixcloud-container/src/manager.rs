@@ -4,10 +4,11 @@ use crate::config::HostConfig;
 use crate::container::Container;
 use crate::error::Error;
 use crate::host::Host;
-use crate::hostnet::{self, Finding, HostChange};
+use crate::hostnet;
 use crate::inspect::{self, Listed};
 use crate::name::ContainerName;
 use crate::observe::Cancel;
+use crate::part::{Finding, HostChange};
 
 /// One host and its containers.
 ///

@@ -22,6 +22,8 @@ use crate::worker::{Client, SUPERVISE, WorkerError};
 /// How long one may take until it answers, and to end.
 const START: Duration = Duration::from_secs(5);
 const END: Duration = Duration::from_secs(3);
+/// How long one that was told to begin anew takes at most, on a busy host.
+const AGAIN: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Where it is though a caller's `PATH` need not say so.
@@ -117,12 +119,25 @@ fn dnsmasqs(layout: &Layout) -> Vec<Process> {
     proc::all().filter(|process| is_ours(*process, &of_ours)).collect()
 }
 
+/// As [`running`]; one that is just being started again is waited for, or it might have read its files already.
+fn settled(layout: &Layout, resolver: Resolver) -> Option<Process> {
+    let began_before = layout.resolver_pid(resolver.as_str()).exists();
+    let begin = Instant::now();
+    loop {
+        let found = running(layout, resolver);
+        if found.is_some() || !began_before || begin.elapsed() > AGAIN {
+            return found;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// Lets one read its names and leases again; says whether there is one.
 ///
 /// # Errors
 /// When the kernel refuses.
 pub fn reload(layout: &Layout, resolver: Resolver) -> Result<bool, ResolverError> {
-    let Some(process) = running(layout, resolver) else { return Ok(false) };
+    let Some(process) = settled(layout, resolver) else { return Ok(false) };
     signal(process, Signal::SIGHUP)?;
     Ok(true)
 }
@@ -132,7 +147,7 @@ pub fn reload(layout: &Layout, resolver: Resolver) -> Result<bool, ResolverError
 /// # Errors
 /// When the kernel refuses.
 pub fn restart(layout: &Layout, resolver: Resolver) -> Result<bool, ResolverError> {
-    let Some(process) = running(layout, resolver) else { return Ok(false) };
+    let Some(process) = settled(layout, resolver) else { return Ok(false) };
     signal(process, Signal::SIGTERM)?;
     Ok(true)
 }

@@ -8,6 +8,7 @@ use crate::generations::Generations;
 use crate::host::Host;
 use crate::install::{self, Beside};
 use crate::name::ContainerName;
+use crate::names;
 use crate::observe::{self, Cancel, Event, Observer, Phase as Progress};
 use crate::power;
 use crate::presence::{self, Presence};
@@ -189,6 +190,7 @@ fn finish(host: &Host, record: &mut Record) -> Result<(), Error> {
         record.generations.retain(|note| list.iter().any(|generation| generation.id == note.id));
     }
     record.save(&host.layout)?;
+    names::publish(host, &record.name)?;
     install::release_addresses(host, record, &spec)
 }
 

@@ -1,39 +1,78 @@
 //! The bridges.
 
-use ipnetwork::{IpNetwork, Ipv4Network};
+use ipnetwork::IpNetwork;
 
-use super::{Change, Finding, HostChange, Part, Verdict};
 use crate::error::Error;
 use crate::host::Host;
-use crate::name::InterfaceName;
 use crate::net::Netlink;
 use crate::net::bridge::{self, BridgeSpec, Outcome};
+use crate::part::{Change, Finding, HostChange, Part};
+use crate::ruleset::Macs;
 
-/// The bridges of a configuration, each with the host's address.
-fn bridges(host: &Host) -> [(&InterfaceName, Ipv4Network); 2] {
+/// The bridges of a configuration, each with the host's addresses.
+fn bridges(host: &Host) -> [BridgeSpec; 2] {
     let networks = &host.config.network;
+    let (hostonly, internet) = (&networks.hostonly, &networks.internet);
     [
-        (&networks.hostonly.bridge, networks.hostonly.address),
-        (&networks.internet.bridge, networks.internet.address),
+        BridgeSpec { name: hostonly.bridge.to_string(), address: hostonly.address, address6: None },
+        BridgeSpec {
+            name: internet.bridge.to_string(),
+            address: internet.address,
+            address6: internet.ipv6.as_ref().map(|ipv6| ipv6.address),
+        },
     ]
 }
 
-fn changed(bridge: &InterfaceName, change: Change) -> HostChange {
-    HostChange { part: Part::Bridge, name: bridge.to_string(), change }
+/// The names of those that we made.
+pub(super) fn ours(host: &Host) -> Result<Vec<String>, Error> {
+    let mut netlink = Netlink::open()?;
+    let mut ours = Vec::new();
+    for BridgeSpec { name, .. } in bridges(host) {
+        if netlink.link(&name)?.is_some_and(|link| bridge::is_ours(&link)) {
+            ours.push(name);
+        }
+    }
+    Ok(ours)
+}
+
+/// Their hardware addresses; of one that is not there, what it will have.
+pub(super) fn macs(host: &Host) -> Result<Macs, Error> {
+    let mut netlink = Netlink::open()?;
+    let mut of = |name: &str| -> Result<[u8; 6], Error> {
+        let there = netlink.link(name)?.and_then(|link| link.mac);
+        Ok(there.unwrap_or_else(|| bridge::mac_of(name)))
+    };
+    let networks = &host.config.network;
+    Ok(Macs {
+        hostonly: of(networks.hostonly.bridge.as_str())?,
+        internet: of(networks.internet.bridge.as_str())?,
+    })
+}
+
+/// That no container is attached to one that `down` would remove.
+pub(super) fn require_free(host: &Host) -> Result<(), Error> {
+    let mut netlink = Netlink::open()?;
+    for BridgeSpec { name, .. } in bridges(host) {
+        bridge::require_free(&mut netlink, &name)?;
+    }
+    Ok(())
+}
+
+fn changed(bridge: &str, change: Change) -> HostChange {
+    HostChange { part: Part::Bridge, name: bridge.to_owned(), change }
 }
 
 pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
     let mut netlink = Netlink::open()?;
     let mut changes = Vec::new();
-    for (name, address) in bridges(host) {
-        let spec = BridgeSpec { name: name.to_string(), address };
+    for spec in bridges(host) {
         let change = match bridge::ensure(&mut netlink, &spec)? {
             Outcome::Created => Change::Made,
             Outcome::Completed => Change::Mended,
             Outcome::Unchanged => Change::Kept,
             Outcome::Foreign { .. } => Change::Foreign,
         };
-        changes.push(changed(name, change));
+        changes.push(changed(&spec.name, change));
     }
     Ok(changes)
 }
@@ -41,14 +80,14 @@ pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
 pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
     let mut netlink = Netlink::open()?;
     let mut changes = Vec::new();
-    for (name, _) in bridges(host).into_iter().rev() {
-        let change = match bridge::remove(&mut netlink, name.as_str()) {
+    for BridgeSpec { name, .. } in bridges(host).into_iter().rev() {
+        let change = match bridge::remove(&mut netlink, &name) {
             Ok(true) => Change::Removed,
             Ok(false) => Change::Absent,
             Err(bridge::Error::NotOurs { .. }) => Change::Foreign,
             Err(error) => return Err(error.into()),
         };
-        changes.push(changed(name, change));
+        changes.push(changed(&name, change));
     }
     Ok(changes)
 }
@@ -56,20 +95,23 @@ pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
 pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
     let mut netlink = Netlink::open()?;
     let mut findings = Vec::new();
-    for (name, address) in bridges(host) {
-        let wrong = match netlink.link(name.as_str())? {
+    for BridgeSpec { name, address, address6 } in bridges(host) {
+        let wanted: Vec<IpNetwork> =
+            std::iter::once(address.into()).chain(address6.map(IpNetwork::from)).collect();
+        let wrong = match netlink.link(&name)? {
             None => Some("it is not there".to_owned()),
             Some(link) if !link.is_bridge() => Some("it is no bridge".to_owned()),
             Some(link) if !link.up => Some("it is down".to_owned()),
-            Some(link) => (!netlink.addresses(link.index)?.contains(&IpNetwork::V4(address)))
-                .then(|| format!("it lacks the address {address}")),
+            Some(link) => {
+                let there = netlink.addresses(link.index)?;
+                let lacks = wanted.iter().find(|address| !there.contains(address));
+                lacks.map(|address| format!("it lacks the address {address}"))
+            }
         };
-        findings.push(Finding {
-            part: Part::Bridge,
-            name: name.to_string(),
-            verdict: if wrong.is_some() { Verdict::Wrong } else { Verdict::Good },
-            mend: wrong.is_some().then(|| "`nixcloud-container host up`".to_owned()),
-            what: wrong.unwrap_or_else(|| format!("it is up and has {address}")),
+        let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+        findings.push(match wrong {
+            None => Finding::good(Part::Bridge, name, format!("it is up and has {}", wanted.join(" and "))),
+            Some(what) => Finding::wrong(Part::Bridge, name, what, "`nixcloud-container host up`"),
         });
     }
     Ok(findings)

@@ -3,93 +3,64 @@
 //! Each part of the host has a file with what it does for `up`, `down` and `check`; here is their order.
 
 mod bridges;
+mod filter;
+mod resolver;
+
+pub(crate) use filter::{reload, shadowed};
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::part::{Finding, HostChange, Part};
 
-/// What `host up` or `host down` did to one thing of this host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostChange {
-    /// What kind of thing it is.
-    pub part: Part,
-    /// Its name.
-    pub name: String,
-    /// What was done.
-    pub change: Change,
-}
+/// What a part does for `up` or `down`.
+type Step = (Part, fn(&Host) -> Result<Vec<HostChange>, Error>);
 
-/// The kinds of things that a host needs for its containers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Part {
-    /// A bridge.
-    Bridge,
-}
+/// Lower ones first: what is above stands on them.
+const UP: &[Step] = &[
+    (Part::Bridge, bridges::up),
+    // Before the firewalls of others let anything through.
+    (Part::Filter, filter::up),
+    (Part::Resolver, resolver::up),
+];
 
-impl Part {
-    /// Its name, as programs read it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Bridge => "bridge",
-        }
-    }
-}
+const DOWN: &[Step] = &[
+    (Part::Resolver, resolver::down),
+    // Nothing is forwarded from here on, so that the table is not missed.
+    (Part::Filter, filter::down),
+    (Part::Bridge, bridges::down),
+];
 
-/// What was done to a part of the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Change {
-    /// It is new.
-    Made,
-    /// It was ours already and lacked something.
-    Mended,
-    /// It was there as it should be.
-    Kept,
-    /// Somebody else made it; it was left alone.
-    Foreign,
-    /// It is gone.
-    Removed,
-    /// It was not there.
-    Absent,
-}
-
-/// What `host check` found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What kind of thing it is about.
-    pub part: Part,
-    /// Its name.
-    pub name: String,
-    /// How it is.
-    pub verdict: Verdict,
-    /// What was seen, in a sentence without full stop.
-    pub what: String,
-    /// How to mend it, where it is to be mended.
-    pub mend: Option<String>,
-}
-
-/// How a part of the host is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Verdict {
-    /// As it should be.
-    Good,
-    /// Something optional is not there; containers work without it.
-    Off,
-    /// Containers lack something, or protection.
-    Wrong,
-}
+const CHECK: &[fn(&Host) -> Result<Vec<Finding>, Error>] =
+    &[bridges::check, filter::check, resolver::check];
 
 pub(crate) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
-    host.prepare()?;
-    bridges::up(host)
+    let _lock = host.lock_network()?;
+    all(host, UP)
 }
 
 pub(crate) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
-    bridges::down(host)
+    let _lock = host.lock_network()?;
+    // Before anything is taken away from them.
+    bridges::require_free(host)?;
+    all(host, DOWN)
+}
+
+/// Every part does what it can, whatever becomes of the others.
+fn all(host: &Host, steps: &[Step]) -> Result<Vec<HostChange>, Error> {
+    let (mut done, mut failures) = (Vec::new(), Vec::new());
+    for (part, step) in steps {
+        match step(host) {
+            Ok(changes) => done.extend(changes),
+            Err(error) => failures.push((*part, error)),
+        }
+    }
+    if failures.is_empty() { Ok(done) } else { Err(Error::HostParts { done, failures }) }
 }
 
 pub(crate) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
-    bridges::check(host)
+    let mut findings = Vec::new();
+    for check in CHECK {
+        findings.extend(check(host)?);
+    }
+    Ok(findings)
 }

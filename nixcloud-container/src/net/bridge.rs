@@ -4,7 +4,7 @@
 //! hardware address that follows from its name: one with this address and no alias is ours too, left by a process
 //! that was killed before it could mark it.
 
-use ipnetwork::{IpNetwork, Ipv4Network};
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use sha2::{Digest, Sha256};
 
 use super::addr;
@@ -21,6 +21,8 @@ pub struct BridgeSpec {
     pub name: String,
     /// The host's own address on it, with the prefix of the network.
     pub address: Ipv4Network,
+    /// The same for IPv6, if any.
+    pub address6: Option<Ipv6Network>,
 }
 
 /// What [`ensure`] found and did.
@@ -129,7 +131,9 @@ pub fn ensure(netlink: &mut Netlink, spec: &BridgeSpec) -> Result<Outcome, Error
         netlink.settle_bridge(name)?;
         changed = true;
     }
-    changed |= set_address(netlink, name, link.index, address, &own)?;
+    for address in std::iter::once(address).chain(spec.address6.map(IpNetwork::V6)) {
+        changed |= set_address(netlink, name, link.index, address, &own)?;
+    }
     if !link.up {
         netlink.set_up(name)?;
         changed = true;
@@ -154,10 +158,7 @@ pub fn remove(netlink: &mut Netlink, name: &str) -> Result<bool, Error> {
     if !is_ours(&link) {
         return Err(Error::NotOurs { name: name.to_owned() });
     }
-    let ports: Vec<String> = netlink.ports_of(link.index)?.into_iter().map(|port| port.name).collect();
-    if !ports.is_empty() {
-        return Err(Error::InUse { name: name.to_owned(), ports });
-    }
+    no_ports(netlink, &link)?;
     match netlink.delete_link(name) {
         Ok(()) => Ok(true),
         // Another process was quicker.
@@ -175,9 +176,25 @@ pub fn is_ours(link: &Link) -> bool {
     }
 }
 
+/// That the bridge can be removed, as far as it is ours.
+///
+/// # Errors
+///
+/// [`Error::InUse`] while it has ports.
+pub fn require_free(netlink: &mut Netlink, name: &str) -> Result<(), Error> {
+    let Some(link) = netlink.link(name)?.filter(|link| link.is_bridge() && is_ours(link)) else { return Ok(()) };
+    no_ports(netlink, &link)
+}
+
+fn no_ports(netlink: &mut Netlink, link: &Link) -> Result<(), Error> {
+    let ports: Vec<String> = netlink.ports_of(link.index)?.into_iter().map(|port| port.name).collect();
+    if ports.is_empty() { Ok(()) } else { Err(Error::InUse { name: link.name.clone(), ports }) }
+}
+
 /// A locally administered unicast address that follows from the bridge's name. It stays when ports come and go, so
 /// that guests need not learn the gateway's anew.
-fn mac_of(name: &str) -> [u8; 6] {
+#[must_use]
+pub fn mac_of(name: &str) -> [u8; 6] {
     let digest: [u8; 32] = Sha256::digest(format!("{MARK} bridge {name}")).into();
     // Locally administered as well, and none that an interface of a container has.
     [0x0a, digest[0], digest[1], digest[2], digest[3], digest[4]]
@@ -236,7 +253,8 @@ mod tests {
     use crate::net::testing::{in_own_netns, ip};
 
     fn spec() -> BridgeSpec {
-        BridgeSpec { name: "brNC-hostonly".to_owned(), address: "10.101.0.1/16".parse().unwrap() }
+        let address = "10.101.0.1/16".parse().unwrap();
+        BridgeSpec { name: "brNC-hostonly".to_owned(), address, address6: None }
     }
 
     fn addresses(netlink: &mut Netlink, name: &str) -> Vec<String> {
@@ -267,6 +285,20 @@ mod tests {
             assert!(remove(&mut netlink, "brNC-hostonly").unwrap());
             assert!(!remove(&mut netlink, "brNC-hostonly").unwrap());
             assert_eq!(netlink.links().unwrap().len(), 1);
+        });
+    }
+
+    #[test]
+    fn root_an_ipv6_address_is_given_beside() {
+        in_own_netns(|| {
+            let mut netlink = Netlink::open().unwrap();
+            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Created);
+            let six = "2001:db8:1::1/64".parse().unwrap();
+            let both = BridgeSpec { address6: Some(six), ..spec() };
+            assert_eq!(ensure(&mut netlink, &both).unwrap(), Outcome::Completed);
+            assert_eq!(ensure(&mut netlink, &both).unwrap(), Outcome::Unchanged);
+            let index = netlink.link("brNC-hostonly").unwrap().unwrap().index;
+            assert!(netlink.addresses(index).unwrap().contains(&IpNetwork::V6(six)));
         });
     }
 

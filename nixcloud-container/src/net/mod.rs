@@ -10,11 +10,13 @@
 //! | [`link`] | interfaces |
 //! | [`addr`] | addresses of interfaces |
 //! | [`bridge`] | the host's bridges: made, completed, removed, only if ours |
+//! | [`listen`] | the ports that programs listen on |
 //! | [`netns`] | which network namespace, and the addresses inside a guest's |
 
 pub mod addr;
 pub mod bridge;
 pub mod link;
+pub mod listen;
 pub mod netns;
 pub mod socket;
 

@@ -1,0 +1,86 @@
+//! Golden tests of the table.
+
+use super::*;
+use crate::config::{HostConfig, Ipv6Config};
+
+fn networks() -> Networks {
+    HostConfig::default().network
+}
+
+fn whole() -> Networks {
+    let mut networks = networks();
+    networks.internet.uplink = Some("eth0".parse().unwrap());
+    networks.internet.ipv6 =
+        Some(Ipv6Config { address: "2001:db8:1::1/64".parse().unwrap(), name_servers: Vec::new() });
+    networks
+}
+
+fn route(port: &str, target: &str, bridge: &str) -> Route {
+    Route {
+        port: port.parse().unwrap(),
+        target: target.parse().unwrap(),
+        bridge: bridge.parse().unwrap(),
+        owner: "web".parse().unwrap(),
+    }
+}
+
+fn forwards() -> Vec<Route> {
+    vec![
+        route("tcp-8080", "10.101.0.2:80", "brNC-hostonly"),
+        route("tcp-443", "10.202.0.10:443", "brNC-internet"),
+        route("tcp-443", "[2001:db8:1::10]:443", "brNC-internet"),
+        route("udp-53", "10.9.0.2:5353", "br7"),
+        route("udp-53", "[fd00:9::2]:5353", "br7"),
+        route("tcp-9", "10.9.0.2:9", "br\"7"),
+    ]
+}
+
+fn table(networks: &Networks, forwards: &[Route]) -> Table {
+    let macs = Macs { hostonly: [2, 0, 0, 0, 0, 1], internet: [2, 0, 0, 0, 0, 2] };
+    render(&Input { networks, macs, forwards })
+}
+
+#[test]
+fn the_default() {
+    insta::assert_snapshot!(table(&networks(), &[]).load());
+}
+
+#[test]
+fn an_uplink_ipv6_and_forwards() {
+    insta::assert_snapshot!(table(&whole(), &forwards()).replace());
+}
+
+#[test]
+fn the_identity_follows_what_it_is_made_of() {
+    let one = table(&networks(), &[]);
+    assert_eq!(one, table(&networks(), &[]));
+    assert_ne!(one.identity, table(&whole(), &[]).identity);
+    assert_ne!(one.identity, table(&networks(), &forwards()).identity);
+}
+
+#[test]
+fn no_name_gets_out_of_its_quotes() {
+    assert!(!can_name(&"br\"7".parse().unwrap()) && !can_name(&"eth*".parse().unwrap()));
+    assert!(!table(&whole(), &forwards()).text().contains("br\"7"));
+}
+
+/// nft and the kernel take it, and count as we do.
+#[test]
+fn root_it_loads() {
+    use crate::net::testing::in_own_netns;
+    use crate::nft::Nft;
+    use crate::tool::Tool;
+    in_own_netns(|| {
+        let nft = Nft::new(Tool::new(std::path::Path::new("nft")));
+        for (networks, forwards) in [(networks(), vec![]), (whole(), forwards()), (networks(), forwards())] {
+            let table = table(&networks, &forwards);
+            nft.load(&table.load()).unwrap();
+            let there = nft.table(FAMILY, TABLE).unwrap().unwrap();
+            assert_eq!((there.rules(), there.elements), (table.rules, table.elements));
+            let identity = there.chains.iter().find(|chain| chain.name == IDENTITY).unwrap();
+            assert_eq!(identity.rules[0].comment.as_deref(), Some(table.identity.as_str()));
+        }
+        nft.load(&remove()).unwrap();
+        assert_eq!(nft.ruleset().unwrap(), crate::nft::Ruleset::default());
+    });
+}

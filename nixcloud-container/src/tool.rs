@@ -1,0 +1,166 @@
+//! Programs of the host that the networks need: run to their end with a time limit, their words kept.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long one may take. They answer in milliseconds, unless another holds their lock.
+const LIMIT: Duration = Duration::from_secs(30);
+/// The first and the longest pause between two looks at whether it has ended.
+const FIRST_PAUSE: Duration = Duration::from_micros(500);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// Where they are though a caller's `PATH` need not say so.
+const SBIN: &str = "/usr/sbin:/sbin";
+
+/// Why a program did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It is not installed.
+    #[error("`{}` is not installed", .program.display())]
+    Missing {
+        /// The program.
+        program: PathBuf,
+    },
+    /// It could not be run.
+    #[error("cannot run `{}`", .program.display())]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It refused. Its own words are told.
+    #[error("{command}: {}", said(.words, *.status))]
+    Refused {
+        /// What was run.
+        command: String,
+        /// What it said on stderr.
+        words: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// It did not end.
+    #[error("{command} did not end in {} s", LIMIT.as_secs())]
+    Timeout {
+        /// What was run.
+        command: String,
+    },
+}
+
+fn said(words: &str, status: ExitStatus) -> String {
+    if words.is_empty() { status.to_string() } else { words.to_owned() }
+}
+
+/// A program, by a name to look up in `PATH` or by its path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tool {
+    program: PathBuf,
+}
+
+impl Tool {
+    /// The program as the host configuration names it.
+    #[must_use]
+    pub fn new(program: &Path) -> Self {
+        Self { program: program.to_owned() }
+    }
+
+    /// Its name or path.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Runs it with `input` on its standard input, and returns what it printed.
+    ///
+    /// # Errors
+    /// When it is not there, fails, or does not end in time.
+    pub fn run(&self, arguments: &[&str], input: &str) -> Result<String, Error> {
+        let command = format!("{} {}", self.program.display(), arguments.join(" "));
+        let path = std::env::var("PATH").map_or_else(|_| SBIN.to_owned(), |path| format!("{path}:{SBIN}"));
+        let mut child = Command::new(&self.program)
+            .args(arguments)
+            .env("PATH", path)
+            // Its words are read, not only shown.
+            .env("LC_ALL", "C")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => Error::Missing { program: self.program.clone() },
+                _ => Error::Run { program: self.program.clone(), source },
+            })?;
+        let begin = Instant::now();
+        let (mut stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (status, stdout, stderr) = thread::scope(|scope| {
+            scope.spawn(move || {
+                if let Some(stdin) = &mut stdin {
+                    // One that ended before it read all says why on stderr.
+                    let _ = stdin.write_all(input.as_bytes());
+                }
+            });
+            let out = scope.spawn(move || read(out));
+            let err = scope.spawn(move || read(err));
+            let status = wait(&mut child);
+            (status, out.join().unwrap_or_default(), err.join().unwrap_or_default())
+        });
+        tracing::debug!(%command, ?status, took = ?begin.elapsed(), "a program ended");
+        let status = status.map_err(|source| Error::Run { program: self.program.clone(), source })?;
+        match status {
+            None => Err(Error::Timeout { command }),
+            Some(status) if status.success() => Ok(stdout),
+            Some(status) => Err(Error::Refused { command, words: stderr.trim().to_owned(), status }),
+        }
+    }
+}
+
+fn read(from: Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut from) = from {
+        let _ = from.read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// `None` if it had to be killed.
+fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    let begin = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if begin.elapsed() > LIMIT {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_input_pass_through() {
+        let sh = Tool::new(Path::new("sh"));
+        assert_eq!(sh.run(&["-c", "cat; echo $LC_ALL"], "a\n").unwrap(), "a\nC\n");
+        let error = sh.run(&["-c", "echo no way >&2; exit 3"], &"x".repeat(1 << 20)).unwrap_err();
+        assert_eq!(error.to_string(), "sh -c echo no way >&2; exit 3: no way");
+        let error = sh.run(&["-c", "exit 3"], "").unwrap_err();
+        assert!(error.to_string().ends_with(": exit status: 3"), "{error}");
+    }
+
+    #[test]
+    fn one_that_is_not_there_is_named() {
+        let error = Tool::new(Path::new("no-such-program-here")).run(&[], "").unwrap_err();
+        assert!(matches!(error, Error::Missing { .. }), "{error:?}");
+        assert_eq!(error.to_string(), "`no-such-program-here` is not installed");
+    }
+}
