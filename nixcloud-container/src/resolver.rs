@@ -195,8 +195,8 @@ fn end(processes: Vec<Process>) -> Result<(), ResolverError> {
         signal(*process, Signal::SIGTERM)?;
     }
     let begin = Instant::now();
-    let mut killed = false;
     for process in processes {
+        let mut killed = false;
         while process.is_alive() {
             if begin.elapsed() > END && !killed {
                 signal(process, Signal::SIGKILL)?;

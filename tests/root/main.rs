@@ -29,6 +29,7 @@ mod json;
 mod life;
 mod mistakes;
 mod mistakes_nix;
+mod names;
 mod pools;
 mod power;
 mod progress;
@@ -65,6 +66,7 @@ fn scenarios() -> Vec<Scenario> {
         json::scenarios(),
         mistakes::scenarios(),
         mistakes_nix::scenarios(),
+        names::scenarios(),
         pools::scenarios(),
     ]
     .into_iter()

@@ -160,6 +160,8 @@ impl Daemon {
             Err(_) => command.stderr(Stdio::null()),
         };
         command.stdout(Stdio::null());
+        // Those that this process reads itself.
+        process::unblocked(&mut command);
         command
     }
 }
