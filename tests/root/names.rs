@@ -103,7 +103,7 @@ impl Outside {
     fn serve_names(&mut self, lab: &Lab) {
         let target = self.namespace.id().to_string();
         let options = ["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root", "--pid-file=",
-            "--bind-interfaces", "--listen-address=192.0.2.2", "--address=/example.org/203.0.113.7", "--local=/#/"];
+            "--bind-interfaces", "--listen-address=192.0.2.2", "--address=/example.org/203.0.113.7"];
         let command = ["-n", "-t", &target, "dnsmasq"];
         self.daemon = Some(Command::new("nsenter").args(command).args(options).spawn().unwrap());
         let file = lab.path("/files/resolv.conf");
