@@ -156,6 +156,12 @@ impl Printer {
         }
     }
 
+    /// A word of an answer on stdout, in colour where it takes colours.
+    pub(crate) fn marked(&self, tone: Tone, word: &str) -> String {
+        let style = tone.style();
+        if Stream::Out.coloured() { format!("{style}{word}{style:#}") } else { word.to_owned() }
+    }
+
     /// A line about an error.
     pub(crate) fn error_line(&self, line: impl AsRef<str>) {
         // Where stderr cannot be written to, there is nobody left to tell.

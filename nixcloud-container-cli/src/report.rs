@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::commands::Failure;
 use crate::exit::Status;
 use crate::printer::{Printer, Tone, clean};
-use crate::view::{ActivationView, FailureView, kind};
+use crate::view::{ActivationView, FailureView, HostView, kind};
 
 /// The hint where there is no better one, and Nix said more than is shown.
 const MORE: &str = "`-v` shows all that Nix says about it";
@@ -79,6 +79,9 @@ pub(crate) fn of_error(error: &nixcloud_container::Error) -> FailureView {
     }
     report.note = restored(error);
     report.activation = ActivationView::of(error).map(Box::new);
+    if let nixcloud_container::Error::HostParts { done, .. } = error {
+        report.host = Some(HostView::of(done));
+    }
     report
 }
 
@@ -93,6 +96,7 @@ fn view(kind: &'static str, error: &dyn Error, hint: Option<String>) -> FailureV
         note: None,
         hint,
         activation: None,
+        host: None,
     }
 }
 

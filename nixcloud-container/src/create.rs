@@ -114,6 +114,7 @@ fn build_and_install(
     let evaluated = build::evaluate(host, record, source, observer, cancel)?;
     let spec = evaluated.spec.clone();
     install::claim_addresses(host, record, &spec, &foreign)?;
+    install::claim_ports(host, record, &spec)?;
     install::drop_unused_lease(host, record, &spec)?;
     let ids = install::claim_ids(host, record, spec.idmap, &foreign, cancel)?;
     // Before the build, which may take an hour: a refused line is known now.
@@ -125,6 +126,7 @@ fn build_and_install(
     observe::phase(Progress::Install, observer, |observer| {
         rootfs::create(&host.layout, &record.name, ids)?;
         install::write_config(host, record, &rendered, observer)?;
+        install::open_ports(host, record, observer)?;
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }

@@ -10,6 +10,7 @@ use crate::fs::{atomic, remove};
 use crate::generations::Generations;
 use crate::host::Host;
 use crate::idmap::IdMapKind;
+use crate::install;
 use crate::interface::InterfaceId;
 use crate::lease::Leases;
 use crate::name::ContainerName;
@@ -65,8 +66,9 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     }
     power::remove_left_interfaces(host, &record)?;
     power::stopped(host, &record)?;
-    // Before its addresses are anybody else's.
+    // Before its addresses may be another's.
     names::publish(host, &name)?;
+    install::drop_ports(host, &record)?;
     rootfs::destroy(layout, &name)?;
     build::clear_work(host, &name)?;
     Generations::new(layout, &name).remove_all()?;

@@ -127,8 +127,7 @@ fn on_bridge(line: &mut dyn FnMut(&str), bridge: &InterfaceName) {
 }
 
 fn dhcp(line: &mut dyn FnMut(&str), internet: &InternetConfig, layout: &Layout) {
-    let (network, mask, host) =
-        (internet.address.network(), internet.address.mask(), internet.address.ip());
+    let (network, mask, host) = (internet.address.network(), internet.address.mask(), internet.address.ip());
     line("# Each container has an address of its own; whoever is none gets nothing.");
     line(&format!("dhcp-range={network},static,{mask},{LEASE}"));
     line(&format!("dhcp-hostsfile={}", layout.resolver_leases().display()));
@@ -151,7 +150,8 @@ fn dhcp(line: &mut dyn FnMut(&str), internet: &InternetConfig, layout: &Layout) 
 fn dhcp6(line: &mut dyn FnMut(&str), ipv6: &Ipv6Config, host: Ipv4Addr) {
     // dnsmasq knows none that are shorter. Addresses of containers are at the beginning of the prefix.
     let length = ipv6.address.prefix().max(64);
-    let network = Ipv6Network::new(ipv6.address.network(), length).map_or(ipv6.address.network(), |all| all.network());
+    let network =
+        Ipv6Network::new(ipv6.address.network(), length).map_or(ipv6.address.network(), |all| all.network());
     line("# IPv6 likewise.");
     line("enable-ra");
     line(&format!("dhcp-range={network},static,{length},{LEASE}"));
@@ -200,7 +200,9 @@ impl Entry<'_> {
         let open = !network.isolated && self.name.as_str() != HOST;
         match resolver {
             // On a bridge of its own it is not reached from the standard one.
-            Resolver::Hostonly if open && crate::render::bridge(self.spec, config) == &config.network.hostonly.bridge => {
+            Resolver::Hostonly
+                if open && crate::render::bridge(self.spec, config) == &config.network.hostonly.bridge =>
+            {
                 self.hostonly().collect()
             }
             Resolver::Internet if open => self.outward(config).collect(),

@@ -518,6 +518,9 @@ impl Error {
             Self::Nft(error) if error.is_missing() => {
                 "install nftables, or name its `nft` in the host configuration (`tools.nft`)".to_owned()
             }
+            Self::Tool(tool::Error::Missing { program }) => {
+                format!("install it, or say in the host configuration where it is (`[tools]`): {}", program.display())
+            }
             Self::Forward(ForwardError::NoAddress { .. }) => {
                 "`network.ip` gives it a fixed one, `network.enableNat` one on the bridge that leads out".to_owned()
             }

@@ -32,7 +32,9 @@ pub enum ForwardError {
         owner: String,
     },
     /// The container has no address that is known here.
-    #[error("no port of the host can lead to container `{name}`: its bridge gives it an address that is not known here")]
+    #[error(
+        "no port of the host can lead to container `{name}`: its bridge gives it an address that is not known here"
+    )]
     NoAddress {
         /// The container.
         name: ContainerName,
@@ -182,13 +184,14 @@ fn targets(
         None => spec.effective.ip.map(|address| (address.into(), first.clone())),
     };
     let is_reachable = |address: &IpAddr| reachable.iter().any(|network| network.contains(*address));
-    let six = spec
-        .network
-        .ip6
-        .map(IpAddr::from)
+    let six = match out.and_then(|address| internet.ipv6_of(address)) {
+        Some(address) => Some((address.into(), internet.bridge.clone())),
         // To an address that the host has no way to, IPv6 clients would wait in vain instead of trying IPv4.
-        .filter(is_reachable)
-        .map(|address| (address, first.clone()));
+        None => {
+            let fixed = spec.network.ip6.map(IpAddr::from).filter(is_reachable);
+            fixed.map(|address| (address, first.clone()))
+        }
+    };
     four.into_iter().chain(six).collect()
 }
 
@@ -210,6 +213,7 @@ pub(crate) fn require_address(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Ipv6Config;
     use crate::network::{Forward, Protocol};
     use crate::spec::{Autostart, Effective, NetworkSpec, SCHEMA};
 
@@ -264,23 +268,31 @@ mod tests {
 
     #[test]
     fn a_port_leads_to_the_interface_that_leads_out_else_to_the_first() {
-        let config = HostConfig::default();
+        let mut config = HostConfig::default();
         let mut record = Record::new("web".parse().unwrap(), "/web.nix".into(), Vec::new());
         let mut spec = spec();
-        let shown = |record: &Record, spec: &ContainerSpec, reachable: &[&str]| -> Vec<String> {
-            let reachable: Vec<IpNetwork> = reachable.iter().map(|network| network.parse().unwrap()).collect();
-            let targets = targets(&config, record, spec, &reachable);
-            targets.into_iter().map(|(address, bridge)| format!("{address} {bridge}")).collect()
-        };
+        let shown =
+            |config: &HostConfig, record: &Record, spec: &ContainerSpec, reachable: &[&str]| -> Vec<String> {
+                let reachable: Vec<IpNetwork> =
+                    reachable.iter().map(|network| network.parse().unwrap()).collect();
+                let targets = targets(config, record, spec, &reachable);
+                targets.into_iter().map(|(address, bridge)| format!("{address} {bridge}")).collect()
+            };
         record.internet = Some("10.202.0.10".parse().unwrap());
-        assert_eq!(shown(&record, &spec, &[]), ["10.101.0.2 brNC-hostonly"]);
+        assert_eq!(shown(&config, &record, &spec, &[]), ["10.101.0.2 brNC-hostonly"]);
         spec.network.enable_nat = true;
-        assert_eq!(shown(&record, &spec, &[]), ["10.202.0.10 brNC-internet"]);
+        assert_eq!(shown(&config, &record, &spec, &[]), ["10.202.0.10 brNC-internet"]);
+        let ipv6 = Ipv6Config { address: "2001:db8:1::1/64".parse().unwrap(), name_servers: Vec::new() };
+        config.network.internet.ipv6 = Some(ipv6);
+        assert_eq!(
+            shown(&config, &record, &spec, &[]),
+            ["10.202.0.10 brNC-internet", "2001:db8:1::a brNC-internet"]
+        );
         spec.network.enable_nat = false;
         spec.network.bridge = Some("br7".parse().unwrap());
         spec.network.ip6 = Some("fd00:7::5".parse().unwrap());
-        assert_eq!(shown(&record, &spec, &["fe80::1/64", "10.0.0.1/8"]), ["10.101.0.2 br7"]);
-        assert_eq!(shown(&record, &spec, &["fd00:7::1/64"]), ["10.101.0.2 br7", "fd00:7::5 br7"]);
+        assert_eq!(shown(&config, &record, &spec, &["fe80::1/64", "10.0.0.1/8"]), ["10.101.0.2 br7"]);
+        assert_eq!(shown(&config, &record, &spec, &["fd00:7::1/64"]), ["10.101.0.2 br7", "fd00:7::5 br7"]);
         spec.effective.ip = None;
         spec.network.ip6 = None;
         let error = require_address(&config, &record, &spec).unwrap_err();

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 
 use crate::error::Error;
 use crate::foreign;
+use crate::forwards;
 use crate::fs::atomic::{self, Durability};
 use crate::host::Host;
+use crate::hostnet::{self, Reloaded};
 use crate::idmap::{IdMap, IdMapKind};
 use crate::interface::InterfaceId;
 use crate::lease::{Foreign, LeaseError, Leases};
 use crate::lxc::log::Level;
+use crate::network::{Forward, HostPort};
 use crate::observe::{Cancel, Event, Observer};
 use crate::record::Record;
 use crate::render::{self, Input, Rendered};
@@ -148,6 +151,83 @@ pub(crate) fn release_addresses(host: &Host, record: &mut Record, spec: &Contain
     }
     (record.fixed, record.fixed6) = (kept, kept6);
     Ok(record.save(&host.layout)?)
+}
+
+/// Claims the ports of the host that `spec` asks for, as [`claim_addresses`] does, and after it: where they lead follows
+/// from the addresses. All of them, or none but those that the record had.
+pub(crate) fn claim_ports(host: &Host, record: &mut Record, spec: &ContainerSpec) -> Result<(), Error> {
+    forwards::require_address(&host.config, record, spec)?;
+    let before = record.ports.clone();
+    let wanted = spec.network.forwards.iter().map(Forward::host);
+    let new: Vec<HostPort> = wanted.clone().filter(|port| !before.contains(port)).collect();
+    if !new.is_empty() {
+        record.ports.extend(&new);
+        record.save(&host.layout)?;
+    }
+    let claimed = wanted.clone().try_for_each(|port| forwards::claim(&host.layout, &record.name, port));
+    if claimed.is_err() && !new.is_empty() {
+        for port in new {
+            forwards::free(&host.layout, &record.name, port)?;
+        }
+        record.ports = before;
+        record.save(&host.layout)?;
+    }
+    Ok(claimed?)
+}
+
+/// Gives back the ports of the host that `spec` does not use, after the packet filter has been told: the container that
+/// claims one next must not find a rule for it.
+pub(crate) fn release_ports(
+    host: &Host,
+    record: &mut Record,
+    spec: &ContainerSpec,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
+    open_ports(host, record, observer)?;
+    let wanted: Vec<HostPort> = spec.network.forwards.iter().map(Forward::host).collect();
+    let (kept, unused): (Vec<_>, Vec<_>) = record.ports.iter().partition(|port| wanted.contains(port));
+    if unused.is_empty() {
+        return Ok(());
+    }
+    for port in unused {
+        forwards::free(&host.layout, &record.name, port)?;
+    }
+    record.ports = kept;
+    Ok(record.save(&host.layout)?)
+}
+
+/// Gives back all ports of a container that is being destroyed, as [`release_ports`] does.
+pub(crate) fn drop_ports(host: &Host, record: &Record) -> Result<(), Error> {
+    if !record.ports.is_empty() {
+        hostnet::reload(host)?;
+    }
+    for port in &record.ports {
+        forwards::free(&host.layout, &record.name, *port)?;
+    }
+    Ok(())
+}
+
+/// Lets the ports of the host lead to a container as it is now, and tells of what stands in their way.
+pub(crate) fn open_ports(host: &Host, record: &Record, observer: &mut dyn Observer) -> Result<(), Error> {
+    if record.ports.is_empty() {
+        return Ok(());
+    }
+    if hostnet::reload(host)? == Reloaded::NotUp {
+        let ports: Vec<String> = record.ports.iter().map(ToString::to_string).collect();
+        observer.event(Event::Note(format!(
+            "the networks of this host are not up: {} will lead to `{}` after `nixcloud-container host up`",
+            ports.join(", "),
+            record.name
+        )));
+    }
+    for port in hostnet::shadowed(&record.ports) {
+        observer.event(Event::Note(format!(
+            "a program of the host listens on {port}, which leads to `{}`: that program is reached by the loopback \
+             addresses alone",
+            record.name
+        )));
+    }
+    Ok(())
 }
 
 /// Gives back a lease that was taken for an evaluation and is not used.

@@ -177,18 +177,6 @@ impl Layout {
         self.ids().join(base.to_string())
     }
 
-    /// The folder of claims of interface identities, one file each.
-    #[must_use]
-    pub fn interfaces(&self) -> PathBuf {
-        self.state.join("interfaces")
-    }
-
-    /// The claim of an interface identity.
-    #[must_use]
-    pub fn interface(&self, id: InterfaceId) -> PathBuf {
-        self.interfaces().join(id.to_string())
-    }
-
     /// The folder of claims of the host's ports, one file a port.
     #[must_use]
     pub fn ports(&self) -> PathBuf {
@@ -201,10 +189,16 @@ impl Layout {
         self.ports().join(port.to_string())
     }
 
-    /// What settings of the kernel were before `host up` changed them.
+    /// The folder of claims of interface identities, one file each.
     #[must_use]
-    pub fn settings_before(&self) -> PathBuf {
-        self.state.join("host").join("settings.toml")
+    pub fn interfaces(&self) -> PathBuf {
+        self.state.join("interfaces")
+    }
+
+    /// The claim of an interface identity.
+    #[must_use]
+    pub fn interface(&self, id: InterfaceId) -> PathBuf {
+        self.interfaces().join(id.to_string())
     }
 
     /// The lock of a container: held while it is changed.
@@ -274,14 +268,13 @@ impl Layout {
     }
 
     /// The folders that must exist before anything is kept, outermost first.
-    pub(crate) fn state_dirs(&self) -> [PathBuf; 9] {
+    pub(crate) fn state_dirs(&self) -> [PathBuf; 8] {
         [
             self.records(),
             self.addresses(),
             self.ids(),
-            self.interfaces(),
             self.ports(),
-            self.state.join("host"),
+            self.interfaces(),
             self.state.join("running"),
             self.state.join("locks"),
             self.state.join("work"),

@@ -69,7 +69,8 @@ pub(crate) fn rebuild(host: &Host) -> Result<(), Error> {
 
 /// The folders of all such files.
 pub(crate) fn folders(host: &Host) -> [PathBuf; 4] {
-    let [hostonly, internet, at_host] = Resolver::ALL.map(|resolver| host.layout.resolver_names(resolver.as_str()));
+    let [hostonly, internet, at_host] =
+        Resolver::ALL.map(|resolver| host.layout.resolver_names(resolver.as_str()));
     [hostonly, internet, at_host, host.layout.resolver_leases()]
 }
 

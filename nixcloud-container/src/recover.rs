@@ -26,6 +26,7 @@ pub(crate) fn interrupted_switch(
             }
             record.lxc_items = record.items_of(from);
             install::claim_addresses(host, record, &spec, &install::others(host)?)?;
+            install::claim_ports(host, record, &spec)?;
         }
         // Somebody deleted it by other means: then the current one is all there is.
         Err(GenerationsError::Missing { .. }) => observer.event(Event::Note(format!(
@@ -40,5 +41,6 @@ pub(crate) fn interrupted_switch(
     record.phase = Phase::Ready;
     record.save(&host.layout)?;
     let spec = generations.spec(generations.current()?)?;
+    install::release_ports(host, record, &spec, observer)?;
     install::release_addresses(host, record, &spec)
 }

@@ -72,8 +72,9 @@ pub enum ResolverError {
 /// [`ResolverError::Missing`].
 pub fn program(named: &Path) -> Result<PathBuf, ResolverError> {
     let missing = || ResolverError::Missing { program: named.to_owned() };
-    let executable =
-        |path: &Path| path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+    let executable = |path: &Path| {
+        path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
     if named.components().count() > 1 {
         return if executable(named) { Ok(named.to_owned()) } else { Err(missing()) };
     }
@@ -87,7 +88,8 @@ pub fn program(named: &Path) -> Result<PathBuf, ResolverError> {
 pub fn running(layout: &Layout, resolver: Resolver) -> Option<Process> {
     let number = std::fs::read_to_string(layout.resolver_pid(resolver.as_str())).ok()?;
     let process = Process::now(number.trim().parse().ok()?)?;
-    (is_ours(process, &|argument| argument == config_argument(layout, resolver)) && process.is_alive()).then_some(process)
+    (is_ours(process, &|argument| argument == config_argument(layout, resolver)) && process.is_alive())
+        .then_some(process)
 }
 
 fn config_argument(layout: &Layout, resolver: Resolver) -> std::ffi::OsString {
@@ -115,7 +117,9 @@ pub fn supervisor(layout: &Layout) -> Option<Process> {
 /// All dnsmasqs of this host, also those that nobody supervises any more.
 fn dnsmasqs(layout: &Layout) -> Vec<Process> {
     let begin = dnsmasq::config_argument(&layout.resolvers());
-    let of_ours = |argument: &OsStr| argument.as_bytes().strip_prefix(begin.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"));
+    let of_ours = |argument: &OsStr| {
+        argument.as_bytes().strip_prefix(begin.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
+    };
     proc::all().filter(|process| is_ours(*process, &of_ours)).collect()
 }
 

@@ -67,22 +67,10 @@ pub struct Table {
 }
 
 impl Table {
-    /// Its text.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The script that loads it, whether or not there is one already.
+    /// The script that loads it, in place of one that may be there.
     #[must_use]
     pub fn load(&self) -> String {
-        format!("add table {FAMILY} {TABLE}\n{}", self.replace())
-    }
-
-    /// The script that loads it in place of one that must be there.
-    #[must_use]
-    pub fn replace(&self) -> String {
-        format!("{}{}", remove(), self.text)
+        format!("add table {FAMILY} {TABLE}\n{}{}", remove(), self.text)
     }
 }
 

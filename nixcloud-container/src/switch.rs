@@ -49,7 +49,9 @@ pub(crate) fn switch(
     let (from, to) = (generations.current()?, choose(&generations)?);
     let spec = generations.spec(to)?;
     let beside = Beside { items: record.items_of(to), ..Beside::default() };
-    prepare(host, &mut record, &spec, &beside, cancel)?;
+    if let Err(failure) = prepare(host, &mut record, &spec, &beside, cancel) {
+        return Err(failure.undone(release(host, &mut record, &generations.spec(from)?, &mut ())));
+    }
     begin(host, &mut record, from, beside.items)?;
     if to != from
         && let Err(failure) = host.nix().switch_generation(&host.layout.profile(name), to.get(), cancel)
@@ -83,7 +85,19 @@ pub(crate) fn prepare(
     let rendered = install::rendered_with(host, record, spec, &beside.items)?;
     install::check_extra(host, &rendered, &beside.log, cancel)?;
     let foreign = install::others(host)?;
-    install::claim_addresses(host, record, spec, &foreign)
+    install::claim_addresses(host, record, spec, &foreign)?;
+    install::claim_ports(host, record, spec)
+}
+
+/// Gives back what `spec`, which is that of the current generation, does not use.
+pub(crate) fn release(
+    host: &Host,
+    record: &mut Record,
+    spec: &ContainerSpec,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
+    install::release_ports(host, record, spec, observer)?;
+    install::release_addresses(host, record, spec)
 }
 
 /// From here to [`settle`], a killed operation is undone by the next one. `items` are those of the generation that is
@@ -152,7 +166,7 @@ pub(crate) fn settle(
         match outcome {
             None => {}
             Some(outcome @ (FailedActivation::UnitsFailed { .. } | FailedActivation::NeedsRestart)) => {
-                finish(host, record)?;
+                finish(host, record, observer)?;
                 return Err(Error::Activation {
                     name,
                     generation: to,
@@ -173,13 +187,13 @@ pub(crate) fn settle(
             }
         }
     }
-    finish(host, record)?;
+    finish(host, record, observer)?;
     Ok(Switched { name, from, to, activated: running, pending_restart })
 }
 
 /// Ends the operation: the current generation is the one that counts. What the others held is given back after that
 /// is on disk, so that a kill in between undoes nothing that has proved itself.
-fn finish(host: &Host, record: &mut Record) -> Result<(), Error> {
+fn finish(host: &Host, record: &mut Record, observer: &mut dyn Observer) -> Result<(), Error> {
     let generations = Generations::new(&host.layout, &record.name);
     let current = generations.current()?;
     let spec = generations.spec(current)?;
@@ -191,7 +205,7 @@ fn finish(host: &Host, record: &mut Record) -> Result<(), Error> {
     }
     record.save(&host.layout)?;
     names::publish(host, &record.name)?;
-    install::release_addresses(host, record, &spec)
+    release(host, record, &spec, observer)
 }
 
 /// A failure before the guest was touched.
@@ -254,7 +268,7 @@ pub(crate) fn delete_generations(
     if !chosen.is_empty() {
         let ids: Vec<u64> = chosen.iter().map(|id| id.get()).collect();
         host.nix().delete_generations(&host.layout.profile(name), &ids, cancel)?;
-        finish(host, &mut record)?;
+        finish(host, &mut record, observer)?;
     }
     Ok(chosen)
 }

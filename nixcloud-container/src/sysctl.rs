@@ -136,7 +136,43 @@ impl Sysctl {
         Ok(restored)
     }
 
-    fn set(&self, key: &str, value: &str) -> Result<(), SysctlError> {
+    /// Leaves a setting as it is now, for good.
+    ///
+    /// # Errors
+    /// When the note cannot be removed.
+    pub fn forget(&self, key: &str) -> Result<(), SysctlError> {
+        let path = self.note_of(key);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(SysctlError::Io { action: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The settings that we changed and have not put back, sorted.
+    ///
+    /// # Errors
+    /// When the notes cannot be read.
+    pub fn noted(&self) -> Result<Vec<String>, SysctlError> {
+        let entries = match std::fs::read_dir(&self.notes) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(SysctlError::Io { action: "read", path: self.notes.clone(), source }),
+        };
+        let mut keys: Vec<String> = entries
+            .flatten()
+            .filter_map(|entry| Some(entry.file_name().to_str()?.replace(':', "/")))
+            .collect();
+        keys.sort();
+        Ok(keys)
+    }
+
+    /// Gives a setting this value without a note: for what goes away with an interface of ours.
+    ///
+    /// # Errors
+    /// When there is no such setting, or the kernel refuses.
+    pub fn set(&self, key: &str, value: &str) -> Result<(), SysctlError> {
         let path = self.settings.join(key);
         tracing::debug!(key, value, "a setting of the kernel is changed");
         // Never created: a file that is not there is no setting.
@@ -207,6 +243,20 @@ mod tests {
         assert!(sysctl.restore(KEY).unwrap());
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "128");
         assert!(!sysctl.is_noted(KEY) && !sysctl.restore(KEY).unwrap());
+    }
+
+    #[test]
+    fn notes_are_listed_and_forgotten() {
+        let (_temp, sysctl, file) = folder();
+        assert_eq!(sysctl.noted().unwrap(), Vec::<String>::new());
+        sysctl.change(KEY, "1").unwrap();
+        assert_eq!(sysctl.noted().unwrap(), [KEY]);
+        sysctl.forget(KEY).unwrap();
+        sysctl.forget(KEY).unwrap();
+        assert_eq!(sysctl.noted().unwrap(), Vec::<String>::new());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "1");
+        sysctl.set(KEY, "0").unwrap();
+        assert!(!sysctl.is_noted(KEY));
     }
 
     #[test]

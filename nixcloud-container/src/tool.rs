@@ -67,12 +67,6 @@ impl Tool {
         Self { program: program.to_owned() }
     }
 
-    /// Its name or path.
-    #[must_use]
-    pub fn program(&self) -> &Path {
-        &self.program
-    }
-
     /// Runs it with `input` on its standard input, and returns what it printed.
     ///
     /// # Errors

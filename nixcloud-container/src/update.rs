@@ -147,5 +147,5 @@ fn build_and_switch(
 fn forget_build(host: &Host, record: &mut Record, current: GenerationId) -> Result<(), Error> {
     build::clear_work(host, &record.name)?;
     let spec = Generations::new(&host.layout, &record.name).spec(current)?;
-    install::release_addresses(host, record, &spec)
+    switch::release(host, record, &spec, &mut ())
 }

@@ -22,6 +22,7 @@ mod embedding;
 mod expression;
 mod failure;
 mod field;
+mod filter;
 mod foreground;
 mod harness;
 mod host;
@@ -55,6 +56,7 @@ fn scenarios() -> Vec<Scenario> {
         update::scenarios(),
         attack::scenarios(),
         host::scenarios(),
+        filter::scenarios(),
         failure::scenarios(),
         crash::scenarios(),
         embedding::scenarios(),

@@ -44,7 +44,12 @@ fn asked(answer: &str) -> Vec<String> {
     let (_, answer) = answer.split_once("\n\n").unwrap_or_default();
     let mut found: Vec<String> = answer
         .lines()
-        .filter_map(|line| line.strip_prefix("Address: ").or(line.rsplit_once(": ").filter(|(_, why)| why.bytes().all(|b| b.is_ascii_uppercase())).map(|(_, why)| why)))
+        .filter_map(|line| {
+            line.strip_prefix("Address: ").or(line
+                .rsplit_once(": ")
+                .filter(|(_, why)| why.bytes().all(|b| b.is_ascii_uppercase()))
+                .map(|(_, why)| why))
+        })
         .map(str::to_owned)
         .collect();
     found.sort();
@@ -87,8 +92,13 @@ impl Outside {
         ip("addr add 2001:db8:f::1/64 dev up0 nodad");
         ip("link set up0 up");
         let outside = Self { namespace, daemon: None };
-        for args in ["link set lo up", "addr add 192.0.2.2/24 dev up1", "addr add 2001:db8:f::2/64 dev up1 nodad", "link set up1 up",
-            "-6 route add default via 2001:db8:f::1"] {
+        for args in [
+            "link set lo up",
+            "addr add 192.0.2.2/24 dev up1",
+            "addr add 2001:db8:f::2/64 dev up1 nodad",
+            "link set up1 up",
+            "-6 route add default via 2001:db8:f::1",
+        ] {
             assert_eq!(outside.run("ip", &args.split(' ').collect::<Vec<_>>()), "", "{args}");
         }
         outside
@@ -102,8 +112,17 @@ impl Outside {
     /// A name server there, which this host asks.
     fn serve_names(&mut self, lab: &Lab) {
         let target = self.namespace.id().to_string();
-        let options = ["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root", "--pid-file=",
-            "--bind-interfaces", "--listen-address=192.0.2.2", "--address=/example.org/203.0.113.7"];
+        let options = [
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--no-resolv",
+            "--no-hosts",
+            "--user=root",
+            "--pid-file=",
+            "--bind-interfaces",
+            "--listen-address=192.0.2.2",
+            "--address=/example.org/203.0.113.7",
+        ];
         let command = ["-n", "-t", &target, "dnsmasq"];
         self.daemon = Some(Command::new("nsenter").args(command).args(options).spawn().unwrap());
         let file = lab.path("/files/resolv.conf");
@@ -157,7 +176,9 @@ fn root_guests_know_each_other_by_name_where_they_may(lab: &Lab) {
     await_internet(&asker, "10.202.0.12");
     let name = |guest: &Guest<'_>| format!("{}.containers", guest.name());
     // By the server that DHCP gave, each bridge with its own addresses.
-    for (server, of_open, of_host) in [("", "10.202.0.10", "10.202.0.1"), ("10.101.0.1", "10.101.0.2", "10.101.0.1")] {
+    for (server, of_open, of_host) in
+        [("", "10.202.0.10", "10.202.0.1"), ("10.101.0.1", "10.101.0.2", "10.101.0.1")]
+    {
         eventually("an open one is known", SOON, || guest_asks(&asker, &name(&open), server) == [of_open]);
         assert_eq!(guest_asks(&asker, &name(&shut), server), ["NXDOMAIN"]);
         assert_eq!(guest_asks(&asker, "host.containers", server), [of_host]);
@@ -175,7 +196,8 @@ fn root_guests_know_each_other_by_name_where_they_may(lab: &Lab) {
     eventually("it is shut again", SOON, || guest_asks(&asker, &name(&shut), "") == ["NXDOMAIN"]);
     open.destroy();
     eventually("it is gone", SOON, || {
-        guest_asks(&asker, &name(&open), "") == ["NXDOMAIN"] && ask(&name(&open), "127.0.0.101") == ["NXDOMAIN"]
+        guest_asks(&asker, &name(&open), "") == ["NXDOMAIN"]
+            && ask(&name(&open), "127.0.0.101") == ["NXDOMAIN"]
     });
     assert_eq!(guest_asks(&asker, &name(&open), "10.101.0.1"), ["NXDOMAIN"]);
     asker.stop();
@@ -217,7 +239,9 @@ fn root_ipv6_by_router_advertisement_and_dhcp(lab: &Lab) {
     assert_eq!(addresses().lines().count(), 1, "{}", addresses());
     assert!(web.shell("ip -6 route").contains("default via fe80::"));
     let servers = || web.sh("cat /run/systemd/netif/links/*").text();
-    eventually("its name servers", SOON, || servers().lines().any(|line| line.starts_with("DNS=") && line.contains("2001:db8:1::1")));
+    eventually("its name servers", SOON, || {
+        servers().lines().any(|line| line.starts_with("DNS=") && line.contains("2001:db8:1::1"))
+    });
     assert_eq!(guest_asks(&web, "host.containers", "2001:db8:1::1"), ["10.202.0.1", "2001:db8:1::1"]);
     fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
     eventually("a ping from outside", SOON, || {
@@ -320,7 +344,10 @@ fn root_a_foreign_server_on_all_addresses_is_told(lab: &Lab) {
     assert!(chain(&error).contains("in use"), "{}", chain(&error));
     assert!(error.hint().is_some_and(|hint| hint.contains("listens on all addresses")), "{error:?}");
     let found = resolvers(lab.manager());
-    assert!(found.iter().any(|(_, verdict, what)| *verdict == Verdict::Wrong && what.contains("in use")), "{found:?}");
+    assert!(
+        found.iter().any(|(_, verdict, what)| *verdict == Verdict::Wrong && what.contains("in use")),
+        "{found:?}"
+    );
     drop(foreign);
     lab.manager().host_up().must("host up");
     assert!(all_good(lab.manager()));

@@ -1,5 +1,7 @@
 //! host up, host down, host check.
 
+use nixcloud_container::{Error, HostChange};
+
 use super::{Context, Failure};
 use crate::cli::HostCommand;
 use crate::exit::Status;
@@ -7,8 +9,8 @@ use crate::view::{CheckView, HostView};
 
 pub(super) fn run(context: &Context<'_>, command: HostCommand) -> Result<Status, Failure> {
     let changes = match command {
-        HostCommand::Up => context.manager.host_up()?,
-        HostCommand::Down => context.manager.host_down()?,
+        HostCommand::Up => told(context, context.manager.host_up())?,
+        HostCommand::Down => told(context, context.manager.host_down())?,
         HostCommand::Check => {
             let view = CheckView::of(&context.manager.host_check()?);
             context.reply(&view);
@@ -17,4 +19,14 @@ pub(super) fn run(context: &Context<'_>, command: HostCommand) -> Result<Status,
     };
     context.reply(&HostView::of(&changes));
     Ok(Status::Done)
+}
+
+/// Where only some parts could be changed, those are told of all the same; with `--json` the failure has them.
+fn told(context: &Context<'_>, changes: Result<Vec<HostChange>, Error>) -> Result<Vec<HostChange>, Error> {
+    if let Err(Error::HostParts { done, .. }) = &changes
+        && !context.printer.json()
+    {
+        context.reply(&HostView::of(done));
+    }
+    changes
 }

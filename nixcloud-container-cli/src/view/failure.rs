@@ -3,6 +3,7 @@
 use nixcloud_container::{Error, ErrorKind, FailedActivation};
 use serde::Serialize;
 
+use super::HostView;
 use super::container::Pending;
 use crate::report;
 
@@ -26,6 +27,9 @@ pub(crate) struct FailureView {
     /// What became of a generation that did not work out in the running guest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) activation: Option<Box<ActivationView>>,
+    /// What of the host was changed all the same, where some of its parts could not be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) host: Option<HostView>,
 }
 
 /// An activation that did not work out.

@@ -4,10 +4,10 @@ use nixcloud_container::{Change, Finding, HostChange, Verdict};
 use serde::Serialize;
 
 use super::View;
-use crate::printer::Printer;
+use crate::printer::{Printer, Tone};
 
 /// What was done to the host.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct HostView {
     /// Each of its parts, in the order in which they were changed.
@@ -15,14 +15,14 @@ pub(crate) struct HostView {
 }
 
 /// What was done to a part of the host.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct ChangeView {
     /// What it is, such as `bridge`.
     part: &'static str,
     /// Its name.
     name: String,
-    /// `made`, `mended`, `kept`, `foreign` (left alone), `removed` or `absent`.
+    /// `made`, `mended`, `kept`, `foreign` (left alone), `removed` (put back, of a setting) or `absent`.
     change: &'static str,
 }
 
@@ -48,11 +48,20 @@ impl HostView {
 impl View for HostView {
     fn tell(&self, printer: &Printer) {
         for ChangeView { part, name, change } in &self.changes {
-            printer.result(match *change {
-                "kept" => format!("{part} {name} is there already"),
-                "foreign" => format!("{part} {name} is not ours: left alone"),
-                "absent" => format!("{part} {name} is not there"),
-                change => format!("{change} {part} {name}"),
+            printer.result(match (*part, *change) {
+                ("sysctl", "made" | "mended") => format!("set {part} {name}"),
+                ("sysctl", "kept") => format!("{part} {name} is set already"),
+                ("sysctl", "removed") => format!("put back {part} {name}"),
+                ("sysctl", "foreign") => {
+                    format!("{part} {name} is needed or was changed by others: left alone")
+                }
+                ("firewall", "made" | "mended") => format!("added our rule to {part} {name}"),
+                ("firewall", "kept") => format!("{part} {name} has our rule already"),
+                ("firewall", "removed") => format!("removed our rule from {part} {name}"),
+                (_, "kept") => format!("{part} {name} is there already"),
+                (_, "foreign") => format!("{part} {name} is not ours: left alone"),
+                (_, "absent") => format!("{part} {name} is not there"),
+                (_, change) => format!("{change} {part} {name}"),
             });
         }
     }
@@ -108,13 +117,68 @@ impl CheckView {
     }
 }
 
-impl View for CheckView {
-    fn tell(&self, printer: &Printer) {
-        for FindingView { part, name, verdict, what, mend } in &self.findings {
-            printer.result(format!("{verdict:<5}  {part} {name}: {what}"));
+impl CheckView {
+    /// What was seen, in columns; below it how to mend it.
+    fn lines(&self, mark: &dyn Fn(Tone, &str) -> String) -> Vec<String> {
+        let thing = |finding: &FindingView| format!("{} {}", finding.part, finding.name);
+        let width =
+            self.findings.iter().map(|finding| thing(finding).chars().count()).max().unwrap_or_default();
+        let mut lines = Vec::new();
+        for finding in &self.findings {
+            let FindingView { verdict, what, mend, .. } = finding;
+            // Padded before it is coloured: the colour has no width.
+            let word = match *verdict {
+                "wrong" => mark(Tone::Error, "wrong"),
+                "off" => mark(Tone::Warning, "off  "),
+                _ => "good ".to_owned(),
+            };
+            lines.push(format!("{word}  {:width$}  {what}", thing(finding)));
             if let Some(mend) = mend {
-                printer.result(format!("       mend: {mend}"));
+                lines.push(format!("       {} {mend}", mark(Tone::Hint, "mend:")));
             }
         }
+        lines
+    }
+}
+
+impl View for CheckView {
+    fn tell(&self, printer: &Printer) {
+        for line in self.lines(&|tone, word| printer.marked(tone, word)) {
+            printer.answer(line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nixcloud_container::Part;
+
+    use super::*;
+
+    #[test]
+    fn findings_are_in_columns_and_mended_below() {
+        let finding = |part, name: &str, verdict, mend: Option<&str>| Finding {
+            part,
+            name: name.into(),
+            verdict,
+            what: "it is so".into(),
+            mend: mend.map(str::to_owned),
+        };
+        let view = CheckView::of(&[
+            finding(Part::Bridge, "brNC-hostonly", Verdict::Good, None),
+            finding(Part::Filter, "table", Verdict::Wrong, Some("`host up`")),
+            finding(Part::Forward, "tcp-80", Verdict::Off, None),
+        ]);
+        assert!(!view.is_good());
+        let lines = view.lines(&|_, word| format!("<{word}>"));
+        assert_eq!(
+            lines,
+            [
+                "good   bridge brNC-hostonly  it is so",
+                "<wrong>  filter table          it is so",
+                "       <mend:> `host up`",
+                "<off  >  forward tcp-80        it is so",
+            ]
+        );
     }
 }

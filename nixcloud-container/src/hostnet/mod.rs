@@ -4,9 +4,12 @@
 
 mod bridges;
 mod filter;
+mod firewall;
+mod forwarding;
 mod resolver;
+mod xtables;
 
-pub(crate) use filter::{reload, shadowed};
+pub(crate) use filter::{Reloaded, reload, shadowed};
 
 use crate::error::Error;
 use crate::host::Host;
@@ -18,20 +21,24 @@ type Step = (Part, fn(&Host) -> Result<Vec<HostChange>, Error>);
 /// Lower ones first: what is above stands on them.
 const UP: &[Step] = &[
     (Part::Bridge, bridges::up),
+    (Part::Sysctl, forwarding::up),
     // Before the firewalls of others let anything through.
     (Part::Filter, filter::up),
+    (Part::Firewall, firewall::up),
     (Part::Resolver, resolver::up),
 ];
 
 const DOWN: &[Step] = &[
     (Part::Resolver, resolver::down),
+    (Part::Firewall, firewall::down),
     // Nothing is forwarded from here on, so that the table is not missed.
+    (Part::Sysctl, forwarding::down),
     (Part::Filter, filter::down),
     (Part::Bridge, bridges::down),
 ];
 
 const CHECK: &[fn(&Host) -> Result<Vec<Finding>, Error>] =
-    &[bridges::check, filter::check, resolver::check];
+    &[bridges::check, forwarding::check, filter::check, firewall::check, resolver::check];
 
 pub(crate) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
     let _lock = host.lock_network()?;

@@ -145,8 +145,11 @@ pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
         for resolver in Resolver::ALL {
             systemctl.run(&["stop", &unit(resolver)], "")?;
         }
-        std::fs::remove_file(UNIT)
-            .map_err(|source| Error::Io { action: "remove", path: UNIT.into(), source })?;
+        std::fs::remove_file(UNIT).map_err(|source| Error::Io {
+            action: "remove",
+            path: UNIT.into(),
+            source,
+        })?;
         systemctl.run(&["daemon-reload"], "")?;
     }
     some |= resolver::stop(&host.layout)?;

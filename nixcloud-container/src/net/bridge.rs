@@ -182,7 +182,9 @@ pub fn is_ours(link: &Link) -> bool {
 ///
 /// [`Error::InUse`] while it has ports.
 pub fn require_free(netlink: &mut Netlink, name: &str) -> Result<(), Error> {
-    let Some(link) = netlink.link(name)?.filter(|link| link.is_bridge() && is_ours(link)) else { return Ok(()) };
+    let Some(link) = netlink.link(name)?.filter(|link| link.is_bridge() && is_ours(link)) else {
+        return Ok(());
+    };
     no_ports(netlink, &link)
 }
 

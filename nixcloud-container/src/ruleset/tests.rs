@@ -47,7 +47,7 @@ fn the_default() {
 
 #[test]
 fn an_uplink_ipv6_and_forwards() {
-    insta::assert_snapshot!(table(&whole(), &forwards()).replace());
+    insta::assert_snapshot!(table(&whole(), &forwards()).load());
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn the_identity_follows_what_it_is_made_of() {
 #[test]
 fn no_name_gets_out_of_its_quotes() {
     assert!(!can_name(&"br\"7".parse().unwrap()) && !can_name(&"eth*".parse().unwrap()));
-    assert!(!table(&whole(), &forwards()).text().contains("br\"7"));
+    assert!(!table(&whole(), &forwards()).load().contains("br\"7"));
 }
 
 /// nft and the kernel take it, and count as we do.

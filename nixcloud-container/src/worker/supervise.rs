@@ -98,7 +98,10 @@ fn supervise(program: &Path, configs: impl Iterator<Item = PathBuf>) -> io::Resu
             Err(error) => return Err(error.into()),
         }
         while let Some(signal) = signals.read_signal()? {
-            if matches!(Signal::try_from(signal.ssi_signo.cast_signed()), Ok(Signal::SIGTERM | Signal::SIGINT)) {
+            if matches!(
+                Signal::try_from(signal.ssi_signo.cast_signed()),
+                Ok(Signal::SIGTERM | Signal::SIGINT)
+            ) {
                 end(&mut daemons);
                 return Ok(());
             }
@@ -167,7 +170,8 @@ impl Daemon {
 }
 
 fn end(daemons: &mut [Daemon]) {
-    let mut children: Vec<&mut Child> = daemons.iter_mut().filter_map(|daemon| daemon.child.as_mut()).collect();
+    let mut children: Vec<&mut Child> =
+        daemons.iter_mut().filter_map(|daemon| daemon.child.as_mut()).collect();
     for child in &children {
         // Not reaped yet, so nobody else has its pid.
         let _ = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);

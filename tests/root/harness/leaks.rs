@@ -98,6 +98,18 @@ pub fn bridges() -> Vec<String> {
         .collect()
 }
 
+/// What `host down` is to have taken away beside the bridges.
+pub fn host(root: &Path) -> Vec<String> {
+    let notes = below(&root.join("var/lib/nixcloud/container/sysctl"), &|_| true);
+    let mut left: Vec<String> = notes.into_iter().map(|path| format!("note {}", path.display())).collect();
+    let nft = std::process::Command::new("nft").args(["list", "ruleset"]).output().unwrap();
+    let rules = String::from_utf8_lossy(&nft.stdout).into_owned();
+    left.extend(
+        rules.lines().filter(|line| line.contains("nixcloud-container")).map(|line| format!("nft: {line}")),
+    );
+    left
+}
+
 /// Processes of this network namespace, those that name `root`, and those that have it mounted in whatever mount
 /// namespace. Our own are not meant.
 fn processes(root: &Path) -> Vec<String> {
@@ -152,7 +164,7 @@ fn is_zombie(pid: u32) -> bool {
 fn files(root: &Path) -> Vec<String> {
     let state = root.join("var/lib/nixcloud/container");
     let mut left = Vec::new();
-    let folders = ["records", "running", "addresses", "ids", "interfaces", "locks", "work"]
+    let folders = ["records", "running", "addresses", "ids", "interfaces", "ports", "locks", "work"]
         .map(|name| state.join(name));
     let names = ["hostonly", "internet", "host", "leases"].map(|name| state.join("resolvers").join(name));
     let others = [root.join("var/lib/lxc"), root.join("nix/var/nix/profiles/nixcloud-container")];
@@ -162,6 +174,8 @@ fn files(root: &Path) -> Vec<String> {
     // Files beside the known folders.
     let known = |path: &Path| {
         path.starts_with(state.join("nix"))
+            // Of `host up`, as long as it is not undone.
+            || path.starts_with(state.join("sysctl"))
             // Of the dnsmasqs, which are there while the host is up.
             || path.starts_with(state.join("resolvers"))
             || folders

@@ -10,6 +10,7 @@ pub mod leaks;
 pub mod pty;
 pub mod runner;
 pub mod sandbox;
+pub mod space;
 pub mod sweep;
 
 pub use command::Told;
