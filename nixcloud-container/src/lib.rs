@@ -24,7 +24,7 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | host, names, expression, hostnet, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect |
+//! | operations | host, names, expression, hostnet, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, addresses, inspect |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | record, lease, generations, forwards, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, sysctl, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`], resolver |
@@ -55,6 +55,7 @@ pub mod nix;
 pub mod proc;
 
 mod activation;
+mod addresses;
 mod boot;
 mod build;
 mod container;
@@ -93,6 +94,7 @@ mod sysctl;
 mod tool;
 mod update;
 
+pub use addresses::{Address, Origin};
 pub use boot::{StartOutcome, StartRequest};
 pub use config::HostConfig;
 pub use container::Container;

@@ -121,7 +121,8 @@ impl Outside {
             "--pid-file=",
             "--bind-interfaces",
             "--listen-address=192.0.2.2",
-            "--host-record=example.org,203.0.113.7", "--local=/example.org/",
+            "--host-record=example.org,203.0.113.7",
+            "--local=/example.org/",
         ];
         let command = ["-n", "-t", &target, "dnsmasq"];
         self.daemon = Some(Command::new("nsenter").args(command).args(options).spawn().unwrap());

@@ -3,6 +3,7 @@
 //! The library's types do not reach JSON: a field may be renamed there, here it is only ever added.
 //! `docs/json.md` and the schemas beside it are made from these types, by a test.
 
+mod addresses;
 mod change;
 mod container;
 mod failure;
@@ -17,8 +18,9 @@ use serde::Serialize;
 
 use crate::printer::Printer;
 
+pub(crate) use addresses::Addresses;
 pub(crate) use change::{ChangeView, Destroyed};
-pub(crate) use container::{Addresses, ContainerView, Exists, ListView};
+pub(crate) use container::{ContainerView, Exists, ListView};
 pub(crate) use failure::{ActivationView, FailureView, kind};
 pub(crate) use generations::{Deleted, GenerationsView};
 pub(crate) use host::{CheckView, HostView};
