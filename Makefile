@@ -10,6 +10,7 @@ DESTDIR ?=
 BINDIR ?= $(PREFIX)/bin
 LIBEXECDIR ?= $(PREFIX)/libexec
 DATADIR ?= $(PREFIX)/share
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 # The folder of the built programs.
 BUILT ?= target/release
 
@@ -63,3 +64,7 @@ install:
 	$(BUILT)/nixcloud-container completions zsh >$(DESTDIR)$(DATADIR)/zsh/site-functions/_nixcloud-container
 	$(BUILT)/nixcloud-container completions fish >$(DESTDIR)$(DATADIR)/fish/vendor_completions.d/nixcloud-container.fish
 	$(BUILT)/nixcloud-container man --output $(DESTDIR)$(DATADIR)/man
+	install -d $(DESTDIR)$(UNITDIR)
+	for unit in systemd/*.service; do \
+		sed 's|/usr/bin/nixcloud-container|$(BINDIR)/nixcloud-container|' "$$unit" >$(DESTDIR)$(UNITDIR)/$${unit##*/} || exit 1; \
+	done

@@ -7,7 +7,7 @@ packages="
   lxc lxc-dev libclang-dev pkg-config gcc
   nix-bin
   uidmap busybox-static systemd dbus
-  dnsmasq-base nftables iproute2 iputils-ping util-linux procps
+  dnsmasq-base nftables iptables iproute2 iputils-ping util-linux procps
   bash-completion zsh fish man-db groff-base
 "
 

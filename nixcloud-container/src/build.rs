@@ -69,6 +69,8 @@ struct Asked<'a> {
     file: &'a Path,
     ip: Option<Ipv4Addr>,
     prefix_length: u8,
+    /// The host on the standard bridge, which answers there: for a guest that has no other name server.
+    nameserver: Ipv4Addr,
 }
 
 /// Its answer.
@@ -159,6 +161,7 @@ fn evaluate_once(
         file: &source.file,
         ip: record.lease,
         prefix_length: host.config.network.hostonly.address.prefix(),
+        nameserver: host.config.network.hostonly.address.ip(),
     };
     let request = Request {
         schema: SCHEMA,

@@ -344,7 +344,7 @@ fn parts(failures: &[(Part, Error)]) -> String {
 }
 
 /// An error and all that it came from, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -519,7 +519,7 @@ impl Error {
                 "install nftables, or name its `nft` in the host configuration (`tools.nft`)".to_owned()
             }
             Self::Tool(tool::Error::Missing { program }) => {
-                format!("install it, or say in the host configuration where it is (`[tools]`): {}", program.display())
+                format!("install it, or say where `{}` is in the host configuration (`[tools]`)", program.display())
             }
             Self::Forward(ForwardError::NoAddress { .. }) => {
                 "`network.ip` gives it a fixed one, `network.enableNat` one on the bridge that leads out".to_owned()

@@ -82,7 +82,8 @@ impl Manager {
     /// Makes what containers need of this host: the bridges and all that belongs to them. Idempotent.
     ///
     /// # Errors
-    /// When an interface of that name is no bridge, or its addresses are in use elsewhere.
+    /// [`Error::HostParts`] where some parts could not be made, as when an interface of that name is no bridge, or `nft` is
+    /// not installed; it has what was done all the same.
     pub fn host_up(&self) -> Result<Vec<HostChange>, Error> {
         hostnet::up(&self.host)
     }
@@ -90,7 +91,8 @@ impl Manager {
     /// Removes what [`host_up`](Self::host_up) made.
     ///
     /// # Errors
-    /// When containers are attached to a bridge.
+    /// When containers are attached to a bridge: then nothing is removed. [`Error::HostParts`] as for
+    /// [`host_up`](Self::host_up).
     pub fn host_down(&self) -> Result<Vec<HostChange>, Error> {
         hostnet::down(&self.host)
     }
@@ -98,8 +100,8 @@ impl Manager {
     /// Looks at what [`host_up`](Self::host_up) makes, and says what is missing and how to mend it. Nothing is changed.
     ///
     /// # Errors
-    /// When the host cannot be looked at.
+    /// None: a part that cannot be looked at is a finding.
     pub fn host_check(&self) -> Result<Vec<Finding>, Error> {
-        hostnet::check(&self.host)
+        Ok(hostnet::check(&self.host))
     }
 }

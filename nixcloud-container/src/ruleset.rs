@@ -222,6 +222,8 @@ fn source_addresses(text: &mut Text, networks: &Networks, elsewhere: &[&Route]) 
 fn to_the_host(text: &mut Text, networks: &Networks) {
     let hostonly = quoted(&networks.hostonly.bridge);
     text.chain("to_the_host", Some("filter hook input priority filter"), |text| {
+        // Answers to the host's own connections, which it may have begun from any address.
+        text.rule(format_args!("iifname {hostonly} ct direction reply accept"));
         text.rule(format_args!(
             "iifname {hostonly} fib daddr . iif type != {{ local, broadcast, multicast }} drop"
         ));

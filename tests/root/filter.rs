@@ -1,13 +1,15 @@
 //! Networks seen from outside: who reaches whom through the host, ports of the host, firewalls of others beside ours.
 
 use std::fs;
+use std::time::Duration;
 
 use nixcloud_container::{
-    Change, Error, Event, Finding, HostChange, Manager, Part, UpdateRequest, Verdict, config::Ipv6Config,
+    Change, Error, Event, Finding, HostChange, Manager, Part, RunRequest, UpdateRequest, Verdict,
+    config::Ipv6Config,
 };
 
 use crate::harness::space::{Echo, PORT, Space, ip, run};
-use crate::harness::{Guest, Lab, Must, chain, scenarios};
+use crate::harness::{Guest, Kind, Lab, Must, chain, eventually, scenarios};
 
 scenarios! {
     once: [
@@ -19,10 +21,13 @@ scenarios! {
         root_ports_come_and_go_with_generations,
         root_a_port_has_one_owner_and_listeners_are_noticed,
         root_a_forward_drop_of_others_is_passed_and_cleaned_up,
+        root_a_forward_drop_of_the_old_iptables_is_passed,
+        root_bridged_frames_and_the_hosts_services_pass_a_closed_firewall,
         root_a_flushed_ruleset_is_noticed_and_mended,
         root_host_down_leaves_nothing,
         root_parts_fail_alone_and_two_ups_agree,
         root_a_router_still_takes_advertisements,
+        root_the_unit_follows_the_firewall,
     ],
     both: [],
 }
@@ -150,6 +155,9 @@ fn with_ipv6(lab: &Lab) -> Manager {
 fn lease6(guest: &Space) {
     guest.ip("addr add 2001:db8:1::a/64 dev internet nodad");
     guest.ip("route replace default via 2001:db8:1::1");
+    // Without a link-local address nobody asks for neighbours.
+    let tentative = || ip("-6 addr show tentative").contains("inet6");
+    eventually("all addresses are known to be free", Duration::from_secs(10), || !tentative());
 }
 
 fn root_ipv6_reaches_guests_and_back(lab: &Lab) {
@@ -340,6 +348,15 @@ fn root_a_port_has_one_owner_and_listeners_are_noticed(lab: &Lab) {
 }
 
 fn root_a_forward_drop_of_others_is_passed_and_cleaned_up(lab: &Lab) {
+    beside_iptables(lab, "iptables-nft", "ip6tables-nft");
+}
+
+fn root_a_forward_drop_of_the_old_iptables_is_passed(lab: &Lab) {
+    beside_iptables(lab, "iptables-legacy", "ip6tables-legacy");
+}
+
+/// What Docker does beside us, and what becomes of it.
+fn beside_iptables(lab: &Lab, four: &str, six: &str) {
     let internet = internet();
     let _echo = Echo::start(&internet, PORT);
     let out = with_nat(lab, "out", "network.forwards = [ { hostPort = 9090; containerPort = 7; } ];");
@@ -347,52 +364,78 @@ fn root_a_forward_drop_of_others_is_passed_and_cleaned_up(lab: &Lab) {
     lease(&inside, "10.202.0.10");
     let _own = Echo::start(&inside, PORT);
     let manager = lab.manager();
-    for (four, six) in [("iptables-nft", "ip6tables-nft"), ("iptables-legacy", "ip6tables-legacy")] {
-        // What Docker does.
-        for words in
-            ["-N DOCKER-USER", "-A DOCKER-USER -j RETURN", "-P FORWARD DROP", "-A FORWARD -j DOCKER-USER"]
-        {
-            run(four, words);
-        }
-        run(four, "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT");
-        run(six, "-P FORWARD DROP");
-        let before = (run(four, "-S"), run(six, "-S"));
-        assert_eq!(inside.tcp(OUTSIDE), None, "{four} drops it");
-        let wrong: Vec<Finding> =
-            manager.host_check().must("check").into_iter().filter(|f| f.verdict == Verdict::Wrong).collect();
-        assert!(wrong.iter().all(|finding| finding.part == Part::Firewall) && wrong.len() == 2, "{wrong:?}");
-
-        let changes = manager.host_up().must("up");
-        let added = changes.iter().filter(|change| change.part == Part::Firewall);
-        assert_eq!(added.map(|change| change.change).collect::<Vec<_>>(), [Change::Made; 2]);
-        assert_eq!(run(four, "-S").matches("--comment nixcloud-container").count(), 1);
-        assert_eq!(inside.tcp(OUTSIDE).as_deref(), Some("192.0.2.2"), "{four}");
-        assert_eq!(internet.tcp("192.0.2.2:9090").as_deref(), Some("192.0.2.1"), "{four}");
-        assert_eq!(internet.tcp("10.202.0.10:7"), None, "our own table still decides");
-        assert!(manager.host_check().must("check").iter().all(|finding| finding.verdict == Verdict::Good));
-        let kept = |change: &HostChange| change.change == Change::Kept;
-        assert!(manager.host_up().must("up").iter().all(kept));
-
-        // Somebody takes it away; then the policy itself goes.
-        run(four, "-F FORWARD");
-        assert!(manager.host_up().must("up").iter().any(|change| change.change == Change::Mended));
-        assert_eq!(inside.tcp(OUTSIDE).as_deref(), Some("192.0.2.2"), "{four}");
-        run(four, "-A FORWARD -j DOCKER-USER");
-        run(four, "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT");
-        out.terminate();
-        manager.host_down().must("down");
-        assert_eq!((run(four, "-S"), run(six, "-S")), before);
-        manager.host_up().must("up");
-        run(four, "-P FORWARD ACCEPT");
-        run(six, "-P FORWARD ACCEPT");
-        let gone = manager.host_up().must("up");
-        let gone = gone.iter().filter(|change| change.part == Part::Firewall);
-        assert_eq!(gone.map(|change| change.change).collect::<Vec<_>>(), [Change::Removed; 2]);
-        break;
+    for words in
+        ["-N DOCKER-USER", "-A DOCKER-USER -j RETURN", "-P FORWARD DROP", "-A FORWARD -j DOCKER-USER"]
+    {
+        run(four, words);
     }
+    run(four, "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT");
+    run(six, "-P FORWARD DROP");
+    let before = (run(four, "-S"), run(six, "-S"));
+    assert_eq!(inside.tcp(OUTSIDE), None, "{four} drops it");
+    let wrong: Vec<Finding> =
+        manager.host_check().must("check").into_iter().filter(|f| f.verdict == Verdict::Wrong).collect();
+    assert!(wrong.iter().all(|finding| finding.part == Part::Firewall) && wrong.len() == 2, "{wrong:?}");
+
+    let changes = manager.host_up().must("up");
+    let added = changes.iter().filter(|change| change.part == Part::Firewall);
+    assert_eq!(added.map(|change| change.change).collect::<Vec<_>>(), [Change::Made; 2]);
+    assert_eq!(run(four, "-S").matches("--comment nixcloud-container").count(), 1);
+    assert_eq!(inside.tcp(OUTSIDE).as_deref(), Some("192.0.2.2"), "{four}");
+    assert_eq!(internet.tcp("192.0.2.2:9090").as_deref(), Some("192.0.2.1"), "{four}");
+    assert_eq!(internet.tcp("10.202.0.10:7"), None, "our own table still decides");
+    assert!(manager.host_check().must("check").iter().all(|finding| finding.verdict == Verdict::Good));
+    let kept = |change: &HostChange| change.change == Change::Kept;
+    assert!(manager.host_up().must("up").iter().all(kept));
+
+    // Somebody takes it away; then the policy itself goes.
+    run(four, "-F FORWARD");
+    assert!(manager.host_up().must("up").iter().any(|change| change.change == Change::Mended));
+    assert_eq!(inside.tcp(OUTSIDE).as_deref(), Some("192.0.2.2"), "{four}");
+    run(four, "-A FORWARD -j DOCKER-USER");
+    run(four, "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT");
+    out.terminate();
+    manager.host_down().must("down");
+    assert_eq!((run(four, "-S"), run(six, "-S")), before);
+    manager.host_up().must("up");
+    run(four, "-P FORWARD ACCEPT");
+    run(six, "-P FORWARD ACCEPT");
+    let gone = manager.host_up().must("up");
+    let gone = gone.iter().filter(|change| change.part == Part::Firewall);
+    assert_eq!(gone.map(|change| change.change).collect::<Vec<_>>(), [Change::Removed; 2]);
     drop((_own, inside));
     out.destroy();
     ip("link del up0");
+}
+
+/// `bridge-nf-call-iptables`, which Docker sets, shows netfilter what a bridge passes from port to port; and a firewall
+/// that lets nothing in would keep guests from name server and DHCP.
+fn root_bridged_frames_and_the_hosts_services_pass_a_closed_firewall(lab: &Lab) {
+    let guests = ["one", "two"].map(|name| lab.busybox(name));
+    for guest in &guests {
+        guest.create_from(&guest.file().keys("network.isolated = false;"));
+    }
+    let spaces = guests.each_ref().map(|guest| Space::of(guest.start()));
+    fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "1").unwrap();
+    let here = Space::here();
+    let echoes = [Echo::start(&spaces[1], PORT), Echo::start(&here, 53), Echo::start(&here, PORT)];
+    let to = format!("{}:7", guests[1].address());
+    let seen = Some(guests[0].address().to_string());
+    assert_eq!(spaces[0].tcp(&to), seen, "our own table lets it pass");
+    for words in ["-P FORWARD DROP", "-P INPUT DROP", "-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT"]
+    {
+        run("iptables", words);
+    }
+    assert_eq!((spaces[0].tcp(&to), spaces[0].udp("10.101.0.1:53")), (None, None));
+    lab.manager().host_up().must("up");
+    assert_eq!(spaces[0].tcp(&to), seen);
+    assert_eq!((spaces[0].tcp("10.101.0.1:53"), spaces[0].udp("10.101.0.1:53")), (seen.clone(), seen));
+    assert_eq!(spaces[0].tcp("10.101.0.1:7"), None, "all else is the firewall's to decide");
+    drop((echoes, spaces));
+    for guest in &guests {
+        guest.terminate();
+        guest.destroy();
+    }
 }
 
 fn root_a_flushed_ruleset_is_noticed_and_mended(lab: &Lab) {
@@ -541,7 +584,7 @@ fn root_a_router_still_takes_advertisements(lab: &Lab) {
         )
     });
     let has_route = || run("ip", "-6 route show default").contains("proto ra");
-    crate::harness::eventually("an advertisement came", std::time::Duration::from_secs(30), has_route);
+    eventually("an advertisement came", Duration::from_secs(30), has_route);
     let accepts = || fs::read_to_string("/proc/sys/net/ipv6/conf/up0/accept_ra").unwrap();
     assert_eq!(accepts(), "1\n");
     let manager = with_ipv6(lab);
@@ -553,4 +596,37 @@ fn root_a_router_still_takes_advertisements(lab: &Lab) {
     let pid = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM).unwrap();
     ip("link del up0");
+}
+
+/// The unit that is shipped, under a real systemd, beside a firewall's unit that wipes and loads.
+fn root_the_unit_follows_the_firewall(lab: &Lab) {
+    let web = lab.guest("web", Kind::Systemd);
+    web.boot();
+    let unit = include_str!("../../systemd/nixcloud-container-network.service");
+    let ours = unit.replace("/usr/bin/nixcloud-container", "/run/says ours");
+    let theirs = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/run/says theirs load\n\
+                  ExecReload=/run/says theirs reload\nExecStop=/run/says theirs flush\n[Install]\n";
+    let says = "#!/bin/sh\necho \"$*\" >>/run/said\n";
+    let put = |path: &str, text: &str| {
+        let request = RunRequest::new(["/bin/sh", "-c", &format!("cat >{path}")]);
+        assert!(web.try_run(request, text.as_bytes()).must("run").exit.success());
+    };
+    put("/run/says", says);
+    web.shell("chmod 755 /run/says");
+    put("/run/systemd/system/nixcloud-container-network.service", &ours);
+    put("/run/systemd/system/nftables.service", theirs);
+    web.shell("systemctl daemon-reload && systemctl enable --runtime nixcloud-container-network.service");
+    // What a unit only wants, systemctl does not wait for.
+    let wait = "until systemctl list-jobs | grep -q '^No jobs'; do sleep 0.05; done";
+    let said =
+        |command: &str| web.shell(&format!("rm -f /run/said; systemctl {command}; {wait}; cat /run/said"));
+    assert_eq!(said("start nftables"), "theirs load\nours host up");
+    assert_eq!(said("reload nftables"), "theirs reload\nours host up");
+    assert_eq!(said("restart nftables"), "theirs flush\ntheirs load\nours host up");
+    assert_eq!(said("stop nftables"), "theirs flush");
+    assert_eq!(said("start nftables"), "theirs load\nours host up");
+    // Stopped by itself it takes nothing away.
+    assert_eq!(said("stop nixcloud-container-network; touch /run/said"), "");
+    web.terminate();
+    web.destroy();
 }
