@@ -5,12 +5,13 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
-use nixcloud_container::{Change, Manager, Part, StopRequest, Verdict};
+use nixcloud_container::{Change, Manager, Origin, Part, StopRequest, Verdict};
 
+use crate::harness::space::{Space, ip};
 use crate::harness::{Guest, Kind, Lab, Must, chain, eventually, scenarios};
 
 scenarios! {
@@ -26,11 +27,6 @@ scenarios! {
 }
 
 const SOON: Duration = Duration::from_secs(20);
-
-fn ip(args: &str) {
-    let status = Command::new("ip").args(args.split(' ')).status().unwrap();
-    assert!(status.success(), "ip {args}");
-}
 
 /// What a program prints.
 fn out(program: &str, args: &[&str]) -> String {
@@ -74,44 +70,24 @@ fn await_internet(guest: &Guest<'_>, address: &str) {
 
 /// Another host, in a network namespace of its own: it stands for all that is outside.
 struct Outside {
-    namespace: Child,
+    space: Space,
     daemon: Option<Child>,
 }
 
 impl Outside {
     /// Linked to this host, which is 192.0.2.1 and 2001:db8:f::1 there; itself .2 and ::2.
     fn new() -> Self {
-        let namespace =
-            Command::new("unshare").args(["-n", "sleep", "1000"]).stdin(Stdio::null()).spawn().unwrap();
-        let own = fs::read_link("/proc/self/ns/net").unwrap();
-        let theirs = format!("/proc/{}/ns/net", namespace.id());
-        eventually("a namespace", SOON, || fs::read_link(&theirs).is_ok_and(|theirs| theirs != own));
-        ip("link add up0 type veth peer name up1");
-        ip(&format!("link set up1 netns {}", namespace.id()));
+        let space = Space::new("up0", "in0");
         ip("addr add 192.0.2.1/24 dev up0");
         ip("addr add 2001:db8:f::1/64 dev up0 nodad");
-        ip("link set up0 up");
-        let outside = Self { namespace, daemon: None };
-        for args in [
-            "link set lo up",
-            "addr add 192.0.2.2/24 dev up1",
-            "addr add 2001:db8:f::2/64 dev up1 nodad",
-            "link set up1 up",
-            "-6 route add default via 2001:db8:f::1",
-        ] {
-            assert_eq!(outside.run("ip", &args.split(' ').collect::<Vec<_>>()), "", "{args}");
-        }
-        outside
-    }
-
-    fn run(&self, program: &str, args: &[&str]) -> String {
-        let target = self.namespace.id().to_string();
-        out("nsenter", &[&["-n", "-t", &target, program][..], args].concat())
+        space.ip("addr add 192.0.2.2/24 dev in0");
+        space.ip("addr add 2001:db8:f::2/64 dev in0 nodad");
+        space.ip("-6 route add default via 2001:db8:f::1");
+        Self { space, daemon: None }
     }
 
     /// A name server there, which this host asks.
     fn serve_names(&mut self, lab: &Lab) {
-        let target = self.namespace.id().to_string();
         let options = [
             "--keep-in-foreground",
             "--conf-file=/dev/null",
@@ -124,8 +100,7 @@ impl Outside {
             "--host-record=example.org,203.0.113.7",
             "--local=/example.org/",
         ];
-        let command = ["-n", "-t", &target, "dnsmasq"];
-        self.daemon = Some(Command::new("nsenter").args(command).args(options).spawn().unwrap());
+        self.daemon = Some(self.space.run(|| Command::new("dnsmasq").args(options).spawn().unwrap()));
         let file = lab.path("/files/resolv.conf");
         fs::write(&file, "nameserver 192.0.2.2\n").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
@@ -137,14 +112,26 @@ impl Outside {
 
 impl Drop for Outside {
     fn drop(&mut self) {
-        for child in self.daemon.iter_mut().chain([&mut self.namespace]) {
-            let _ = child.kill();
-            let _ = child.wait();
+        if let Some(daemon) = &mut self.daemon {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+            let _ = nix::mount::umount("/etc/resolv.conf");
         }
-        // The kernel takes the link away a moment after the namespace.
-        let _ = Command::new("ip").args(["link", "del", "up0"]).stderr(Stdio::null()).status();
-        let _ = nix::mount::umount("/etc/resolv.conf");
+        ip("link del up0");
     }
+}
+
+/// An address as it is shown.
+type Shown = (String, String, Origin, bool);
+
+fn own((interface, address, origin, live): (&str, &str, Origin, bool)) -> Shown {
+    (interface.to_owned(), address.to_owned(), origin, live)
+}
+
+/// All addresses of a guest, seen from outside.
+fn all(guest: &Guest<'_>) -> Vec<Shown> {
+    let all = guest.container().all_addresses().must("all addresses").into_iter();
+    all.map(|at| (at.interface, at.address.to_string(), at.origin, at.live)).collect()
 }
 
 fn root_an_address_comes_by_dhcp(lab: &Lab, kind: Kind) {
@@ -152,6 +139,14 @@ fn root_an_address_comes_by_dhcp(lab: &Lab, kind: Kind) {
     web.create_from(&web.file().keys("network.enableNat = true;"));
     web.start();
     await_internet(&web, "10.202.0.10");
+    assert_eq!(
+        all(&web),
+        [
+            ("hostonly", "10.101.0.2/16", Origin::Leased, true),
+            ("internet", "10.202.0.10/16", Origin::Dhcp, true)
+        ]
+        .map(own)
+    );
     assert_eq!(web.shell("cat /etc/resolv.conf"), "nameserver 10.202.0.1");
     assert!(web.shell("ip route").contains("default via 10.202.0.1 dev internet"));
     // A reboot from inside, and a host that is set up again, change nothing.
@@ -161,6 +156,7 @@ fn root_an_address_comes_by_dhcp(lab: &Lab, kind: Kind) {
     lab.manager().host_up().must("host up");
     assert_eq!(guest_asks(&web, "host.containers", "10.202.0.1"), ["10.202.0.1"]);
     web.stop();
+    assert!(all(&web).iter().all(|(.., live)| !live) && all(&web).len() == 2);
 }
 
 fn root_guests_know_each_other_by_name_where_they_may(lab: &Lab) {
@@ -244,10 +240,18 @@ fn root_ipv6_by_router_advertisement_and_dhcp(lab: &Lab) {
         servers().lines().any(|line| line.starts_with("DNS=") && line.contains("2001:db8:1::1"))
     });
     assert_eq!(guest_asks(&web, "host.containers", "2001:db8:1::1"), ["10.202.0.1", "2001:db8:1::1"]);
-    fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
     eventually("a ping from outside", SOON, || {
-        outside.run("busybox", &["ping6", "-c1", "-W1", "2001:db8:1::a"]).contains(" 0% packet loss")
+        outside
+            .space
+            .run(|| out("busybox", &["ping6", "-c1", "-W1", "2001:db8:1::a"]))
+            .contains(" 0% packet loss")
     });
+    let shown = manager.container(web.name().clone()).all_addresses().must("all addresses");
+    assert!(
+        shown
+            .iter()
+            .any(|at| at.address.to_string() == "2001:db8:1::a/128" && at.live && at.origin == Origin::Dhcp)
+    );
     assert!(web.sh("ping6 -c1 -W2 2001:db8:f::2").exit.success());
     web.stop();
     // The same after a restart.
