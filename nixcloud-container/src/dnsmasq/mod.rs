@@ -253,7 +253,6 @@ pub fn unit(program: &Path, layout: &Layout) -> String {
         "# Written by nixcloud-container at `host up`, removed at `host down`.\n\
          [Unit]\n\
          Description=Names and addresses of containers (%i)\n\
-         After=network.target\n\
          StartLimitIntervalSec=0\n\
          \n\
          [Service]\n\
