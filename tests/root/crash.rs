@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use nixcloud_container::{Error, StartOutcome, State};
+use nixcloud_container::{Error, Finding, Part, StartOutcome, State, Verdict};
 
-use crate::harness::{Guest, Lab, Must, leaks, scenarios};
+use crate::harness::space::run;
+use crate::harness::{File, Guest, Lab, Must, leaks, scenarios};
 
 scenarios! {
     once: [
@@ -44,9 +45,23 @@ fn usual(lab: &Lab, verb: &str, web: &Guest<'_>, file: Option<&PathBuf>) -> Dura
     begin.elapsed()
 }
 
+/// A container file with a port of the host, so that the packet filter is changed on the way.
+fn with_port(web: &Guest<'_>) -> File {
+    web.file().keys("network.forwards = [ { hostPort = 8080; } ];")
+}
+
+/// The rules of the packet filter are those of the containers that there are.
+#[track_caller]
+fn assert_rules(lab: &Lab, leads: bool) {
+    let wrong = |finding: &Finding| finding.part == Part::Filter && finding.verdict != Verdict::Good;
+    let findings = lab.manager().host_check().must("check");
+    assert!(!findings.iter().any(wrong), "{findings:?}");
+    assert_eq!(run("nft", "list ruleset").contains("8080"), leads);
+}
+
 fn root_create_killed_at_any_moment(lab: &Lab) {
     let web = lab.busybox("web");
-    let file = lab.file(web.name().as_str(), &web.file());
+    let file = lab.file(web.name().as_str(), &with_port(&web));
     let usual = usual(lab, "create", &web, Some(&file));
     web.destroy();
     lab.assert_nothing_left();
@@ -54,13 +69,14 @@ fn root_create_killed_at_any_moment(lab: &Lab) {
         kill(lab, "create", &web, Some(&file), at, usual);
         // Half of the times the next is a create, half of the times a destroy.
         if at % 2 == 0 {
-            match web.try_create(&web.file()) {
+            match web.try_create(&with_port(&web)) {
                 Ok(_) => {}
                 Err(Error::Exists { .. }) => assert_eq!(web.state(), State::Stopped),
                 Err(error) => panic!("moment {at}: {}", crate::harness::chain(&error)),
             }
             assert_eq!(web.address().octets(), [10, 101, 0, 2], "moment {at}");
             assert_eq!(web.container().status().must("status").ids.unwrap().base(), 100_000, "moment {at}");
+            assert_rules(lab, true);
             web.start();
             web.terminate();
         }
@@ -69,6 +85,7 @@ fn root_create_killed_at_any_moment(lab: &Lab) {
             web.create();
         }
         web.destroy();
+        assert_rules(lab, false);
         lab.assert_nothing_left();
     }
 }
@@ -100,7 +117,12 @@ fn root_start_killed_at_any_moment(lab: &Lab) {
 fn root_update_killed_at_any_moment(lab: &Lab) {
     let web = lab.busybox("web");
     web.create();
-    let next = |version: u32| lab.file(web.name().as_str(), &web.file().version(&version.to_string()));
+    // The port is another one each time, or none.
+    let next = |version: u32| {
+        let port = format!("network.forwards = [ {{ hostPort = {}; }} ];", 8000 + version / 3);
+        let file = if version % 3 == 0 { web.file() } else { web.file().keys(&port) };
+        lab.file(web.name().as_str(), &file.version(&version.to_string()))
+    };
     let usual = usual(lab, "update", &web, Some(&next(100)));
     for at in 0..MOMENTS {
         kill(lab, "update", &web, Some(&next(101 + at)), at, usual);
@@ -109,6 +131,10 @@ fn root_update_killed_at_any_moment(lab: &Lab) {
         let version: u32 = web.version().unwrap().parse().unwrap();
         assert!((100..=101 + at).contains(&version), "moment {at}: version {version}");
         web.terminate();
+        // The start has put back what was cut off.
+        let wrong = |finding: &Finding| finding.part == Part::Filter && finding.verdict != Verdict::Good;
+        let findings = lab.manager().host_check().must("check");
+        assert!(!findings.iter().any(wrong), "moment {at}: {findings:?}");
     }
     web.update(&web.file().version("last"));
     web.start();
@@ -159,8 +185,8 @@ fn root_destroy_killed_at_any_moment(lab: &Lab) {
     web.stop();
     let usual = usual(lab, "destroy", &web, None);
     for at in 0..MOMENTS {
-        web.create();
-        web.update(&web.file().version("2"));
+        web.create_from(&with_port(&web));
+        web.update(&with_port(&web).version("2"));
         kill(lab, "destroy", &web, None, at, usual);
         // At the very end only its lock is left, which the next destroy of whichever container finds.
         let next = if web.container().exists().must("exists") { &web } else { &other };
@@ -168,6 +194,7 @@ fn root_destroy_killed_at_any_moment(lab: &Lab) {
             other.create();
         }
         next.destroy();
+        assert_rules(lab, false);
         lab.assert_nothing_left();
     }
 }
