@@ -165,15 +165,12 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
         let mend = format!("install dnsmasq (Debian: dnsmasq-base), then {UP}");
         return Ok(vec![Finding::wrong(Part::Resolver, Resolver::Internet.as_str(), what, mend)]);
     }
-    let mut findings = Vec::new();
-    for resolver in Resolver::ALL {
-        findings.push(look(host, resolver));
-    }
-    findings.push(on_host(host));
-    Ok(findings)
+    let supervised = systemd(host).is_some() || resolver::supervisor(&host.layout).is_some();
+    let looked_at = Resolver::ALL.map(|resolver| look(host, resolver, supervised));
+    Ok(looked_at.into_iter().chain([on_host(host)]).collect())
 }
 
-fn look(host: &Host, resolver: Resolver) -> Finding {
+fn look(host: &Host, resolver: Resolver, supervised: bool) -> Finding {
     let address = resolver.address(&host.config);
     let wrong = |what: &str| Finding::wrong(Part::Resolver, resolver.as_str(), what, UP);
     let text = std::fs::read_to_string(host.layout.resolver_config(resolver.as_str())).unwrap_or_default();
@@ -186,7 +183,7 @@ fn look(host: &Host, resolver: Resolver) -> Finding {
     if text != dnsmasq::config(resolver, &host.config, &host.layout) {
         return wrong("it runs with another configuration");
     }
-    if systemd(host).is_none() && resolver::supervisor(&host.layout).is_none() {
+    if !supervised {
         return wrong(&format!("it answers on {address}, but nobody would start it again"));
     }
     let what = match resolver {
