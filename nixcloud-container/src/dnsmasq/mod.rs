@@ -259,6 +259,7 @@ pub fn unit(program: &Path, layout: &Layout) -> String {
          ExecStart={} --keep-in-foreground {}\n\
          Restart=always\n\
          RestartSec=100ms\n\
+         StandardError=truncate:{}\n\
          ProtectSystem=strict\n\
          ReadWritePaths={}\n\
          ProtectHome=yes\n\
@@ -275,6 +276,8 @@ pub fn unit(program: &Path, layout: &Layout) -> String {
          RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET\n",
         quoted(program),
         quoted(Path::new(&conf)),
+        // Why it does not start, as our own supervisor keeps it.
+        layout.resolver_log("%i").display(),
         quoted(&layout.resolvers()),
     )
 }

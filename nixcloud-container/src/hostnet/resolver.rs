@@ -59,10 +59,10 @@ pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
         let process = resolver::running(&host.layout, resolver);
         all.push(Wanted { resolver, process, differs });
     }
-    match systemd(host) {
+    let anew = match systemd(host) {
         Some(systemctl) => by_systemd(host, &systemctl, &program, &all)?,
         None => by_ourselves(host, &program, &all)?,
-    }
+    };
     for Wanted { resolver, process, differs } in &all {
         let before = process.filter(|_| *differs);
         resolver::wait(&host.layout, *resolver, resolver.address(&host.config), before)?;
@@ -72,8 +72,8 @@ pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
     }
     let change = |Wanted { resolver, process, differs }: &Wanted| {
         let change = match (process, differs) {
-            (Some(_), false) => Change::Kept,
-            (Some(_), true) => Change::Mended,
+            (Some(_), false) if !anew => Change::Kept,
+            (Some(_), _) => Change::Mended,
             (None, _) => Change::Made,
         };
         changed(*resolver, change)
@@ -96,22 +96,27 @@ fn folders(host: &Host) -> Result<(), Error> {
     Ok(())
 }
 
-fn by_systemd(host: &Host, systemctl: &Tool, program: &Path, all: &[Wanted]) -> Result<(), Error> {
+/// Says whether all of them began anew.
+fn by_systemd(host: &Host, systemctl: &Tool, program: &Path, all: &[Wanted]) -> Result<bool, Error> {
     let text = dnsmasq::unit(program, &host.layout);
     if atomic::write_if_changed(Path::new(UNIT), text.as_bytes(), 0o644, Durability::Volatile)? {
         systemctl.run(&["daemon-reload"], "")?;
     }
-    for Wanted { resolver, differs, .. } in all {
+    for Wanted { resolver, process, differs } in all {
+        if process.is_none() {
+            forget_words(host, *resolver);
+        }
         let verb = if *differs { "restart" } else { "start" };
         systemctl.run(&[verb, &unit(*resolver)], "")?;
         if !differs {
             resolver::reload(&host.layout, *resolver)?;
         }
     }
-    Ok(())
+    Ok(false)
 }
 
-fn by_ourselves(host: &Host, program: &Path, all: &[Wanted]) -> Result<(), Error> {
+/// Says whether all of them began anew.
+fn by_ourselves(host: &Host, program: &Path, all: &[Wanted]) -> Result<bool, Error> {
     // A supervisor that waits before it tries again would be waited for.
     if all.iter().any(|wanted| wanted.process.is_none()) {
         resolver::stop(&host.layout)?;
@@ -120,12 +125,15 @@ fn by_ourselves(host: &Host, program: &Path, all: &[Wanted]) -> Result<(), Error
         match (process, differs) {
             (Some(_), true) => drop(resolver::restart(&host.layout, *resolver)?),
             (Some(_), false) => drop(resolver::reload(&host.layout, *resolver)?),
-            // What it said the last time it could not start.
-            (None, _) => drop(std::fs::remove_file(host.layout.resolver_log(resolver.as_str()))),
+            (None, _) => forget_words(host, *resolver),
         }
     }
-    resolver::supervise(&host.layout, program, &host.worker)?;
-    Ok(())
+    Ok(resolver::supervise(&host.layout, program, &host.worker)?)
+}
+
+/// What one said the last time it could not start; it need not have said anything.
+fn forget_words(host: &Host, resolver: Resolver) {
+    let _ = std::fs::remove_file(host.layout.resolver_log(resolver.as_str()));
 }
 
 /// Names of containers, and no others, are asked of our resolver. Nothing else of the host's changes.
