@@ -329,9 +329,10 @@ Example:
     Exists(NameArgs),
     /// Print the address of a container
     #[command(after_long_help = "\
-Example:
-  curl http://$(nixcloud-container show-ip web)/")]
-    ShowIp(NameArgs),
+Examples:
+  curl http://$(nixcloud-container show-ip web)/
+  nixcloud-container show-ip web --all")]
+    ShowIp(ShowIpArgs),
     /// Make, check or remove what containers need of this host
     ///
     /// The bridges and all that belongs to them. Only what is ours is touched.
@@ -391,6 +392,15 @@ pub(crate) enum HostCommand {
 pub(crate) struct NameArgs {
     /// The container
     pub(crate) name: ContainerName,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowIpArgs {
+    /// The container
+    pub(crate) name: ContainerName,
+    /// Show all, with interface, prefix, origin, and whether the running guest has it
+    #[arg(short, long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::addresses::{self, Address};
 use crate::boot::{self, StartOutcome, StartRequest};
 use crate::create::{self, CreateRequest, Created};
 use crate::destroy::{self, DestroyRequest};
@@ -242,6 +243,14 @@ impl<'m> Container<'m> {
     /// When it does not exist, or the kernel does not show the guest's network.
     pub fn addresses(&self) -> Result<Vec<IpAddr>, Error> {
         inspect::addresses(self.host, &self.name)
+    }
+
+    /// All its addresses: those that it is to have, whether it runs or not, and those beside that the running guest has.
+    ///
+    /// # Errors
+    /// When it does not exist, or the kernel does not show the guest's network.
+    pub fn all_addresses(&self) -> Result<Vec<Address>, Error> {
+        addresses::all(self.host, &self.name)
     }
 
     /// The addresses that the running guest has, each with the name that its interface has in the guest; none where it

@@ -10,6 +10,7 @@ use crate::generation::GenerationId;
 use crate::host::Host;
 use crate::install::{self, Beside};
 use crate::name::ContainerName;
+use crate::names;
 use crate::observe::{self, Cancel, Event, Observer, Phase as Progress};
 use crate::original;
 use crate::presence;
@@ -161,7 +162,8 @@ fn build_and_install(
         }
         record.phase = Phase::Ready;
         record.note_items(generation);
-        Ok(record.save(&host.layout)?)
+        record.save(&host.layout)?;
+        names::publish(host, &record.name)
     })?;
     Ok(Created { name: record.name.clone(), generation, address: spec.effective.ip })
 }

@@ -10,6 +10,7 @@ use crate::generations::Generations;
 use crate::host::Host;
 use crate::install;
 use crate::name::ContainerName;
+use crate::names;
 use crate::observe::Cancel;
 use crate::original;
 use crate::power;
@@ -74,7 +75,8 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     }
     power::remove_left_interfaces(host, &record)?;
     power::stopped(host, &record)?;
-    // Before its address may be another's.
+    // Before its addresses may be another's.
+    names::publish(host, &name)?;
     install::drop_ports(host, &record)?;
     rootfs::destroy(layout, &name)?;
     build::clear_work(host, &name)?;

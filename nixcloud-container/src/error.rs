@@ -24,6 +24,7 @@ use crate::presence::PresenceError;
 use crate::record::RecordError;
 use crate::reference::ReferenceError;
 use crate::render::{ExtraError, ItemError, PendingRestart};
+use crate::resolver::ResolverError;
 use crate::rootfs::RootfsError;
 use crate::spec::SpecError;
 use crate::state::{Action, State};
@@ -261,6 +262,9 @@ pub enum Error {
     /// An item for one boot.
     #[error(transparent)]
     Item(#[from] ItemError),
+    /// A dnsmasq of ours.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
     /// The spec.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -467,6 +471,7 @@ impl Error {
             Self::NoBridge { .. }
             | Self::Nft(_)
             | Self::Tool(_)
+            | Self::Resolver(_)
             | Self::Facts(_)
             | Self::Sysctl(SysctlError::Unknown { .. })
             | Self::Lease(
@@ -583,6 +588,14 @@ impl Error {
                     "it is read as data and never run: put {} right, or back from a backup",
                     path.display()
                 )
+            }
+            Self::Resolver(ResolverError::Missing { .. }) => {
+                "install dnsmasq (Debian: dnsmasq-base), or name it in the host configuration (`tools.dnsmasq`)".to_owned()
+            }
+            Self::Resolver(ResolverError::Start { words, .. }) if words.contains("in use") => {
+                "another DNS or DHCP server of this host listens on all addresses: let it listen on its own alone \
+                 (dnsmasq: `bind-dynamic` and `except-interface=brNC-*`)"
+                    .to_owned()
             }
             Self::Nix(error) => error.hint()?,
             Self::Worker(WorkerError::None) => {

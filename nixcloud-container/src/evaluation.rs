@@ -52,6 +52,8 @@ struct Entry<'a> {
     prefix_length: u8,
     /// What a file has that does not say.
     idmap: IdMapKind,
+    /// The host on the standard bridge, which answers there: for a guest that has no other name server.
+    nameserver: Ipv4Addr,
 }
 
 /// Its answers.
@@ -228,6 +230,7 @@ impl<'a> Workshop<'a> {
             ip: asked.ip,
             prefix_length: self.config.network.hostonly.address.prefix(),
             idmap: asked.idmap,
+            nameserver: self.config.network.hostonly.address.ip(),
         };
         let request = Request {
             schema: SCHEMA,

@@ -41,8 +41,8 @@ impl Host {
         if self.layout.state_dirs().iter().all(|dir| dir.is_dir()) {
             return Ok(());
         }
-        // Records name files and arguments of root: nobody else's business.
-        rootfs::make_dirs(self.layout.state(), 0o700)?;
+        // Records name files and arguments of root: nobody else's business. dnsmasq, which runs as nobody, passes through.
+        rootfs::make_dirs(self.layout.state(), 0o711)?;
         for dir in self.layout.state_dirs() {
             rootfs::make_dirs(&dir, 0o700)?;
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use crate::addresses::is_reachable;
 use crate::error::Error;
 use crate::foreign;
 use crate::generation::{Generation, GenerationId};
@@ -236,14 +237,14 @@ pub(crate) fn addresses(host: &Host, name: &ContainerName) -> Result<Vec<IpAddr>
         return Ok(vec![address.into()]);
     }
     let found = addresses_inside(host, &record)?;
-    Ok(found.into_iter().map(|(_, address)| address).filter(is_reachable).collect())
+    Ok(found.into_iter().map(|(_, address)| address).filter(|address| is_reachable(*address)).collect())
 }
 
 /// What the running guest's interfaces have, without the loopback and link-local ones.
 pub(crate) fn interfaces(host: &Host, name: &ContainerName) -> Result<Vec<(String, IpAddr)>, Error> {
     let record = host.record(name)?;
     let mut found = addresses_inside(host, &record)?;
-    found.retain(|(_, address)| is_reachable(address));
+    found.retain(|(_, address)| is_reachable(*address));
     Ok(found)
 }
 
@@ -251,13 +252,6 @@ fn addresses_inside(host: &Host, record: &Record) -> Result<Vec<(String, IpAddr)
     let Some(init) = presence::look(&host.layout, record)?.init else { return Ok(Vec::new()) };
     let found = netns::addresses_of_netns_of(&mut Netlink::open()?, init.pid.unsigned_abs())?;
     Ok(found.into_iter().map(|(interface, address)| (interface, address.ip())).collect())
-}
-
-fn is_reachable(address: &IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
-        IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
-    }
 }
 
 pub(crate) fn generations(host: &Host, name: &ContainerName) -> Result<Vec<Generation>, Error> {

@@ -243,6 +243,42 @@ impl Layout {
         self.state.join("subids.toml")
     }
 
+    /// The folder of what our dnsmasqs work with. It is there while the networks of the host are up.
+    #[must_use]
+    pub fn resolvers(&self) -> PathBuf {
+        self.state.join("resolvers")
+    }
+
+    /// The configuration of one.
+    #[must_use]
+    pub fn resolver_config(&self, resolver: &str) -> PathBuf {
+        self.resolvers().join(format!("{resolver}.conf"))
+    }
+
+    /// The number of its process, which it writes itself.
+    #[must_use]
+    pub fn resolver_pid(&self, resolver: &str) -> PathBuf {
+        self.resolvers().join(format!("{resolver}.pid"))
+    }
+
+    /// What it said when it was last started.
+    #[must_use]
+    pub fn resolver_log(&self, resolver: &str) -> PathBuf {
+        self.resolvers().join(format!("{resolver}.log"))
+    }
+
+    /// The folder of the names that it tells, one file a container.
+    #[must_use]
+    pub fn resolver_names(&self, resolver: &str) -> PathBuf {
+        self.resolvers().join(resolver)
+    }
+
+    /// The folder of DHCP leases, one file a container.
+    #[must_use]
+    pub fn resolver_leases(&self) -> PathBuf {
+        self.resolvers().join("leases")
+    }
+
     /// The folders that must exist before anything is kept, outermost first.
     pub(crate) fn state_dirs(&self) -> [PathBuf; 8] {
         [

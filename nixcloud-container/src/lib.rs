@@ -24,11 +24,11 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | host, expression, source, evaluation, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, foreground, boot, activation, destroy, create, switch, update, apply, session, inspect, autostart |
+//! | operations | host, names, expression, source, evaluation, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, foreground, boot, activation, destroy, create, switch, update, apply, session, addresses, inspect, autostart |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | reference, manifest, record, lease, original, generations, forwards, rootfs, facts, foreign, presence |
-//! | drivers | `fs`, `proc`, sysctl, subid, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`] |
-//! | contracts | [`config`], `layout`, `render`, `ruleset` |
+//! | drivers | `fs`, `proc`, sysctl, subid, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`], resolver |
+//! | contracts | [`config`], `layout`, `render`, `ruleset`, dnsmasq |
 //! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], part, [`spec`], [`observe`] |
 
 pub mod config;
@@ -55,6 +55,7 @@ pub mod nix;
 pub mod proc;
 
 mod activation;
+mod addresses;
 mod adopt;
 mod apply;
 mod autostart;
@@ -63,6 +64,7 @@ mod build;
 mod container;
 mod create;
 mod destroy;
+mod dnsmasq;
 mod error;
 mod eval;
 mod evaluation;
@@ -82,6 +84,7 @@ mod lease;
 mod manager;
 mod manifest;
 mod moving;
+mod names;
 mod nft;
 mod original;
 mod part;
@@ -92,6 +95,7 @@ mod recover;
 mod reference;
 mod release;
 mod render;
+mod resolver;
 mod rootfs;
 mod ruleset;
 mod session;
@@ -103,6 +107,7 @@ mod sysctl;
 mod tool;
 mod update;
 
+pub use addresses::{Address, Origin};
 pub use apply::{Applied, AppliedContainer, ApplyRequest, ApplySource, Outcome, UpdateAllRequest};
 pub use autostart::{
     AfterError, AutostartOutcome, AutostartRequest, Autostarted, AutostopOutcome, AutostopRequest,
@@ -139,6 +144,7 @@ pub use presence::PresenceError;
 pub use record::RecordError;
 pub use reference::ReferenceError;
 pub use render::{ExtraError, ItemError, PendingRestart};
+pub use resolver::ResolverError;
 pub use rootfs::RootfsError;
 pub use session::{Environment, RunRequest, Streams};
 pub use spec::ContainerSpec;

@@ -29,6 +29,10 @@ pub enum Part {
     Ids,
     /// A limit of the kernel.
     Limit,
+    /// A dnsmasq of ours.
+    Resolver,
+    /// The names of containers on the host itself.
+    Names,
 }
 
 impl Part {
@@ -43,6 +47,8 @@ impl Part {
             Self::Forward => "forward",
             Self::Ids => "ids",
             Self::Limit => "limit",
+            Self::Resolver => "resolver",
+            Self::Names => "names",
         }
     }
 }

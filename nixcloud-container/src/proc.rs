@@ -3,8 +3,10 @@
 //! A pid alone names nobody: it is given out again. A pid with its start time, within one boot, is one process.
 
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -111,11 +113,25 @@ impl Process {
         FileId::of(Path::new(&format!("/proc/{}/root/.", self.pid))).ok()
     }
 
+    /// The words that it was started with, its own name first; none of a process that has ended.
+    #[must_use]
+    pub fn arguments(self) -> Vec<OsString> {
+        let text = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        let words = text.strip_suffix(b"\0").unwrap_or(&text).split(|byte| *byte == 0);
+        words.map(|word| OsStr::from_bytes(word).to_owned()).collect()
+    }
+
     /// Its network namespace.
     #[must_use]
     pub fn network_namespace(self) -> Option<FileId> {
         FileId::of(Path::new(&format!("/proc/{}/ns/net", self.pid))).ok()
     }
+}
+
+/// All processes that this mount of `/proc` shows.
+pub fn all() -> impl Iterator<Item = Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| Process::now(entry.file_name().to_str()?.parse().ok()?))
 }
 
 /// The network namespace of this thread: `/proc/self` would be that of the thread group's leader.

@@ -10,6 +10,7 @@ use crate::host::Host;
 use crate::install::{self, Beside};
 use crate::moving;
 use crate::name::ContainerName;
+use crate::names;
 use crate::observe::{self, Cancel, Event, Observer, Phase as Progress};
 use crate::power;
 use crate::presence::{self, Presence};
@@ -213,6 +214,7 @@ fn finish(host: &Host, record: &mut Record, observer: &mut dyn Observer) -> Resu
         record.generations.retain(|note| list.iter().any(|generation| generation.id == note.id));
     }
     record.save(&host.layout)?;
+    names::publish(host, &record.name)?;
     release(host, record, &spec, observer)
 }
 

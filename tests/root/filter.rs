@@ -53,7 +53,7 @@ fn internet() -> Space {
 
 /// What its DHCP client would do in a guest with `enableNat`.
 fn lease(guest: &Space, address: &str) {
-    guest.ip(&format!("addr add {address}/16 dev internet"));
+    guest.ip(&format!("addr replace {address}/16 dev internet"));
     guest.ip("route replace default via 10.202.0.1");
 }
 

@@ -89,7 +89,15 @@ fn root_json_of_every_command(lab: &Lab, kind: Kind) {
     let listed = said("list", "list");
     assert_eq!(listed["containers"][0]["kind"], "container");
     assert_eq!(listed["containers"][0]["name"], name);
-    assert_eq!(said("show-ip @web", "addresses")["addresses"], json!([created["address"]]));
+    let shown = said("show-ip @web", "addresses");
+    assert_eq!(shown["addresses"], json!([created["address"]]));
+    let first = &shown["all"][0];
+    assert_eq!((&first["interface"], &first["address"]), (&json!("hostonly"), &created["address"]));
+    assert_eq!(
+        (&first["origin"], &first["family"], &first["live"]),
+        (&json!("leased"), &json!("ipv4"), &json!(true))
+    );
+    assert_eq!(first["prefix_length"], 16);
     assert_eq!(said("exists @web", "exists")["exists"], true);
 
     let ran = said("run @web echo hello", "run");

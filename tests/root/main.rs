@@ -37,6 +37,7 @@ mod mistakes;
 mod mistakes_nix;
 mod module;
 mod moving;
+mod names;
 mod pools;
 mod power;
 mod progress;
@@ -82,6 +83,7 @@ fn scenarios() -> Vec<Scenario> {
         mistakes::scenarios(),
         mistakes_nix::scenarios(),
         module::scenarios(),
+        names::scenarios(),
         pools::scenarios(),
         scenario::scenarios(),
     ]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nixcloud_container::Listed;
 
 use super::{Context, Failure, watch};
-use crate::cli::{ListArgs, NameArgs};
+use crate::cli::{ListArgs, NameArgs, ShowIpArgs};
 use crate::exit::Status;
 use crate::lxc_args::{Column, Ls};
 use crate::view::{Addresses, ContainerView, Exists, ListView, LsView, NamesView, ls};
@@ -63,8 +63,11 @@ pub(super) fn exists(context: &Context<'_>, args: &NameArgs) -> Result<Status, F
     Ok(if exists { Status::Done } else { Status::Failed })
 }
 
-pub(super) fn show_ip(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
-    let addresses = context.container(&args.name).addresses()?;
-    context.reply(&Addresses { name: args.name.to_string(), addresses });
+pub(super) fn show_ip(context: &Context<'_>, args: &ShowIpArgs) -> Result<Status, Failure> {
+    let container = context.container(&args.name);
+    let addresses = container.addresses()?;
+    // The guest is looked at only where that is told.
+    let all = if args.all || context.globals.json { container.all_addresses()? } else { Vec::new() };
+    context.reply(&Addresses::new(args.name.to_string(), addresses, &all, args.all));
     Ok(Status::Done)
 }

@@ -1,6 +1,6 @@
-//! list, state, exists, show-ip.
+//! list, state, exists.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use nixcloud_container::{IdMap, Listed, PendingRestart, Status};
@@ -256,28 +256,6 @@ pub(crate) struct Exists {
 impl View for Exists {
     /// The exit code says it.
     fn tell(&self, _printer: &Printer) {}
-}
-
-/// The addresses of a container.
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct Addresses {
-    /// Its name.
-    pub(crate) name: String,
-    /// Its addresses; none for one that does not run and whose bridge gives it one.
-    pub(crate) addresses: Vec<IpAddr>,
-}
-
-impl View for Addresses {
-    fn tell(&self, printer: &Printer) {
-        if self.addresses.is_empty() {
-            let text = format!("{} has its address from its bridge's network, by DHCP", self.name);
-            printer.note(Tone::Hint, "note", &text);
-        }
-        for address in &self.addresses {
-            printer.answer(address.to_string());
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The library's types do not reach JSON: a field may be renamed there, here it is only ever added.
 //! `docs/json.md` and the schemas beside it are made from these types, by a test.
 
+mod addresses;
 mod autostart;
 mod change;
 mod container;
@@ -19,9 +20,10 @@ use serde::Serialize;
 
 use crate::printer::Printer;
 
+pub(crate) use addresses::Addresses;
 pub(crate) use autostart::{AutostartView, AutostopView};
 pub(crate) use change::{ChangeView, Destroyed};
-pub(crate) use container::{Addresses, ContainerView, Exists, ListView};
+pub(crate) use container::{ContainerView, Exists, ListView};
 pub(crate) use declared::{ApplyView, EvalView, plan};
 pub(crate) use failure::{ActivationView, FailureView, kind};
 pub(crate) use generations::{Deleted, GenerationsView};

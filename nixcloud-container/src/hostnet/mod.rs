@@ -8,6 +8,7 @@ mod firewall;
 mod forwarding;
 mod ids;
 mod limits;
+mod resolver;
 mod xtables;
 
 pub(crate) use filter::{Reloaded, reload, shadowed};
@@ -28,9 +29,11 @@ const UP: &[Step] = &[
     // Before the firewalls of others let anything through.
     (Part::Filter, filter::up),
     (Part::Firewall, firewall::up),
+    (Part::Resolver, resolver::up),
 ];
 
 const DOWN: &[Step] = &[
+    (Part::Resolver, resolver::down),
     (Part::Firewall, firewall::down),
     // Nothing is forwarded from here on, so that the table is not missed.
     (Part::Sysctl, forwarding::down),
@@ -50,6 +53,7 @@ const CHECK: &[Look] = &[
     (Part::Firewall, firewall::check),
     (Part::Ids, ids::check),
     (Part::Limit, limits::check),
+    (Part::Resolver, resolver::check),
 ];
 
 pub(crate) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {

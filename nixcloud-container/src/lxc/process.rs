@@ -231,6 +231,13 @@ pub fn end_with_caller(command: &mut Command, signal: Signal) {
     unsafe { command.pre_exec(ask) };
 }
 
+/// Lets the process of `command` begin with no signal blocked: it would inherit what the caller blocks.
+pub fn unblocked(command: &mut Command) {
+    let unblock = || Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?);
+    // SAFETY: between fork and exec, one call of the kernel: nothing is allocated and no lock is taken.
+    unsafe { command.pre_exec(unblock) };
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::IntoRawFd;

@@ -245,8 +245,7 @@ impl Client {
     }
 
     pub(super) fn command(&self, path: &Path, stdio: Stdio) -> Command {
-        let mut command = Command::new(path);
-        command.arg0(MARK[0]).arg(MARK[1]).env_clear().env("PATH", PATH);
+        let mut command = told(path, MARK[1]);
         match stdio {
             // LXC prints on stderr where a configuration is broken: the answer carries that text instead.
             Stdio::Null => {
@@ -262,6 +261,13 @@ impl Client {
         }
         command
     }
+}
+
+/// The worker at `path`, told what it is.
+pub(super) fn told(path: &Path, word: &str) -> Command {
+    let mut command = Command::new(path);
+    command.arg0(MARK[0]).arg(word).env_clear().env("PATH", PATH);
+    command
 }
 
 /// A request in a word: what it holds (a command's words and variables) is nobody's business.

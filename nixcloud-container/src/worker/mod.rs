@@ -28,6 +28,7 @@ mod mounts;
 mod passwd;
 mod protocol;
 mod server;
+mod supervise;
 mod terminal;
 mod users;
 
@@ -41,6 +42,7 @@ pub(crate) use companion::Companion;
 pub(crate) use console::give_back;
 pub(crate) use protocol::{Answer, AttachCommand, Identity, LogFile, Request, Target};
 pub use protocol::{LogRequest, NoAccount};
+pub(crate) use supervise::SUPERVISE;
 
 /// What a worker is called and told: its first two arguments. No variable, which LXC's hooks would inherit.
 const MARK: [&str; 2] = ["nixcloud-container-worker", "serve"];
@@ -66,8 +68,12 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 /// ```
 pub fn init() {
     let mut args = std::env::args_os();
-    if MARK.iter().all(|mark| args.next().is_some_and(|arg| arg == *mark)) {
-        server::main();
+    if args.next().is_some_and(|arg| arg == MARK[0]) {
+        match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
+            Some(word) if word == MARK[1] => server::main(),
+            Some(word) => supervise::main(word, args),
+            None => {}
+        }
     }
     INITIALISED.store(true, Ordering::Relaxed);
 }

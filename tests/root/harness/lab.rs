@@ -141,6 +141,7 @@ impl Lab {
         }
         left.extend(leaks::bridges());
         left.extend(leaks::host(&self.root));
+        left.extend(leaks::neighbours().into_iter().map(|pid| format!("process {pid}")));
         if left.is_empty() {
             fs::remove_dir_all(&self.root).unwrap();
         } else {

@@ -131,6 +131,10 @@ fn processes(root: &Path) -> Vec<String> {
         if pid == own {
             continue;
         }
+        // They are there while the host is up.
+        if command.contains(&format!("{root}/var/lib/nixcloud/container/resolvers/")) {
+            continue;
+        }
         let here = fs::metadata(path.join("ns/net")).is_ok_and(|other| other.ino() == namespace);
         if (here || command.contains(&root)) && !is_zombie(pid) {
             left.push(format!("process {pid}: {command}"));
@@ -162,8 +166,9 @@ fn files(root: &Path) -> Vec<String> {
     let mut left = Vec::new();
     let folders = ["records", "running", "addresses", "ids", "interfaces", "ports", "locks", "work"]
         .map(|name| state.join(name));
+    let names = ["hostonly", "internet", "host", "leases"].map(|name| state.join("resolvers").join(name));
     let others = [root.join("var/lib/lxc"), root.join("nix/var/nix/profiles/nixcloud-container")];
-    for folder in folders.iter().chain(&others) {
+    for folder in folders.iter().chain(&others).chain(&names) {
         left.extend(below(folder, &|_| true).into_iter().map(|path| format!("file {}", path.display())));
     }
     // Files beside the known folders.
@@ -171,6 +176,8 @@ fn files(root: &Path) -> Vec<String> {
         path.starts_with(state.join("nix"))
             // Of `host up`, as long as it is not undone.
             || path.starts_with(state.join("sysctl"))
+            // Of the dnsmasqs, which are there while the host is up.
+            || path.starts_with(state.join("resolvers"))
             || folders
                 .iter()
                 .chain(&others)

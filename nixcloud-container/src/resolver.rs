@@ -1,0 +1,244 @@
+//! Our dnsmasqs as processes: found, told to read their files again, ended, and who sees to it that they run.
+//!
+//! One is ours if its arguments name a configuration of ours; it is found by the number that it wrote itself. Nobody
+//! else is ever signalled.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ::nix::sys::signal::Signal;
+
+use crate::dnsmasq::{self, Resolver};
+use crate::idmap;
+use crate::layout::Layout;
+use crate::lxc::pidfd::PidFd;
+use crate::proc::{self, Process};
+use crate::worker::{Client, SUPERVISE, WorkerError};
+
+/// How long one may take until it answers, and to end.
+const START: Duration = Duration::from_secs(5);
+const END: Duration = Duration::from_secs(3);
+/// How long one that was told to begin anew takes at most, on a busy host.
+const AGAIN: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Where it is though a caller's `PATH` need not say so.
+const SBIN: [&str; 2] = ["/usr/sbin", "/sbin"];
+
+/// A dnsmasq that does not do what it is to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolverError {
+    /// It is not installed.
+    #[error("`{}` is not installed", .program.display())]
+    Missing {
+        /// The program.
+        program: PathBuf,
+    },
+    /// It does not start.
+    #[error("dnsmasq does not start on {address}: {words}")]
+    Start {
+        /// Where it was to listen.
+        address: std::net::Ipv4Addr,
+        /// Its own words.
+        words: String,
+    },
+    /// It cannot be signalled.
+    #[error("cannot signal process {pid}")]
+    Signal {
+        /// Its number.
+        pid: i32,
+        /// Why.
+        source: io::Error,
+    },
+    /// It does not end.
+    #[error("process {pid} does not end")]
+    Stays {
+        /// Its number.
+        pid: i32,
+    },
+    /// The supervisor.
+    #[error("cannot supervise dnsmasq")]
+    Supervisor(#[source] WorkerError),
+}
+
+/// The program, by its whole path.
+///
+/// # Errors
+/// [`ResolverError::Missing`].
+pub fn program(named: &Path) -> Result<PathBuf, ResolverError> {
+    let missing = || ResolverError::Missing { program: named.to_owned() };
+    let executable = |path: &Path| {
+        path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    if named.components().count() > 1 {
+        return if executable(named) { Ok(named.to_owned()) } else { Err(missing()) };
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(SBIN.map(PathBuf::from));
+    folders.map(|folder| folder.join(named)).find(|path| executable(path)).ok_or_else(missing)
+}
+
+/// The process of one that answers. It writes its number last of all, once it listens.
+#[must_use]
+pub fn running(layout: &Layout, resolver: Resolver) -> Option<Process> {
+    let number = std::fs::read_to_string(layout.resolver_pid(resolver.as_str())).ok()?;
+    let process = Process::now(number.trim().parse().ok()?)?;
+    (is_ours(process, &|argument| argument == config_argument(layout, resolver)) && process.is_alive())
+        .then_some(process)
+}
+
+fn config_argument(layout: &Layout, resolver: Resolver) -> std::ffi::OsString {
+    dnsmasq::config_argument(&layout.resolver_config(resolver.as_str()))
+}
+
+/// Whether one of its arguments is as wanted. A guest can call its processes what it likes, but they are not of the
+/// host's users.
+fn is_ours(process: Process, wanted: &dyn Fn(&OsStr) -> bool) -> bool {
+    process.arguments().iter().any(|argument| wanted(argument))
+        && process.user().is_some_and(|user| user < idmap::FIRST)
+}
+
+/// The supervisor of this host's dnsmasqs, where there is one.
+#[must_use]
+pub fn supervisor(layout: &Layout) -> Option<Process> {
+    let config = layout.resolver_config(Resolver::Hostonly.as_str());
+    proc::all().find(|process| {
+        process.arguments().get(1).is_some_and(|word| word == SUPERVISE)
+            && is_ours(*process, &|argument| argument == config)
+            && process.is_alive()
+    })
+}
+
+/// All dnsmasqs of this host, also those that nobody supervises any more.
+fn dnsmasqs(layout: &Layout) -> Vec<Process> {
+    let begin = dnsmasq::config_argument(&layout.resolvers());
+    let of_ours = |argument: &OsStr| {
+        argument.as_bytes().strip_prefix(begin.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
+    };
+    proc::all().filter(|process| is_ours(*process, &of_ours)).collect()
+}
+
+/// As [`running`]; one that is just being started again is waited for, or it might have read its files already.
+fn settled(layout: &Layout, resolver: Resolver) -> Option<Process> {
+    let began_before = layout.resolver_pid(resolver.as_str()).exists();
+    let begin = Instant::now();
+    loop {
+        let found = running(layout, resolver);
+        if found.is_some() || !began_before || begin.elapsed() > AGAIN {
+            return found;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Lets one read its names and leases again; says whether there is one.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn reload(layout: &Layout, resolver: Resolver) -> Result<bool, ResolverError> {
+    let Some(process) = settled(layout, resolver) else { return Ok(false) };
+    signal(process, Signal::SIGHUP)?;
+    Ok(true)
+}
+
+/// Lets one begin anew, by ending it: whoever supervises it starts it again. What it knew of leases is forgotten.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn restart(layout: &Layout, resolver: Resolver) -> Result<bool, ResolverError> {
+    let Some(process) = settled(layout, resolver) else { return Ok(false) };
+    signal(process, Signal::SIGTERM)?;
+    Ok(true)
+}
+
+fn signal(process: Process, signal: Signal) -> Result<(), ResolverError> {
+    let failed = |source| ResolverError::Signal { pid: process.pid, source };
+    match PidFd::open(process).map_err(failed)? {
+        Some(held) => held.signal(signal as i32).map_err(failed),
+        None => Ok(()),
+    }
+}
+
+/// Supervises all of them, unless somebody does already; says whether that is new.
+///
+/// # Errors
+/// When there is no worker.
+pub fn supervise(layout: &Layout, program: &Path, worker: &Client) -> Result<bool, ResolverError> {
+    if supervisor(layout).is_some() {
+        return Ok(false);
+    }
+    // Of a supervisor that was killed.
+    end(dnsmasqs(layout))?;
+    let configs = Resolver::ALL.map(|resolver| layout.resolver_config(resolver.as_str()));
+    worker.supervise(program, &configs).map_err(ResolverError::Supervisor)?;
+    Ok(true)
+}
+
+/// Ends the supervisor and all dnsmasqs; says whether there were any.
+///
+/// # Errors
+/// When one does not end.
+pub fn stop(layout: &Layout) -> Result<bool, ResolverError> {
+    let supervisor: Vec<Process> = supervisor(layout).into_iter().collect();
+    let some = !supervisor.is_empty();
+    // First, or it would start the others again. It takes them with it.
+    end(supervisor)?;
+    let others = dnsmasqs(layout);
+    let some = some || !others.is_empty();
+    end(others)?;
+    Ok(some)
+}
+
+fn end(processes: Vec<Process>) -> Result<(), ResolverError> {
+    for process in &processes {
+        signal(*process, Signal::SIGTERM)?;
+    }
+    let begin = Instant::now();
+    for process in processes {
+        let mut killed = false;
+        while process.is_alive() {
+            if begin.elapsed() > END && !killed {
+                signal(process, Signal::SIGKILL)?;
+                killed = true;
+            }
+            if begin.elapsed() > 2 * END {
+                return Err(ResolverError::Stays { pid: process.pid });
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+    Ok(())
+}
+
+/// Waits until each answers that is not `before`: the process that was told to begin anew.
+///
+/// # Errors
+/// With its own words, where it does not start.
+pub fn wait(
+    layout: &Layout,
+    resolver: Resolver,
+    address: std::net::Ipv4Addr,
+    before: Option<Process>,
+) -> Result<(), ResolverError> {
+    let begin = Instant::now();
+    let said = || std::fs::read_to_string(layout.resolver_log(resolver.as_str())).unwrap_or_default();
+    loop {
+        if running(layout, resolver).is_some_and(|process| Some(process) != before) {
+            return Ok(());
+        }
+        let words = said();
+        if words.contains('\n') && !words.trim().is_empty() {
+            return Err(ResolverError::Start { address, words: words.trim().to_owned() });
+        }
+        if begin.elapsed() > START {
+            let words = format!("it is not there after {} s", START.as_secs());
+            return Err(ResolverError::Start { address, words });
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
