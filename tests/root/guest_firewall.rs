@@ -105,7 +105,8 @@ fn rules_of_the_host() -> String {
     String::from_utf8(told.stdout).unwrap()
 }
 
-fn holds(lab: &Lab, closed: (String, String), open: (String, String)) {
+/// `closed` and `open` are what sets up and what takes down a firewall that lets one port through, or both.
+fn holds(lab: &Lab, closed: &[String; 2], open: &[String; 2]) {
     let web = lab.guest("web", Kind::Systemd);
     let before = rules_of_the_host();
     web.create_from(&file(&web, "true", "true"));
@@ -117,7 +118,7 @@ fn holds(lab: &Lab, closed: (String, String), open: (String, String)) {
     };
     both("without a firewall both ports answer");
 
-    let firewall = file(&web, &closed.0, &closed.1);
+    let firewall = file(&web, &closed[0], &closed[1]);
     web.update(&firewall);
     let one = || answers(address, 80) && !answers(address, 81);
     eventually("the firewall lets one port through", Duration::from_secs(20), one);
@@ -131,7 +132,7 @@ fn holds(lab: &Lab, closed: (String, String), open: (String, String)) {
     assert_eq!(invocation(), kept);
     assert!(one());
 
-    web.update(&file(&web, &open.0, &open.1).version("2"));
+    web.update(&file(&web, &open[0], &open[1]).version("2"));
     both("the new firewall lets both ports through");
     assert_eq!(web.shell("systemctl is-system-running || systemctl --failed"), "running");
     web.stop();
@@ -141,19 +142,19 @@ fn holds(lab: &Lab, closed: (String, String), open: (String, String)) {
 }
 
 fn root_a_guests_nftables_hold_and_survive_an_update(lab: &Lab) {
-    let stop = || "nft delete table inet nixos-fw".to_owned();
-    holds(lab, (nftables("80"), stop()), (nftables("80, 81"), stop()));
+    let with = |ports| [nftables(ports), "nft delete table inet nixos-fw".to_owned()];
+    holds(lab, &with("80"), &with("80, 81"));
+}
+
+fn with_iptables(lab: &Lab, kind: &str) {
+    let with = |ports: &[u16]| [iptables(kind, ports), no_iptables(kind)];
+    holds(lab, &with(&[80]), &with(&[80, 81]));
 }
 
 fn root_a_guests_iptables_hold_and_survive_an_update(lab: &Lab) {
-    holds(
-        lab,
-        (iptables("nft", &[80]), no_iptables("nft")),
-        (iptables("nft", &[80, 81]), no_iptables("nft")),
-    );
+    with_iptables(lab, "nft");
 }
 
 fn root_a_guests_legacy_iptables_hold_and_survive_an_update(lab: &Lab) {
-    let stop = || no_iptables("legacy");
-    holds(lab, (iptables("legacy", &[80]), stop()), (iptables("legacy", &[80, 81]), stop()));
+    with_iptables(lab, "legacy");
 }
