@@ -29,7 +29,7 @@
 //! | stores | record, lease, generations, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, `lxc`, `net`, `nix`, [`worker`] |
 //! | contracts | [`config`], `layout`, `render` |
-//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`spec`], [`observe`] |
+//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], port, [`spec`], [`observe`] |
 
 pub mod config;
 pub mod generation;
@@ -73,6 +73,7 @@ mod install;
 mod layout;
 mod lease;
 mod manager;
+mod port;
 mod power;
 mod presence;
 mod record;

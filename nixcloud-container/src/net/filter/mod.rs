@@ -1,0 +1,31 @@
+//! What a port lets through, as programs of the kernel's classic packet filter.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`asm`] | instructions and jumps |
+//! | [`from_guest`] | what a guest may send |
+//! | [`to_guest`] | what it may be sent by others |
+
+pub mod asm;
+pub mod from_guest;
+pub mod to_guest;
+
+use ipnetwork::IpNetwork;
+
+/// The offsets of an Ethernet frame.
+const DESTINATION: u32 = 0;
+const SOURCE: u32 = 6;
+const TYPE: u32 = 12;
+const HEAD: u32 = 14;
+
+/// Leaves the first two bytes of a MAC address that containers have, whichever interface and isolated or not.
+const ANY: u32 = 0xffff ^ (crate::port::SECOND | crate::port::OPEN);
+
+/// What a program depends on that is the bridge's, as it is when the program is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bridge {
+    /// The MAC addresses by which a guest can reach the host: the bridge's and the port's.
+    pub macs: Vec<[u8; 6]>,
+    /// The host's addresses on the bridge.
+    pub addresses: Vec<IpNetwork>,
+}
