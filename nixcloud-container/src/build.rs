@@ -96,14 +96,20 @@ pub(crate) struct Evaluated {
 /// Takes the lease before the evaluation, which needs it; one that turns out unused is given back.
 pub(crate) fn lease_for_evaluation(host: &Host, record: &mut Record, foreign: &Foreign) -> Result<(), Error> {
     let leases = Leases::new(&host.layout, &host.config);
+    let owner = record.name.clone();
     if let Some(lease) = record.lease {
+        let reserved = leases.reserved(&owner).is_some_and(|reserved| reserved != lease)
+            || leases.reserved_for_another(&owner, lease.into()).is_some();
         // It is ours already, unless one of us was killed between noting it and claiming it.
-        match leases.fix_address(&record.name, lease, foreign) {
+        match leases.fix_address(&owner, lease.into(), foreign) {
+            Ok(()) if !reserved => return Ok(()),
+            // The host configuration says now who is to have which. The old one stays until the new generation has
+            // proved itself, as a fixed one does.
+            Ok(()) => record.fixed.push(lease),
             Err(LeaseError::AddressTaken { .. } | LeaseError::HostAddress { .. }) => {}
-            other => return Ok(other?),
+            Err(error) => return Err(error.into()),
         }
     }
-    let owner = record.name.clone();
     leases.lease_address(&owner, foreign, &mut |address| {
         record.lease = Some(address);
         record.save(&host.layout).map_err(Error::from)

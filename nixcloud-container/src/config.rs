@@ -1,6 +1,6 @@
 //! The host configuration, `/etc/nixcloud-container/config.toml`. Every key has a default; unknown keys are refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -255,6 +255,28 @@ impl InternetConfig {
 }
 
 impl InternetConfig {
+    /// The IPv6 address of the container that has this IPv4 one: the same place in the routed prefix as that has in its
+    /// network. `None` where no prefix is routed here, or `v4` is no address of a container there.
+    ///
+    /// No pool is needed for them: different IPv4 addresses give different ones, and never the host's own. The container
+    /// that would get that has the place of the host's IPv4 address instead, which no container has.
+    #[must_use]
+    pub fn ipv6_of(&self, v4: Ipv4Addr) -> Option<Ipv6Addr> {
+        let ipv6 = self.ipv6.as_ref()?.address;
+        let ends = [self.address.network(), self.address.ip(), self.address.broadcast()];
+        if !self.address.contains(v4) || ends.contains(&v4) {
+            return None;
+        }
+        let place = |v4: Ipv4Addr| {
+            let offset = u32::from(v4) - u32::from(self.address.network());
+            let address = Ipv6Addr::from(u128::from(ipv6.network()) + u128::from(offset));
+            // `check` refuses prefixes that are too long for that.
+            ipv6.contains(address).then_some(address)
+        };
+        let address = place(v4)?;
+        if address == ipv6.ip() { place(self.address.ip()) } else { Some(address) }
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let (first, last) = self.range();
         if !(self.address.contains(first) && self.address.contains(last) && first <= last) {
@@ -265,6 +287,16 @@ impl InternetConfig {
         let Some(ipv6) = &self.ipv6 else { return Ok(()) };
         if !(48..=112).contains(&ipv6.address.prefix()) {
             let why = "its prefix length is to be 48 to 112";
+            let value = ipv6.address.to_string();
+            return Err(ConfigError::Value { key: "network.internet.ipv6.address", value, why });
+        }
+        if 128 - ipv6.address.prefix() < 32 - self.address.prefix() {
+            let why = "it has fewer addresses than the IPv4 network of the bridge";
+            let value = ipv6.address.to_string();
+            return Err(ConfigError::Value { key: "network.internet.ipv6.address", value, why });
+        }
+        if ipv6.address.ip() == ipv6.address.network() {
+            let why = "it is the address of the network, not of the host";
             let value = ipv6.address.to_string();
             return Err(ConfigError::Value { key: "network.internet.ipv6.address", value, why });
         }
@@ -429,8 +461,16 @@ impl HostConfig {
             return Err(ConfigError::Value { key: "network.internet.address", value, why });
         }
         internet.check()?;
+        let mut reserved = BTreeSet::new();
         for address in self.network.reserved.values() {
-            if !hostonly.address.contains(*address) || *address == hostonly.address.ip() {
+            if !reserved.insert(address) {
+                let why = "it is kept for two containers";
+                return Err(ConfigError::Value { key: "network.reserved", value: address.to_string(), why });
+            }
+            let network = hostonly.address;
+            if !network.contains(*address)
+                || [network.network(), network.ip(), network.broadcast()].contains(address)
+            {
                 let why = "it is no address of a container in the host-only network";
                 return Err(ConfigError::Value { key: "network.reserved", value: address.to_string(), why });
             }
@@ -446,6 +486,7 @@ impl HostConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_defaults_are_valid_and_survive_toml() {
@@ -510,6 +551,48 @@ mod tests {
             "[network.hostonly]\nbridge = \"brNC-internet\"\naddress = \"10.0.0.1/16\"",
         ] {
             assert!(matches!(HostConfig::from_toml(bad), Err(ConfigError::Value { .. })), "{bad}");
+        }
+    }
+
+    fn internet(v4: &str, v6: &str) -> InternetConfig {
+        let ipv6 = Ipv6Config { address: v6.parse().unwrap(), name_servers: Vec::new() };
+        InternetConfig { address: v4.parse().unwrap(), ipv6: Some(ipv6), ..InternetConfig::default() }
+    }
+
+    #[test]
+    fn the_ipv6_address_of_a_container_follows_from_its_ipv4_address() {
+        let internet = internet("10.202.0.1/16", "2001:db8:1::1/64");
+        let of = |v4: &str| internet.ipv6_of(v4.parse().unwrap()).map(|address| address.to_string());
+        assert_eq!(of("10.202.0.10").as_deref(), Some("2001:db8:1::a"));
+        assert_eq!(of("10.202.200.200").as_deref(), Some("2001:db8:1::c8c8"));
+        for nobodys in ["10.202.0.0", "10.202.0.1", "10.202.255.255", "10.203.0.10"] {
+            assert_eq!(of(nobodys), None, "{nobodys}");
+        }
+        assert_eq!(InternetConfig::default().ipv6_of("10.202.0.10".parse().unwrap()), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn no_two_containers_have_one_ipv6_address(
+            v4 in any::<u32>(), v4_prefix in 20u8..=30, host in any::<u32>(),
+            v6 in any::<u128>(), v6_prefix in 48u8..=112, offset in 0u32..5000,
+        ) {
+            let network = Ipv4Network::new(v4.into(), v4_prefix).unwrap();
+            let base = u32::from(network.network());
+            let host = base + 1 + host % ((1 << (32 - v4_prefix)) - 2);
+            // The host's own one often is in a container's place.
+            let v6 = u128::from(Ipv6Network::new(v6.into(), v6_prefix).unwrap().network()) + u128::from(offset) + 1;
+            let internet = internet(&format!("{}/{v4_prefix}", Ipv4Addr::from(host)), &format!("{}/{v6_prefix}", Ipv6Addr::from(v6)));
+            prop_assert!(internet.check().is_ok());
+            let prefix = internet.ipv6.as_ref().unwrap().address;
+            let mut seen = BTreeSet::new();
+            for v4 in internet.address.iter() {
+                let none = [internet.address.network(), internet.address.ip(), internet.address.broadcast()].contains(&v4);
+                let Some(v6) = internet.ipv6_of(v4) else { prop_assert!(none, "{v4}"); continue };
+                prop_assert!(!none && prefix.contains(v6) && v6 != prefix.ip() && v6 != prefix.network());
+                prop_assert!(seen.insert(v6));
+            }
         }
     }
 }

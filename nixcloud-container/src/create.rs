@@ -108,6 +108,7 @@ fn build_and_install(
     cancel: &Cancel,
 ) -> Result<Created, Error> {
     let foreign = install::others(host)?;
+    install::claim_interface(host, record, &foreign)?;
     build::lease_for_evaluation(host, record, &foreign)?;
     let evaluated = build::evaluate(host, record, source, observer, cancel)?;
     let spec = evaluated.spec.clone();

@@ -1,5 +1,6 @@
 //! Destroy: everything that is a container's, and nothing else.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::build;
@@ -9,6 +10,7 @@ use crate::fs::{atomic, remove};
 use crate::generations::Generations;
 use crate::host::Host;
 use crate::idmap::IdMapKind;
+use crate::interface::InterfaceId;
 use crate::lease::Leases;
 use crate::name::ContainerName;
 use crate::observe::Cancel;
@@ -60,7 +62,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
         record.phase = Phase::Destroying;
         record.save(layout)?;
     }
-    power::remove_left_interfaces(host, &name)?;
+    power::remove_left_interfaces(host, &record)?;
     power::stopped(host, &record)?;
     rootfs::destroy(layout, &name)?;
     build::clear_work(host, &name)?;
@@ -96,8 +98,14 @@ fn sweep_locks(host: &Host) -> Result<(), Error> {
 
 fn release_claims(host: &Host, record: &Record) -> Result<(), Error> {
     let leases = Leases::new(&host.layout, &host.config);
-    for address in record.lease.iter().chain(&record.fixed) {
-        leases.free_address(&record.name, *address)?;
+    let four = record.lease.iter().chain(&record.fixed).chain(&record.internet).copied().map(IpAddr::from);
+    let six = record.fixed6.iter().copied().map(IpAddr::from);
+    for address in four.chain(six) {
+        leases.free_address(&record.name, address)?;
+    }
+    // Also the first one that it may have tried before the one it has.
+    for id in [record.interface_id(&host.layout), InterfaceId::of(host.layout.lxc_path(), &record.name, 0)] {
+        leases.free_interface(&record.name, id)?;
     }
     let Some(ids) = record.ids else { return Ok(()) };
     if record.idmap == IdMapKind::Isolated {

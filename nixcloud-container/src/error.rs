@@ -21,6 +21,7 @@ use crate::render::{ExtraError, ItemError, PendingRestart};
 use crate::rootfs::RootfsError;
 use crate::spec::SpecError;
 use crate::state::{Action, State};
+use crate::sysctl::SysctlError;
 use crate::worker::{NoAccount, WorkerError};
 
 /// Why an operation failed. `Display` says what, `source()` says why, [`hint`](Error::hint) how to go on.
@@ -91,6 +92,16 @@ pub enum Error {
         bridge: InterfaceName,
         /// Whether `host up` makes it.
         ours: bool,
+    },
+    /// A container could not be kept from others at its bridges, and was not started.
+    #[error("cannot isolate container `{name}` at its bridges: {why}")]
+    Isolation {
+        /// The container.
+        name: ContainerName,
+        /// What went wrong.
+        why: &'static str,
+        /// What LXC said.
+        source: WorkerError,
     },
     /// Whose ids a container uses cannot be changed yet.
     #[error("container `{name}` cannot change its `idmap`: its files belong to the ids it has")]
@@ -227,9 +238,15 @@ pub enum Error {
     /// Nix.
     #[error(transparent)]
     Nix(nix::Error),
+    /// A setting of the kernel.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
     /// The network.
     #[error(transparent)]
     Net(#[from] net::Error),
+    /// A port of a bridge cannot be looked at or set.
+    #[error("cannot see to a port of a bridge")]
+    Port(#[from] net::port::Error),
     /// A guest's network.
     #[error(transparent)]
     Netns(#[from] net::netns::Error),
@@ -390,9 +407,13 @@ impl Error {
             | Self::Bridge(_)
             | Self::Entry { .. }
             | Self::Generations(GenerationsError::Protected { .. })
-            | Self::Lease(LeaseError::AddressTaken { .. } | LeaseError::HostAddress { .. }) => {
-                ErrorKind::Refused
-            }
+            | Self::Lease(
+                LeaseError::AddressTaken { .. }
+                | LeaseError::AddressReserved { .. }
+                | LeaseError::HostAddress { .. }
+                | LeaseError::NetworkAddress { .. }
+                | LeaseError::RoutedPrefix { .. },
+            ) => ErrorKind::Refused,
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Config(_)
             | Self::Extra(_)
@@ -404,8 +425,14 @@ impl Error {
             Self::Nix(nix::Error::Build { .. }) => ErrorKind::Build,
             Self::Activation { .. } => ErrorKind::Activation,
             Self::NoBridge { .. }
+            | Self::Isolation { .. }
             | Self::Facts(_)
-            | Self::Lease(LeaseError::AddressesExhausted { .. } | LeaseError::IdsExhausted { .. })
+            | Self::Sysctl(SysctlError::Unknown { .. })
+            | Self::Lease(
+                LeaseError::AddressesExhausted { .. }
+                | LeaseError::IdsExhausted { .. }
+                | LeaseError::InterfacesExhausted,
+            )
             | Self::Nix(nix::Error::Missing { .. })
             | Self::Worker(WorkerError::None) => ErrorKind::Host,
             Self::Worker(WorkerError::Lxc { .. } | WorkerError::NoAnswer { .. }) => ErrorKind::Lxc,
@@ -433,6 +460,10 @@ impl Error {
             Self::NoBridge { ours: true, .. } => "`nixcloud-container host up` makes it".to_owned(),
             Self::NoBridge { bridge, .. } => {
                 format!("`network.bridge` names it: `ip link add {bridge} type bridge`")
+            }
+            Self::Isolation { .. } => {
+                "`network.isolation = false` in the host configuration starts containers that are not kept from each other"
+                    .to_owned()
             }
             Self::IdMapChange { name } => format!("`nixcloud-container destroy {name}`, then create it anew"),
             Self::StopTimeout { name, .. } => {
@@ -473,6 +504,12 @@ impl Error {
             Self::Generations(GenerationsError::Missing { have, .. }) if !have.is_empty() => {
                 let have: Vec<String> = have.iter().map(ToString::to_string).collect();
                 format!("there are: {}", have.join(", "))
+            }
+            Self::Lease(LeaseError::RoutedPrefix { .. }) => {
+                "leave `network.ip6` out: with `network.enableNat` the container has an address of that prefix".to_owned()
+            }
+            Self::Lease(LeaseError::AddressReserved { .. }) => {
+                "`network.reserved` of the host configuration says so".to_owned()
             }
             Self::Lease(LeaseError::IdsExhausted { .. }) => {
                 "`ids.first` and `ids.foreign` of the host configuration say which ids are free".to_owned()

@@ -1,11 +1,11 @@
 //! What others of this host have: LXC containers that are not ours, and the host's own addresses.
 
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use ipnetwork::IpNetwork;
-
+use crate::interface::InterfaceId;
 use crate::layout::Layout;
 use crate::lease::Foreign;
 use crate::net::{self, Netlink};
@@ -26,14 +26,14 @@ pub enum ForeignError {
     /// Our own records cannot be listed.
     #[error(transparent)]
     Records(#[from] RecordError),
-    /// The host's addresses cannot be read.
-    #[error("cannot read the host's addresses")]
-    Addresses(#[source] net::Error),
+    /// The host's interfaces cannot be read.
+    #[error("cannot read the host's interfaces and addresses")]
+    Links(#[source] net::Error),
 }
 
-/// Looks at the host once, before addresses and ids are claimed.
+/// Looks at the host once, before anything is claimed.
 pub(crate) fn scan(layout: &Layout) -> Result<Foreign, ForeignError> {
-    let mut foreign = Foreign { host_addresses: host_addresses()?, ..Foreign::default() };
+    let mut foreign = links()?;
     for name in containers(layout)? {
         let config = layout.lxc_path().join(&name).join("config");
         // One that cannot be read is nobody's reason to fail.
@@ -45,8 +45,7 @@ pub(crate) fn scan(layout: &Layout) -> Result<Foreign, ForeignError> {
 
 /// LXC containers of our path that have no record.
 pub(crate) fn containers(layout: &Layout) -> Result<Vec<String>, ForeignError> {
-    let ours: std::collections::HashSet<String> =
-        Record::names(layout)?.into_iter().map(String::from).collect();
+    let ours: HashSet<String> = Record::names(layout)?.into_iter().map(String::from).collect();
     let path = layout.lxc_path();
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,
@@ -64,18 +63,19 @@ pub(crate) fn containers(layout: &Layout) -> Result<Vec<String>, ForeignError> {
     Ok(names)
 }
 
-fn host_addresses() -> Result<Vec<(Ipv4Addr, String)>, ForeignError> {
-    let mut netlink = Netlink::open().map_err(ForeignError::Addresses)?;
-    let links = netlink.links().map_err(ForeignError::Addresses)?;
-    let addresses = netlink.all_addresses().map_err(ForeignError::Addresses)?;
-    let name = |index| links.iter().find(|link| link.index == index).map(|link| link.name.clone());
-    Ok(addresses
-        .into_iter()
-        .filter_map(|(index, address)| match address {
-            IpNetwork::V4(address) => Some((address.ip(), name(index).unwrap_or_else(|| index.to_string()))),
-            IpNetwork::V6(_) => None,
-        })
-        .collect())
+/// What the interfaces of this network namespace have. What a container of ours has on the host's side is no address.
+fn links() -> Result<Foreign, ForeignError> {
+    let mut netlink = Netlink::open().map_err(ForeignError::Links)?;
+    let links = netlink.links().map_err(ForeignError::Links)?;
+    let addresses = netlink.all_addresses().map_err(ForeignError::Links)?;
+    let interfaces = links.iter().filter_map(|link| InterfaceId::of_host_name(&link.name)).map(|(id, _)| id);
+    let names: HashMap<u32, &str> = links.iter().map(|link| (link.index, link.name.as_str())).collect();
+    let name = |index| names.get(&index).map_or_else(|| index.to_string(), |name| (*name).to_owned());
+    Ok(Foreign {
+        host_addresses: addresses.into_iter().map(|(index, address)| (address.ip(), name(index))).collect(),
+        interfaces: interfaces.collect(),
+        ..Foreign::default()
+    })
 }
 
 /// The two things of a foreign configuration that concern us. LXC itself would open log files and print.
@@ -90,19 +90,21 @@ fn read_config(name: &str, text: &str, foreign: &mut Foreign) {
             }
         } else if is_address(key) {
             let address = value.split(['/', ' ']).next().unwrap_or(value);
-            if let Ok(address) = address.parse() {
+            if let Ok(address) = address.parse::<IpAddr>() {
                 foreign.addresses.push((address, name.to_owned()));
             }
         }
     }
 }
 
-/// `lxc.net.N.ipv4.address`, and what it was called before LXC 3.
+/// `lxc.net.N.ipv4.address`, and what it was called before LXC 3; the same for IPv6.
 fn is_address(key: &str) -> bool {
-    key == "lxc.network.ipv4"
-        || key.strip_prefix("lxc.net.").is_some_and(|rest| {
-            matches!(rest.split_once('.'), Some((index, "ipv4.address" | "ipv4")) if index.parse::<u32>().is_ok())
-        })
+    const KEYS: [&str; 4] = ["ipv4.address", "ipv4", "ipv6.address", "ipv6"];
+    matches!(key, "lxc.network.ipv4" | "lxc.network.ipv6")
+        || key
+            .strip_prefix("lxc.net.")
+            .and_then(|rest| rest.split_once('.'))
+            .is_some_and(|(index, key)| KEYS.contains(&key) && index.parse::<u32>().is_ok())
 }
 
 #[cfg(test)]
@@ -113,11 +115,12 @@ mod tests {
     fn ids_and_addresses_of_other_containers_are_seen() {
         let text = "# x = y\nlxc.idmap = u 0 100000 65536\nlxc.id_map = g 0 300000 10\n\
                     lxc.net.0.ipv4.address = 10.101.0.7/16 10.101.255.255\nlxc.network.ipv4 = 10.101.0.8\n\
-                    lxc.net.0.ipv4.gateway = 10.101.0.9\nlxc.net.x.ipv4.address = 10.101.0.10\n";
+                    lxc.net.0.ipv4.gateway = 10.101.0.9\nlxc.net.x.ipv4.address = 10.101.0.10\n\
+                    lxc.net.1.ipv6.address = 2001:db8::7/64\n";
         let mut foreign = Foreign::default();
         read_config("old", text, &mut foreign);
         assert_eq!(foreign.ids, [(100_000, 65_536), (300_000, 10)]);
         let addresses: Vec<String> = foreign.addresses.iter().map(|(a, n)| format!("{a} {n}")).collect();
-        assert_eq!(addresses, ["10.101.0.7 old", "10.101.0.8 old"]);
+        assert_eq!(addresses, ["10.101.0.7 old", "10.101.0.8 old", "2001:db8::7 old"]);
     }
 }

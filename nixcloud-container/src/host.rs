@@ -13,6 +13,7 @@ use crate::observe::{Cancel, Event, Observer};
 use crate::record::Record;
 use crate::render::HostFacts;
 use crate::rootfs;
+use crate::sysctl::Sysctl;
 use crate::worker::Client;
 
 /// What operations stand on.
@@ -90,6 +91,17 @@ impl Host {
 
     pub(crate) fn facts(&self) -> Result<HostFacts, Error> {
         Ok(facts::probe(&self.config, &self.layout)?)
+    }
+
+    /// The settings of the kernel.
+    pub(crate) fn sysctl(&self) -> Sysctl {
+        Sysctl::new(self.layout.sysctl())
+    }
+
+    /// Whether this is a host of its own and not a try-out below a folder, which shares kernel, users and firewall with
+    /// another one: then what belongs to all is looked at and left alone.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.config.root.parent().is_none()
     }
 
     pub(crate) fn nix(&self) -> Nix {

@@ -1,5 +1,6 @@
 //! Putting a generation in place on LXC's side: its addresses, its rendered configuration.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::error::Error;
@@ -7,7 +8,8 @@ use crate::foreign;
 use crate::fs::atomic::{self, Durability};
 use crate::host::Host;
 use crate::idmap::{IdMap, IdMapKind};
-use crate::lease::{Foreign, Leases};
+use crate::interface::InterfaceId;
+use crate::lease::{Foreign, LeaseError, Leases};
 use crate::lxc::log::Level;
 use crate::observe::{Cancel, Event, Observer};
 use crate::record::Record;
@@ -23,27 +25,91 @@ pub(crate) fn others(host: &Host) -> Result<Foreign, Error> {
     Ok(foreign::scan(&host.layout)?)
 }
 
-/// Claims what `spec` asks for. Nothing is given back: until the generation has proved itself, the one before it must
-/// be able to come back. An address that the record names is claimed again all the same: one of us may have been
-/// killed between noting and claiming it, or a leased one may have been given back since its generation was built.
+/// Claims the addresses that `spec` asks for. Nothing is given back: until the generation has proved itself, the one
+/// before it must be able to come back. An address that the record names is claimed again all the same: one of us may
+/// have been killed between noting and claiming it, or a leased one may have been given back since its generation was
+/// built.
 pub(crate) fn claim_addresses(
     host: &Host,
     record: &mut Record,
     spec: &ContainerSpec,
     foreign: &Foreign,
 ) -> Result<(), Error> {
-    let Some(address) = spec.effective.ip else { return Ok(()) };
-    let new = record.lease != Some(address) && !record.fixed.contains(&address);
+    if let Some(address) = spec.effective.ip {
+        let leased = record.lease == Some(address);
+        claim_fixed(host, record, address, leased, foreign, |record| &mut record.fixed)?;
+    }
+    if let Some(address) = spec.network.ip6 {
+        claim_fixed(host, record, address, false, foreign, |record| &mut record.fixed6)?;
+    }
+    if spec.network.enable_nat {
+        claim_internet(host, record, foreign)?;
+    }
+    Ok(())
+}
+
+/// Claims a fixed address, noted in the record before.
+fn claim_fixed<A: Copy + PartialEq + Into<IpAddr>>(
+    host: &Host,
+    record: &mut Record,
+    address: A,
+    noted: bool,
+    foreign: &Foreign,
+    list: fn(&mut Record) -> &mut Vec<A>,
+) -> Result<(), Error> {
+    let new = !noted && !list(record).contains(&address);
     if new {
-        record.fixed.push(address);
+        list(record).push(address);
         record.save(&host.layout)?;
     }
-    let claimed = Leases::new(&host.layout, &host.config).fix_address(&record.name, address, foreign);
+    let claimed = Leases::new(&host.layout, &host.config).fix_address(&record.name, address.into(), foreign);
     if claimed.is_err() && new {
-        record.fixed.retain(|theirs| *theirs != address);
+        list(record).retain(|theirs| *theirs != address);
         record.save(&host.layout)?;
     }
     Ok(claimed?)
+}
+
+/// Claims the address on the bridge that leads out. Once it has one a container keeps it for its life: a rollback to a
+/// generation with `enableNat` finds it again, and the IPv6 address that follows from it stays the same.
+fn claim_internet(host: &Host, record: &mut Record, foreign: &Foreign) -> Result<(), Error> {
+    let leases = Leases::new(&host.layout, &host.config);
+    let owner = record.name.clone();
+    let old = record.internet;
+    if let Some(address) = old {
+        let (first, last) = host.config.network.internet.range();
+        // The range may be another one by now.
+        if (first..=last).contains(&address) {
+            match leases.fix_address(&owner, address.into(), foreign) {
+                Err(LeaseError::AddressTaken { .. } | LeaseError::HostAddress { .. }) => {}
+                other => return Ok(other?),
+            }
+        }
+    }
+    // While the record still names it, so that it is never lost.
+    if let Some(address) = old {
+        leases.free_address(&owner, address.into())?;
+    }
+    leases.lease_internet(&owner, foreign, &mut |address| {
+        record.internet = Some(address);
+        record.save(&host.layout).map_err(Error::from)
+    })?;
+    Ok(())
+}
+
+/// Claims what a container's interface names and MAC addresses are made of. Claiming one's own again is no error.
+pub(crate) fn claim_interface(host: &Host, record: &mut Record, foreign: &Foreign) -> Result<(), Error> {
+    let owner = record.name.clone();
+    let plain = InterfaceId::of(host.layout.lxc_path(), &owner, 0);
+    Leases::new(&host.layout, &host.config).claim_interface(&owner, foreign, &mut |id| {
+        let noted = (id != plain).then_some(id);
+        if record.interface == noted {
+            return Ok(());
+        }
+        record.interface = noted;
+        record.save(&host.layout).map_err(Error::from)
+    })?;
+    Ok(())
 }
 
 /// Claims ids for a new container. With the host lock where they are shared: their last user is found by the records.
@@ -66,15 +132,21 @@ pub(crate) fn claim_ids(
 /// Gives back the fixed addresses that `spec` does not use. The record is saved last: until then it names them, and
 /// giving back twice does no harm.
 pub(crate) fn release_addresses(host: &Host, record: &mut Record, spec: &ContainerSpec) -> Result<(), Error> {
+    let leases = Leases::new(&host.layout, &host.config);
     let (kept, unused): (Vec<_>, Vec<_>) =
         record.fixed.iter().partition(|address| spec.effective.ip == Some(**address));
-    if unused.is_empty() {
+    let (kept6, unused6): (Vec<_>, Vec<_>) =
+        record.fixed6.iter().partition(|address| spec.network.ip6 == Some(**address));
+    if unused.is_empty() && unused6.is_empty() {
         return Ok(());
     }
-    for address in unused {
-        Leases::new(&host.layout, &host.config).free_address(&record.name, address)?;
+    for address in unused.into_iter().map(IpAddr::from).chain(unused6.into_iter().map(IpAddr::from)) {
+        // A lease has a life of its own.
+        if record.lease.map(IpAddr::from) != Some(address) {
+            leases.free_address(&record.name, address)?;
+        }
     }
-    record.fixed = kept;
+    (record.fixed, record.fixed6) = (kept, kept6);
     Ok(record.save(&host.layout)?)
 }
 
@@ -83,7 +155,7 @@ pub(crate) fn drop_unused_lease(host: &Host, record: &mut Record, spec: &Contain
     if let Some(lease) = record.lease
         && spec.effective.ip != Some(lease)
     {
-        Leases::new(&host.layout, &host.config).free_address(&record.name, lease)?;
+        Leases::new(&host.layout, &host.config).free_address(&record.name, lease.into())?;
         record.lease = None;
         record.save(&host.layout)?;
     }
@@ -105,12 +177,15 @@ pub(crate) fn rendered_with(
     let Some(ids) = record.ids else {
         return Err(Error::Incomplete { name: record.name.clone(), what: "ids" });
     };
-    let facts = host.facts()?;
+    let (facts, hook) = (host.facts()?, host.worker.hook());
     let input = Input {
         name: &record.name,
         spec,
         items,
         ids,
+        interface: record.interface_id(&host.layout),
+        internet: record.internet,
+        hook: &hook,
         layout: &host.layout,
         config: &host.config,
         facts: &facts,

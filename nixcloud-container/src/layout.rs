@@ -1,9 +1,10 @@
 //! Every path of ours, from one root. Nothing else joins paths.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::HostConfig;
+use crate::interface::InterfaceId;
 use crate::name::ContainerName;
 
 /// Where everything is. Paths are canonical: LXC knows a container by the *string* of its path.
@@ -151,7 +152,7 @@ impl Layout {
         self.state.join("running").join(format!("{name}.toml"))
     }
 
-    /// The folder of address claims, one file an address.
+    /// The folder of address claims, one file an address, IPv4 and IPv6 of all bridges.
     #[must_use]
     pub fn addresses(&self) -> PathBuf {
         self.state.join("addresses")
@@ -159,7 +160,7 @@ impl Layout {
 
     /// The claim of an address.
     #[must_use]
-    pub fn address(&self, address: Ipv4Addr) -> PathBuf {
+    pub fn address(&self, address: IpAddr) -> PathBuf {
         self.addresses().join(address.to_string())
     }
 
@@ -173,6 +174,18 @@ impl Layout {
     #[must_use]
     pub fn id_range(&self, base: u32) -> PathBuf {
         self.ids().join(base.to_string())
+    }
+
+    /// The folder of claims of interface identities, one file each.
+    #[must_use]
+    pub fn interfaces(&self) -> PathBuf {
+        self.state.join("interfaces")
+    }
+
+    /// The claim of an interface identity.
+    #[must_use]
+    pub fn interface(&self, id: InterfaceId) -> PathBuf {
+        self.interfaces().join(id.to_string())
     }
 
     /// The lock of a container: held while it is changed.
@@ -193,12 +206,19 @@ impl Layout {
         self.state.join("work").join(name.as_str())
     }
 
+    /// The folder of notes of settings of the kernel that we changed, one file a setting.
+    #[must_use]
+    pub fn sysctl(&self) -> PathBuf {
+        self.state.join("sysctl")
+    }
+
     /// The folders that must exist before anything is kept, outermost first.
-    pub(crate) fn state_dirs(&self) -> [PathBuf; 6] {
+    pub(crate) fn state_dirs(&self) -> [PathBuf; 7] {
         [
             self.records(),
             self.addresses(),
             self.ids(),
+            self.interfaces(),
             self.state.join("running"),
             self.state.join("locks"),
             self.state.join("work"),

@@ -27,13 +27,14 @@
 //! | operations | host, expression, hostnet, build, install, recover, power, foreground, boot, activation, destroy, create, switch, update, session, inspect |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | record, lease, generations, rootfs, facts, foreign, presence |
-//! | drivers | `fs`, `proc`, `lxc`, `net`, `nix`, [`worker`] |
+//! | drivers | `fs`, `proc`, sysctl, `lxc`, `net`, `nix`, [`worker`] |
 //! | contracts | [`config`], `layout`, `render` |
-//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], port, [`spec`], [`observe`] |
+//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], port, [`spec`], [`observe`] |
 
 pub mod config;
 pub mod generation;
 pub mod idmap;
+pub mod interface;
 pub mod name;
 pub mod namespace;
 pub mod network;
@@ -82,6 +83,7 @@ mod render;
 mod rootfs;
 mod session;
 mod switch;
+mod sysctl;
 mod update;
 
 pub use boot::{StartOutcome, StartRequest};
@@ -115,6 +117,7 @@ pub use session::{Environment, RunRequest, Streams};
 pub use spec::ContainerSpec;
 pub use state::{Action, State};
 pub use switch::Switched;
+pub use sysctl::SysctlError;
 pub use update::{UpdateRequest, Updated};
 pub use user::{Account, User, UserError};
 pub use worker::{Exit, LogRequest, NoAccount, WorkerError};

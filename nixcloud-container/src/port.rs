@@ -9,28 +9,16 @@ use std::str::FromStr;
 
 use ipnetwork::IpNetwork;
 
-/// The first two bytes of a container's MAC address, without [`SECOND`] and [`OPEN`].
-pub const MAC_PREFIX: u32 = 0x024e;
-/// Set in those two bytes for a container's second interface.
-pub const SECOND: u32 = 0x0400;
-/// Set in those two bytes where the container may be reached by others: its frames say so, and cannot lie.
-pub const OPEN: u32 = 0x0800;
+use crate::interface::Mac;
 
-/// The MAC address of an interface as it is with or without isolation.
-#[must_use]
-pub fn mac(mac: [u8; 6], isolated: bool) -> [u8; 6] {
-    let [_, _, open, _] = OPEN.to_be_bytes();
-    let [first, rest @ ..] = mac;
-    let first = if isolated { first & !open } else { first | open };
-    let [a, b, c, d, e] = rest;
-    [first, a, b, c, d, e]
-}
+/// The argument that tells this program that LXC runs it for a port; the interface and its policy follow.
+pub const HOOK: &str = "--nixcloud-port";
 
 /// What a guest may send and be sent at one of its interfaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortPolicy {
     /// Its MAC address, the only one that it sends from.
-    pub mac: [u8; 6],
+    pub mac: Mac,
     /// Whether no other container is reached, nor reaches it.
     pub isolated: bool,
     /// Whether it may answer DHCP and advertise itself as a router.
@@ -83,8 +71,7 @@ impl Verdict {
 
 impl fmt::Display for PortPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.mac;
-        write!(f, "mac={a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")?;
+        write!(f, "mac={}", self.mac)?;
         f.write_str(if self.isolated { ",isolated" } else { ",open" })?;
         if self.serves {
             f.write_str(",serves")?;
@@ -127,7 +114,7 @@ impl FromStr for PortPolicy {
                     "any6" => v6 = None,
                     _ => return Err(refuse()),
                 },
-                Some(("mac", value)) => mac = Some(read_mac(value).ok_or_else(refuse)?),
+                Some(("mac", value)) => mac = Some(value.parse().map_err(|_| refuse())?),
                 Some(("ip", value)) => match value.parse().map_err(|_| refuse())? {
                     std::net::IpAddr::V4(address) => v4.as_mut().ok_or_else(refuse)?.push(address),
                     std::net::IpAddr::V6(address) => v6.as_mut().ok_or_else(refuse)?.push(address),
@@ -149,15 +136,6 @@ impl FromStr for PortPolicy {
             to,
         })
     }
-}
-
-fn read_mac(text: &str) -> Option<[u8; 6]> {
-    let mut bytes = text.split(':').map(|digits| u8::from_str_radix(digits, 16).ok());
-    let mut mac = [0; 6];
-    for byte in &mut mac {
-        *byte = bytes.next()??;
-    }
-    bytes.next().is_none().then_some(mac)
 }
 
 #[cfg(test)]
@@ -196,13 +174,5 @@ mod tests {
         ] {
             assert!(bad.parse::<PortPolicy>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_mac_says_whether_its_container_is_isolated() {
-        let own = [0x02, 0x4e, 1, 2, 3, 4];
-        assert_eq!(mac(own, true), own);
-        assert_eq!(mac(own, false), [0x0a, 0x4e, 1, 2, 3, 4]);
-        assert_eq!(mac(mac(own, false), true), own);
     }
 }

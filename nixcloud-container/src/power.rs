@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::error::Error;
 use crate::generations::Generations;
 use crate::host::Host;
+use crate::interface::Slot;
 use crate::lxc::pidfd::PidFd;
 use crate::name::ContainerName;
 use crate::net::Netlink;
@@ -14,7 +15,6 @@ use crate::observe::Cancel;
 use crate::presence::{self, Presence};
 use crate::proc::{self, Process};
 use crate::record::{Record, Run};
-use crate::render;
 use crate::state::{Action, Permission, State};
 use crate::worker::{self, Request, Stdio, Target};
 
@@ -132,10 +132,11 @@ pub(crate) fn proc_error(source: std::io::Error) -> Error {
 
 /// The host's ends of a guest that is gone. Where its monitor was killed, the kernel removes them some time after the
 /// guest's network namespace, and until then their names cannot be used. Nothing of the container runs.
-pub(crate) fn remove_left_interfaces(host: &Host, name: &ContainerName) -> Result<(), Error> {
+pub(crate) fn remove_left_interfaces(host: &Host, record: &Record) -> Result<(), Error> {
+    let id = record.interface_id(&host.layout);
     let mut netlink = Netlink::open()?;
-    for index in [0, 1] {
-        match netlink.delete_link(&render::host_interface(&host.layout, name, index)) {
+    for slot in Slot::ALL {
+        match netlink.delete_link(&id.host_name(slot)) {
             Err(error) if error.errno() != Some(libc::ENODEV) => return Err(error.into()),
             _ => {}
         }

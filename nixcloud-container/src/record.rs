@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::fs::atomic::{self, Durability};
 use crate::generation::{GenerationId, Health};
 use crate::idmap::{IdMap, IdMapKind};
+use crate::interface::InterfaceId;
 use crate::layout::Layout;
 use crate::name::ContainerName;
 use crate::network::HostPort;
@@ -52,7 +53,7 @@ pub struct Record {
     /// What its interface names and MAC addresses are made of, where it is not what follows from its name: another
     /// container had that already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interface: Option<u32>,
+    pub interface: Option<InterfaceId>,
     /// The ports of the host that lead to it: those of the current generation, and during a switch the next one's too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<HostPort>,
@@ -281,6 +282,12 @@ impl Record {
             .collect();
         names.sort();
         Ok(names)
+    }
+
+    /// What its interface names and MAC addresses are made of.
+    #[must_use]
+    pub fn interface_id(&self, layout: &Layout) -> InterfaceId {
+        self.interface.unwrap_or_else(|| InterfaceId::of(layout.lxc_path(), &self.name, 0))
     }
 
     /// What is noted of a generation.

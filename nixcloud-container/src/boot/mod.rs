@@ -27,7 +27,7 @@ use crate::recover;
 use crate::render::{self, Rendered};
 use crate::spec::ContainerSpec;
 use crate::state::{Action, Permission};
-use crate::worker::{Answer, Request, Stdio, WorkerError};
+use crate::worker::{Answer, HookFailure, Request, Stdio, WorkerError};
 use plan::Plan;
 pub use request::{StartOutcome, StartRequest};
 
@@ -87,7 +87,7 @@ impl Boot<'_> {
         let current = generations.current()?;
         let spec = generations.spec(current)?;
         require_bridges(host, &spec)?;
-        remove_left_interfaces(host, &record.name)?;
+        remove_left_interfaces(host, record)?;
         let mut run = Run {
             boot_id: proc::boot_id().map_err(proc_error)?,
             init: None,
@@ -110,7 +110,7 @@ impl Boot<'_> {
             )));
             wait_until_stopped(host, record, MONITOR_END, cancel)?;
             // What the first try made: its monitor may still be in its cgroups, and the kernel at its interfaces.
-            remove_left_interfaces(host, &record.name)?;
+            remove_left_interfaces(host, record)?;
             remove_cgroups_of_a_failed_start(&record.name);
             facts::refuse_idmapped_store(&host.layout);
             started = self.start(record, &spec, &mut run, observer);
@@ -119,6 +119,7 @@ impl Boot<'_> {
             }
         }
         started.map_err(|failure| {
+            let failure = isolation_failed(&record.name, failure);
             // LXC tidies up itself, unless it was cut off: then the guest may run.
             let undo = terminate_locked(host, record, &Cancel::new()).map(drop);
             failure.undone(undo)
@@ -200,6 +201,23 @@ fn remove_pidfile(path: &Path, init: i32) {
 fn idmap_failed(failure: &WorkerError) -> bool {
     let WorkerError::Lxc { source, .. } = failure else { return false };
     source.log.iter().chain(&source.chain).any(|line| line.contains("to idmap detached mount"))
+}
+
+/// LXC refuses to boot a guest whose port could not be set, and says no more than a number.
+fn isolation_failed(name: &ContainerName, failure: Error) -> Error {
+    match failure {
+        Error::Worker(source) => {
+            let why = match &source {
+                WorkerError::Lxc { source, .. } => HookFailure::find(&source.log),
+                _ => None,
+            };
+            match why {
+                Some(why) => Error::Isolation { name: name.clone(), why: why.as_str(), source },
+                None => Error::Worker(source),
+            }
+        }
+        other => other,
+    }
 }
 
 /// LXC's own message for a missing bridge is "failed to create network devices".

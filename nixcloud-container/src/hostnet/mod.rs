@@ -3,6 +3,7 @@
 //! Each part of the host has a file with what it does for `up`, `down` and `check`; here is their order.
 
 mod bridges;
+mod ports;
 
 use crate::error::Error;
 use crate::host::Host;
@@ -24,6 +25,8 @@ pub struct HostChange {
 pub enum Part {
     /// A bridge.
     Bridge,
+    /// A running container's port of a bridge.
+    Port,
 }
 
 impl Part {
@@ -32,6 +35,7 @@ impl Part {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
+            Self::Port => "port",
         }
     }
 }
@@ -83,7 +87,9 @@ pub enum Verdict {
 
 pub(crate) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
     host.prepare()?;
-    bridges::up(host)
+    let mut changes = bridges::up(host)?;
+    changes.extend(ports::up(host)?);
+    Ok(changes)
 }
 
 pub(crate) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
@@ -91,5 +97,7 @@ pub(crate) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
 }
 
 pub(crate) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
-    bridges::check(host)
+    let mut findings = bridges::check(host)?;
+    findings.extend(ports::check(host)?);
+    Ok(findings)
 }

@@ -179,7 +179,8 @@ pub fn is_ours(link: &Link) -> bool {
 /// that guests need not learn the gateway's anew.
 fn mac_of(name: &str) -> [u8; 6] {
     let digest: [u8; 32] = Sha256::digest(format!("{MARK} bridge {name}")).into();
-    [0x02, digest[0], digest[1], digest[2], digest[3], digest[4]]
+    // Locally administered as well, and none that an interface of a container has.
+    [0x12, digest[0], digest[1], digest[2], digest[3], digest[4]]
 }
 
 /// `None` if the name was taken meanwhile.
@@ -231,6 +232,7 @@ fn set_address(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::interface::Mac;
     use crate::net::testing::{in_own_netns, ip};
 
     fn spec() -> BridgeSpec {
@@ -248,6 +250,8 @@ mod tests {
         assert_eq!(mac_of("a")[0] & 3, 2);
         assert_eq!(mac_of("a"), mac_of("a"));
         assert_ne!(mac_of("a"), mac_of("b"));
+        // The packet filter takes frames with those addresses for a container's.
+        assert!((0..2000).all(|n| !Mac(mac_of(&format!("br{n}"))).is_ours()));
     }
 
     #[test]

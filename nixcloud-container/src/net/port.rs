@@ -3,6 +3,7 @@
 //! All of it is at the port itself. It ends with it, so that LXC has it set again at each boot of the guest; and it is
 //! no part of the host's packet filter, so that nobody flushes it.
 
+use ipnetwork::IpNetwork;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::neighbour::{
@@ -14,6 +15,7 @@ use super::filter::{Bridge, from_guest, to_guest};
 use super::link::Link;
 use super::socket::{self, Netlink};
 use super::tc::{Filter, MATCH, OK, SHOT, Side};
+use crate::interface::Mac;
 use crate::port::{PortPolicy, Verdict};
 
 /// Why a port is not as it should be.
@@ -169,10 +171,13 @@ fn look(netlink: &mut Netlink, name: &str, policy: &PortPolicy) -> Result<(Link,
     let uses = |wanted: &[Verdict]| policy.to.iter().any(|to| wanted.contains(&to.verdict));
     if uses(&[Verdict::Lan]) {
         let mac = netlink.link_at(master)?.and_then(|bridge| bridge.mac);
-        bridge.macs = mac.into_iter().chain(link.mac).collect();
+        bridge.macs = mac.into_iter().chain(link.mac).map(Mac).collect();
     }
     if uses(&[Verdict::Lan, Verdict::Host, Verdict::Peers]) {
+        // Link-local ones come and go with the bridge's state, and are let through anyway.
+        let local = |address: &IpNetwork| matches!(address, IpNetwork::V6(v6) if v6.ip().is_unicast_link_local());
         bridge.addresses = netlink.addresses(master)?;
+        bridge.addresses.retain(|address| !local(address));
         bridge.addresses.sort();
     }
     Ok((link, bridge))
@@ -181,18 +186,15 @@ fn look(netlink: &mut Netlink, name: &str, policy: &PortPolicy) -> Result<(Link,
 impl Netlink {
     /// Tells a bridge that this MAC address is at this port and nowhere else. It would learn that from frames, and
     /// forget it; and it would believe another port.
-    fn pin(&mut self, name: &str, index: u32, mac: [u8; 6]) -> Result<(), socket::Error> {
+    fn pin(&mut self, name: &str, index: u32, mac: Mac) -> Result<(), socket::Error> {
         let mut message = NeighbourMessage::default();
         message.header.family = AddressFamily::Bridge;
         message.header.ifindex = index;
         message.header.state = NeighbourState::Noarp;
         message.header.flags = NeighbourFlags::Controller | NeighbourFlags::Sticky;
-        message.attributes = vec![NeighbourAttribute::LinkLayerAddress(mac.to_vec())];
+        message.attributes = vec![NeighbourAttribute::LinkLayerAddress(mac.0.to_vec())];
         let action = format!("pin the MAC address of {name}");
-        match self.put(&action, RouteNetlinkMessage::NewNeighbour(message)) {
-            Err(error) if error.errno() == Some(libc::EEXIST) => Ok(()),
-            other => other,
-        }
+        self.put(&action, RouteNetlinkMessage::NewNeighbour(message))
     }
 }
 

@@ -4,6 +4,7 @@
 //! back its own network, and an upgraded LXC never leaves a stale include path.
 
 mod extra;
+mod port;
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -14,12 +15,14 @@ use sha2::{Digest, Sha256};
 
 use crate::config::HostConfig;
 use crate::idmap::{IdMap, RANGE};
+use crate::interface::{InterfaceId, Slot};
 use crate::layout::{Layout, NIX_STORE};
 use crate::name::{ContainerName, InterfaceName};
 use crate::spec::ContainerSpec;
 
 use extra::ExtraLine;
 pub use extra::{ExtraError, ItemError};
+pub use port::{Port, ports};
 
 /// What the rendering depends on that is the host's, found once an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +50,12 @@ pub struct Input<'a> {
     pub items: &'a [(String, String)],
     /// Its ids.
     pub ids: IdMap,
+    /// What its interface names and MAC addresses are made of.
+    pub interface: InterfaceId,
+    /// Its address on the bridge that leads out, where it has one.
+    pub internet: Option<Ipv4Addr>,
+    /// The program that LXC runs to set a port of a bridge.
+    pub hook: &'a Path,
     /// Where things are.
     pub layout: &'a Layout,
     /// The host's own choices.
@@ -80,31 +89,6 @@ pub struct Rendered {
     pub locked: Vec<LockedSource>,
     /// The container file's own lines and the items beside it, which liblxc checks on a scratch handle.
     pub extra: Vec<(String, String)>,
-}
-
-/// The stable identity of a container on this host, from which interface names and MAC addresses come.
-fn identity(layout: &Layout, name: &ContainerName) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(layout.lxc_path().as_os_str().as_encoded_bytes());
-    hash.update(b"\0");
-    hash.update(name.as_str().as_bytes());
-    hash.finalize().into()
-}
-
-/// The host's name of interface `index` of a container: `nci-` for the first, `ncn-` for the second.
-#[must_use]
-pub fn host_interface(layout: &Layout, name: &ContainerName, index: u8) -> String {
-    let id = identity(layout, name);
-    let prefix = if index == 0 { "nci" } else { "ncn" };
-    // 40 bits in 10 digits: with the prefix 14 of the 15 characters that the kernel allows.
-    format!("{prefix}-{:02x}{:02x}{:02x}{:02x}{:02x}", id[0], id[1], id[2], id[3], id[4])
-}
-
-/// The MAC address of interface `index`: locally administered, unicast, stable over restarts.
-#[must_use]
-pub fn mac(layout: &Layout, name: &ContainerName, index: u8) -> String {
-    let id = identity(layout, name);
-    format!("02:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", id[5], id[6], id[7], id[8], id[9].wrapping_add(index))
 }
 
 /// The bridge of the first interface.
@@ -223,9 +207,9 @@ fn mounts(text: &mut Text, input: &Input<'_>, locked: &mut Vec<LockedSource>) {
 }
 
 fn network(text: &mut Text, input: &Input<'_>) {
-    let Input { name, spec, layout, config, .. } = *input;
+    let Input { spec, config, .. } = *input;
     text.comment("Interface `hostonly`.");
-    interface(text, layout, name, 0, bridge(spec, config), "hostonly");
+    interface(text, input, Slot::First, bridge(spec, config), "hostonly");
     if let Some((address, prefix)) = spec.effective.ip.zip(spec.effective.prefix_length) {
         text.line("lxc.net.0.ipv4.address", with_broadcast(address, prefix));
         if let Some(gateway) = spec.network.gateway {
@@ -234,7 +218,7 @@ fn network(text: &mut Text, input: &Input<'_>) {
     }
     if spec.network.enable_nat {
         text.comment("Interface `internet`: its address comes by DHCP.");
-        interface(text, layout, name, 1, &config.network.internet.bridge, "internet");
+        interface(text, input, Slot::Second, &config.network.internet.bridge, "internet");
     }
 }
 
@@ -246,22 +230,20 @@ fn with_broadcast(address: Ipv4Addr, prefix: u8) -> String {
     }
 }
 
-fn interface(
-    text: &mut Text,
-    layout: &Layout,
-    name: &ContainerName,
-    index: u8,
-    bridge: &InterfaceName,
-    inside: &str,
-) {
-    let mut item =
-        |key: &str, value: &dyn std::fmt::Display| text.line(&format!("lxc.net.{index}.{key}"), value);
+fn interface(text: &mut Text, input: &Input<'_>, slot: Slot, bridge: &InterfaceName, inside: &str) {
+    let (id, isolated) = (input.interface, input.spec.network.isolated);
+    let mut item = |key: &str, value: &dyn std::fmt::Display| {
+        text.line(&format!("lxc.net.{}.{key}", slot.index()), value);
+    };
     item("type", &"veth");
     item("link", bridge);
     item("flags", &"up");
     item("name", &inside);
-    item("hwaddr", &mac(layout, name, index));
-    item("veth.pair", &host_interface(layout, name, index));
+    item("hwaddr", &id.mac(slot, isolated));
+    item("veth.pair", &id.host_name(slot));
+    if input.config.network.isolation {
+        item(port::SCRIPT, &port::line(input, slot));
+    }
 }
 
 fn extra_lines(
@@ -272,6 +254,11 @@ fn extra_lines(
     let allowed = &input.config.allow_lxc_keys;
     let lines = extra::parse(&input.spec.lxc_extra_config, allowed)?;
     let items = extra::items(input.items, "item", allowed)?;
+    for ExtraLine { number, key, value, .. } in lines.iter().chain(&items) {
+        if let Some(why) = port::refused(input.config, key, value) {
+            return Err(ExtraError { number: *number, line: format!("{key} = {value}"), why });
+        }
+    }
     let mut checked = Vec::with_capacity(lines.len() + items.len());
     for (lines, from) in [
         (lines, "lxcExtraConfig of the container file."),
@@ -329,6 +316,9 @@ pub fn items(
     for (number, (key, value)) in items.iter().enumerate() {
         let (key, value) = (key.trim(), value.trim());
         extra::item(key, value, &config.allow_lxc_keys)?;
+        if let Some(why) = port::refused(config, key, value) {
+            return Err(ItemError { key: key.to_owned(), value: value.to_owned(), why });
+        }
         let value = if key == "lxc.mount.entry" {
             let refuse = |why| ItemError { key: key.to_owned(), value: value.to_owned(), why };
             locked_entry(value, folder, format!("boot-{number}"), locked).map_err(refuse)?
@@ -395,7 +385,8 @@ pub fn compare(running: &str, next: &str) -> Vec<PendingRestart> {
         let mut map: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             if let Some((key, value)) = line.split_once('=') {
-                map.entry(key.trim()).or_default().push(value.trim().to_owned());
+                let key = key.trim();
+                map.entry(key).or_default().push(port::compared(key, value.trim()).to_owned());
             }
         }
         map

@@ -148,7 +148,8 @@ fn is_zombie(pid: u32) -> bool {
 fn files(root: &Path) -> Vec<String> {
     let state = root.join("var/lib/nixcloud/container");
     let mut left = Vec::new();
-    let folders = ["records", "running", "addresses", "ids", "locks", "work"].map(|name| state.join(name));
+    let folders = ["records", "running", "addresses", "ids", "interfaces", "locks", "work"]
+        .map(|name| state.join(name));
     let others = [root.join("var/lib/lxc"), root.join("nix/var/nix/profiles/nixcloud-container")];
     for folder in folders.iter().chain(&others) {
         left.extend(below(folder, &|_| true).into_iter().map(|path| format!("file {}", path.display())));

@@ -8,8 +8,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 
 use super::asm::{Assembler, Label, Program};
-use super::{ANY, Bridge, DESTINATION, HEAD, SOURCE, TYPE};
-use crate::port::{Destination, MAC_PREFIX, PortPolicy, Verdict};
+use super::{Bridge, DESTINATION, HEAD, SOURCE, TYPE};
+use crate::interface::{MAC_MASK, MAC_PREFIX, Mac};
+use crate::port::{Destination, PortPolicy, Verdict};
 
 const IPV4: u32 = 0x0800;
 const ARP: u32 = 0x0806;
@@ -43,7 +44,7 @@ const FRAGMENT: u32 = 44;
 const ROUTER_SOLICITATION: u32 = 133;
 const NEIGHBOUR_SOLICITATION: u32 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u32 = 136;
-/// Whether a guest may ask others for their groups, it decides which groups of other guests are forgotten.
+/// Reports of groups, and not queries for them: whoever asks decides what the bridge forgets.
 const GROUP_REPORTS: [u32; 3] = [131, 132, 143];
 
 /// The program. It answers `pass` for what is let through, and 0 for all else, as the kernel does for it where a packet
@@ -57,7 +58,7 @@ pub fn program(policy: &PortPolicy, bridge: &Bridge, pass: u32) -> Program {
     if policy.isolated {
         // The bridge lets an isolated port and an open one talk.
         asm.half(DESTINATION);
-        asm.and(ANY);
+        asm.and(MAC_MASK);
         asm.must_not_be(MAC_PREFIX);
     }
     let (arp, v4, v6) = (asm.label(), asm.label(), asm.label());
@@ -75,8 +76,8 @@ pub fn program(policy: &PortPolicy, bridge: &Bridge, pass: u32) -> Program {
     asm.finish()
 }
 
-fn mac_must_be(asm: &mut Assembler, at: u32, mac: [u8; 6]) {
-    let [a, b, c, d, e, f] = mac;
+fn mac_must_be(asm: &mut Assembler, at: u32, mac: Mac) {
+    let Mac([a, b, c, d, e, f]) = mac;
     asm.word(at);
     asm.must_be(u32::from_be_bytes([a, b, c, d]));
     asm.half(at + 4);
@@ -282,11 +283,9 @@ fn target_must_be(asm: &mut Assembler, own: &[Ipv6Addr], good: Label) {
     asm.drop();
 }
 
-/// The link-local address that follows from a MAC address joins the others.
-fn with_link_local(own: &[Ipv6Addr], mac: [u8; 6]) -> Vec<Ipv6Addr> {
-    let [a, b, c, d, e, f] = mac;
-    let local = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f];
-    own.iter().copied().chain([Ipv6Addr::from(local)]).collect()
+/// The link-local address goes without saying.
+fn with_link_local(own: &[Ipv6Addr], mac: Mac) -> Vec<Ipv6Addr> {
+    own.iter().copied().chain([mac.link_local()]).collect()
 }
 
 /// Where 16 bytes of an address are.
@@ -365,12 +364,12 @@ fn verdict(asm: &mut Assembler, verdict: Verdict, at: Load, bridge: &Bridge, v6:
             asm.byte(DESTINATION);
             asm.if_any(1, good);
             asm.half(DESTINATION);
-            asm.and(ANY);
+            asm.and(MAC_MASK);
             asm.if_is(MAC_PREFIX, good);
         }
         Verdict::Lan => {
             let host = asm.label();
-            for [a, b, c, d, e, f] in &bridge.macs {
+            for Mac([a, b, c, d, e, f]) in &bridge.macs {
                 let other = asm.label();
                 asm.word(DESTINATION);
                 asm.if_not(u32::from_be_bytes([*a, *b, *c, *d]), other);

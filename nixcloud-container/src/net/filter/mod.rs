@@ -12,20 +12,22 @@ pub mod to_guest;
 
 use ipnetwork::IpNetwork;
 
+use crate::interface::Mac;
+
 /// The offsets of an Ethernet frame.
 const DESTINATION: u32 = 0;
 const SOURCE: u32 = 6;
 const TYPE: u32 = 12;
 const HEAD: u32 = 14;
 
-/// Leaves the first two bytes of a MAC address that containers have, whichever interface and isolated or not.
-const ANY: u32 = 0xffff ^ (crate::port::SECOND | crate::port::OPEN);
-
 /// What a program depends on that is the bridge's, as it is when the program is made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bridge {
     /// The MAC addresses by which a guest can reach the host: the bridge's and the port's.
-    pub macs: Vec<[u8; 6]>,
+    pub macs: Vec<Mac>,
     /// The host's addresses on the bridge.
     pub addresses: Vec<IpNetwork>,
 }
+
+#[cfg(test)]
+mod tests;
