@@ -29,6 +29,7 @@ mod json;
 mod life;
 mod mistakes;
 mod mistakes_nix;
+mod ports;
 mod power;
 mod progress;
 mod session;
@@ -53,6 +54,7 @@ fn scenarios() -> Vec<Scenario> {
         update::scenarios(),
         attack::scenarios(),
         host::scenarios(),
+        ports::scenarios(),
         failure::scenarios(),
         crash::scenarios(),
         embedding::scenarios(),
