@@ -92,11 +92,15 @@ fn root_create_makes_what_is_expected_and_destroy_removes_it(lab: &Lab, kind: Ki
     assert!(web.container().exists().must("exists"));
     let state = lab.path("/var/lib/nixcloud/container");
     let known: Vec<String> = files(&state).into_iter().filter(|file| !file.starts_with("nix/")).collect();
+    let config = web.config();
+    let identity = config.lines().find_map(|line| line.strip_prefix("lxc.net.0.veth.pair = nci-")).unwrap();
     let expected = [
         "addresses/".to_owned(),
         "addresses/10.101.0.2".to_owned(),
         "ids/".to_owned(),
         "ids/100000".to_owned(),
+        "interfaces/".to_owned(),
+        format!("interfaces/{identity}"),
         "locks/".to_owned(),
         "records/".to_owned(),
         format!("records/{name}.toml"),

@@ -29,6 +29,7 @@ mod json;
 mod life;
 mod mistakes;
 mod mistakes_nix;
+mod pools;
 mod ports;
 mod power;
 mod progress;
@@ -66,6 +67,7 @@ fn scenarios() -> Vec<Scenario> {
         json::scenarios(),
         mistakes::scenarios(),
         mistakes_nix::scenarios(),
+        pools::scenarios(),
     ]
     .into_iter()
     .flatten()
