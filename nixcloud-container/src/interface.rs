@@ -48,7 +48,6 @@ impl Slot {
             Self::Second => "ncn-",
         }
     }
-
 }
 
 /// The first two bytes of a container's MAC address, without [`SECOND`] and [`OPEN`]: locally administered, unicast.

@@ -27,6 +27,9 @@ pub struct PortPolicy {
     pub v4: Option<Vec<Ipv4Addr>>,
     /// As `v4`, for IPv6. The link-local address that follows from the MAC address goes without saying.
     pub v6: Option<Vec<Ipv6Addr>>,
+    /// Where what the host sends it may come from: nowhere else where one is named. Only the network of a bridge that the
+    /// host does not forward to is.
+    pub from: Vec<IpNetwork>,
     /// Where it may send to: the first that contains an address decides; one that none contains is let through.
     pub to: Vec<Destination>,
 }
@@ -84,6 +87,7 @@ impl fmt::Display for PortPolicy {
             None => f.write_str(",any6")?,
             Some(addresses) => addresses.iter().try_for_each(|address| write!(f, ",ip={address}"))?,
         }
+        self.from.iter().try_for_each(|network| write!(f, ",from={network}"))?;
         self.to.iter().try_for_each(|to| write!(f, ",{}={}", to.verdict.as_str(), to.network))
     }
 }
@@ -101,7 +105,7 @@ impl FromStr for PortPolicy {
     fn from_str(text: &str) -> Result<Self, PolicyError> {
         let mut mac = None;
         let mut isolated = None;
-        let (mut serves, mut to) = (false, Vec::new());
+        let (mut serves, mut from, mut to) = (false, Vec::new(), Vec::new());
         let (mut v4, mut v6) = (Some(Vec::new()), Some(Vec::new()));
         for word in text.split(',') {
             let refuse = || PolicyError { word: word.to_owned() };
@@ -119,6 +123,7 @@ impl FromStr for PortPolicy {
                     std::net::IpAddr::V4(address) => v4.as_mut().ok_or_else(refuse)?.push(address),
                     std::net::IpAddr::V6(address) => v6.as_mut().ok_or_else(refuse)?.push(address),
                 },
+                Some(("from", value)) => from.push(value.parse().map_err(|_| refuse())?),
                 Some((key, value)) => {
                     let verdict = Verdict::ALL.iter().find(|(_, word)| *word == key);
                     let verdict = verdict.ok_or_else(refuse)?.0;
@@ -133,6 +138,7 @@ impl FromStr for PortPolicy {
             serves,
             v4,
             v6,
+            from,
             to,
         })
     }
@@ -142,8 +148,8 @@ impl FromStr for PortPolicy {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "mac=02:4e:00:c0:ff:ee,isolated,ip=10.101.0.2,ip=2001:db8::2,pass=10.101.0.1/32,\
-                        drop=10.101.0.0/16,host=fd00::/64";
+    const TEXT: &str = "mac=02:4e:00:c0:ff:ee,isolated,ip=10.101.0.2,ip=2001:db8::2,from=10.101.0.0/16,\
+                        pass=10.101.0.1/32,drop=10.101.0.0/16,host=fd00::/64";
 
     #[test]
     fn the_text_is_read_as_it_is_written() {

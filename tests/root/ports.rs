@@ -77,14 +77,18 @@ fn greetings(a: &Side, b: &Side) -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
     };
     vec![
         made("IPv4", &|m| ip4(macs, a.ip, b.ip, 17, &udp(5000, 5000, m))),
-        made("IPv4 to all", &|m| ip4((BROADCAST, a.mac()), a.ip, [10, 101, 255, 255].into(), 17, &udp(5000, 5000, m))),
+        made("IPv4 to all", &|m| {
+            ip4((BROADCAST, a.mac()), a.ip, [10, 101, 255, 255].into(), 17, &udp(5000, 5000, m))
+        }),
         made("IPv4 to a group", &|m| {
             ip4(([1, 0, 0x5e, 0, 0, 0xfb], a.mac()), a.ip, [224, 0, 0, 251].into(), 17, &udp(5353, 5353, m))
         }),
         made("ARP to all", &|m| arp(BROADCAST, a.mac(), (a.mac(), a.ip), b.ip, m)),
         made("ARP to one", &|m| arp(b.mac(), a.mac(), (a.mac(), a.ip), b.ip, m)),
         made("IPv6 link-local", &|m| ip6(macs, a.local(), b.local(), 17, &udp(5000, 5000, m))),
-        made("IPv6 to all", &|m| ip6((ALL_NODES_MAC, a.mac()), a.local(), ALL_NODES, 17, &udp(5353, 5353, m))),
+        made("IPv6 to all", &|m| {
+            ip6((ALL_NODES_MAC, a.mac()), a.local(), ALL_NODES, 17, &udp(5353, 5353, m))
+        }),
         made("a neighbour solicitation", &|m| {
             let rest = [&[0; 4][..], &b.local().octets(), m].concat();
             ip6((ALL_NODES_MAC, a.mac()), a.local(), ALL_NODES, 58, &icmp6(a.local(), ALL_NODES, 135, &rest))
@@ -167,10 +171,14 @@ fn attacks(a: &Side, victim: &Side, host: Mac) -> Vec<(&'static str, Vec<u8>, Ve
         made("another's MAC address", &|m| {
             ip4((BROADCAST, victim.mac()), victim.ip, all, 17, &udp(5000, 5000, m))
         }),
-        made("another's IPv4 address", &|m| ip4((host, a.mac()), victim.ip, host_ip, 17, &udp(5000, 5000, m))),
+        made("another's IPv4 address", &|m| {
+            ip4((host, a.mac()), victim.ip, host_ip, 17, &udp(5000, 5000, m))
+        }),
         made("ARP for another's address", &|m| arp(BROADCAST, a.mac(), (a.mac(), victim.ip), victim.ip, m)),
         made("ARP for the host's address", &|m| arp(BROADCAST, a.mac(), (a.mac(), host_ip), host_ip, m)),
-        made("ARP with another's MAC address", &|m| arp(BROADCAST, a.mac(), (victim.mac(), a.ip), host_ip, m)),
+        made("ARP with another's MAC address", &|m| {
+            arp(BROADCAST, a.mac(), (victim.mac(), a.ip), host_ip, m)
+        }),
         made("another's IPv6 address", &|m| {
             ip6((ALL_NODES_MAC, a.mac()), victim.local(), ALL_NODES, 17, &udp(5000, 5000, m))
         }),
@@ -217,8 +225,20 @@ fn root_a_guest_cannot_take_what_is_not_its_own(lab: &Lab) {
     // What is its own is heard.
     let host = Tap::here(HOSTONLY);
     for (name, frame) in [
-        ("IPv4", ip4((host.mac, a_side.mac()), a_side.ip, [10, 101, 0, 1].into(), 17, &udp(5000, 5000, b"own four"))),
-        ("IPv6", ip6((host.mac, a_side.mac()), a_side.local(), link_local(host.mac), 17, &udp(1, 1, b"own six"))),
+        (
+            "IPv4",
+            ip4(
+                (host.mac, a_side.mac()),
+                a_side.ip,
+                [10, 101, 0, 1].into(),
+                17,
+                &udp(5000, 5000, b"own four"),
+            ),
+        ),
+        (
+            "IPv6",
+            ip6((host.mac, a_side.mac()), a_side.local(), link_local(host.mac), 17, &udp(1, 1, b"own six")),
+        ),
     ] {
         a_side.tap.send(&frame);
         assert!(host.hears(b"own ", SOON), "{name}");
@@ -251,7 +271,8 @@ fn root_without_isolation_the_same_is_let_through(lab: &Lab) {
     start_with(&manager, &b);
     assert!(!a.config().contains("script.up"));
     let (a_side, b_side) = (Side::of(&a), Side::of(&b));
-    let attacks: Vec<&str> = attacks(&a_side, &b_side, a_side.mac()).into_iter().map(|(name, ..)| name).collect();
+    let attacks: Vec<&str> =
+        attacks(&a_side, &b_side, a_side.mac()).into_iter().map(|(name, ..)| name).collect();
     assert_eq!(landed(&a_side, &b_side), attacks);
     let greetings: Vec<&str> = greetings(&a_side, &b_side).into_iter().map(|(name, ..)| name).collect();
     assert_eq!(heard(&a_side, &b_side), greetings);
@@ -290,8 +311,7 @@ fn root_the_host_does_not_route_between_guests(lab: &Lab) {
         guest.create_from(&guest.file().keys(&format!("network.ip6 = \"{}/64\"; {more}", six(last))));
         guest
     };
-    let (a, b, open) =
-        (guest("a", 2, ""), guest("b", 3, ""), guest("open", 4, "network.isolated = false;"));
+    let (a, b, open) = (guest("a", 2, ""), guest("b", 3, ""), guest("open", 4, "network.isolated = false;"));
     tool("ip addr add fd00:7::1/64 dev brNC-hostonly nodad");
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
     std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
@@ -306,6 +326,33 @@ fn root_the_host_does_not_route_between_guests(lab: &Lab) {
         let addresses = (six(from as u16 + 2), six(to as u16 + 2));
         assert_eq!(routed(&sides[from], &sides[to], addresses), [""; 0], "{from} to {to}");
     }
+    // Nor in from elsewhere: the host-only bridge is not forwarded to, with whatever packet filter.
+    tool("ip link add outside type veth peer name wan");
+    for line in
+        ["addr add 198.51.100.1/24 dev wan", "addr add 2001:db8::1/64 dev wan nodad", "link set wan up"]
+    {
+        tool(&format!("ip {line}"));
+    }
+    tool("ip link set outside up");
+    tool("nft flush ruleset");
+    let (outside, wan) = (Tap::here("outside"), Tap::here("wan").mac);
+    let from_outside = |to: &Side, six: Ipv6Addr| -> Vec<&str> {
+        let macs = (wan, outside.mac);
+        let stranger: (Ipv4Addr, Ipv6Addr) =
+            ([198, 51, 100, 7].into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7));
+        let frames = [
+            ("IPv4", ip4(macs, stranger.0, to.ip, 17, &udp(5000, 5000, b"from outside 4"))),
+            ("IPv6", ip6(macs, stranger.1, six, 17, &udp(5000, 5000, b"from outside 6"))),
+        ];
+        let limit = Duration::from_millis(400);
+        let heard = frames.iter().filter(|(name, frame)| {
+            outside.send(frame);
+            to.tap.hears(format!("from outside {}", &name[3..]).as_bytes(), limit)
+        });
+        heard.map(|(name, _)| *name).collect()
+    };
+    assert_eq!(from_outside(&sides[0], six(2)), [""; 0]);
+    assert_eq!(from_outside(&sides[2], six(4)), [""; 0]);
     // The host itself is reached at each.
     let six_pings = || a.sh("busybox ping -6 -c1 -W1 fd00:7::1").exit.success();
     eventually("the host answers", Duration::from_secs(10), six_pings);
@@ -319,6 +366,8 @@ fn root_the_host_does_not_route_between_guests(lab: &Lab) {
     eventually("the guests are reached", Duration::from_secs(10), || {
         routed(&a_side, &b_side, (six(2), six(3))) == ["IPv4", "IPv6"]
     });
+    assert_eq!(from_outside(&a_side, six(2)), ["IPv4", "IPv6"]);
+    tool("ip link del wan");
 }
 
 fn isolated(lab: &Lab, a: &Guest<'_>, b: &Guest<'_>) -> bool {
@@ -358,7 +407,10 @@ fn root_isolation_lasts_over_reboots_and_firewalls(lab: &Lab) {
         assert!(wrong.len() == 1 && wrong[0].contains(words), "{change}: {wrong:?}");
         let changes = lab.manager().host_up().must("host up");
         let mended: Vec<_> = changes.iter().filter(|change| change.part == Part::Port).collect();
-        assert!(mended.len() == 1 && mended[0].name == port && mended[0].change == Change::Mended, "{changes:?}");
+        assert!(
+            mended.len() == 1 && mended[0].name == port && mended[0].change == Change::Mended,
+            "{changes:?}"
+        );
         assert_eq!(wrong_ports(lab), [""; 0], "{change}");
         assert!(isolated(lab, &a, &b) && a.pings(), "{change}");
     }
@@ -404,8 +456,16 @@ fn root_a_second_interface_is_isolated_as_the_first(lab: &Lab) {
     assert!(!bridge.hears(b"dhcp answers", SILENCE));
     // Out into the world, but to no neighbour, and not into the other network.
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-    let other: Ipv4Addr = b.container().addresses().must("addresses")
-        .into_iter().find_map(|ip| match ip { std::net::IpAddr::V4(ip) if ip.octets()[1] == 101 => Some(ip), _ => None }).unwrap();
+    let other: Ipv4Addr = b
+        .container()
+        .addresses()
+        .must("addresses")
+        .into_iter()
+        .find_map(|ip| match ip {
+            std::net::IpAddr::V4(ip) if ip.octets()[1] == 101 => Some(ip),
+            _ => None,
+        })
+        .unwrap();
     let hostonly = Tap::of(b.init(), "hostonly");
     for (to, macs, heard) in [
         (Ipv4Addr::from([198, 51, 100, 1]), (bridge.mac, a_side.mac()), true),
@@ -422,7 +482,13 @@ fn root_a_second_interface_is_isolated_as_the_first(lab: &Lab) {
     // Each interface has its own address, and not the other's.
     let first = Side { tap: Tap::of(a.init(), "hostonly"), ip: a_side.ip };
     let hostonly = Tap::here(HOSTONLY);
-    first.tap.send(&ip4((hostonly.mac, first.mac()), first.ip, [10, 101, 0, 1].into(), 17, &udp(1, 1, b"the other's")));
+    first.tap.send(&ip4(
+        (hostonly.mac, first.mac()),
+        first.ip,
+        [10, 101, 0, 1].into(),
+        17,
+        &udp(1, 1, b"the other's"),
+    ));
     assert!(!hostonly.hears(b"the other's", SILENCE));
     assert_eq!(wrong_ports(lab), [""; 0]);
 }
@@ -444,7 +510,8 @@ fn root_a_bridge_of_the_administrators(lab: &Lab) {
         side.tap.send(&ip4((bridge.mac, mac), from, host, 17, &udp(5000, 5000, b"to the bridge")));
         bridge.hears(b"to the bridge", SILENCE)
     };
-    let side = |guest: &Guest<'_>, ip: [u8; 4]| Side { tap: Tap::of(guest.init(), "hostonly"), ip: ip.into() };
+    let side =
+        |guest: &Guest<'_>, ip: [u8; 4]| Side { tap: Tap::of(guest.init(), "hostonly"), ip: ip.into() };
     let (a, b) = (side(&fixed, [192, 0, 2, 9]), side(&dhcp, [192, 0, 2, 77]));
     assert!(hears(&a, a.ip, a.mac()) && !hears(&a, b.ip, a.mac()) && !hears(&a, a.ip, b.mac()));
     // Whatever address that network gives it; the MAC address is its own all the same.
@@ -474,7 +541,11 @@ fn root_a_port_that_cannot_be_isolated_stops_the_start(lab: &Lab) {
     std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let manager = lab.manager_with(|config| config.worker = Some(program));
     let error = manager.container(web.name().clone()).start(&mut ()).unwrap_err();
-    assert!(matches!(error, nixcloud_container::Error::Isolation { .. }), "{}", crate::harness::chain(&error));
+    assert!(
+        matches!(error, nixcloud_container::Error::Isolation { .. }),
+        "{}",
+        crate::harness::chain(&error)
+    );
     assert!(error.to_string().contains("cls_bpf"), "{error}");
     assert!(error.hint().unwrap().contains("network.isolation = false"));
     assert_eq!(web.state(), State::Stopped);

@@ -80,7 +80,8 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
                 let words: Vec<&str> = wrong.iter().map(|fault| fault.as_str()).collect();
                 (Verdict::Wrong, format!("of container `{name}`: {}", words.join("; ")))
             } else if port.policy.v4.is_none() {
-                let what = "the addresses of its bridge are not ours: it may send from any, by its own MAC address";
+                let what =
+                    "the addresses of its bridge are not ours: it may send from any, by its own MAC address";
                 (Verdict::Off, format!("of container `{name}`: {what}"))
             } else {
                 let how = if port.policy.isolated { "isolated, and " } else { "" };

@@ -6,9 +6,7 @@
 use ipnetwork::IpNetwork;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::neighbour::{
-    NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
-};
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 
 use super::filter::asm::{Assembler, Program};
 use super::filter::{Bridge, from_guest, to_guest};
@@ -58,7 +56,7 @@ pub enum Error {
 pub enum Fault {
     /// The filter of what the guest sends is not there, or not the one that should be.
     Sends,
-    /// As `Sends`, for what the guest gets from other containers.
+    /// As `Sends`, for what the guest gets.
     Gets,
     /// The bridge does not keep it from other isolated ports.
     Isolation,
@@ -74,7 +72,7 @@ impl Fault {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sends => "what the guest sends is not filtered as it should be",
-            Self::Gets => "what other containers send to the guest is not filtered as it should be",
+            Self::Gets => "what the guest gets is not filtered as it should be",
             Self::Isolation => "its bridge does not isolate it as it should",
             Self::Flood => "it gets frames that are for others",
             Self::NoPort => "it is at no bridge",
@@ -107,7 +105,7 @@ fn nothing() -> Program {
     Assembler::new(OK, SHOT).finish()
 }
 
-/// Sets a port, whatever it was before. Until it is done, nothing that the guest sends is let through.
+/// Sets a port, whatever it was before. Until that is done, a new one lets nothing of the guest through.
 ///
 /// # Errors
 ///
@@ -175,7 +173,8 @@ fn look(netlink: &mut Netlink, name: &str, policy: &PortPolicy) -> Result<(Link,
     }
     if uses(&[Verdict::Lan, Verdict::Host, Verdict::Peers]) {
         // Link-local ones come and go with the bridge's state, and are let through anyway.
-        let local = |address: &IpNetwork| matches!(address, IpNetwork::V6(v6) if v6.ip().is_unicast_link_local());
+        let local =
+            |address: &IpNetwork| matches!(address, IpNetwork::V6(v6) if v6.ip().is_unicast_link_local());
         bridge.addresses = netlink.addresses(master)?;
         bridge.addresses.retain(|address| !local(address));
         bridge.addresses.sort();

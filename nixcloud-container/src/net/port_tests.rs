@@ -1,7 +1,8 @@
 use super::*;
 use crate::net::testing::{in_own_netns, ip};
 
-const POLICY: &str = "mac=02:4e:00:00:00:01,isolated,ip=10.101.0.2,pass=10.101.0.1/32,drop=0.0.0.0/0,host=fd00::/64";
+const POLICY: &str =
+    "mac=02:4e:00:00:00:01,isolated,ip=10.101.0.2,pass=10.101.0.1/32,drop=0.0.0.0/0,host=fd00::/64";
 
 /// A bridge with a port `p0`, whose other end is `g0`.
 fn port() -> Netlink {
@@ -34,7 +35,8 @@ fn root_a_port_is_set_and_looked_at() {
         let filters = tc("filter show dev p0 ingress");
         assert_eq!(filters.matches("bytecode").count(), 2, "{filters}");
         assert_eq!(tc("filter show dev p0 egress").matches("bytecode").count(), 1);
-        let output = std::process::Command::new("bridge").args(["fdb", "show", "dev", "p0"]).output().unwrap();
+        let output =
+            std::process::Command::new("bridge").args(["fdb", "show", "dev", "p0"]).output().unwrap();
         let fdb = String::from_utf8(output.stdout).unwrap();
         // Where in the line a word stands depends on the tool's version.
         let pinned = fdb.lines().find(|line| line.starts_with("02:4e:00:00:00:01 ")).unwrap();
@@ -53,7 +55,10 @@ fn root_whatever_somebody_changes_is_found_and_mended() {
             ("filter del dev p0 ingress prio 1", vec![Fault::Sends]),
             ("filter del dev p0 ingress prio 2", vec![Fault::Sends]),
             ("filter del dev p0 egress", vec![Fault::Gets]),
-            ("filter replace dev p0 ingress prio 1 handle 1 protocol all bpf bytecode 1,6\u{a0}0\u{a0}0\u{a0}1", vec![Fault::Sends]),
+            (
+                "filter replace dev p0 ingress prio 1 handle 1 protocol all bpf bytecode 1,6\u{a0}0\u{a0}0\u{a0}1",
+                vec![Fault::Sends],
+            ),
         ] {
             let arguments = change.split(' ').map(|word| word.replace('\u{a0}', " "));
             let output = std::process::Command::new("tc").args(arguments).output().unwrap();

@@ -30,7 +30,7 @@ pub fn ports(text: &str) -> Vec<Port> {
         is_script(key.trim()).then_some(value)
     });
     let read = |value: &str| {
-        let (_, arguments) = value.split_once(HOOK)?;
+        let (_, arguments) = value.rsplit_once(HOOK)?;
         let (interface, policy) = arguments.trim().split_once(' ')?;
         Some(Port { interface: interface.to_owned(), policy: policy.trim().parse().ok()? })
     };
@@ -46,13 +46,14 @@ pub(super) fn compared<'a>(key: &str, value: &'a str) -> &'a str {
     if !is_script(key) {
         return value;
     }
-    value.find(HOOK).and_then(|at| value.get(at..)).unwrap_or(value)
+    value.rfind(HOOK).and_then(|at| value.get(at..)).unwrap_or(value)
 }
 
 /// Why a line of the container file is refused: on our bridges each port has a policy.
 pub(super) fn refused(config: &HostConfig, key: &str, value: &str) -> Option<String> {
     let networks = &config.network;
-    let ours = [&networks.hostonly.bridge, &networks.internet.bridge].into_iter().any(|b| b.as_str() == value);
+    let ours =
+        [&networks.hostonly.bridge, &networks.internet.bridge].into_iter().any(|b| b.as_str() == value);
     let is_link = key.starts_with("lxc.net.") && key.ends_with(".link");
     (networks.isolation && is_link && ours && !super::allows(config, key)).then(|| {
         format!(
@@ -87,6 +88,7 @@ fn policy(input: &Input<'_>, slot: Slot) -> PortPolicy {
         serves: false,
         v4: None,
         v6: None,
+        from: Vec::new(),
         to: Vec::new(),
     };
     match slot {
@@ -145,8 +147,12 @@ fn host_and_groups(network: Ipv4Network) -> Vec<Destination> {
 
 /// Link-local and multicast addresses: the host does not forward them.
 fn local6() -> [Destination; 2] {
-    let (link, group) = (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0));
-    [to(net6(link, 10), Verdict::Pass), to(net6(group, 8), Verdict::Pass)]
+    let group = net6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8);
+    [to(link_local6(), Verdict::Pass), to(group, Verdict::Pass)]
+}
+
+fn link_local6() -> IpNetwork {
+    net6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10)
 }
 
 fn whole(network: Ipv4Network) -> IpNetwork {
@@ -162,6 +168,8 @@ fn hostonly(
 ) -> PortPolicy {
     policy.v4 = Some(ip.into_iter().collect());
     policy.v6 = Some(ip6.iter().map(|(ip, _)| *ip).collect());
+    policy.from = vec![whole(network), one(Ipv6Addr::UNSPECIFIED), link_local6()];
+    policy.from.extend(ip6.iter().map(|(ip, prefix)| net6(*ip, *prefix)));
     policy.to = host_and_groups(network);
     policy.to.extend([to(whole(network), inside(&policy)), to(all4(), Verdict::Drop)]);
     policy.to.extend(local6());

@@ -53,7 +53,9 @@ impl HookFailure {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Words => "its policy is not understood by the program that sets it",
-            Self::Unsupported => "this kernel lacks the packet filters of interfaces (sch_clsact and cls_bpf)",
+            Self::Unsupported => {
+                "this kernel lacks the packet filters of interfaces (sch_clsact and cls_bpf)"
+            }
             Self::Isolate => "the kernel refuses to isolate it",
             Self::NoPort => "its bridge is none of the kernel's own",
             Self::Other => "the kernel refuses; LXC's log says more at level DEBUG",
@@ -77,8 +79,7 @@ fn set() -> Result<(), (HookFailure, String)> {
     let (Some(interface), Some(policy)) = (words.next(), words.next()) else {
         return Err((HookFailure::Words, "an interface and its policy are missing".to_owned()));
     };
-    let policy: PortPolicy =
-        policy.parse().map_err(|error| (HookFailure::Words, format!("{error}")))?;
+    let policy: PortPolicy = policy.parse().map_err(|error| (HookFailure::Words, format!("{error}")))?;
     let mut netlink = Netlink::open().map_err(|error| told(&error.into()))?;
     port::set(&mut netlink, &interface, &policy).map_err(|error| told(&error))
 }

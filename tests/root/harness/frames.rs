@@ -31,7 +31,8 @@ impl Tap {
             .find_map(|found| found.address?.as_link_addr().copied())
             .unwrap_or_else(|| panic!("no interface {interface}"));
         let socket =
-            socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll).unwrap();
+            socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)
+                .unwrap();
         bind(socket.as_raw_fd(), &link).unwrap();
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(20)).unwrap();
         Self { socket, mac: link.addr().unwrap() }
@@ -83,14 +84,8 @@ pub fn ether(to: Mac, from: Mac, kind: u16, rest: &[u8]) -> Vec<u8> {
 
 /// The last bytes are a mark: they are padding.
 pub fn arp(to: Mac, from: Mac, sender: (Mac, Ipv4Addr), target: Ipv4Addr, mark: &[u8]) -> Vec<u8> {
-    let rest = [
-        &[0, 1, 8, 0, 6, 4, 0, 1][..],
-        &sender.0,
-        &sender.1.octets(),
-        &[0; 6],
-        &target.octets(),
-        mark,
-    ];
+    let rest =
+        [&[0, 1, 8, 0, 6, 4, 0, 1][..], &sender.0, &sender.1.octets(), &[0; 6], &target.octets(), mark];
     ether(to, from, 0x806, &rest.concat())
 }
 

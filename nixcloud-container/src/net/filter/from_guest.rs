@@ -5,34 +5,29 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnetwork::IpNetwork;
-
+use super::address::{Load, if_address, if_in, one};
 use super::asm::{Assembler, Label, Program};
-use super::{Bridge, DESTINATION, HEAD, SOURCE, TYPE};
+use super::{
+    Bridge, DESTINATION, HEAD, IPV4, IPV6, SOURCE, TYPE, V4_DESTINATION, V4_SOURCE, V6_DESTINATION, V6_SOURCE,
+};
 use crate::interface::{MAC_MASK, MAC_PREFIX, Mac};
 use crate::port::{Destination, PortPolicy, Verdict};
 
-const IPV4: u32 = 0x0800;
 const ARP: u32 = 0x0806;
-const IPV6: u32 = 0x86dd;
 
 const ICMP: u32 = 1;
 const IGMP: u32 = 2;
 const UDP: u32 = 17;
 const ICMPV6: u32 = 58;
 
-/// Of IPv4: fragment, protocol, source, destination.
+/// Of IPv4: fragment, protocol.
 const V4_FRAGMENT: u32 = HEAD + 6;
 const V4_PROTOCOL: u32 = HEAD + 9;
-const V4_SOURCE: u32 = HEAD + 12;
-const V4_DESTINATION: u32 = HEAD + 16;
 /// Which part of a fragmented packet it is; only the first has ports.
 const FRAGMENT_OFFSET: u32 = 0x1fff;
 
-/// Of IPv6: next header, source, destination, what follows.
+/// Of IPv6: next header, what follows.
 const V6_NEXT: u32 = HEAD + 6;
-const V6_SOURCE: u32 = HEAD + 8;
-const V6_DESTINATION: u32 = HEAD + 24;
 const V6_END: u32 = HEAD + 40;
 
 /// Headers that hide others or lead elsewhere: hop-by-hop (judged for itself), routing, fragment (judged for itself),
@@ -288,64 +283,12 @@ fn with_link_local(own: &[Ipv6Addr], mac: Mac) -> Vec<Ipv6Addr> {
     own.iter().copied().chain([mac.link_local()]).collect()
 }
 
-/// Where 16 bytes of an address are.
-#[derive(Clone, Copy)]
-enum Load {
-    At(u32),
-    AtX(u32),
-}
-
-impl Load {
-    fn word(self, asm: &mut Assembler, number: u32) {
-        match self {
-            Self::At(at) => asm.word(at + 4 * number),
-            Self::AtX(at) => asm.word_at_x(at + 4 * number),
-        }
-    }
-}
-
-fn if_address(asm: &mut Assembler, load: Load, address: Ipv6Addr, label: Label) {
-    if_in(asm, load, &words(IpNetwork::from(std::net::IpAddr::V6(address))), label);
-}
-
-/// The words of a network's address with their masks, without those that say nothing.
-fn words(network: IpNetwork) -> Vec<(u32, u32)> {
-    match network {
-        IpNetwork::V4(network) => vec![(u32::from(network.network()), u32::from(network.mask()))],
-        IpNetwork::V6(network) => {
-            let split = |address: Ipv6Addr| {
-                let bits = u128::from(address);
-                // The shift leaves exactly one word.
-                [96, 64, 32, 0].map(|shift| u32::try_from(bits >> shift & 0xffff_ffff).unwrap_or(0))
-            };
-            split(network.network()).into_iter().zip(split(network.mask())).collect()
-        }
-    }
-}
-
-/// Goes on at a label if an address is in a network.
-fn if_in(asm: &mut Assembler, load: Load, words: &[(u32, u32)], label: Label) {
-    let other = asm.label();
-    for (number, (value, mask)) in (0..).zip(words) {
-        if *mask == 0 {
-            continue;
-        }
-        load.word(asm, number);
-        if *mask != u32::MAX {
-            asm.and(*mask);
-        }
-        asm.if_not(*value, other);
-    }
-    asm.jump(label);
-    asm.here(other);
-}
-
 /// The end of each kind of packet: the destination decides.
 fn destinations(asm: &mut Assembler, policy: &PortPolicy, bridge: &Bridge, v6: bool) {
     let at = Load::At(if v6 { V6_DESTINATION } else { V4_DESTINATION });
     for Destination { network, verdict } in policy.to.iter().filter(|to| to.network.is_ipv6() == v6) {
         let (inside, outside) = (asm.label(), asm.label());
-        if_in(asm, at, &words(*network), inside);
+        if_in(asm, at, *network, inside);
         asm.jump(outside);
         asm.here(inside);
         self::verdict(asm, *verdict, at, bridge, v6);
@@ -382,7 +325,7 @@ fn verdict(asm: &mut Assembler, verdict: Verdict, at: Load, bridge: &Bridge, v6:
         }
     }
     for address in bridge.addresses.iter().filter(|address| address.is_ipv6() == v6) {
-        if_in(asm, at, &words(IpNetwork::from(address.ip())), good);
+        if_in(asm, at, one(address.ip()), good);
     }
     asm.drop();
     asm.here(good);

@@ -78,8 +78,7 @@ fn v4(text: &str) -> [u8; 4] {
 
 fn arp(to: &str, from: &str, sender: &str, sender_ip: &str, target: &str) -> Vec<u8> {
     let head = [0, 1, 8, 0, 6, 4, 0, 1];
-    let rest =
-        [&head[..], &mac(sender)[..], &v4(sender_ip)[..], &[0; 6][..], &v4(target)[..]].concat();
+    let rest = [&head[..], &mac(sender)[..], &v4(sender_ip)[..], &[0; 6][..], &v4(target)[..]].concat();
     ether(to, from, 0x806, &rest)
 }
 
@@ -224,9 +223,17 @@ fn dhcp_asks_and_does_not_answer() {
             ("answers from nowhere", false, ask("0.0.0.0", "255.255.255.255", 67, 68)),
             ("another port from nowhere", false, ask("0.0.0.0", "255.255.255.255", 68, 53)),
             ("from nowhere to one", false, ask("0.0.0.0", "10.101.0.1", 68, 67)),
-            ("answers in a first fragment", false, ip4(ALL, "10.101.0.2", "10.101.0.1", 17, 0x2000, &udp(67, 68))),
+            (
+                "answers in a first fragment",
+                false,
+                ip4(ALL, "10.101.0.2", "10.101.0.1", 17, 0x2000, &udp(67, 68)),
+            ),
             ("a later fragment", true, ip4(HOST, "10.101.0.2", "10.101.0.1", 17, 0x2001, &udp(67, 68))),
-            ("a later fragment from nowhere", false, ip4(HOST, "0.0.0.0", "255.255.255.255", 17, 1, &udp(68, 67))),
+            (
+                "a later fragment from nowhere",
+                false,
+                ip4(HOST, "0.0.0.0", "255.255.255.255", 17, 1, &udp(68, 67)),
+            ),
         ],
     );
     let mut serving = hostonly();
@@ -244,11 +251,19 @@ fn options_do_not_lead_elsewhere() {
         &hostonly(),
         &[
             ("a report of groups", true, igmp(&alert, 0x22)),
-            ("a report without the option", true, ip4(ALL, "10.101.0.2", "224.0.0.22", 2, 0, &[0x16, 0, 0, 0])),
+            (
+                "a report without the option",
+                true,
+                ip4(ALL, "10.101.0.2", "224.0.0.22", 2, 0, &[0x16, 0, 0, 0]),
+            ),
             ("a query for groups", false, igmp(&alert, 0x11)),
             ("a multicast router", false, igmp(&alert, 0x30)),
             ("loose source routing", false, ip4_options("10.101.0.2", "10.101.0.1", 6, &loose, &[0; 20])),
-            ("the same as a report", false, ip4_options("10.101.0.2", "10.101.0.1", 2, &loose, &[0x22, 0, 0, 0])),
+            (
+                "the same as a report",
+                false,
+                ip4_options("10.101.0.2", "10.101.0.1", 2, &loose, &[0x22, 0, 0, 0]),
+            ),
             ("another option", false, igmp(&[7, 4, 4, 0], 0x22)),
             ("the option elsewhere", false, ip4_options("10.101.0.2", "10.101.0.1", 6, &alert, &[0; 20])),
         ],
@@ -308,9 +323,8 @@ fn neighbours_are_told_of_own_addresses_alone() {
 #[test]
 fn headers_hide_nothing() {
     let icmp = |kind| icmp6(kind, "fd00::1");
-    let after = |next, header: &[u8], rest: &[u8]| {
-        ip6(GROUP6, LINK_LOCAL, "ff02::1", next, &[header, rest].concat())
-    };
+    let after =
+        |next, header: &[u8], rest: &[u8]| ip6(GROUP6, LINK_LOCAL, "ff02::1", next, &[header, rest].concat());
     // Options of 8 bytes with the router alert; a fragment's header.
     let options = |next| [next, 0, 5, 2, 0, 0, 1, 0];
     let fragment = |next, offset: u16| {
@@ -418,4 +432,19 @@ fn only_open_containers_hear_each_other() {
     assert_eq!(of(OPEN), (false, true));
     assert_eq!(of("0e:4e:00:00:00:02"), (false, true));
     assert_eq!(of("02:4f:00:00:00:02"), (true, true));
+}
+
+#[test]
+fn what_the_host_forwards_does_not_come_where_it_forwards_nothing() {
+    let policy = policy("isolated,from=10.101.0.0/16,from=::/128,from=fe80::/10,from=fd00::/64");
+    let program = to_guest::program(&policy, 1, 0);
+    let from_host = |mut frame: Vec<u8>| {
+        frame[6..12].copy_from_slice(&mac(HOST));
+        run(&program, &frame, false) == 1
+    };
+    let v4 = |source| from_host(ip4(OWN, source, "10.101.0.2", 6, 0, &[0; 20]));
+    let v6 = |source| from_host(ip6(OWN, source, "fd00::2", 6, &[0; 20]));
+    assert!(v4("10.101.0.1") && !v4("198.51.100.1") && !v4("10.202.0.9") && !v4("0.0.0.0"));
+    assert!(v6("fd00::1") && v6("fe80::1") && v6("::") && !v6("2001:db8::1") && !v6("fd00:0:0:1::1"));
+    assert!(from_host(arp(ALL, HOST, HOST, "10.101.0.1", "10.101.0.2")));
 }
