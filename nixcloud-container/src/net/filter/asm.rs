@@ -173,13 +173,13 @@ impl Assembler {
     /// Drops what is not `k`.
     pub fn must_be(&mut self, k: u32) {
         self.skip_next(JUMP_IF_EQUAL, k, true);
-        self.drop();
+        self.refuse();
     }
 
     /// Drops what is `k`.
     pub fn must_not_be(&mut self, k: u32) {
         self.skip_next(JUMP_IF_EQUAL, k, false);
-        self.drop();
+        self.refuse();
     }
 
     /// Lets it through.
@@ -188,14 +188,14 @@ impl Assembler {
     }
 
     /// Drops it.
-    pub fn drop(&mut self) {
+    pub fn refuse(&mut self) {
         self.emit(RETURN, self.drop);
     }
 
     /// The program, with a last instruction that drops what comes so far.
     #[must_use]
     pub fn finish(mut self) -> Program {
-        self.drop();
+        self.refuse();
         let end = self.code.len() - 1;
         for (from, label) in self.jumps {
             // A label that was never put anywhere is the end, which drops.

@@ -61,7 +61,7 @@ pub fn program(policy: &PortPolicy, bridge: &Bridge, pass: u32) -> Program {
     asm.if_is(IPV4, v4);
     asm.if_is(IPV6, v6);
     asm.if_is(ARP, arp);
-    asm.drop();
+    asm.refuse();
     asm.here(arp);
     self::arp(&mut asm, policy);
     asm.here(v4);
@@ -94,7 +94,7 @@ fn arp(asm: &mut Assembler, policy: &PortPolicy) {
     for address in own {
         asm.if_is(u32::from(*address), good);
     }
-    asm.drop();
+    asm.refuse();
     asm.here(good);
     asm.pass();
 }
@@ -179,7 +179,7 @@ fn ipv6(asm: &mut Assembler, policy: &PortPolicy, bridge: &Bridge) {
         }
         let unspecified = asm.label();
         if_address(asm, Load::At(V6_SOURCE), Ipv6Addr::UNSPECIFIED, unspecified);
-        asm.drop();
+        asm.refuse();
         asm.here(unspecified);
         without_address(asm, &own, groups);
     }
@@ -262,7 +262,7 @@ fn groups_only(asm: &mut Assembler) {
     for kind in GROUP_REPORTS {
         asm.if_is(kind, good);
     }
-    asm.drop();
+    asm.refuse();
     asm.here(good);
     // Reports go to groups; to a single machine by way of the host they would be anything.
     asm.byte(V6_DESTINATION);
@@ -275,7 +275,7 @@ fn target_must_be(asm: &mut Assembler, own: &[Ipv6Addr], good: Label) {
     for address in own {
         if_address(asm, Load::AtX(8), *address, good);
     }
-    asm.drop();
+    asm.refuse();
 }
 
 /// The link-local address goes without saying.
@@ -301,7 +301,7 @@ fn verdict(asm: &mut Assembler, verdict: Verdict, at: Load, bridge: &Bridge, v6:
     let good = asm.label();
     match verdict {
         Verdict::Pass => return asm.pass(),
-        Verdict::Drop => return asm.drop(),
+        Verdict::Drop => return asm.refuse(),
         Verdict::Host => {}
         Verdict::Peers => {
             asm.byte(DESTINATION);
@@ -327,7 +327,7 @@ fn verdict(asm: &mut Assembler, verdict: Verdict, at: Load, bridge: &Bridge, v6:
     for address in bridge.addresses.iter().filter(|address| address.is_ipv6() == v6) {
         if_in(asm, at, one(address.ip()), good);
     }
-    asm.drop();
+    asm.refuse();
     asm.here(good);
     asm.pass();
 }

@@ -34,7 +34,7 @@ pub fn program(policy: &PortPolicy, pass: u32, drop: u32) -> Program {
         for network in policy.from.iter().filter(|network| network.is_ipv6() == is_v6) {
             if_in(&mut asm, Load::At(at), *network, good);
         }
-        asm.drop();
+        asm.refuse();
         asm.here(good);
         asm.pass();
     }
