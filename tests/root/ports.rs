@@ -4,10 +4,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::time::Duration;
 
-use nixcloud_container::{Change, Manager, Part, StartOutcome, State, Verdict};
+use nixcloud_container::{Change, Error, Manager, Part, StartOutcome, State, Verdict};
 
 use crate::harness::frames::{BROADCAST, Mac, Tap, arp, ether, icmp6, ip4, ip6, link_local, udp};
-use crate::harness::{Guest, Kind, Lab, Must, eventually, scenarios};
+use crate::harness::{Guest, Kind, Lab, Must, chain, eventually, scenarios};
 
 scenarios! {
     once: [
@@ -370,9 +370,8 @@ fn root_the_host_does_not_route_between_guests(lab: &Lab) {
     tool("ip link del wan");
 }
 
-fn isolated(lab: &Lab, a: &Guest<'_>, b: &Guest<'_>) -> bool {
+fn isolated(a: &Guest<'_>, b: &Guest<'_>) -> bool {
     let (a_side, b_side) = (Side::of(a), Side::of(b));
-    let _ = lab;
     heard(&a_side, &b_side).is_empty() && landed(&a_side, &b_side).is_empty()
 }
 
@@ -391,9 +390,9 @@ fn root_isolation_lasts_over_reboots_and_firewalls(lab: &Lab) {
         a.state() == State::Running && a.container().status().must("status").init_pid != Some(init)
     });
     a.await_version();
-    assert!(isolated(lab, &a, &b) && a.pings());
+    assert!(isolated(&a, &b) && a.pings());
     tool("nft flush ruleset");
-    assert!(isolated(lab, &a, &b) && a.pings());
+    assert!(isolated(&a, &b) && a.pings());
     assert_eq!(wrong_ports(lab), [""; 0]);
     // What somebody takes away is noticed, and put back.
     let port = port(&a);
@@ -412,7 +411,7 @@ fn root_isolation_lasts_over_reboots_and_firewalls(lab: &Lab) {
             "{changes:?}"
         );
         assert_eq!(wrong_ports(lab), [""; 0], "{change}");
-        assert!(isolated(lab, &a, &b) && a.pings(), "{change}");
+        assert!(isolated(&a, &b) && a.pings(), "{change}");
     }
     let changes = lab.manager().host_up().must("host up");
     assert!(changes.iter().all(|change| change.part != Part::Port), "{changes:?}");
@@ -536,19 +535,21 @@ fn root_a_port_that_cannot_be_isolated_stops_the_start(lab: &Lab) {
     // A thing of that name which is no bridge of the kernel's, as an Open vSwitch would be.
     let web = lab.busybox("web");
     web.create();
-    let program = lab.path("/files/refuse");
+    let program = lab.path("/files/it's refused");
+    let start = || {
+        let manager = lab.manager_with(|config| config.worker = Some(program.clone()));
+        let error = manager.container(web.name().clone()).start(&mut ()).unwrap_err();
+        assert!(matches!(error, Error::Isolation { .. }), "{}", chain(&error));
+        assert!(error.hint().unwrap().contains("network.isolation = false"));
+        assert_eq!(web.state(), State::Stopped);
+        error.to_string()
+    };
+    let said = start();
+    assert!(said.contains("cannot be run"), "{said}");
     std::fs::write(&program, "#!/bin/sh\nexit 72\n").unwrap();
     std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let manager = lab.manager_with(|config| config.worker = Some(program));
-    let error = manager.container(web.name().clone()).start(&mut ()).unwrap_err();
-    assert!(
-        matches!(error, nixcloud_container::Error::Isolation { .. }),
-        "{}",
-        crate::harness::chain(&error)
-    );
-    assert!(error.to_string().contains("cls_bpf"), "{error}");
-    assert!(error.hint().unwrap().contains("network.isolation = false"));
-    assert_eq!(web.state(), State::Stopped);
+    let said = start();
+    assert!(said.contains("cls_bpf"), "{said}");
     web.start();
     assert!(web.pings());
 }

@@ -23,17 +23,22 @@ pub(crate) enum HookFailure {
     Isolate,
     /// There is no such port.
     NoPort,
+    /// The program itself is not there, or cannot be run.
+    Program,
     /// Something else.
     Other,
 }
 
 impl HookFailure {
-    const ALL: [(Self, i32); 5] = [
+    const ALL: [(Self, i32); 7] = [
         (Self::Words, 71),
         (Self::Unsupported, 72),
         (Self::Isolate, 73),
         (Self::NoPort, 74),
         (Self::Other, 75),
+        // The shell's own words for it.
+        (Self::Program, 127),
+        (Self::Program, 126),
     ];
 
     fn code(self) -> i32 {
@@ -57,6 +62,7 @@ impl HookFailure {
                 "this kernel lacks the packet filters of interfaces (sch_clsact and cls_bpf)"
             }
             Self::Isolate => "the kernel refuses to isolate it",
+            Self::Program => "the program that sets its ports cannot be run",
             Self::NoPort => "its bridge is none of the kernel's own",
             Self::Other => "the kernel refuses; LXC's log says more at level DEBUG",
         }
