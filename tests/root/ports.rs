@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::time::Duration;
 
-use nixcloud_container::{Change, Error, Manager, Part, StartOutcome, State, Verdict};
+use nixcloud_container::{Change, Error, Manager, Part, State, Verdict};
 
 use crate::harness::frames::{BROADCAST, Mac, Tap, arp, ether, icmp6, ip4, ip6, link_local, udp};
 use crate::harness::{Guest, Kind, Lab, Must, chain, eventually, scenarios};
@@ -256,19 +256,13 @@ fn without_isolation(lab: &Lab) -> Manager {
     lab.manager_with(|config| config.network.isolation = false)
 }
 
-fn start_with(manager: &Manager, guest: &Guest<'_>) {
-    let outcome = manager.container(guest.name().clone()).start(&mut ()).must("start");
-    assert!(matches!(outcome, StartOutcome::Started { .. }), "{outcome:?}");
-    guest.await_version();
-}
-
 fn root_without_isolation_the_same_is_let_through(lab: &Lab) {
     let (a, b) = (lab.busybox("a"), lab.busybox("b"));
     a.create();
     b.create();
     let manager = without_isolation(lab);
-    start_with(&manager, &a);
-    start_with(&manager, &b);
+    a.start_by(&manager);
+    b.start_by(&manager);
     assert!(!a.config().contains("script.up"));
     let (a_side, b_side) = (Side::of(&a), Side::of(&b));
     let attacks: Vec<&str> =
@@ -316,7 +310,7 @@ fn root_the_host_does_not_route_between_guests(lab: &Lab) {
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
     std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
     let begin = |guest: &Guest<'_>, last: u16, manager: &Manager| {
-        start_with(manager, guest);
+        guest.start_by(manager);
         guest.shell(&format!("busybox ip -6 addr add {}/64 dev hostonly 2>&1 || true", six(last)));
         Side::of(guest)
     };
