@@ -113,6 +113,16 @@ pub enum Error {
         /// Whether `host up` makes it.
         ours: bool,
     },
+    /// A container could not be kept from others at its bridges, and was not started.
+    #[error("cannot isolate container `{name}` at its bridges: {why}")]
+    Isolation {
+        /// The container.
+        name: ContainerName,
+        /// What went wrong.
+        why: &'static str,
+        /// What LXC said.
+        source: WorkerError,
+    },
     /// liblxc does not take a line of `lxcExtraConfig`, or an item that was given beside it.
     #[error("LXC refuses `{key} = {value}`: {why}")]
     ExtraRefused {
@@ -280,6 +290,9 @@ pub enum Error {
     /// The network.
     #[error(transparent)]
     Net(#[from] net::Error),
+    /// A port of a bridge cannot be looked at or set.
+    #[error("cannot see to a port of a bridge")]
+    Port(#[from] net::port::Error),
     /// A guest's network.
     #[error(transparent)]
     Netns(#[from] net::netns::Error),
@@ -472,6 +485,7 @@ impl Error {
             | Self::Nft(_)
             | Self::Tool(_)
             | Self::Resolver(_)
+            | Self::Isolation { .. }
             | Self::Facts(_)
             | Self::Sysctl(SysctlError::Unknown { .. })
             | Self::Lease(
@@ -509,6 +523,10 @@ impl Error {
             Self::NoBridge { ours: true, .. } => "`nixcloud-container host up` makes it".to_owned(),
             Self::NoBridge { bridge, .. } => {
                 format!("`network.bridge` names it: `ip link add {bridge} type bridge`")
+            }
+            Self::Isolation { .. } => {
+                "`network.isolation = false` in the host configuration starts containers that are not kept from each other"
+                    .to_owned()
             }
             Self::StopTimeout { name, .. } => {
                 format!("`nixcloud-container terminate {name}` ends it at once")

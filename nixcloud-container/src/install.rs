@@ -277,13 +277,15 @@ fn render_for(
     let Some(ids) = ids else {
         return Err(Error::Incomplete { name: record.name.clone(), what: "ids" });
     };
-    let facts = host.facts()?;
+    let (facts, hook) = (host.facts()?, host.worker.hook());
     let input = Input {
         name: &record.name,
         spec,
         items,
         ids,
         interface: record.interface_id(&host.layout),
+        internet: record.internet,
+        hook: &hook,
         layout: &host.layout,
         config: &host.config,
         facts: &facts,

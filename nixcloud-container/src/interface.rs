@@ -4,6 +4,7 @@
 //! packet filter tells the frames and ports of containers from all others by them.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -47,17 +48,17 @@ impl Slot {
             Self::Second => "ncn-",
         }
     }
-
-    /// What the MAC addresses of such interfaces begin with: locally administered, unicast. Nothing else of ours has
-    /// them, bridges neither.
-    #[must_use]
-    pub const fn mac_prefix(self) -> [u8; 2] {
-        match self {
-            Self::First => [0x02, 0x4e],
-            Self::Second => [0x06, 0x4e],
-        }
-    }
 }
+
+/// The first two bytes of a container's MAC address, without [`SECOND`] and [`OPEN`]: locally administered, unicast.
+/// Nothing else of ours has them, bridges neither.
+pub const MAC_PREFIX: u32 = 0x024e;
+/// Set in those two bytes for a container's second interface.
+pub const SECOND: u32 = 0x0400;
+/// Set in those two bytes where other containers may reach it (`network.isolated = false`): its frames say so.
+pub const OPEN: u32 = 0x0800;
+/// Leaves what all containers' MAC addresses have in common.
+pub const MAC_MASK: u32 = 0xffff ^ (SECOND | OPEN);
 
 impl InterfaceId {
     /// The identity that follows from the LXC path and the name. Where another container has it already, the next
@@ -82,10 +83,13 @@ impl InterfaceId {
         format!("{}{self}", slot.name_prefix())
     }
 
-    /// The MAC address of an interface in the guest, stable over restarts.
+    /// The MAC address of an interface in the guest, stable over restarts as long as it stays isolated or open. Ports of
+    /// other containers tell by it whether they let its frames through.
     #[must_use]
-    pub fn mac(self, slot: Slot) -> Mac {
-        let ([a, b], [c, d, e, f]) = (slot.mac_prefix(), self.0.to_be_bytes());
+    pub fn mac(self, slot: Slot, isolated: bool) -> Mac {
+        let second = if slot == Slot::Second { SECOND } else { 0 };
+        let open = if isolated { 0 } else { OPEN };
+        let ([.., a, b], [c, d, e, f]) = ((MAC_PREFIX | second | open).to_be_bytes(), self.0.to_be_bytes());
         Mac([a, b, c, d, e, f])
     }
 
@@ -130,7 +134,38 @@ impl Mac {
     /// Whether it is one that we give to interfaces of containers.
     #[must_use]
     pub fn is_ours(self) -> bool {
-        Slot::ALL.into_iter().any(|slot| self.0.starts_with(&slot.mac_prefix()))
+        let [a, b, ..] = self.0;
+        u32::from_be_bytes([0, 0, a, b]) & MAC_MASK == MAC_PREFIX
+    }
+
+    /// The link-local IPv6 address that the kernel makes of it.
+    #[must_use]
+    pub fn link_local(self) -> Ipv6Addr {
+        let [a, b, c, d, e, f] = self.0;
+        Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+    }
+}
+
+/// A text that is no MAC address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no MAC address")]
+pub struct MacError {
+    text: String,
+}
+
+impl FromStr for Mac {
+    type Err = MacError;
+
+    fn from_str(text: &str) -> Result<Self, MacError> {
+        let read = || {
+            let mut bytes = text.split(':').map(|digits| u8::from_str_radix(digits, 16).ok());
+            let mut mac = [0; 6];
+            for byte in &mut mac {
+                *byte = bytes.next()??;
+            }
+            bytes.next().is_none().then_some(Self(mac))
+        };
+        read().filter(|mac| mac.to_string() == text).ok_or_else(|| MacError { text: text.to_owned() })
     }
 }
 
@@ -157,10 +192,21 @@ mod tests {
         assert_ne!(web, InterfaceId::of(Path::new("/srv/lxc"), &"web".parse().unwrap(), 0));
         let web: InterfaceId = "00c0ffee".parse().unwrap();
         assert_eq!(web.host_name(Slot::First), "nci-00c0ffee");
-        assert_eq!(web.mac(Slot::First).to_string(), "02:4e:00:c0:ff:ee");
-        assert_eq!(web.mac(Slot::Second).to_string(), "06:4e:00:c0:ff:ee");
-        assert!(web.mac(Slot::First).is_ours() && web.mac(Slot::Second).is_ours());
-        assert!(!Mac([0x02, 0x4f, 0, 0, 0, 1]).is_ours());
+        for (slot, isolated, mac) in [
+            (Slot::First, true, "02:4e:00:c0:ff:ee"),
+            (Slot::Second, true, "06:4e:00:c0:ff:ee"),
+            (Slot::First, false, "0a:4e:00:c0:ff:ee"),
+            (Slot::Second, false, "0e:4e:00:c0:ff:ee"),
+        ] {
+            assert_eq!(web.mac(slot, isolated).to_string(), mac);
+            assert_eq!(mac.parse(), Ok(web.mac(slot, isolated)));
+            assert!(web.mac(slot, isolated).is_ours());
+        }
+        assert!(!Mac([0x02, 0x4f, 0, 0, 0, 1]).is_ours() && !Mac([0x03, 0x4e, 0, 0, 0, 1]).is_ours());
+        for bad in ["", "02:4e:00:c0:ff", "02:4e:00:c0:ff:ee:00", "02:4e:0:c0:ff:ee", "02:4E:00:c0:ff:ee"] {
+            assert!(bad.parse::<Mac>().is_err(), "{bad}");
+        }
+        assert_eq!(web.mac(Slot::First, true).link_local().to_string(), "fe80::4e:ff:fec0:ffee");
     }
 
     #[test]
@@ -173,8 +219,11 @@ mod tests {
                 assert!(name.len() <= 15);
                 assert_eq!(InterfaceId::of_host_name(&name), Some((id, slot)));
                 // Locally administered, and no group address.
-                assert_eq!(id.mac(slot).0[0] & 0b11, 0b10);
-                assert!(seen.insert(name) && seen.insert(id.mac(slot).to_string()));
+                for isolated in [true, false] {
+                    assert_eq!(id.mac(slot, isolated).0[0] & 0b11, 0b10);
+                    assert!(seen.insert(id.mac(slot, isolated).to_string()));
+                }
+                assert!(seen.insert(name));
             }
         }
     }

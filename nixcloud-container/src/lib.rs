@@ -29,7 +29,7 @@
 //! | stores | reference, manifest, record, lease, original, generations, forwards, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, sysctl, subid, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`], resolver |
 //! | contracts | [`config`], `layout`, `render`, `ruleset`, dnsmasq |
-//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], part, [`spec`], [`observe`] |
+//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], port, part, [`spec`], [`observe`] |
 
 pub mod config;
 pub mod generation;
@@ -88,6 +88,7 @@ mod names;
 mod nft;
 mod original;
 mod part;
+mod port;
 mod power;
 mod presence;
 mod record;

@@ -25,6 +25,8 @@ pub enum Part {
     Firewall,
     /// A port of the host that leads to a container.
     Forward,
+    /// A running container's port of a bridge.
+    Port,
     /// Ids of containers, kept from users of the host.
     Ids,
     /// A limit of the kernel.
@@ -45,6 +47,7 @@ impl Part {
             Self::Filter => "filter",
             Self::Firewall => "firewall",
             Self::Forward => "forward",
+            Self::Port => "port",
             Self::Ids => "ids",
             Self::Limit => "limit",
             Self::Resolver => "resolver",

@@ -39,6 +39,7 @@ mod module;
 mod moving;
 mod names;
 mod pools;
+mod ports;
 mod power;
 mod progress;
 mod scenario;
@@ -71,6 +72,7 @@ fn scenarios() -> Vec<Scenario> {
         host::scenarios(),
         guest_firewall::scenarios(),
         filter::scenarios(),
+        ports::scenarios(),
         failure::scenarios(),
         crash::scenarios(),
         embedding::scenarios(),

@@ -29,7 +29,7 @@ use crate::recover;
 use crate::render::{self, Rendered};
 use crate::spec::ContainerSpec;
 use crate::state::{Action, Permission};
-use crate::worker::{Answer, Request, Stdio, WorkerError};
+use crate::worker::{Answer, HookFailure, Request, Stdio, WorkerError};
 use plan::Plan;
 pub use request::{StartOutcome, StartRequest};
 
@@ -122,6 +122,7 @@ impl Boot<'_> {
             }
         }
         started.map_err(|failure| {
+            let failure = isolation_failed(&record.name, failure);
             // LXC tidies up itself, unless it was cut off: then the guest may run.
             let undo = terminate_locked(host, record, &Cancel::new()).map(drop);
             failure.undone(undo)
@@ -203,6 +204,23 @@ fn remove_pidfile(path: &Path, init: i32) {
 fn idmap_failed(failure: &WorkerError) -> bool {
     let WorkerError::Lxc { source, .. } = failure else { return false };
     source.log.iter().chain(&source.chain).any(|line| line.contains("to idmap detached mount"))
+}
+
+/// LXC refuses to boot a guest whose port could not be set, and says no more than a number.
+fn isolation_failed(name: &ContainerName, failure: Error) -> Error {
+    match failure {
+        Error::Worker(source) => {
+            let why = match &source {
+                WorkerError::Lxc { source, .. } => HookFailure::find(&source.log),
+                _ => None,
+            };
+            match why {
+                Some(why) => Error::Isolation { name: name.clone(), why: why.as_str(), source },
+                None => Error::Worker(source),
+            }
+        }
+        other => other,
+    }
 }
 
 /// LXC's own message for a missing bridge is "failed to create network devices".

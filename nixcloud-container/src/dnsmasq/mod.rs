@@ -233,7 +233,9 @@ impl Entry<'_> {
     pub fn lease(&self, config: &HostConfig) -> Option<String> {
         let four = self.internet()?;
         let six = config.network.internet.ipv6_of(four).map(|six| format!(",[{six}]")).unwrap_or_default();
-        Some(format!("{},{four}{six}\n", self.interface.mac(Slot::Second)))
+        // Both of its MAC addresses: what changes whether it is isolated waits for a restart of a guest that runs.
+        let [isolated, open] = [true, false].map(|isolated| self.interface.mac(Slot::Second, isolated));
+        Some(format!("{isolated},{open},{four}{six}\n"))
     }
 }
 

@@ -8,6 +8,7 @@ mod firewall;
 mod forwarding;
 mod ids;
 mod limits;
+mod ports;
 mod resolver;
 mod xtables;
 
@@ -25,6 +26,7 @@ const UP: &[Step] = &[
     (Part::Limit, limits::up),
     (Part::Ids, ids::up),
     (Part::Bridge, bridges::up),
+    (Part::Port, ports::up),
     (Part::Sysctl, forwarding::up),
     // Before the firewalls of others let anything through.
     (Part::Filter, filter::up),
@@ -48,6 +50,7 @@ type Look = (Part, fn(&Host) -> Result<Vec<Finding>, Error>);
 
 const CHECK: &[Look] = &[
     (Part::Bridge, bridges::check),
+    (Part::Port, ports::check),
     (Part::Sysctl, forwarding::check),
     (Part::Filter, filter::check),
     (Part::Firewall, firewall::check),

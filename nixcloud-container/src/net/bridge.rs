@@ -199,7 +199,7 @@ fn no_ports(netlink: &mut Netlink, link: &Link) -> Result<(), Error> {
 pub fn mac_of(name: &str) -> [u8; 6] {
     let digest: [u8; 32] = Sha256::digest(format!("{MARK} bridge {name}")).into();
     // Locally administered as well, and none that an interface of a container has.
-    [0x0a, digest[0], digest[1], digest[2], digest[3], digest[4]]
+    [0x12, digest[0], digest[1], digest[2], digest[3], digest[4]]
 }
 
 /// `None` if the name was taken meanwhile.

@@ -3,8 +3,8 @@
 use netlink_packet_core::{DecodeError, NlaBuffer, NlasIterator};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    BridgeStpState, InfoBridge, InfoData, InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader,
-    LinkInfo, LinkMessage,
+    BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind,
+    LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkInfo, LinkMessage,
 };
 
 use super::socket::{Answer, Error, Netlink, text};
@@ -18,6 +18,10 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
 
@@ -41,6 +45,18 @@ pub struct Link {
     pub master: Option<u32>,
     /// What matters of a bridge; `None` for anything else.
     pub bridge: Option<BridgeSettings>,
+    /// What matters of a port of a bridge; `None` for anything else.
+    pub port: Option<PortSettings>,
+}
+
+/// Settings of a bridge's port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PortSettings {
+    /// Whether it and other isolated ports do not hear each other.
+    pub isolated: bool,
+    /// Whether it gets frames to MAC addresses that the bridge does not know.
+    pub flood: bool,
 }
 
 /// Settings of a bridge.
@@ -79,6 +95,39 @@ impl Netlink {
             Err(error) if error.errno() == Some(libc::ENODEV) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The interface with this index; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn link_at(&mut self, index: u32) -> Result<Option<Link>, Error> {
+        let action = format!("look up interface number {index}");
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes = vec![without_statistics()];
+        match self.request(&action, RouteNetlinkMessage::GetLink(message)) {
+            Ok(answers) => Ok(parse_all(&action, &answers)?.into_iter().next()),
+            Err(error) if error.errno() == Some(libc::ENODEV) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets whether a port of a bridge is isolated, and whether it gets what is for unknown MAC addresses.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], with `EOPNOTSUPP` for what is no port.
+    pub fn set_port(&mut self, name: &str, isolated: bool, flood: bool) -> Result<(), Error> {
+        let data = vec![InfoBridgePort::Isolated(isolated), InfoBridgePort::UnicastFlood(flood)];
+        let info = vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(InfoPortData::BridgePort(data)),
+        ];
+        let mut message = LinkMessage::default();
+        message.attributes = vec![LinkAttribute::IfName(checked(name)?), LinkAttribute::LinkInfo(info)];
+        self.request(&format!("change bridge port {name}"), RouteNetlinkMessage::NewLink(message)).map(drop)
     }
 
     /// All interfaces.
@@ -225,8 +274,9 @@ fn parse(payload: &[u8]) -> Result<Link, DecodeError> {
         up: header.flags.contains(LinkFlags::Up),
         master: None,
         bridge: None,
+        port: None,
     };
-    let mut data = None;
+    let (mut data, mut port_data, mut is_port) = (None, None, false);
     for attribute in NlasIterator::new(payload.get(HEADER..).unwrap_or_default()) {
         let attribute = attribute?;
         let value = attribute.value();
@@ -241,6 +291,8 @@ fn parse(payload: &[u8]) -> Result<Link, DecodeError> {
                     match inner.kind() {
                         IFLA_INFO_KIND => link.kind = Some(text(inner.value())),
                         IFLA_INFO_DATA => data = Some(inner.value().to_vec()),
+                        IFLA_INFO_SLAVE_KIND => is_port = text(inner.value()) == "bridge",
+                        IFLA_INFO_SLAVE_DATA => port_data = Some(inner.value().to_vec()),
                         _ => {}
                     }
                 }
@@ -251,7 +303,24 @@ fn parse(payload: &[u8]) -> Result<Link, DecodeError> {
     if link.is_bridge() {
         link.bridge = Some(parse_bridge(&data.unwrap_or_default())?);
     }
+    if is_port {
+        link.port = Some(parse_port(&port_data.unwrap_or_default())?);
+    }
     Ok(link)
+}
+
+fn parse_port(data: &[u8]) -> Result<PortSettings, DecodeError> {
+    let mut settings = PortSettings::default();
+    for attribute in NlasIterator::new(data) {
+        let attribute = attribute?;
+        let set = attribute.value().first().is_some_and(|byte| *byte != 0);
+        match attribute.kind() {
+            IFLA_BRPORT_ISOLATED => settings.isolated = set,
+            IFLA_BRPORT_UNICAST_FLOOD => settings.flood = set,
+            _ => {}
+        }
+    }
+    Ok(settings)
 }
 
 fn parse_bridge(data: &[u8]) -> Result<BridgeSettings, DecodeError> {

@@ -1,5 +1,5 @@
 //! Network drivers: interfaces, addresses and bridges over netlink, blocking and without tools. They import
-//! nothing of this crate.
+//! its vocabulary alone.
 //!
 //! A [`Netlink`] socket belongs to the network namespace of the thread that opened it, for its whole life; `/sys`
 //! and `/proc/net` may show another one, and are not read here.
@@ -11,14 +11,20 @@
 //! | [`addr`] | addresses of interfaces |
 //! | [`bridge`] | the host's bridges: made, completed, removed, only if ours |
 //! | [`listen`] | the ports that programs listen on |
+//! | [`filter`] | programs that judge the frames of a port |
+//! | [`tc`] | programs at interfaces |
+//! | [`port`] | a container's port of a bridge: set, and looked at |
 //! | [`netns`] | which network namespace, and the addresses inside a guest's |
 
 pub mod addr;
 pub mod bridge;
+pub mod filter;
 pub mod link;
 pub mod listen;
 pub mod netns;
+pub mod port;
 pub mod socket;
+pub mod tc;
 
 pub use link::Link;
 pub use socket::{Error, Netlink};

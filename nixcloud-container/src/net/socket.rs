@@ -5,8 +5,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use netlink_packet_core::{
-    DecodeError, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST,
-    NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, NlasIterator,
+    DecodeError, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REPLACE,
+    NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, NlasIterator,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -158,6 +158,11 @@ impl Netlink {
     /// As [`Self::request`], for something that must not exist yet.
     pub(super) fn create(&mut self, action: &str, message: RouteNetlinkMessage) -> Result<(), Error> {
         self.talk(action, message, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(|_| ())
+    }
+
+    /// As [`Self::request`], for something that is made where it is missing.
+    pub(super) fn put(&mut self, action: &str, message: RouteNetlinkMessage) -> Result<(), Error> {
+        self.talk(action, message, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE).map(|_| ())
     }
 
     /// Reads a whole table, again if it changed meanwhile.

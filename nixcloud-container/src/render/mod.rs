@@ -4,6 +4,7 @@
 //! back its own network, and an upgraded LXC never leaves a stale include path.
 
 mod extra;
+mod port;
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -21,6 +22,7 @@ use crate::spec::ContainerSpec;
 
 use extra::ExtraLine;
 pub use extra::{ExtraError, ItemError};
+pub use port::{Port, ports};
 
 /// What the rendering depends on that is the host's, found once an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +52,10 @@ pub struct Input<'a> {
     pub ids: IdMap,
     /// What its interface names and MAC addresses are made of.
     pub interface: InterfaceId,
+    /// Its address on the bridge that leads out, where it has one.
+    pub internet: Option<Ipv4Addr>,
+    /// The program that LXC runs to set a port of a bridge.
+    pub hook: &'a Path,
     /// Where things are.
     pub layout: &'a Layout,
     /// The host's own choices.
@@ -204,9 +210,9 @@ fn mounts(text: &mut Text, input: &Input<'_>, locked: &mut Vec<LockedSource>) {
 }
 
 fn network(text: &mut Text, input: &Input<'_>) {
-    let Input { spec, config, interface: id, .. } = *input;
+    let Input { spec, config, .. } = *input;
     text.comment("Interface `hostonly`.");
-    interface(text, id, Slot::First, bridge(spec, config), "hostonly");
+    interface(text, input, Slot::First, bridge(spec, config), "hostonly");
     if let Some((address, prefix)) = spec.effective.ip.zip(spec.effective.prefix_length) {
         text.line("lxc.net.0.ipv4.address", with_broadcast(address, prefix));
         if let Some(gateway) = spec.network.gateway {
@@ -215,7 +221,7 @@ fn network(text: &mut Text, input: &Input<'_>) {
     }
     if spec.network.enable_nat {
         text.comment("Interface `internet`: its address comes by DHCP.");
-        interface(text, id, Slot::Second, &config.network.internet.bridge, "internet");
+        interface(text, input, Slot::Second, &config.network.internet.bridge, "internet");
     }
 }
 
@@ -227,7 +233,8 @@ fn with_broadcast(address: Ipv4Addr, prefix: u8) -> String {
     }
 }
 
-fn interface(text: &mut Text, id: InterfaceId, slot: Slot, bridge: &InterfaceName, inside: &str) {
+fn interface(text: &mut Text, input: &Input<'_>, slot: Slot, bridge: &InterfaceName, inside: &str) {
+    let (id, isolated) = (input.interface, input.spec.network.isolated);
     let mut item = |key: &str, value: &dyn std::fmt::Display| {
         text.line(&format!("lxc.net.{}.{key}", slot.index()), value);
     };
@@ -235,8 +242,11 @@ fn interface(text: &mut Text, id: InterfaceId, slot: Slot, bridge: &InterfaceNam
     item("link", bridge);
     item("flags", &"up");
     item("name", &inside);
-    item("hwaddr", &id.mac(slot));
+    item("hwaddr", &id.mac(slot, isolated));
     item("veth.pair", &id.host_name(slot));
+    if input.config.network.isolation {
+        item(port::SCRIPT, &port::line(input, slot));
+    }
 }
 
 fn extra_lines(
@@ -251,6 +261,11 @@ fn extra_lines(
         extra::parse(&input.spec.lxc_extra_config, allowed)?
     };
     let items = extra::items(input.items, "item", allowed)?;
+    for ExtraLine { number, key, value, .. } in lines.iter().chain(&items) {
+        if let Some(why) = port::refused(input.config, key, value) {
+            return Err(ExtraError { number: *number, line: format!("{key} = {value}"), why });
+        }
+    }
     let mut checked = Vec::with_capacity(lines.len() + items.len());
     for (lines, from) in [
         (lines, "lxcExtraConfig of the container file."),
@@ -308,6 +323,9 @@ pub fn items(
     for (number, (key, value)) in items.iter().enumerate() {
         let (key, value) = (key.trim(), value.trim());
         extra::item(key, value, &config.allow_lxc_keys)?;
+        if let Some(why) = port::refused(config, key, value) {
+            return Err(ItemError { key: key.to_owned(), value: value.to_owned(), why });
+        }
         let value = if key == extra::MOUNT {
             let refuse = |why| ItemError { key: key.to_owned(), value: value.to_owned(), why };
             locked_entry(value, folder, format!("boot-{number}"), locked).map_err(refuse)?
@@ -390,7 +408,8 @@ pub fn compare(running: &str, next: &str) -> Vec<PendingRestart> {
         let mut map: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             if let Some((key, value)) = line.split_once('=') {
-                map.entry(key.trim()).or_default().push(value.trim().to_owned());
+                let key = key.trim();
+                map.entry(key).or_default().push(port::compared(key, value.trim()).to_owned());
             }
         }
         map

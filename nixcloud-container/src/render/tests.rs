@@ -49,6 +49,8 @@ fn rendered_with(
         items: &items,
         ids,
         interface,
+        internet: Some("10.202.0.10".parse().unwrap()),
+        hook: Path::new("/opt/bin/nixcloud-container"),
         layout: &layout,
         config: &config,
         facts,
@@ -174,4 +176,88 @@ fn items_of_one_boot_are_judged_as_lines_are() {
     let hook = [("lxc.hook.mount".to_owned(), "/x".to_owned())];
     assert_eq!(items(&hook, &allowing, folder, &mut Vec::new()).unwrap(), hook);
     assert!(allows(&allowing, "lxc.hook.mount") && !allows(&allowing, "lxc.namespace.share.net"));
+}
+
+/// The policies of both interfaces, as one would read them.
+fn policies(network: NetworkSpec, ip: Option<&str>, config: impl FnOnce(&mut HostConfig)) -> Vec<String> {
+    let mut host = HostConfig { root: "/srv/golden".into(), ..HostConfig::default() };
+    config(&mut host);
+    let layout = Layout::new(&host).unwrap();
+    let name = "web".parse().unwrap();
+    let mut spec = spec();
+    spec.effective = Effective { ip: ip.map(|ip| ip.parse().unwrap()), prefix_length: ip.map(|_| 16) };
+    spec.network = network;
+    let input = Input {
+        name: &name,
+        spec: &spec,
+        items: &[],
+        ids: IdMap::new(100_000).unwrap(),
+        interface: "00c0ffee".parse().unwrap(),
+        internet: Some("10.202.0.10".parse().unwrap()),
+        hook: Path::new("/opt/it's here/worker"),
+        layout: &layout,
+        config: &host,
+        facts: &facts(),
+    };
+    let text = render(&input).unwrap().text;
+    ports(&text).into_iter().map(|port| format!("{} {}", port.interface, port.policy)).collect()
+}
+
+#[test]
+fn policies_of_ports() {
+    let bridge = |name: &str| NetworkSpec { bridge: Some(name.parse().unwrap()), ..NetworkSpec::default() };
+    let ip6 = NetworkSpec {
+        ip6: Some("fd00::5".parse().unwrap()),
+        prefix_length6: Some(64),
+        ..NetworkSpec::default()
+    };
+    let nat = NetworkSpec { enable_nat: true, isolated: false, ..NetworkSpec::default() };
+    let plain = |_: &mut HostConfig| {};
+    let with_ipv6 = |config: &mut HostConfig| {
+        config.network.internet.ipv6 = Some(crate::config::Ipv6Config {
+            address: "2001:db8::1/64".parse().unwrap(),
+            name_servers: vec![],
+        });
+    };
+    let home = Some("10.101.0.2");
+    let all = [
+        ("plain", policies(NetworkSpec::default(), home, plain)),
+        ("a fixed IPv6 address", policies(ip6, home, plain)),
+        ("open, both interfaces, IPv6", policies(nat, home, with_ipv6)),
+        ("a bridge that gives addresses", policies(bridge("br-lab"), None, plain)),
+        ("a bridge with a fixed address", policies(bridge("br-lab"), Some("172.16.0.9"), with_ipv6)),
+        (
+            "an open one there",
+            policies(NetworkSpec { isolated: false, ..bridge("br-lab") }, Some("172.16.0.9"), plain),
+        ),
+        ("no isolation", policies(NetworkSpec::default(), home, |config| config.network.isolation = false)),
+    ];
+    let text: String =
+        all.iter().map(|(what, ports)| format!("{what}:\n  {}\n", ports.join("\n  "))).collect();
+    insta::assert_snapshot!(text.replace(",", "\n    "));
+}
+
+#[test]
+fn another_program_that_sets_ports_is_no_change() {
+    let text = golden(&spec(), &facts());
+    let moved = text.replace("/opt/bin/nixcloud-container", "/run/elsewhere");
+    assert_ne!(text, moved);
+    assert_eq!(compare(&text, &moved), []);
+    let changed = text.replace("ip=10.101.0.2", "ip=10.101.0.3");
+    let keys: Vec<String> = compare(&text, &changed).into_iter().map(|pending| pending.key).collect();
+    assert_eq!(keys, ["lxc.net.0.script.up"]);
+}
+
+#[test]
+fn interfaces_at_our_bridges_are_ours() {
+    let with = |line: &str| {
+        let mut spec = spec();
+        spec.lxc_extra_config = line.to_owned();
+        rendered(&spec, &facts()).map(drop).map_err(|error| error.to_string())
+    };
+    with("lxc.net.2.link = br-other").unwrap();
+    for bridge in ["brNC-hostonly", "brNC-internet"] {
+        let why = with(&format!("lxc.net.2.link = {bridge}")).unwrap_err();
+        assert!(why.contains("`network.*`"), "{why}");
+    }
 }

@@ -186,6 +186,20 @@ impl Client {
         self.installed.clone().ok_or(WorkerError::None)
     }
 
+    /// The program that LXC runs to set a port, also when the guest reboots long after this process has ended: the installed
+    /// worker, or else this program, by a path that lasts.
+    pub(crate) fn hook(&self) -> PathBuf {
+        if let Some(installed) = &self.installed {
+            return installed.clone();
+        }
+        let own = std::env::current_exe().unwrap_or_else(|_| MARK[0].into());
+        // Of one that was replaced since it was started. What is there now is a newer one.
+        match own.to_str().and_then(|path| path.strip_suffix(" (deleted)")) {
+            Some(path) => path.into(),
+            None => own,
+        }
+    }
+
     /// Asks a worker and waits for its answer. `limit` is the deadline; `None` waits as long as the command runs.
     pub(crate) fn call(
         &self,

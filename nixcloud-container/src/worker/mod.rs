@@ -26,6 +26,7 @@ mod companion;
 mod console;
 mod mounts;
 mod passwd;
+mod port;
 mod protocol;
 mod server;
 mod supervise;
@@ -34,12 +35,15 @@ mod users;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::port::HOOK;
+
 pub use crate::lxc::Exit;
 pub(crate) use abandoned::end_abandoned;
 pub use client::WorkerError;
 pub(crate) use client::{Client, Stdio};
 pub(crate) use companion::Companion;
 pub(crate) use console::give_back;
+pub(crate) use port::HookFailure;
 pub(crate) use protocol::{Answer, AttachCommand, Identity, LogFile, Request, Target};
 pub use protocol::{LogRequest, NoAccount};
 pub(crate) use supervise::SUPERVISE;
@@ -67,6 +71,9 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 /// the_program_itself();
 /// ```
 pub fn init() {
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == HOOK) {
+        port::main();
+    }
     let mut args = std::env::args_os();
     if args.next().is_some_and(|arg| arg == MARK[0]) {
         match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {

@@ -9,8 +9,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use nixcloud_container::{
-    Container, ContainerName, CreateRequest, Created, DestroyRequest, Error, Exit, GenerationId, RunRequest,
-    StartOutcome, State, StopOutcome, Streams, Switched, UpdateRequest, Updated,
+    Container, ContainerName, CreateRequest, Created, DestroyRequest, Error, Exit, GenerationId, Manager,
+    RunRequest, StartOutcome, State, StopOutcome, Streams, Switched, UpdateRequest, Updated,
 };
 
 use super::{File, Lab, Must, eventually};
@@ -134,10 +134,15 @@ impl<'l> Guest<'l> {
     /// Starts it, and returns its init.
     #[track_caller]
     pub fn start_only(&self) -> i32 {
-        match self.container().start(&mut ()).must("start") {
-            StartOutcome::Started { init_pid } => init_pid,
-            other => panic!("not started: {other:?}"),
-        }
+        started(&self.container())
+    }
+
+    /// Starts it as a host with another configuration does, and returns its init once its service runs.
+    #[track_caller]
+    pub fn start_by(&self, manager: &Manager) -> i32 {
+        let init = started(&manager.container(self.name.clone()));
+        self.await_version();
+        init
     }
 
     #[track_caller]
@@ -274,6 +279,14 @@ impl<'l> Guest<'l> {
     pub fn generation_path(&self, id: u64) -> PathBuf {
         let profiles = self.lab.path("/nix/var/nix/profiles/nixcloud-container");
         fs::read_link(profiles.join(self.name.as_str()).join(format!("profile-{id}-link"))).unwrap()
+    }
+}
+
+#[track_caller]
+fn started(container: &Container<'_>) -> i32 {
+    match container.start(&mut ()).must("start") {
+        StartOutcome::Started { init_pid } => init_pid,
+        other => panic!("not started: {other:?}"),
     }
 }
 

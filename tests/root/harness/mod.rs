@@ -4,6 +4,7 @@ pub mod actor;
 pub mod child;
 pub mod command;
 pub mod file;
+pub mod frames;
 pub mod guest;
 pub mod lab;
 pub mod leaks;

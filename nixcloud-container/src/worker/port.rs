@@ -1,0 +1,107 @@
+//! What LXC runs for a port of a bridge at each boot of the guest, also when it reboots from inside: a program of its own
+//! that is to cost nothing. Where it fails, LXC refuses to boot the guest.
+//!
+//! ```text
+//! PROGRAM --nixcloud-port INTERFACE POLICY  (what LXC adds: container, "net", "up", "veth", bridge, interface)
+//! ```
+
+use std::error::Error as _;
+use std::io::Write;
+
+use crate::net::Netlink;
+use crate::net::port::{self, Error};
+use crate::port::PortPolicy;
+
+/// Why a port was not set. What LXC says of it is the number that its program ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HookFailure {
+    /// The words on its command line are of another version.
+    Words,
+    /// The kernel lacks the filters.
+    Unsupported,
+    /// The bridge cannot isolate a port.
+    Isolate,
+    /// There is no such port.
+    NoPort,
+    /// The program itself is not there, or cannot be run.
+    Program,
+    /// Something else.
+    Other,
+}
+
+impl HookFailure {
+    const ALL: [(Self, i32); 7] = [
+        (Self::Words, 71),
+        (Self::Unsupported, 72),
+        (Self::Isolate, 73),
+        (Self::NoPort, 74),
+        (Self::Other, 75),
+        // The shell's own words for it.
+        (Self::Program, 127),
+        (Self::Program, 126),
+    ];
+
+    fn code(self) -> i32 {
+        Self::ALL.iter().find(|(failure, _)| *failure == self).map_or(1, |(_, code)| *code)
+    }
+
+    /// Finds it in what LXC logged.
+    pub(crate) fn find(lines: &[String]) -> Option<Self> {
+        let said = |code: i32| {
+            let end = format!("exited with status {code}");
+            lines.iter().any(|line| line.trim_end().ends_with(&end))
+        };
+        Self::ALL.iter().find(|(_, code)| said(*code)).map(|(failure, _)| *failure)
+    }
+
+    /// What went wrong.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Words => "its policy is not understood by the program that sets it",
+            Self::Unsupported => {
+                "this kernel lacks the packet filters of interfaces (sch_clsact and cls_bpf)"
+            }
+            Self::Isolate => "the kernel refuses to isolate it",
+            Self::Program => "the program that sets its ports cannot be run",
+            Self::NoPort => "its bridge is none of the kernel's own",
+            Self::Other => "the kernel refuses; LXC's log says more at level DEBUG",
+        }
+    }
+}
+
+/// Sets the port that the command line names, and ends the process.
+pub(super) fn main() -> ! {
+    let (code, text) = match set() {
+        Ok(()) => (0, String::new()),
+        Err((failure, text)) => (failure.code(), text),
+    };
+    // LXC logs it.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    std::process::exit(code)
+}
+
+fn set() -> Result<(), (HookFailure, String)> {
+    let mut words = std::env::args().skip(2);
+    let (Some(interface), Some(policy)) = (words.next(), words.next()) else {
+        return Err((HookFailure::Words, "an interface and its policy are missing".to_owned()));
+    };
+    let policy: PortPolicy = policy.parse().map_err(|error| (HookFailure::Words, format!("{error}")))?;
+    let mut netlink = Netlink::open().map_err(|error| told(&error.into()))?;
+    port::set(&mut netlink, &interface, &policy).map_err(|error| told(&error))
+}
+
+fn told(error: &Error) -> (HookFailure, String) {
+    let failure = match error {
+        Error::Unsupported { .. } => HookFailure::Unsupported,
+        Error::Isolate { .. } => HookFailure::Isolate,
+        Error::NoPort { .. } => HookFailure::NoPort,
+        _ => HookFailure::Other,
+    };
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(&format!(": {source}"));
+        next = source.source();
+    }
+    (failure, text)
+}
