@@ -120,7 +120,7 @@ fn root_update_killed_at_any_moment(lab: &Lab) {
     // The port is another one each time, or none.
     let next = |version: u32| {
         let port = format!("network.forwards = [ {{ hostPort = {}; }} ];", 8000 + version / 3);
-        let file = if version % 3 == 0 { web.file() } else { web.file().keys(&port) };
+        let file = if version.is_multiple_of(3) { web.file() } else { web.file().keys(&port) };
         lab.file(web.name().as_str(), &file.version(&version.to_string()))
     };
     let usual = usual(lab, "update", &web, Some(&next(100)));
