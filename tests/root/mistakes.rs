@@ -220,6 +220,8 @@ fn root_mistakes_of_the_host(lab: &Lab) {
     // Without a line in /etc/subuid it works, as it must.
     page.types("create --quiet @web web.nix");
     lab.manager().host_down().unwrap();
+    // A new network has that of the machine.
+    fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
     page.types("start @web");
     page.types("host up");
     page.types("start @web");

@@ -89,7 +89,7 @@ pub(super) fn source(trace: &str, place: &Position) -> Vec<String> {
 /// the store, and the user's all the same.
 fn is_users(file: &Path, known: &[PathBuf]) -> bool {
     let of_store =
-        file.starts_with(super::STORE_DIR) && !flake_of(file).is_some_and(|flake| !is_nixpkgs(&flake));
+        file.starts_with(super::STORE_DIR) && flake_of(file).is_none_or(|flake| is_nixpkgs(&flake));
     !of_store && !known.iter().any(|dir| file.starts_with(dir))
 }
 
