@@ -167,7 +167,7 @@ fn root_ipv6_reaches_guests_and_back(lab: &Lab) {
     manager.host_up().must("host up");
     assert!(manager.host_check().must("check").iter().all(|finding| finding.verdict != Verdict::Wrong));
     let out = with_nat(lab, "out", "");
-    let inside = Space::of(out.start());
+    let inside = Space::of(out.start_by(&manager));
     let _own = Echo::start(&inside, PORT);
     lease6(&inside);
     lease(&inside, "10.202.0.10");
@@ -241,7 +241,7 @@ fn root_ports_of_the_host_by_ipv6(lab: &Lab) {
         .file()
         .keys("network = { enableNat = true; forwards = [ { hostPort = 9090; containerPort = 7; } ]; };");
     container.create(&out.request(&file), &mut ()).must("create");
-    let inside = Space::of(out.start());
+    let inside = Space::of(out.start_by(&manager));
     lease(&inside, "10.202.0.10");
     lease6(&inside);
     let _own = Echo::start(&inside, PORT);

@@ -229,7 +229,7 @@ fn root_ipv6_by_router_advertisement_and_dhcp(lab: &Lab) {
     };"#,
     );
     manager.container(web.name().clone()).create(&web.request(&file), &mut ()).must("create");
-    web.start();
+    web.start_by(&manager);
     let addresses = || web.sh("ip -6 -o address show dev internet scope global").text();
     eventually("its IPv6 address", SOON, || addresses().contains(" 2001:db8:1::a/128 "));
     // The one that we know, and none that it made itself.
