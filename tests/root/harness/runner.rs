@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use super::{Scenario, lab, leaks, sweep};
 
 /// How long one scenario may take.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// No cache is asked; root builds itself, since a fresh Debian has no build users; the same with and without a sandbox.
 const NIX_CONFIG: &str = "substitute = false\nsandbox = false\nbuild-users-group =";
