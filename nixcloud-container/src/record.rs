@@ -408,6 +408,12 @@ impl Run {
         Ok(toml::from_str(&text).ok().filter(|run: &Self| run.boot_id == boot_id))
     }
 
+    /// Whether its guest lives: one that rebooted from inside has another init, and still that monitor.
+    #[must_use]
+    pub fn lives(&self) -> bool {
+        [self.init, self.monitor].into_iter().flatten().any(Process::is_alive)
+    }
+
     /// Writes it.
     ///
     /// # Errors

@@ -4,16 +4,17 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::thread;
 
-use nixcloud_container::{Part, State, Verdict};
+use nixcloud_container::{Part, State, StopRequest, Verdict};
 
 use crate::harness::frames::{BROADCAST, Mac, Tap, dhcp, ip4};
 use crate::harness::space::{Echo, PORT, Space, run};
-use crate::harness::{Guest, Kind, Lab, Must, eventually, scenarios};
+use crate::harness::{Guest, Kind, Lab, Must, chain, eventually, scenarios};
 use crate::names::{Outside, SOON, await_internet, guest_asks};
 
 scenarios! {
     once: [
         root_a_guest_does_not_speak_for_another_by_dhcp,
+        root_an_address_stays_with_the_guest_that_uses_it,
     ],
     both: [root_everything_together],
 }
@@ -161,4 +162,35 @@ fn root_a_guest_does_not_speak_for_another_by_dhcp(lab: &Lab) {
     for guest in [&bad, &web] {
         guest.terminate();
     }
+}
+
+/// What a running guest was booted with is nobody else's before it ends, whatever its newest generation says.
+fn root_an_address_stays_with_the_guest_that_uses_it(lab: &Lab) {
+    let (old, new) = (lab.busybox("old"), lab.busybox("new"));
+    let at = |guest: &Guest<'_>, number: u8| {
+        guest
+            .file()
+            .keys(&format!("network.ip = \"10.101.7.{number}\"; network.ip6 = \"fd00:7::{number}/64\";"))
+    };
+    old.create_from(&at(&old, 1));
+    old.start();
+    old.update(&at(&old, 2).version("2"));
+    let taken = new.try_create(&at(&new, 1)).unwrap_err();
+    assert_eq!(chain(&taken), format!("address 10.101.7.1 belongs to container `{}`", old.name()));
+    // Nor by a reboot from inside, which changes nothing of its port.
+    old.container().stop_with(&StopRequest { reboot: true, ..StopRequest::default() }).must("reboot");
+    old.await_version();
+    old.update(&at(&old, 2).version("3"));
+    assert!(new.try_create(&at(&new, 1)).is_err());
+    // From its end on it is free, also where it ended by itself.
+    old.stop();
+    old.start();
+    new.create_from(&at(&new, 1));
+    new.start();
+    assert!(old.pings() && new.pings());
+    for guest in [&old, &new] {
+        guest.terminate();
+        guest.destroy();
+    }
+    lab.assert_nothing_left();
 }
