@@ -31,6 +31,10 @@ pub struct Record {
     pub created: Timestamp,
     /// The operation under way; what a killed one left is known by it.
     pub phase: Phase,
+    /// Whether something may be left to do that follows from the current generation: its names told, the packet filter
+    /// loaded, what the others held given back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsettled: bool,
     /// The container file last used.
     pub file: PathBuf,
     /// Arguments for Nix that go with the file.
@@ -262,6 +266,7 @@ impl Record {
             name,
             created: Timestamp::now(),
             phase: Phase::Creating,
+            unsettled: false,
             file,
             nix_args,
             lxc_items: Vec::new(),
