@@ -160,10 +160,12 @@ fn build_and_install(
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        record.phase = Phase::Ready;
+        (record.phase, record.unsettled) = (Phase::Ready, true);
         record.note_items(generation);
         record.save(&host.layout)?;
-        names::publish(host, &record.name)
+        names::publish(host, &record.name)?;
+        record.unsettled = false;
+        Ok(record.save(&host.layout)?)
     })?;
     Ok(Created { name: record.name.clone(), generation, address: spec.effective.ip })
 }

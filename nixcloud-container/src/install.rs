@@ -1,5 +1,6 @@
 //! Putting a generation in place on LXC's side: its addresses, its rendered configuration.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -7,6 +8,7 @@ use crate::error::Error;
 use crate::foreign;
 use crate::forwards;
 use crate::fs::atomic::{self, Durability};
+use crate::generations::Generations;
 use crate::host::Host;
 use crate::hostnet::{self, Reloaded};
 use crate::idmap::{IdMap, IdMapKind};
@@ -15,7 +17,8 @@ use crate::lease::{Foreign, LeaseError, Leases};
 use crate::lxc::log::Level;
 use crate::network::{Forward, HostPort};
 use crate::observe::{Cancel, Event, Observer};
-use crate::record::Record;
+use crate::proc;
+use crate::record::{Phase, Record, Run};
 use crate::render::{self, Input, Rendered};
 use crate::spec::ContainerSpec;
 use crate::worker::{Answer, LogFile, LogRequest, Request, Stdio};
@@ -132,14 +135,22 @@ pub(crate) fn claim_ids(
     })
 }
 
-/// Gives back the fixed addresses that `spec` does not use. The record is saved last: until then it names them, and
-/// giving back twice does no harm.
+/// Gives back the fixed addresses that neither `spec` nor a running guest uses. The record is saved last: until then it
+/// names them, and giving back twice does no harm.
 pub(crate) fn release_addresses(host: &Host, record: &mut Record, spec: &ContainerSpec) -> Result<(), Error> {
+    if record.fixed.is_empty() && record.fixed6.is_empty() {
+        return Ok(());
+    }
     let leases = Leases::new(&host.layout, &host.config);
-    let (kept, unused): (Vec<_>, Vec<_>) =
-        record.fixed.iter().partition(|address| spec.effective.ip == Some(**address));
-    let (kept6, unused6): (Vec<_>, Vec<_>) =
-        record.fixed6.iter().partition(|address| spec.network.ip6 == Some(**address));
+    let booted = booted_with(host, record)?;
+    let (kept, unused): (Vec<_>, Vec<_>) = record
+        .fixed
+        .iter()
+        .partition(|address| spec.effective.ip == Some(**address) || booted.contains(&IpAddr::V4(**address)));
+    let (kept6, unused6): (Vec<_>, Vec<_>) = record
+        .fixed6
+        .iter()
+        .partition(|address| spec.network.ip6 == Some(**address) || booted.contains(&IpAddr::V6(**address)));
     if unused.is_empty() && unused6.is_empty() {
         return Ok(());
     }
@@ -151,6 +162,29 @@ pub(crate) fn release_addresses(host: &Host, record: &mut Record, spec: &Contain
     }
     (record.fixed, record.fixed6) = (kept, kept6);
     Ok(record.save(&host.layout)?)
+}
+
+/// The addresses in what a running guest was booted with. It has them, and its port lets it send from them, until it ends:
+/// also after a reboot from inside, whatever its current generation says.
+fn booted_with(host: &Host, record: &Record) -> Result<HashSet<IpAddr>, Error> {
+    let failed = |source| Error::Io { action: "read", path: "/proc".into(), source };
+    let boot = proc::boot_id().map_err(failed)?;
+    let run = Run::load(&host.layout, &record.name, &boot)?;
+    // Without a note of its init it is just being started.
+    let run = run.filter(|run| run.init.is_none() || run.lives());
+    let config = run.map(|run| run.config).unwrap_or_default();
+    let words = config.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.' || c == ':'));
+    Ok(words.filter_map(|word| word.parse().ok()).collect())
+}
+
+/// Gives back what a guest that has ended was booted with, and its current generation does not use.
+pub(crate) fn release_booted(host: &Host, record: &Record) -> Result<(), Error> {
+    if record.phase != Phase::Ready {
+        return Ok(());
+    }
+    let generations = Generations::new(&host.layout, &record.name);
+    let Ok(spec) = generations.current().and_then(|current| generations.spec(current)) else { return Ok(()) };
+    release_addresses(host, &mut record.clone(), &spec)
 }
 
 /// Claims the ports of the host that `spec` asks for, as [`claim_addresses`] does, and after it: where they lead follows

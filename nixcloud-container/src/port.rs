@@ -21,7 +21,7 @@ pub struct PortPolicy {
     pub mac: Mac,
     /// Whether no other container is reached, nor reaches it.
     pub isolated: bool,
-    /// Whether it may answer DHCP and advertise itself as a router.
+    /// Whether it may answer DHCP, relay the questions of others, and advertise itself as a router.
     pub serves: bool,
     /// The IPv4 addresses that it sends from; `None` where another network gives them.
     pub v4: Option<Vec<Ipv4Addr>>,

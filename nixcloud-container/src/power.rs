@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::error::Error;
 use crate::generations::Generations;
 use crate::host::Host;
+use crate::install;
 use crate::interface::Slot;
 use crate::lxc::pidfd::PidFd;
 use crate::name::ContainerName;
@@ -354,7 +355,7 @@ pub(crate) fn stopped(host: &Host, record: &Record) -> Result<(), Error> {
     }
     Run::delete(&host.layout, &record.name)?;
     Generations::new(&host.layout, &record.name).unroot_booted()?;
-    Ok(())
+    install::release_booted(host, record)
 }
 
 /// A monitor whose start failed cannot remove the cgroup that it is in itself, and may be in it for a moment yet. Which

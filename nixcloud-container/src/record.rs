@@ -31,6 +31,10 @@ pub struct Record {
     pub created: Timestamp,
     /// The operation under way; what a killed one left is known by it.
     pub phase: Phase,
+    /// Whether something may be left to do that follows from the current generation: its names told, the packet filter
+    /// loaded, what the others held given back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsettled: bool,
     /// The container file last used.
     pub file: PathBuf,
     /// Arguments for Nix that go with the file.
@@ -262,6 +266,7 @@ impl Record {
             name,
             created: Timestamp::now(),
             phase: Phase::Creating,
+            unsettled: false,
             file,
             nix_args,
             lxc_items: Vec::new(),
@@ -406,6 +411,12 @@ impl Run {
     pub fn load(layout: &Layout, name: &ContainerName, boot_id: &str) -> Result<Option<Self>, RecordError> {
         let Some(text) = read(&layout.run(name))? else { return Ok(None) };
         Ok(toml::from_str(&text).ok().filter(|run: &Self| run.boot_id == boot_id))
+    }
+
+    /// Whether its guest lives: one that rebooted from inside has another init, and still that monitor.
+    #[must_use]
+    pub fn lives(&self) -> bool {
+        [self.init, self.monitor].into_iter().flatten().any(Process::is_alive)
     }
 
     /// Writes it.

@@ -5,20 +5,46 @@ use crate::generations::{Generations, GenerationsError};
 use crate::host::Host;
 use crate::install;
 use crate::moving;
+use crate::names;
 use crate::observe::{Cancel, Event, Observer};
 use crate::record::{Phase, Record};
+use crate::spec::ContainerSpec;
+
+/// Lets everybody know of a current generation that counts by now, `spec` is its own, and gives back what the others
+/// held. The record on disk says that this is to be done, so that the next of us ends it where a kill cuts it off.
+pub(crate) fn settle(
+    host: &Host,
+    record: &mut Record,
+    spec: &ContainerSpec,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
+    names::publish(host, &record.name)?;
+    install::release_ports(host, record, spec, observer)?;
+    install::release_addresses(host, record, spec)?;
+    // Files that were moved already are moved back at the next start.
+    moving::forget(host, record, spec.idmap)?;
+    record.unsettled = false;
+    Ok(record.save(&host.layout)?)
+}
 
 /// Ends a switch that was cut off: the generation that was current before is made so again, since the other one
-/// has not proved itself. The guest, if it runs, is left to the next update.
+/// has not proved itself, unless that was on disk already. The guest, if it runs, is left to the next update.
 pub(crate) fn interrupted_switch(
     host: &Host,
     record: &mut Record,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<(), Error> {
-    let Phase::Switching { from } = record.phase else { return Ok(()) };
-    tracing::debug!(name = %record.name, %from, "a switch was cut off: put back");
     let generations = Generations::new(&host.layout, &record.name);
+    let from = match record.phase {
+        Phase::Switching { from } => from,
+        Phase::Ready if record.unsettled => {
+            let spec = generations.spec(generations.current()?)?;
+            return settle(host, record, &spec, observer);
+        }
+        _ => return Ok(()),
+    };
+    tracing::debug!(name = %record.name, %from, "a switch was cut off: put back");
     match generations.spec(from) {
         Ok(spec) => {
             observer.event(Event::Note(format!("generation {from} of `{}` is put back", record.name)));
@@ -39,11 +65,8 @@ pub(crate) fn interrupted_switch(
     crate::build::clear_work(host, &record.name)?;
     // The configuration is not rendered here: the next start does that, and what refuses it (a key that is no longer
     // allowed) must not stand in the way of going back.
-    record.phase = Phase::Ready;
+    (record.phase, record.unsettled) = (Phase::Ready, true);
     record.save(&host.layout)?;
     let spec = generations.spec(generations.current()?)?;
-    install::release_ports(host, record, &spec, observer)?;
-    install::release_addresses(host, record, &spec)?;
-    // Files that were moved already are moved back at the next start.
-    moving::forget(host, record, spec.idmap)
+    settle(host, record, &spec, observer)
 }

@@ -10,7 +10,6 @@ use crate::host::Host;
 use crate::install::{self, Beside};
 use crate::moving;
 use crate::name::ContainerName;
-use crate::names;
 use crate::observe::{self, Cancel, Event, Observer, Phase as Progress};
 use crate::power;
 use crate::presence::{self, Presence};
@@ -207,15 +206,14 @@ fn finish(host: &Host, record: &mut Record, observer: &mut dyn Observer) -> Resu
     let generations = Generations::new(&host.layout, &record.name);
     let current = generations.current()?;
     let spec = generations.spec(current)?;
-    record.phase = Phase::Ready;
+    (record.phase, record.unsettled) = (Phase::Ready, true);
     record.note_items(current);
     // Notes of generations that are gone.
     if let Ok(list) = generations.list(record, None) {
         record.generations.retain(|note| list.iter().any(|generation| generation.id == note.id));
     }
     record.save(&host.layout)?;
-    names::publish(host, &record.name)?;
-    release(host, record, &spec, observer)
+    recover::settle(host, record, &spec, observer)
 }
 
 /// A failure before the guest was touched.

@@ -19,6 +19,7 @@ scenarios! {
         root_create_killed_at_any_moment,
         root_start_killed_at_any_moment,
         root_update_killed_at_any_moment,
+        root_an_update_cut_off_at_its_very_end_is_ended_by_the_next,
         root_update_of_a_running_guest_killed_at_any_moment,
         root_a_change_of_ids_killed_at_any_moment,
         root_an_adoption_killed_at_any_moment,
@@ -146,6 +147,27 @@ fn root_update_killed_at_any_moment(lab: &Lab) {
     web.terminate();
     web.destroy();
     lab.assert_nothing_left();
+}
+
+/// The generation counts already, and nobody has been told.
+fn root_an_update_cut_off_at_its_very_end_is_ended_by_the_next(lab: &Lab) {
+    let web = lab.busybox("web");
+    let with = |port: u16| web.file().keys(&format!("network.forwards = [ {{ hostPort = {port}; }} ];"));
+    web.create_from(&with(8080));
+    // As it would be killed there.
+    let broken = lab.manager_with(|config| config.tools.nft = "/bin/false".into());
+    let file = Some(lab.file(web.name().as_str(), &with(8081).version("2")));
+    let request = nixcloud_container::UpdateRequest { file, ..Default::default() };
+    broken.container(web.name().clone()).update(&request, &mut ()).unwrap_err();
+    assert_eq!(web.generation(), 2);
+    web.start();
+    assert_rules(lab, false);
+    assert!(run("nft", "list ruleset").contains("8081"));
+    // What it held is anybody's.
+    let next = lab.busybox("next");
+    next.create_from(&with(8080));
+    assert_rules(lab, true);
+    web.terminate();
 }
 
 fn root_update_of_a_running_guest_killed_at_any_moment(lab: &Lab) {

@@ -45,6 +45,7 @@ mod progress;
 mod scenario;
 mod session;
 mod terminal;
+mod together;
 mod update;
 mod users;
 
@@ -57,6 +58,7 @@ fn scenarios() -> Vec<Scenario> {
         life::scenarios(),
         session::scenarios(),
         terminal::scenarios(),
+        together::scenarios(),
         users::scenarios(),
         power::scenarios(),
         foreground::scenarios(),

@@ -26,7 +26,7 @@ scenarios! {
     both: [root_an_address_comes_by_dhcp],
 }
 
-const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(20);
 
 /// What a program prints.
 fn out(program: &str, args: &[&str]) -> String {
@@ -62,21 +62,21 @@ pub fn guest_asks(guest: &Guest<'_>, name: &str, server: &str) -> Vec<String> {
 }
 
 /// Until a guest has its addresses, and a name server from DHCP.
-fn await_internet(guest: &Guest<'_>, address: &str) {
+pub fn await_internet(guest: &Guest<'_>, address: &str) {
     eventually("the guest has its address by DHCP", SOON, || {
         guest.sh("ip -4 -o address show dev internet").text().contains(&format!(" {address}/16 "))
     });
 }
 
 /// Another host, in a network namespace of its own: it stands for all that is outside.
-struct Outside {
-    space: Space,
+pub struct Outside {
+    pub space: Space,
     daemon: Option<Child>,
 }
 
 impl Outside {
     /// Linked to this host, which is 192.0.2.1 and 2001:db8:f::1 there; itself .2 and ::2.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let space = Space::new("up0", "in0");
         ip("addr add 192.0.2.1/24 dev up0");
         ip("addr add 2001:db8:f::1/64 dev up0 nodad");
@@ -87,7 +87,7 @@ impl Outside {
     }
 
     /// A name server there, which this host asks.
-    fn serve_names(&mut self, lab: &Lab) {
+    pub fn serve_names(&mut self, lab: &Lab) {
         let options = [
             "--keep-in-foreground",
             "--conf-file=/dev/null",

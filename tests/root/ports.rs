@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nixcloud_container::{Change, Error, Manager, Part, State, Verdict};
 
-use crate::harness::frames::{BROADCAST, Mac, Tap, arp, ether, icmp6, ip4, ip6, link_local, udp};
+use crate::harness::frames::{BROADCAST, Mac, Tap, arp, dhcp, ether, icmp6, ip4, ip6, link_local, udp};
 use crate::harness::{Guest, Kind, Lab, Must, chain, eventually, scenarios};
 
 scenarios! {
@@ -434,7 +434,8 @@ fn root_a_second_interface_is_isolated_as_the_first(lab: &Lab) {
     let bridge = Tap::here("brNC-internet");
     // Who asks for an address is heard, and hears the answer; a server among the guests is not.
     let nowhere = Ipv4Addr::UNSPECIFIED;
-    let ask = ip4((BROADCAST, a_side.mac()), nowhere, Ipv4Addr::BROADCAST, 17, &udp(68, 67, b"dhcp asks"));
+    let ask =
+        ip4((BROADCAST, a_side.mac()), nowhere, Ipv4Addr::BROADCAST, 17, &dhcp(a_side.mac(), b"dhcp asks"));
     b_side.tap.forget();
     a_side.tap.send(&ask);
     assert!(bridge.hears(b"dhcp asks", SOON));

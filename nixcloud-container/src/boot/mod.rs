@@ -52,8 +52,9 @@ pub(crate) fn start(
         _ => return Err(Error::State { name: name.clone(), state: here.state, action: Action::Start }),
     }
     let plan = Plan::new(host, name, request, cancel)?;
-    // What a guest left whose monitor was killed.
+    // What a guest left whose monitor was killed, or that ended by itself.
     stopped(host, &record)?;
+    let mut record = host.record(name)?;
     if !request.foreground {
         let mut boot = Boot { host, plan: &plan, foreground: None, cancel };
         return match boot.run(&mut record, observer)? {

@@ -7,7 +7,7 @@ use crate::name::ContainerName;
 use crate::net::Netlink;
 use crate::net::port::{self, Fault};
 use crate::part::{Change, Finding, HostChange, Part, Verdict};
-use crate::proc::{self, Process};
+use crate::proc;
 use crate::record::{Record, Run};
 use crate::render::{self, Port};
 
@@ -18,9 +18,7 @@ fn running(host: &Host) -> Result<Vec<(ContainerName, Vec<Port>)>, Error> {
     let mut running = Vec::new();
     for name in Record::names(&host.layout)? {
         let Some(run) = Run::load(&host.layout, &name, &boot)? else { continue };
-        // A guest that rebooted from inside has another init, and still that monitor.
-        let lives = [run.init, run.monitor].into_iter().flatten().any(Process::is_alive);
-        if lives && run.netns == here {
+        if run.lives() && run.netns == here {
             running.push((name, render::ports(&run.config)));
         }
     }

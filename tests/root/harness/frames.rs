@@ -107,6 +107,17 @@ pub fn udp(from: u16, to: u16, mark: &[u8]) -> Vec<u8> {
     [&from.to_be_bytes()[..], &to.to_be_bytes(), &length.to_be_bytes(), &[0, 0], mark].concat()
 }
 
+/// A question to a DHCP server, of a client with this MAC address.
+pub fn dhcp(client: Mac, options: &[u8]) -> Vec<u8> {
+    let mut message = vec![1, 1, 6, 0, 0x4e, 0x43, 0, 1];
+    message.resize(28, 0);
+    message.extend(client);
+    message.resize(236, 0);
+    message.extend(options);
+    message.resize(message.len().max(300), 0);
+    udp(68, 67, &message)
+}
+
 pub fn ip4(macs: (Mac, Mac), source: Ipv4Addr, target: Ipv4Addr, protocol: u8, rest: &[u8]) -> Vec<u8> {
     let length = u16::try_from(20 + rest.len()).unwrap().to_be_bytes();
     let mut header = [&[0x45, 0][..], &length, &[0, 0, 0, 0, 64, protocol, 0, 0]].concat();

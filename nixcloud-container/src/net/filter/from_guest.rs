@@ -25,6 +25,15 @@ const V4_FRAGMENT: u32 = HEAD + 6;
 const V4_PROTOCOL: u32 = HEAD + 9;
 /// Which part of a fragmented packet it is; only the first has ports.
 const FRAGMENT_OFFSET: u32 = 0x1fff;
+/// The same, and whether more parts follow: set in every part of a packet that is in parts.
+const FRAGMENTED: u32 = 0x3fff;
+
+/// Of DHCP, behind the header of UDP: what it is, by way of which relay it comes, whose it is.
+const DHCP_KIND: u32 = 8;
+const DHCP_RELAY: u32 = 8 + 24;
+const DHCP_CLIENT: u32 = 8 + 28;
+/// The kinds of DHCPv6 that a relay sends: what they carry says by itself whose it is.
+const RELAYED: [u32; 2] = [12, 13];
 
 /// Of IPv6: next header, what follows.
 const V6_NEXT: u32 = HEAD + 6;
@@ -72,11 +81,36 @@ pub fn program(policy: &PortPolicy, bridge: &Bridge, pass: u32) -> Program {
 }
 
 fn mac_must_be(asm: &mut Assembler, at: u32, mac: Mac) {
-    let Mac([a, b, c, d, e, f]) = mac;
+    let (first, last) = halves(mac);
     asm.word(at);
-    asm.must_be(u32::from_be_bytes([a, b, c, d]));
+    asm.must_be(first);
     asm.half(at + 4);
-    asm.must_be(u32::from(u16::from_be_bytes([e, f])));
+    asm.must_be(last);
+}
+
+/// As they are loaded: four bytes, and two.
+fn halves(Mac([a, b, c, d, e, f]): Mac) -> (u32, u32) {
+    (u32::from_be_bytes([a, b, c, d]), u32::from(u16::from_be_bytes([e, f])))
+}
+
+/// A question to a DHCP server must be the guest's own: the server goes by the MAC address in it, and would take an
+/// address away from whom it is told to have declined it. X points to as many bytes as the IPv4 header is long.
+fn client_must_be(asm: &mut Assembler, mac: Mac) {
+    // In parts it would not be seen here.
+    asm.half(V4_FRAGMENT);
+    asm.and(FRAGMENTED);
+    asm.must_be(0);
+    asm.word_at_x(HEAD + DHCP_KIND);
+    asm.and(0xffff_ff00);
+    // A question, of Ethernet, with an address of 6 bytes.
+    asm.must_be(0x0101_0600);
+    asm.word_at_x(HEAD + DHCP_RELAY);
+    asm.must_be(0);
+    let (first, last) = halves(mac);
+    asm.word_at_x(HEAD + DHCP_CLIENT);
+    asm.must_be(first);
+    asm.half_at_x(HEAD + DHCP_CLIENT + 4);
+    asm.must_be(last);
 }
 
 fn arp(asm: &mut Assembler, policy: &PortPolicy) {
@@ -123,13 +157,11 @@ fn ipv4(asm: &mut Assembler, policy: &PortPolicy, bridge: &Bridge) {
         asm.must_be(0);
         asm.byte(V4_PROTOCOL);
         asm.must_be(UDP);
-        asm.half(V4_FRAGMENT);
-        asm.and(FRAGMENT_OFFSET);
-        asm.must_be(0);
         asm.word_at_x(HEAD);
         asm.must_be(ports(68, 67));
         asm.word(V4_DESTINATION);
         asm.must_be(u32::from(Ipv4Addr::BROADCAST));
+        client_must_be(asm, policy.mac);
         asm.pass();
         asm.here(good);
     }
@@ -159,6 +191,9 @@ fn ipv4(asm: &mut Assembler, policy: &PortPolicy, bridge: &Bridge) {
     asm.here(udp);
     asm.word_at_x(HEAD);
     asm.must_not_be(ports(67, 68));
+    asm.half_at_x(HEAD + 2);
+    asm.if_not(67, judged);
+    client_must_be(asm, policy.mac);
     asm.here(judged);
     destinations(asm, policy, bridge, false);
 }
@@ -233,6 +268,15 @@ fn ipv6(asm: &mut Assembler, policy: &PortPolicy, bridge: &Bridge) {
     asm.here(udp);
     asm.word_at_x(0);
     asm.must_not_be(ports(547, 546));
+    asm.half_at_x(2);
+    asm.if_not(547, judged);
+    // In parts it would not be seen here.
+    asm.byte(V6_NEXT);
+    asm.must_not_be(FRAGMENT);
+    asm.byte_at_x(8);
+    for kind in RELAYED {
+        asm.must_not_be(kind);
+    }
     asm.here(judged);
     destinations(asm, policy, bridge, true);
 }
@@ -312,12 +356,12 @@ fn verdict(asm: &mut Assembler, verdict: Verdict, at: Load, bridge: &Bridge, v6:
         }
         Verdict::Lan => {
             let host = asm.label();
-            for Mac([a, b, c, d, e, f]) in &bridge.macs {
+            for (first, last) in bridge.macs.iter().copied().map(halves) {
                 let other = asm.label();
                 asm.word(DESTINATION);
-                asm.if_not(u32::from_be_bytes([*a, *b, *c, *d]), other);
+                asm.if_not(first, other);
                 asm.half(DESTINATION + 4);
-                asm.if_is(u32::from(u16::from_be_bytes([*e, *f])), host);
+                asm.if_is(last, host);
                 asm.here(other);
             }
             asm.pass();

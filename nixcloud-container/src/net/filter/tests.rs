@@ -104,6 +104,22 @@ fn udp(from: u16, to: u16) -> Vec<u8> {
     [from.to_be_bytes(), to.to_be_bytes(), [0, 12], [0, 0]].concat().into_iter().chain([0; 4]).collect()
 }
 
+/// A question to a DHCP server, of the client with this MAC address.
+fn dhcp(from: u16, client: &str, relay: &str) -> Vec<u8> {
+    let head = [&from.to_be_bytes()[..], &[0, 67, 0, 244, 0, 0]].concat();
+    let mut message = vec![1, 1, 6, 0];
+    message.resize(24, 0);
+    message.extend(v4(relay));
+    message.extend(mac(client));
+    message.resize(236, 0);
+    [head, message].concat()
+}
+
+/// A message of DHCPv6 to the servers.
+fn dhcp6(kind: u8) -> Vec<u8> {
+    [&546u16.to_be_bytes()[..], &547u16.to_be_bytes(), &[0, 12, 0, 0, kind, 0, 0, 1]].concat()
+}
+
 fn ip6(to: &str, source: &str, target: &str, next: u8, rest: &[u8]) -> Vec<u8> {
     let mut header = vec![0x60, 0, 0, 0, 0, 0, next, 255];
     header.extend(source.parse::<Ipv6Addr>().unwrap().octets());
@@ -214,11 +230,26 @@ fn ipv4_comes_from_the_own_address_and_goes_to_the_host() {
 #[test]
 fn dhcp_asks_and_does_not_answer() {
     let ask = |source, target, from, to| ip4(ALL, source, target, 17, 0, &udp(from, to));
+    let nowhere = |fragment, rest: &[u8]| ip4(ALL, "0.0.0.0", "255.255.255.255", 17, fragment, rest);
+    let renew = |fragment, rest: &[u8]| ip4(HOST, "10.101.0.2", "10.101.0.1", 17, fragment, rest);
+    let (own, theirs) = (dhcp(68, OWN, "0.0.0.0"), dhcp(68, OTHER, "0.0.0.0"));
+    let mut token_ring = own.clone();
+    token_ring[9] = 6;
     judged(
         &hostonly(),
         &[
-            ("asks", true, ask("0.0.0.0", "255.255.255.255", 68, 67)),
-            ("renews", true, ask("10.101.0.2", "10.101.0.1", 68, 67)),
+            ("asks", true, nowhere(0, &own)),
+            ("asks, not to be put in parts", true, nowhere(0x4000, &own)),
+            ("renews", true, renew(0, &own)),
+            ("renews from another port", true, renew(0, &dhcp(1068, OWN, "0.0.0.0"))),
+            ("asks for another", false, nowhere(0, &theirs)),
+            ("gives up for another", false, renew(0, &theirs)),
+            ("the same from another port", false, renew(0, &dhcp(1068, OTHER, "0.0.0.0"))),
+            ("the same in parts", false, renew(0x2000, &own)),
+            ("the same in parts, from nowhere", false, nowhere(0x2000, &own)),
+            ("relays", false, renew(0, &dhcp(67, OWN, "10.101.0.3"))),
+            ("not of Ethernet", false, renew(0, &token_ring)),
+            ("cut off", false, renew(0, &udp(68, 67))),
             ("answers", false, ask("10.101.0.2", "255.255.255.255", 67, 68)),
             ("answers from nowhere", false, ask("0.0.0.0", "255.255.255.255", 67, 68)),
             ("another port from nowhere", false, ask("0.0.0.0", "255.255.255.255", 68, 53)),
@@ -238,7 +269,13 @@ fn dhcp_asks_and_does_not_answer() {
     );
     let mut serving = hostonly();
     serving.serves = true;
-    judged(&serving, &[("a server answers", true, ask("10.101.0.2", "255.255.255.255", 67, 68))]);
+    judged(
+        &serving,
+        &[
+            ("a server answers", true, ask("10.101.0.2", "255.255.255.255", 67, 68)),
+            ("it relays", true, renew(0, &dhcp(67, OTHER, "10.101.0.2"))),
+        ],
+    );
 }
 
 #[test]
@@ -360,7 +397,13 @@ fn headers_hide_nothing() {
             ("a later fragment", true, after(44, &fragment(58, 9), &icmp(134))),
             ("DHCP answers", false, after(17, &[], &udp(547, 546))),
             ("DHCP answers in a fragment", false, after(44, &fragment(17, 0), &udp(547, 546))),
-            ("DHCP asks", true, ip6(GROUP6, LINK_LOCAL, "ff02::1:2", 17, &udp(546, 547))),
+            ("DHCP asks", true, ip6(GROUP6, LINK_LOCAL, "ff02::1:2", 17, &dhcp6(1))),
+            (
+                "DHCP asks for another, as a relay",
+                false,
+                ip6(GROUP6, LINK_LOCAL, "ff02::1:2", 17, &dhcp6(12)),
+            ),
+            ("DHCP asks in a fragment", false, after(44, &fragment(17, 0), &dhcp6(1))),
         ],
     );
 }
