@@ -17,6 +17,7 @@ use crate::host::Host;
 use crate::install;
 use crate::moving;
 use crate::name::{ContainerName, InterfaceName};
+use crate::names;
 use crate::net::Netlink;
 use crate::observe::{Cancel, Event, Observer};
 use crate::power::{
@@ -44,6 +45,11 @@ pub(crate) fn start(
     let lock = host.lock(name, cancel)?;
     let mut record = adopt::record(host, name, observer, cancel)?;
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    // One that was just adopted, or whose last operation was killed before its end, they do not know.
+    if let Err(error) = names::publish(host, name) {
+        let note = format!("the name servers of the host are not told of `{name}` and its addresses: {error}");
+        observer.event(Event::Note(note));
+    }
     end_cut_off_boot(host, &record)?;
     let here = wait_while_passing(host, &record, Action::Start, host.config.timeouts.start(), cancel)?;
     match here.state.permits(Action::Start) {
