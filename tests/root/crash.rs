@@ -19,6 +19,7 @@ scenarios! {
         root_create_killed_at_any_moment,
         root_start_killed_at_any_moment,
         root_update_killed_at_any_moment,
+        root_a_start_tells_the_packet_filter_what_a_kill_left_out,
         root_update_of_a_running_guest_killed_at_any_moment,
         root_a_change_of_ids_killed_at_any_moment,
         root_an_adoption_killed_at_any_moment,
@@ -146,6 +147,22 @@ fn root_update_killed_at_any_moment(lab: &Lab) {
     web.terminate();
     web.destroy();
     lab.assert_nothing_left();
+}
+
+fn root_a_start_tells_the_packet_filter_what_a_kill_left_out(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    let before = run("nft", "list table inet nixcloud-container");
+    web.update(&with_port(&web).version("2"));
+    assert_rules(lab, true);
+    // As one who is killed between the record and the rules leaves them.
+    run("nft", "delete table inet nixcloud-container");
+    let rules = lab.write("rules", &before);
+    run("nft", &format!("-f {}", rules.display()));
+    assert!(!run("nft", "list ruleset").contains("8080"));
+    web.start();
+    assert_rules(lab, true);
+    web.stop();
 }
 
 fn root_update_of_a_running_guest_killed_at_any_moment(lab: &Lab) {

@@ -8,7 +8,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::adopt;
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::facts;
 use crate::foreground::Foreground;
 use crate::fs::atomic::{self, Durability};
@@ -45,11 +45,7 @@ pub(crate) fn start(
     let lock = host.lock(name, cancel)?;
     let mut record = adopt::record(host, name, observer, cancel)?;
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
-    // One that was just adopted, or whose last operation was killed before its end, they do not know.
-    if let Err(error) = names::publish(host, name) {
-        let note = format!("the name servers of the host are not told of `{name}` and its addresses: {error}");
-        observer.event(Event::Note(note));
-    }
+    tell_host(host, &record, observer);
     end_cut_off_boot(host, &record)?;
     let here = wait_while_passing(host, &record, Action::Start, host.config.timeouts.start(), cancel)?;
     match here.state.permits(Action::Start) {
@@ -77,6 +73,20 @@ pub(crate) fn start(
         remove_pidfile(&path, init);
     }
     Ok(StartOutcome::Ended { cancelled: cancelled? })
+}
+
+/// Tells the host's name servers and its packet filter of a container that was just adopted, or whose last operation was
+/// killed after its end was noted. Of others they know, and nothing is done. It boots without them, too.
+fn tell_host(host: &Host, record: &Record, observer: &mut dyn Observer) {
+    let name = &record.name;
+    if let Err(error) = names::publish(host, name) {
+        let why = error::chain(&error);
+        observer.event(Event::Note(format!("the host's name servers are not told of `{name}`: {why}")));
+    }
+    if let Err(error) = install::open_ports(host, record, observer) {
+        let why = error::chain(&error);
+        observer.event(Event::Note(format!("the host's ports may not lead to `{name}`: {why}")));
+    }
 }
 
 /// One boot.
