@@ -115,6 +115,16 @@ impl Host {
         nix(&self.config)
     }
 
+    /// The names of all containers of ours, and of those that the shell original made, sorted.
+    pub(crate) fn names(&self) -> Result<Vec<ContainerName>, Error> {
+        // In this order: one that is adopted meanwhile is found twice, and not missed.
+        let mut names = original::names(&self.layout);
+        names.extend(Record::names(&self.layout)?);
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
     /// The record of a container of ours, or one put together of what the shell original made.
     pub(crate) fn record(&self, name: &ContainerName) -> Result<Record, Error> {
         match Record::load(&self.layout, name)? {

@@ -102,12 +102,11 @@ const AT_ONCE: usize = 64;
 
 pub(crate) fn list(host: &Host) -> Result<Vec<Listed>, Error> {
     let survey = Survey::new(&host.layout)?;
-    let adoptable = original::names(&host.layout);
     let foreign = foreign::containers(&host.layout)?;
-    let foreign = foreign.into_iter().filter(|name| !adoptable.iter().any(|ours| ours.as_str() == name));
+    let names = host.names()?;
+    let is_ours = |name: &String| names.binary_search_by(|ours| ours.as_str().cmp(name)).is_ok();
+    let foreign = foreign.into_iter().filter(|name| !is_ours(name));
     let foreign: Vec<Listed> = foreign.map(|name| Listed::Foreign { name }).collect();
-    let mut names = Record::names(&host.layout)?;
-    names.extend(adoptable);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = names.len().div_ceil(threads).max(AT_ONCE);
     let mut list = std::thread::scope(|scope| {
@@ -194,13 +193,6 @@ fn address(record: &Record, spec: Option<&ContainerSpec>) -> Option<Ipv4Addr> {
         Some(spec) => spec.effective.ip,
         None => record.fixed.first().copied().or(record.lease),
     }
-}
-
-pub(crate) fn names(host: &Host) -> Result<Vec<ContainerName>, Error> {
-    let mut names = Record::names(&host.layout)?;
-    names.extend(original::names(&host.layout));
-    names.sort();
-    Ok(names)
 }
 
 /// What was noted at its last start, as long as that guest lives. Nobody is asked.

@@ -105,12 +105,13 @@ impl Manager {
         inspect::list(&self.host)
     }
 
-    /// The names of our containers, sorted. One folder is read, no container: 10,000 names take milliseconds.
+    /// The names of our containers, sorted, and of those that the shell original made. Folders are read, no container:
+    /// 10,000 names take milliseconds.
     ///
     /// # Errors
     /// When the folder cannot be read.
     pub fn names(&self) -> Result<Vec<ContainerName>, Error> {
-        inspect::names(&self.host)
+        self.host.names()
     }
 
     /// Starts all containers whose current generation says that they start with the host: by their `after`, then by

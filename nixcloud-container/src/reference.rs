@@ -51,6 +51,9 @@ pub enum ReferenceError {
         /// Why.
         source: io::Error,
     },
+    /// None is named, and none is known: of a container that the shell original made it may not be.
+    #[error("no container file is known")]
+    NotKnown,
     /// The folder is no flake.
     #[error("{} is no flake: it has no flake.nix", .path.display())]
     NoFlake {
@@ -98,6 +101,7 @@ impl ReferenceError {
                 "a folder is a container file where it has a `default.nix`; of a flake, `FOLDER#NAME` is one"
                     .to_owned()
             }
+            Self::NotKnown => "`nixcloud-container update NAME FILE` names one".to_owned(),
             Self::NoAttribute { flake } => format!("`{flake}#NAME` names one"),
             Self::Path { .. } => "put the flake into a Git repository, or rename the folder".to_owned(),
             _ => return None,
@@ -108,6 +112,9 @@ impl ReferenceError {
 impl Reference {
     /// Finds the container file that `given` names. A path that exists is that path, whatever is in its name.
     pub(crate) fn container(given: &Path) -> Result<Self, ReferenceError> {
+        if given.as_os_str().is_empty() {
+            return Err(ReferenceError::NotKnown);
+        }
         let found = Self::find(given)?;
         match &found.origin {
             Origin::Flake { attr, .. } if attr.is_empty() => {

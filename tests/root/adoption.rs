@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nixcloud_container::{
-    CreateRequest, DestroyRequest, Error, ErrorKind, Event, Listed, Manager, Observer, State, UpdateRequest,
+    AutostartOutcome, AutostartRequest, AutostopOutcome, AutostopRequest, CreateRequest, DestroyRequest,
+    Error, ErrorKind, Event, Listed, Manager, Observer, State, UpdateAllRequest, UpdateRequest,
 };
 
+use crate::apply::{expect, failure};
 use crate::harness::guest::ping;
-use crate::harness::{File, Guest, Lab, Must, chain, scenarios};
+use crate::harness::{File, Guest, Lab, Must, chain, eventually, scenarios};
 use crate::moving::{assert_owned, claims, ids};
 
 scenarios! {
@@ -27,6 +29,9 @@ scenarios! {
         root_adopted_containers_move_to_ids_of_their_own_when_asked,
         root_the_original_destroyed_unadopted,
         root_an_adoption_that_was_cut_off_is_completed,
+        root_originals_start_and_end_with_the_host,
+        root_originals_are_updated_with_all_others,
+        root_the_resolvers_know_whom_a_start_adopts,
     ],
     both: [],
 }
@@ -543,4 +548,84 @@ fn root_an_adoption_that_was_cut_off_is_completed(lab: &Lab) {
     cut_off();
     web.destroy();
     lab.assert_nothing_left();
+}
+
+fn root_originals_start_and_end_with_the_host(lab: &Lab) {
+    let (web, by_hand) = (lab.busybox("web"), made(lab, "hand"));
+    make(lab, &web, "create", &web.file().keys("autostart = true;"), "");
+    let (last, gone) = (lab.busybox("last"), lab.busybox("gone"));
+    let after =
+        |guest: &Guest<'_>| guest.file().keys(&format!("autostart = {{ after = [ \"{}\" ]; }};", web.name()));
+    last.create_from(&after(&last));
+    let started = lab.manager().autostart(&AutostartRequest::default(), &mut ()).must("autostart");
+    assert_eq!(started.len(), 2, "{started:?}");
+    assert!(started.iter().all(|one| matches!(one.outcome, AutostartOutcome::Started { .. })), "{started:?}");
+    assert_eq!((web.state(), by_hand.state()), (State::Running, State::Stopped));
+    // A half-made folder of somebody else is nobody's to start.
+    fs::create_dir(gone.folder()).unwrap();
+    fs::write(gone.folder().join("config"), "lxc.start.auto = 1\n").unwrap();
+    by_hand.start();
+    web.await_version();
+    last.await_version();
+    let ended = lab.manager().autostop(&AutostopRequest::default(), &mut ()).must("autostop");
+    assert_eq!(ended.len(), 3, "{ended:?}");
+    assert!(ended.iter().all(|one| matches!(one.outcome, AutostopOutcome::Stopped)), "{ended:?}");
+    fs::remove_dir_all(gone.folder()).unwrap();
+}
+
+fn root_originals_are_updated_with_all_others(lab: &Lab) {
+    let (web, own) = (made(lab, "web"), lab.busybox("own"));
+    own.create();
+    let lost = made(lab, "lost");
+    fs::remove_file(lost.folder().join("nixConfigPath")).unwrap();
+    let before = tree(lab.root());
+    let request = UpdateAllRequest { dry_run: true, ..Default::default() };
+    let planned = lab.manager().update_all(&request, &mut ()).must("plan");
+    expect(lab, &planned, &[("lost", "failed"), ("own", "planned"), ("web", "planned")]);
+    assert_eq!(tree(lab.root()), before);
+    let applied = lab.manager().update_all(&UpdateAllRequest::default(), &mut ()).must("update");
+    expect(lab, &applied, &[("lost", "failed"), ("own", "unchanged"), ("web", "updated")]);
+    let why = chain(failure(lab, &applied, "lost"));
+    assert!(why.contains("no container file"), "{why}");
+    // It is one of ours, and all that it has is its own.
+    let record = fs::read_to_string(state(lab).join(format!("records/{}.toml", web.name()))).unwrap();
+    assert!(record.contains("adopted = \"done\""), "{record}");
+    assert_eq!(claims(lab).get(&100_000).map(String::as_str), Some(".shared"));
+    assert!(state(lab).join("addresses/10.101.0.2").is_file());
+    assert_eq!(web.generations(), [1, 2]);
+    assert!(web.generation_path(2).join("spec.json").exists());
+    web.start();
+    assert!(web.pings());
+    web.stop();
+}
+
+fn root_the_resolvers_know_whom_a_start_adopts(lab: &Lab) {
+    lab.manager().host_up().must("host up");
+    let web = lab.busybox("web");
+    make(lab, &web, "create", &web.file().keys("network.enableNat = true;"), "");
+    let name = format!("{}.containers", web.name());
+    assert_eq!(crate::names::ask(&name, "127.0.0.101"), ["NXDOMAIN"]);
+    let known = || {
+        let soon = std::time::Duration::from_secs(10);
+        eventually("its name", soon, || crate::names::ask(&name, "127.0.0.101") == ["10.101.0.2"]);
+        // Whom dnsmasq does not know gets no address of it.
+        web.shell("ip link set internet up");
+        let asks = "udhcpc -i internet -n -q -t 5 -T 1 -s /bin/true 2>&1";
+        eventually("its lease", soon, || web.sh(asks).text().contains("lease of 10.202.0.10 obtained"));
+    };
+    web.start();
+    known();
+    web.stop();
+    // What a kill between the record and the resolvers leaves out comes with the next start.
+    let files = || {
+        let all = tree(&state(lab).join("resolvers")).into_iter().map(|(file, ..)| file);
+        all.filter(|file| file.ends_with(web.name().as_str())).collect::<Vec<PathBuf>>()
+    };
+    let all = files();
+    assert!(all.len() >= 2, "{all:?}");
+    all.iter().for_each(|file| fs::remove_file(file).unwrap());
+    web.start();
+    assert_eq!(files(), all);
+    known();
+    web.stop();
 }

@@ -17,6 +17,7 @@ scenarios! {
         root_no_more_boot_at_once_than_asked,
         root_a_container_that_fails_stops_only_those_after_it,
         root_the_current_generation_says_whether_it_starts,
+        root_after_a_cut_off_switch_the_generation_before_says_whether_it_starts,
         root_autostop_kills_who_hangs_only_when_asked,
         root_autostop_of_all_has_an_end,
         root_a_cancelled_autostart_begins_nothing_more,
@@ -233,6 +234,21 @@ fn root_the_current_generation_says_whether_it_starts(lab: &Lab) {
     assert_eq!(lab.cli(["autostop"]).done(), "1 stopped");
     assert_eq!(lab.cli(["autostart"]).done(), "no container starts with this host");
     assert_eq!(web.state(), State::Stopped);
+}
+
+/// As a power cut leaves it: the profile leads to a generation that has not proved itself.
+fn root_after_a_cut_off_switch_the_generation_before_says_whether_it_starts(lab: &Lab) {
+    let web = made(lab, "web", "true");
+    web.update(&file(&web, "false").version("2"));
+    let record = lab.path(&format!("/var/lib/nixcloud/container/records/{}.toml", web.name()));
+    let text = std::fs::read_to_string(&record).unwrap();
+    let cut_off = text.replace("[phase]\nis = \"ready\"\n", "[phase]\nis = \"switching\"\nfrom = 1\n");
+    assert_ne!(text, cut_off, "{text}");
+    std::fs::write(&record, cut_off).unwrap();
+    assert_eq!(lab.cli(["autostart"]).done(), "1 started");
+    web.await_version();
+    assert_eq!((web.generation(), web.version().as_deref()), (1, Some("1")));
+    web.stop();
 }
 
 fn root_autostop_kills_who_hangs_only_when_asked(lab: &Lab) {

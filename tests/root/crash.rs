@@ -20,6 +20,7 @@ scenarios! {
         root_start_killed_at_any_moment,
         root_update_killed_at_any_moment,
         root_an_update_cut_off_at_its_very_end_is_ended_by_the_next,
+        root_a_start_tells_the_packet_filter_what_a_kill_left_out,
         root_update_of_a_running_guest_killed_at_any_moment,
         root_a_change_of_ids_killed_at_any_moment,
         root_an_adoption_killed_at_any_moment,
@@ -168,6 +169,22 @@ fn root_an_update_cut_off_at_its_very_end_is_ended_by_the_next(lab: &Lab) {
     next.create_from(&with(8080));
     assert_rules(lab, true);
     web.terminate();
+}
+
+fn root_a_start_tells_the_packet_filter_what_a_kill_left_out(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    let before = run("nft", "list table inet nixcloud-container");
+    web.update(&with_port(&web).version("2"));
+    assert_rules(lab, true);
+    // As one who is killed between the record and the rules leaves them.
+    run("nft", "delete table inet nixcloud-container");
+    let rules = lab.write("rules", &before);
+    run("nft", &format!("-f {}", rules.display()));
+    assert!(!run("nft", "list ruleset").contains("8080"));
+    web.start();
+    assert_rules(lab, true);
+    web.stop();
 }
 
 fn root_update_of_a_running_guest_killed_at_any_moment(lab: &Lab) {

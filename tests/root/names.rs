@@ -53,7 +53,7 @@ fn asked(answer: &str) -> Vec<String> {
     found
 }
 
-fn ask(name: &str, server: &str) -> Vec<String> {
+pub fn ask(name: &str, server: &str) -> Vec<String> {
     asked(&out("busybox", &["nslookup", name, server]))
 }
 

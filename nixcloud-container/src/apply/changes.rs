@@ -7,6 +7,7 @@ use std::path::Path;
 use super::item::{Hold, Item};
 use super::wanted::By;
 use super::{Outcome, Way};
+use crate::adopt;
 use crate::create;
 use crate::destroy::{self, DestroyRequest};
 use crate::error::Error;
@@ -126,16 +127,22 @@ impl Way<'_> {
         let order = item.order(by.map(|by| by.declared(what)))?;
         Some((|| {
             let _lock = self.host.lock_observed(name, observer, self.cancel)?;
-            let record = self.still(name, by)?;
+            let record = self.still(name, by, observer)?;
             let request = UpdateRequest::default();
             update::update_locked(self.host, record, &order, &request, observer, self.cancel)
                 .map(Outcome::Updated)
         })())
     }
 
-    /// The record of a container whose lock is held, if it is still one for us to change.
-    fn still(self, name: &ContainerName, by: Option<&By>) -> Result<Record, Error> {
-        let record = self.host.record(name)?;
+    /// The record of a container whose lock is held, if it is still one for us to change. What the shell original made is
+    /// adopted.
+    fn still(
+        self,
+        name: &ContainerName,
+        by: Option<&By>,
+        observer: &mut dyn Observer,
+    ) -> Result<Record, Error> {
+        let record = adopt::record(self.host, name, observer, self.cancel)?;
         if by.is_some_and(|by| !by.owns(&record)) {
             let by = record.declared.map(|declared| declared.source);
             return Err(Error::NotDeclared { name: name.clone(), by });
@@ -156,7 +163,7 @@ impl Way<'_> {
         };
         if noted(known).is_some() {
             let _lock = self.host.lock_observed(name, observer, self.cancel)?;
-            if let Some(record) = noted(&self.still(name, by)?) {
+            if let Some(record) = noted(&self.still(name, by, observer)?) {
                 record.save(&self.host.layout)?;
             }
         }
@@ -173,7 +180,7 @@ impl Way<'_> {
         let Hold::Known(known) = &item.hold else { return None };
         Some((|| {
             let _lock = self.host.lock_observed(&known.name, observer, self.cancel)?;
-            let record = match self.still(&known.name, by) {
+            let record = match self.still(&known.name, by, observer) {
                 Err(Error::NotFound { .. }) => return Ok(Outcome::Removed),
                 other => other?,
             };

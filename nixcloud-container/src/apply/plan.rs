@@ -89,6 +89,10 @@ impl Way<'_> {
         if let Some(known) = self.known(name, by)? {
             return Ok(Hold::Known(Box::new(known)));
         }
+        // Of those that there are, none is made: it was destroyed meanwhile.
+        if by.is_none() {
+            return Err(Error::NotFound { name: name.clone() });
+        }
         if self.dry_run {
             return Ok(Hold::Nothing);
         }

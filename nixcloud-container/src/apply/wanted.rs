@@ -158,13 +158,13 @@ impl Wanted {
         observer: &mut dyn Observer,
     ) -> Result<Self, Error> {
         let mut members = Vec::new();
-        for name in Record::names(&host.layout)? {
-            let record = match Record::load(&host.layout, &name) {
-                Ok(Some(record)) => record,
+        for name in host.names()? {
+            let record = match host.record(&name) {
+                Ok(record) => record,
                 // Destroyed meanwhile.
-                Ok(None) => continue,
+                Err(Error::NotFound { .. }) => continue,
                 Err(error) => {
-                    members.push(Member { name: name.to_string(), what: Err(error.into()) });
+                    members.push(Member { name: name.to_string(), what: Err(error) });
                     continue;
                 }
             };

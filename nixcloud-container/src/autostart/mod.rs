@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::generations::Generations;
 use crate::host::Host;
 use crate::name::ContainerName;
-use crate::record::{Phase, Record};
+use crate::record::Phase;
 use crate::spec::Autostart;
 pub use plan::AfterError;
 use plan::{Plan, Wish};
@@ -39,7 +39,7 @@ struct Gathered {
 impl Gathered {
     fn new(host: &Host) -> Result<Self, Error> {
         let mut all = Self { wishes: Vec::new(), others: BTreeSet::new(), broken: Vec::new() };
-        for name in Record::names(&host.layout)? {
+        for name in host.names()? {
             match read(host, &name) {
                 Ok(Some(said)) if said.enable => all.wishes.push(Wish {
                     name,
@@ -61,17 +61,20 @@ impl Gathered {
     }
 }
 
-/// What the current generation of a container says; `None` of one that is being made or removed.
+/// What the generation of a container says that boots at its next start; `None` of one that is being made or removed.
 fn read(host: &Host, name: &ContainerName) -> Result<Option<Autostart>, Error> {
     let record = match host.record(name) {
         // Destroyed since the folder was read.
         Err(Error::NotFound { .. }) => return Ok(None),
         other => other?,
     };
-    if matches!(record.phase, Phase::Creating | Phase::Destroying) {
-        return Ok(None);
-    }
     let generations = Generations::new(&host.layout, name);
-    let current = generations.current()?;
-    Ok(Some(generations.spec(current)?.autostart))
+    let boots = match record.phase {
+        Phase::Creating | Phase::Destroying => return Ok(None),
+        Phase::Ready => generations.current()?,
+        // The start puts it back, unless somebody deleted it.
+        Phase::Switching { from } if generations.link(from).is_ok() => from,
+        Phase::Switching { .. } => generations.current()?,
+    };
+    Ok(Some(generations.spec(boots)?.autostart))
 }

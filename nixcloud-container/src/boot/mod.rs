@@ -8,7 +8,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::adopt;
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::facts;
 use crate::foreground::Foreground;
 use crate::fs::atomic::{self, Durability};
@@ -17,6 +17,7 @@ use crate::host::Host;
 use crate::install;
 use crate::moving;
 use crate::name::{ContainerName, InterfaceName};
+use crate::names;
 use crate::net::Netlink;
 use crate::observe::{Cancel, Event, Observer};
 use crate::power::{
@@ -44,6 +45,7 @@ pub(crate) fn start(
     let lock = host.lock(name, cancel)?;
     let mut record = adopt::record(host, name, observer, cancel)?;
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    tell_host(host, &record, observer);
     end_cut_off_boot(host, &record)?;
     let here = wait_while_passing(host, &record, Action::Start, host.config.timeouts.start(), cancel)?;
     match here.state.permits(Action::Start) {
@@ -72,6 +74,20 @@ pub(crate) fn start(
         remove_pidfile(&path, init);
     }
     Ok(StartOutcome::Ended { cancelled: cancelled? })
+}
+
+/// Tells the host's name servers and its packet filter of a container that was just adopted, or whose last operation was
+/// killed after its end was noted. Of others they know, and nothing is done. It boots without them, too.
+fn tell_host(host: &Host, record: &Record, observer: &mut dyn Observer) {
+    let name = &record.name;
+    if let Err(error) = names::publish(host, name) {
+        let why = error::chain(&error);
+        observer.event(Event::Note(format!("the host's name servers are not told of `{name}`: {why}")));
+    }
+    if let Err(error) = install::open_ports(host, record, observer) {
+        let why = error::chain(&error);
+        observer.event(Event::Note(format!("the host's ports may not lead to `{name}`: {why}")));
+    }
 }
 
 /// One boot.

@@ -85,7 +85,11 @@ struct Traced {
 
 impl Place {
     fn position(&self) -> Option<Position> {
-        Position::new(self.file.as_deref()?, self.line?, self.column)
+        let (file, line) = (self.file.as_deref()?, self.line?);
+        // Nix 2.26 says where a syntax error is in the file's name, too.
+        let again = self.column.map(|column| format!(":{line}:{column}"));
+        let file = again.and_then(|again| file.strip_suffix(&again)).unwrap_or(file);
+        Position::new(file, line, self.column)
     }
 }
 

@@ -187,6 +187,22 @@ fn places_of_an_evaluation_error() {
 }
 
 #[test]
+fn the_place_of_a_syntax_error_is_told_once() {
+    // As Nix 2.26 says it: the file's name ends with the place.
+    let line = nix(
+        r#"{"action":"msg","column":2,"file":"/c/bad.nix:2:2","level":0,"line":2,"msg":"error:\n       … while calling the 'import' builtin\n         at «string»:1:1:\n            1| import /c/bad.nix\n             | ^\n\n       error: syntax error, unexpected '}', expecting end of file\n       at /c/bad.nix:2:2:\n            1| {\n            2| }}\n             |  ^\n            3|","raw_msg":"syntax error, unexpected '}', expecting end of file"}"#,
+    );
+    // A file that is called so stays what it is.
+    let odd = nix(
+        r#"{"action":"msg","column":5,"file":"/c/x:2:2","level":0,"line":3,"msg":"error: no","raw_msg":"no"}"#,
+    );
+    let (log, _) = read(&[line, odd]);
+    let places: Vec<_> =
+        log.errors().iter().flat_map(|error| &error.positions).map(ToString::to_string).collect();
+    assert_eq!(places, ["/c/bad.nix:2:2", "/c/x:2:2:3:5"]);
+}
+
+#[test]
 fn memory_has_bounds() {
     let mut lines = Vec::new();
     for id in 0..500 {
