@@ -567,7 +567,7 @@ impl Error {
                 "`network.ip` gives it a fixed one, `network.enableNat` one on the bridge that leads out".to_owned()
             }
             Self::Bridge(bridge::Error::InUse { .. }) => {
-                "`nixcloud-container list` shows which containers run; stop them first".to_owned()
+                "`nixcloud-container stop NAME` shuts one down, `nixcloud-container autostop` all that run".to_owned()
             }
             Self::Facts(_) => {
                 "install LXC, or name its share folder in the host configuration (`paths.lxc_share`)"
