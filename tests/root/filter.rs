@@ -540,7 +540,8 @@ fn root_host_down_leaves_nothing(lab: &Lab) {
     web.boot();
     let before = host();
     let error = lab.manager().host_down().unwrap_err();
-    assert!(error.to_string().contains("is in use by container `web` (nci-"), "{}", chain(&error));
+    let user = format!("is in use by container `{}` (nci-", web.name());
+    assert!(error.to_string().contains(&user), "{}", chain(&error));
     assert_eq!(host(), before);
     web.terminate();
     web.destroy();
