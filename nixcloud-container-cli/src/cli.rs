@@ -278,7 +278,7 @@ Example:
     /// at once. One that fails stops only those that come after it.
     #[command(after_long_help = "\
 It is what nixcloud-container-autostart.service does at boot. Those that run already stay as they are. It exits with 1 \
-when one did not start.
+when one did not start. Interrupted, it begins no more; what runs by then goes on.
 
 Examples:
   nixcloud-container autostart
