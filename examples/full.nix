@@ -6,7 +6,7 @@
   # Start with the host: false (the default), true, or a set with any of these.
   autostart = {
     order = 20; # lower starts first; default 0
-    delay = 0; # seconds to wait before the start; default 0
+    delay = 0; # seconds that those of a higher order, or `after` it, wait once it runs; default 0
     after = [ ]; # containers that must be up before; default none
   };
 
@@ -16,6 +16,10 @@
     prefixLength = 16; # default: the bridge's own
     gateway = null; # default route over `hostonly`
     enableNat = true; # a second interface, `internet`, with DHCP and NAT; default false
+    isolated = true; # the default: no other container reaches it. false: those that say so, too
+    ip6 = "fd00:101::7/64"; # a fixed IPv6 address of `hostonly`; default: none
+    # Ports of the host that lead to it; `containerPort` is the same one and `protocol` "tcp" when not given.
+    forwards = [ { hostPort = 8443; containerPort = 443; protocol = "tcp"; } ];
   };
 
   # Lines for LXC's own configuration. Keys that would undo the protection of the host are refused.

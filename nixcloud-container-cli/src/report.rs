@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::commands::Failure;
 use crate::exit::Status;
 use crate::printer::{Printer, Tone, clean};
-use crate::view::{ActivationView, FailureView, HostView, kind};
+use crate::view::{ActivationView, FailureView, HostView, Pending, kind};
 
 /// The hint where there is no better one, and Nix said more than is shown.
 const MORE: &str = "`-v` shows all that Nix says about it";
@@ -50,8 +50,9 @@ fn tell(message: &str, report: &FailureView, all: &[String], printer: &Printer) 
     if let Some(note) = &report.note {
         printer.labelled(Tone::Warning, "note", note);
     }
-    for pending in report.activation.iter().flat_map(|activation| &activation.pending_restart) {
-        printer.labelled(Tone::Warning, "note", &pending.words());
+    let pending = report.activation.as_ref().map(|activation| Pending::words(&activation.pending_restart));
+    for line in pending.unwrap_or_default() {
+        printer.labelled(Tone::Warning, "note", &line);
     }
     if let Some(hint) = report.hint.as_ref().filter(|hint| all.is_empty() || *hint != MORE) {
         printer.labelled(Tone::Hint, "hint", hint);

@@ -11,6 +11,12 @@ pub(crate) fn present() -> bool {
     io::stdin().is_terminal()
 }
 
+/// How many columns stdout has, where it is a terminal.
+pub(crate) fn columns() -> Option<usize> {
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then(|| size.ws_col.into())
+}
+
 /// The terminal's other screen: what was on the first one is there again afterwards.
 #[derive(Debug)]
 pub(crate) struct Screen<'p>(&'p Printer);

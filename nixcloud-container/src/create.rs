@@ -145,6 +145,7 @@ fn build_and_install(
     let spec = ready.spec.clone();
     install::claim_addresses(host, record, &spec, &foreign)?;
     install::claim_ports(host, record, &spec)?;
+    install::tell_doubts(host, &spec, observer);
     install::drop_unused_lease(host, record, &spec)?;
     let ids = install::claim_ids(host, record, spec.idmap, &foreign, cancel)?;
     // Before the build, which may take an hour: a refused line is known now.

@@ -24,7 +24,7 @@ use crate::presence::PresenceError;
 use crate::record::RecordError;
 use crate::reference::ReferenceError;
 use crate::render::{ExtraError, ItemError, PendingRestart};
-use crate::resolver::ResolverError;
+use crate::resolver::{self, ResolverError};
 use crate::rootfs::RootfsError;
 use crate::spec::SpecError;
 use crate::state::{Action, State};
@@ -567,7 +567,7 @@ impl Error {
                 "`network.ip` gives it a fixed one, `network.enableNat` one on the bridge that leads out".to_owned()
             }
             Self::Bridge(bridge::Error::InUse { .. }) => {
-                "`nixcloud-container list` shows which containers run; stop them first".to_owned()
+                "`nixcloud-container stop NAME` shuts one down, `nixcloud-container autostop` all that run".to_owned()
             }
             Self::Facts(_) => {
                 "install LXC, or name its share folder in the host configuration (`paths.lxc_share`)"
@@ -610,11 +610,7 @@ impl Error {
             Self::Resolver(ResolverError::Missing { .. }) => {
                 "install dnsmasq (Debian: dnsmasq-base), or name it in the host configuration (`tools.dnsmasq`)".to_owned()
             }
-            Self::Resolver(ResolverError::Start { words, .. }) if words.contains("in use") => {
-                "another DNS or DHCP server of this host listens on all addresses: let it listen on its own alone \
-                 (dnsmasq: `bind-dynamic` and `except-interface=brNC-*`)"
-                    .to_owned()
-            }
+            Self::Resolver(ResolverError::Start { words, .. }) => resolver::in_the_way(words)?.to_owned(),
             Self::Nix(error) => error.hint()?,
             Self::Worker(WorkerError::None) => {
                 "call `nixcloud_container::worker::init()` first in `main`, or name an installed \

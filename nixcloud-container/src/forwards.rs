@@ -24,7 +24,7 @@ use crate::spec::ContainerSpec;
 #[non_exhaustive]
 pub enum ForwardError {
     /// Another container has it.
-    #[error("{} port {} of the host leads to container `{owner}` already", .port.protocol, .port.port)]
+    #[error("{} of the host leads to container `{owner}` already", .port.words())]
     Taken {
         /// The port.
         port: HostPort,
@@ -48,7 +48,7 @@ pub enum ForwardError {
         source: io::Error,
     },
     /// A claim cannot be written or removed.
-    #[error("cannot claim {} port {} of the host", .port.protocol, .port.port)]
+    #[error("cannot claim {} of the host", .port.words())]
     Claim {
         /// The port.
         port: HostPort,

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::doubts;
 use crate::error::Error;
 use crate::foreign;
 use crate::forwards;
@@ -209,6 +210,13 @@ pub(crate) fn claim_ports(host: &Host, record: &mut Record, spec: &ContainerSpec
     Ok(claimed?)
 }
 
+/// Tells what of the container's network is seldom meant.
+pub(crate) fn tell_doubts(host: &Host, spec: &ContainerSpec, observer: &mut dyn Observer) {
+    for doubt in doubts::of(&host.config, spec) {
+        observer.event(Event::Note(doubt));
+    }
+}
+
 /// Gives back the ports of the host that `spec` does not use, after the packet filter has been told: the container that
 /// claims one next must not find a rule for it.
 pub(crate) fn release_ports(
@@ -247,7 +255,7 @@ pub(crate) fn open_ports(host: &Host, record: &Record, observer: &mut dyn Observ
         return Ok(());
     }
     if hostnet::reload(host)? == Reloaded::NotUp {
-        let ports: Vec<String> = record.ports.iter().map(ToString::to_string).collect();
+        let ports: Vec<String> = record.ports.iter().map(|port| port.words()).collect();
         observer.event(Event::Note(format!(
             "the networks of this host are not up: {} will lead to `{}` after `nixcloud-container host up`",
             ports.join(", "),
@@ -256,8 +264,9 @@ pub(crate) fn open_ports(host: &Host, record: &Record, observer: &mut dyn Observ
     }
     for port in hostnet::shadowed(&record.ports) {
         observer.event(Event::Note(format!(
-            "a program of the host listens on {port}, which leads to `{}`: that program is reached by the loopback \
+            "a program of the host listens on {}, which leads to `{}`: that program is reached by the loopback \
              addresses alone",
+            port.words(),
             record.name
         )));
     }

@@ -28,7 +28,7 @@
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | reference, manifest, record, lease, original, generations, forwards, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, sysctl, subid, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`], resolver |
-//! | contracts | [`config`], `layout`, `render`, `ruleset`, dnsmasq |
+//! | contracts | [`config`], doubts, `layout`, `render`, `ruleset`, dnsmasq |
 //! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], port, part, [`spec`], [`observe`] |
 
 pub mod config;
@@ -65,6 +65,7 @@ mod container;
 mod create;
 mod destroy;
 mod dnsmasq;
+mod doubts;
 mod error;
 mod eval;
 mod evaluation;

@@ -36,6 +36,14 @@ pub struct HostPort {
     pub port: NonZeroU16,
 }
 
+impl HostPort {
+    /// It in words: `tcp port 8080`.
+    #[must_use]
+    pub fn words(self) -> String {
+        format!("{} port {}", self.protocol, self.port)
+    }
+}
+
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.protocol, self.port)

@@ -66,6 +66,15 @@ pub enum ResolverError {
     Supervisor(#[source] WorkerError),
 }
 
+/// How to go on where a dnsmasq ended with these words since somebody else has its port; `None` where it had others.
+#[must_use]
+pub fn in_the_way(words: &str) -> Option<&'static str> {
+    words.contains("in use").then_some(
+        "another DNS or DHCP server of this host listens on all addresses: let it listen on its own alone (dnsmasq: \
+         `bind-dynamic` and `except-interface=brNC-*`)",
+    )
+}
+
 /// The program, by its whole path.
 ///
 /// # Errors

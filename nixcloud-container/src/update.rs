@@ -127,6 +127,7 @@ fn build_and_switch(
         let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
         let spec = ready.spec.clone();
         switch::prepare(host, record, &spec, &beside, cancel)?;
+        install::tell_doubts(host, &spec, observer);
         let built = build::realise(host, record, order, ready, observer, cancel)?;
         switch::begin(host, record, from, beside.items)?;
         build::set_profile(host, record, &built, cancel).map(|to| (spec, to))

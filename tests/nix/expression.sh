@@ -515,7 +515,7 @@ refused "neither is a module" "but this is a function"
 
 # The examples evaluate as they are, on both releases.
 for release in 24.11 18.03; do
-  for example in basic autostart network nat full demo/v1 demo/v2; do
+  for example in basic autostart network nat public full demo/v1 demo/v2; do
     printf '{ "schema": 1, "want": "%s", "containers": { "c": { "file": "%s", "ip": "10.101.0.2", "prefixLength": 16 } } }\n' \
       "$(case $example in demo/*) echo spec ;; *) echo build ;; esac)" "$root/examples/$example.nix" >"$work/request.json"
     if evaluate; then pass; else fail "$release: examples/$example.nix" "$(cat "$work/err")"; fi

@@ -36,7 +36,7 @@ let
     (product [ [ "dhcpcd" "networkd" ] [ "v4" "v6" ] [ true false ] ]));
 
   examples = lib.listToAttrs (map (name: lib.nameValuePair "example-${name}" "${root}/examples/${name}.nix")
-    [ "basic" "autostart" "network" "nat" "nat-ipv6" "full" "custom-nixpkgs" "photos" ]);
+    [ "basic" "autostart" "network" "nat" "nat-ipv6" "public" "full" "custom-nixpkgs" "photos" ]);
 
   expression = (import ../../nix/containers.nix { request = request "all" (guests // examples); }).containers;
 

@@ -299,7 +299,7 @@ fn root_ports_come_and_go_with_generations(lab: &Lab) {
     };
     let file = Some(lab.file(web.name().as_str(), &with(8004)));
     web.container().update(&UpdateRequest { file, ..Default::default() }, &mut observer).must("update");
-    assert!(notes.iter().any(|note| note.contains("tcp-8004 will lead to")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("tcp port 8004 will lead to")), "{notes:?}");
     lab.manager().host_up().must("up");
     assert!(rules(8004) && ports() == ["tcp-8004"]);
     web.destroy();
@@ -318,7 +318,7 @@ fn root_a_port_has_one_owner_and_listeners_are_noticed(lab: &Lab) {
         }
     };
     web.container().create(&web.request(&web.file().keys(forward)), &mut observer).must("create");
-    assert!(notes.iter().any(|note| note.contains("listens on tcp-8080")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("listens on tcp port 8080")), "{notes:?}");
     let wrong = |finding: &Finding| finding.part == Part::Forward && finding.verdict == Verdict::Wrong;
     assert!(lab.manager().host_check().must("check").iter().any(wrong));
     drop(listener);
@@ -544,7 +544,8 @@ fn root_host_down_leaves_nothing(lab: &Lab) {
     web.boot();
     let before = host();
     let error = lab.manager().host_down().unwrap_err();
-    assert!(error.to_string().contains("is in use by nci-"), "{}", chain(&error));
+    let user = format!("is in use by container `{}` (nci-", web.name());
+    assert!(error.to_string().contains(&user), "{}", chain(&error));
     assert_eq!(host(), before);
     web.terminate();
     web.destroy();

@@ -166,15 +166,14 @@ fn summary(counts: &[(&str, usize)], none: &str) -> String {
     if told.is_empty() { none.to_owned() } else { told.join(", ") }
 }
 
-/// Each failure; a way to go on that several share is told once.
+/// Each failure with its way to go on; one that the next has, too, stands below the last of them.
 fn tell_failed(failed: &[FailedView], printer: &Printer) {
-    for FailedView { name, error } in failed {
+    for (index, FailedView { name, error }) in failed.iter().enumerate() {
         report::trouble(name, error, printer);
-    }
-    let mut hints: Vec<&String> = failed.iter().filter_map(|failed| failed.error.hint.as_ref()).collect();
-    hints.dedup();
-    for hint in hints {
-        printer.labelled(Tone::Hint, "hint", hint);
+        let next = failed.get(index + 1).and_then(|next| next.error.hint.as_ref());
+        if let Some(hint) = error.hint.as_ref().filter(|hint| next != Some(hint)) {
+            printer.labelled(Tone::Hint, "hint", hint);
+        }
     }
 }
 

@@ -120,8 +120,8 @@ impl ChangeView {
 impl View for ChangeView {
     fn tell(&self, printer: &Printer) {
         printer.result(self.words());
-        for pending in &self.pending_restart {
-            printer.result(pending.words());
+        for line in Pending::words(&self.pending_restart) {
+            printer.result(line);
         }
     }
 }

@@ -91,11 +91,40 @@ impl From<&PendingRestart> for Pending {
 }
 
 impl Pending {
-    /// `pending restart: KEY: old -> new`.
-    pub(crate) fn words(&self) -> String {
-        let values =
-            |values: &[String]| if values.is_empty() { NOTHING.to_owned() } else { values.join(", ") };
-        format!("pending restart: {}: {} -> {}", self.key, values(&self.running), values(&self.next))
+    /// A line each, `pending restart: KEY: old -> new`; an interface that comes or goes is one line.
+    pub(crate) fn words(all: &[Self]) -> Vec<String> {
+        let mut lines: Vec<String> = all.iter().map(|one| one.in_words(all)).collect();
+        lines.dedup();
+        lines
+    }
+
+    fn in_words(&self, all: &[Self]) -> String {
+        let words = self.interface(all).unwrap_or_else(|| {
+            let values =
+                |values: &[String]| if values.is_empty() { NOTHING.to_owned() } else { values.join(", ") };
+            format!("{}: {} -> {}", self.key, values(&self.running), values(&self.next))
+        });
+        format!("pending restart: {words}")
+    }
+
+    /// About an interface as a whole, or what its port lets through: a command line of ours that nobody reads.
+    fn interface(&self, all: &[Self]) -> Option<String> {
+        let (number, item) = self.key.strip_prefix("lxc.net.")?.split_once('.')?;
+        let of = |item: &str| all.iter().find(|one| one.key == format!("lxc.net.{number}.{item}"));
+        let name = |values: fn(&Self) -> &Vec<String>| of("name").map(|one| values(one).concat());
+        match of("type") {
+            Some(kind) if kind.running.is_empty() => {
+                let bridge = of("link").map(|one| one.next.concat()).unwrap_or_default();
+                Some(format!("interface {} on {bridge} comes", name(|one| &one.next)?))
+            }
+            Some(kind) if kind.next.is_empty() => {
+                Some(format!("interface {} goes", name(|one| &one.running)?))
+            }
+            _ if item == "script.up" && !self.running.is_empty() && !self.next.is_empty() => {
+                Some(format!("what the port of lxc.net.{number} lets through"))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -277,6 +306,28 @@ mod tests {
     #[test]
     fn pending_changes_tell_both_values() {
         let change = Pending { key: "lxc.net.0.link".into(), running: vec!["a".into()], next: vec![] };
-        assert_eq!(change.words(), "pending restart: lxc.net.0.link: a -> -");
+        assert_eq!(Pending::words(&[change]), ["pending restart: lxc.net.0.link: a -> -"]);
+    }
+
+    #[test]
+    fn an_interface_that_comes_or_goes_is_one_line() {
+        let items = [("link", "br"), ("name", "internet"), ("script.up", "-- nci x"), ("type", "veth")];
+        let mut all = items.map(|(item, value)| Pending {
+            key: format!("lxc.net.1.{item}"),
+            running: vec![],
+            next: vec![value.into()],
+        });
+        assert_eq!(Pending::words(&all), ["pending restart: interface internet on br comes"]);
+        for one in &mut all {
+            std::mem::swap(&mut one.running, &mut one.next);
+        }
+        assert_eq!(Pending::words(&all), ["pending restart: interface internet goes"]);
+        let policy = Pending {
+            key: "lxc.net.0.script.up".into(),
+            running: vec!["one".into()],
+            next: vec!["other".into()],
+        };
+        let wanted = ["pending restart: what the port of lxc.net.0 lets through"];
+        assert_eq!(Pending::words(&[policy]), wanted);
     }
 }

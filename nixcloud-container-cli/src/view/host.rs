@@ -5,6 +5,10 @@ use serde::Serialize;
 
 use super::View;
 use crate::printer::{Printer, Tone};
+use crate::terminal;
+
+/// No text is wrapped into fewer columns.
+const NARROWEST: usize = 24;
 
 /// What was done to the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -118,8 +122,8 @@ impl CheckView {
 }
 
 impl CheckView {
-    /// What was seen, in columns; below it how to mend it.
-    fn lines(&self, mark: &dyn Fn(Tone, &str) -> String) -> Vec<String> {
+    /// What was seen, in columns; below it how to mend it. Wrapped where there is a `limit`.
+    fn lines(&self, limit: Option<usize>, mark: &dyn Fn(Tone, &str) -> String) -> Vec<String> {
         let thing = |finding: &FindingView| format!("{} {}", finding.part, finding.name);
         let width =
             self.findings.iter().map(|finding| thing(finding).chars().count()).max().unwrap_or_default();
@@ -132,19 +136,60 @@ impl CheckView {
                 "off" => mark(Tone::Warning, "off  "),
                 _ => "good ".to_owned(),
             };
-            lines.push(format!("{word}  {:width$}  {what}", thing(finding)));
+            let first = format!("{word}  {:width$}  ", thing(finding));
+            lines.extend(hanging(&first, 9 + width, what, limit));
             if let Some(mend) = mend {
-                lines.push(format!("       {} {mend}", mark(Tone::Hint, "mend:")));
+                lines.extend(hanging(&format!("       {} ", mark(Tone::Hint, "mend:")), 13, mend, limit));
             }
         }
         lines
     }
+
+    /// `1 wrong, 2 off, 9 good`.
+    fn summary(&self) -> String {
+        let count = |word: &str| self.findings.iter().filter(|finding| finding.verdict == word).count();
+        let told: Vec<String> = ["wrong", "off", "good"]
+            .into_iter()
+            .map(|word| (count(word), word))
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        told.join(", ")
+    }
+}
+
+/// `text` behind `first`, which looks `indent` wide; what does not fit stands below, from there on. A narrow terminal
+/// breaks lines as it likes.
+fn hanging(first: &str, indent: usize, text: &str, limit: Option<usize>) -> Vec<String> {
+    let room = limit.and_then(|limit| limit.checked_sub(indent)).filter(|room| *room >= NARROWEST);
+    let Some(room) = room else { return vec![format!("{first}{text}")] };
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    let below = " ".repeat(indent);
+    lines
+        .into_iter()
+        .enumerate()
+        .map(|(index, line)| if index == 0 { format!("{first}{line}") } else { format!("{below}{line}") })
+        .collect()
 }
 
 impl View for CheckView {
     fn tell(&self, printer: &Printer) {
-        for line in self.lines(&|tone, word| printer.marked(tone, word)) {
+        for line in self.lines(terminal::columns(), &|tone, word| printer.marked(tone, word)) {
             printer.answer(line);
+        }
+        // A long list scrolls away what is wrong.
+        if printer.for_people() {
+            printer.result(self.summary());
         }
     }
 }
@@ -170,7 +215,7 @@ mod tests {
             finding(Part::Forward, "tcp-80", Verdict::Off, None),
         ]);
         assert!(!view.is_good());
-        let lines = view.lines(&|_, word| format!("<{word}>"));
+        let lines = view.lines(None, &|_, word| format!("<{word}>"));
         assert_eq!(
             lines,
             [
@@ -180,5 +225,18 @@ mod tests {
                 "<off  >  forward tcp-80        it is so",
             ]
         );
+        assert_eq!(view.summary(), "1 wrong, 1 off, 1 good");
+    }
+
+    #[test]
+    fn what_does_not_fit_stands_below() {
+        let text = "it is so because of this and that, which is long";
+        let wrapped = hanging("good  port x  ", 14, text, Some(40));
+        assert_eq!(
+            wrapped,
+            ["good  port x  it is so because of this", "              and that, which is long",]
+        );
+        assert_eq!(hanging("good  port x  ", 14, text, Some(30)), [format!("good  port x  {text}")]);
+        assert_eq!(hanging("", 0, text, None), [text]);
     }
 }

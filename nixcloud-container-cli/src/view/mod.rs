@@ -23,7 +23,7 @@ use crate::printer::Printer;
 pub(crate) use addresses::Addresses;
 pub(crate) use autostart::{AutostartView, AutostopView};
 pub(crate) use change::{ChangeView, Destroyed};
-pub(crate) use container::{ContainerView, Exists, ListView};
+pub(crate) use container::{ContainerView, Exists, ListView, Pending};
 pub(crate) use declared::{ApplyView, EvalView, plan};
 pub(crate) use failure::{ActivationView, FailureView, kind};
 pub(crate) use generations::{Deleted, GenerationsView};

@@ -1,12 +1,16 @@
 //! The bridges.
 
+use std::collections::HashMap;
+
 use ipnetwork::IpNetwork;
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::interface::Slot;
 use crate::net::Netlink;
 use crate::net::bridge::{self, BridgeSpec, Outcome};
 use crate::part::{Change, Finding, HostChange, Part};
+use crate::record::Record;
 use crate::ruleset::Macs;
 
 /// The bridges of a configuration, each with the host's addresses.
@@ -53,9 +57,31 @@ pub(super) fn macs(host: &Host) -> Result<Macs, Error> {
 pub(super) fn require_free(host: &Host) -> Result<(), Error> {
     let mut netlink = Netlink::open()?;
     for BridgeSpec { name, .. } in bridges(host) {
-        bridge::require_free(&mut netlink, &name)?;
+        match bridge::require_free(&mut netlink, &name) {
+            Err(bridge::Error::InUse { name, ports }) => {
+                let ports = owned(host, ports);
+                return Err(bridge::Error::InUse { name, ports }.into());
+            }
+            other => other?,
+        }
     }
     Ok(())
+}
+
+/// These ports, each with the container that it is of. One that cannot be read, or is another host's, stays without.
+fn owned(host: &Host, ports: Vec<String>) -> Vec<String> {
+    let mut owners = HashMap::new();
+    for name in Record::names(&host.layout).unwrap_or_default() {
+        if let Ok(Some(record)) = Record::load(&host.layout, &name) {
+            let id = record.interface_id(&host.layout);
+            owners.extend(Slot::ALL.map(|slot| (id.host_name(slot), name.clone())));
+        }
+    }
+    let words = |port: String| match owners.get(&port) {
+        Some(name) => format!("container `{name}` ({port})"),
+        None => port,
+    };
+    ports.into_iter().map(words).collect()
 }
 
 fn changed(bridge: &str, change: Change) -> HostChange {

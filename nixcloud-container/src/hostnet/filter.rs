@@ -93,13 +93,13 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
     for (port, owner) in forwards::claims(&host.layout)? {
         findings.push(if is_listened_on(port) {
             let what = format!(
-                "leads to {owner}, though a program of the host listens on it: that one is reached by the loopback \
+                "leads to container `{owner}`, though a program of the host listens on it: that one is reached by the loopback \
                  addresses alone"
             );
             let mend = format!("end that program, or give `{owner}` another port in `network.forwards`");
             Finding::wrong(Part::Forward, port.to_string(), what, mend)
         } else {
-            Finding::good(Part::Forward, port.to_string(), format!("leads to {owner}"))
+            Finding::good(Part::Forward, port.to_string(), format!("leads to container `{owner}`"))
         });
     }
     Ok(findings)

@@ -186,7 +186,11 @@ fn look(host: &Host, resolver: Resolver, supervised: bool) -> Finding {
         let words = std::fs::read_to_string(host.layout.resolver_log(resolver.as_str())).unwrap_or_default();
         let words = words.trim();
         let why = if words.is_empty() { String::new() } else { format!(": {words}") };
-        return wrong(&format!("nothing answers on {address}{why}"));
+        let what = format!("nothing answers on {address}{why}");
+        return match resolver::in_the_way(words) {
+            Some(way) => Finding::wrong(Part::Resolver, resolver.as_str(), what, format!("{way}; then {UP}")),
+            None => wrong(&what),
+        };
     }
     if text != dnsmasq::config(resolver, &host.config, &host.layout) {
         return wrong("it runs with another configuration");
