@@ -22,8 +22,8 @@ let
         nixcloud.container = {
           enable = true;
           inherit containers;
-          # The machine's own Nix, and a root of the test's own.
-          settings = { inherit root; nix.bin = null; worker = null; };
+          # The machine's own Nix and tools, and a root of the test's own.
+          settings = { inherit root; nix.bin = null; worker = null; tools = null; };
         };
       }
     ];

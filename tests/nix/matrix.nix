@@ -79,6 +79,7 @@ let
       ]))
     (product [ [ "iptables" "nftables" ] [ "v4" "v6" ] [ "old" "new" ] ])) // {
     off = host [ ];
+    networkd = host [ { nixcloud.container = { enable = true; ids.first = 4294000000; ids.ranges = 2; }; networking.useNetworkd = true; } ];
     plain = host [ { nixcloud.container.enable = true; } ];
     example-host = host [ "${root}/examples/host.nix" ];
     everything = host [
@@ -92,7 +93,9 @@ let
           pools.hostonly = { bridge = "br-a"; address = "10.55.0.1/20"; };
           pools.internet = { bridge = "br-b"; address = "10.66.0.1/24"; first = "10.66.0.20"; last = "10.66.0.90"; };
           ids.first = 1000000;
-          settings = { timeouts.stop = 120; paths.lxc = "/srv/lxc"; tools.nft = "/run/nft"; };
+          settings = { timeouts.stop = 120; paths.lxc = "/srv/lxc"; tools.nft = "/run/nft"; limits.pids = 100; };
+          autostart.parallel = 3;
+          autostart.stopTimeout = 90;
           addresses.web = "10.55.1.2";
           containers.web.configuration = { };
         };
@@ -130,11 +133,18 @@ in
         commands = networking.firewall.extraCommands;
         forward = networking.firewall.extraForwardRules or "";
         forwarding = boot.kernel.sysctl."net.ipv4.conf.all.forwarding".content or boot.kernel.sysctl."net.ipv4.conf.all.forwarding";
-        subuid = builtins.head users.users.root.subUidRanges;
-        ranges = builtins.length users.users.root.subGidRanges;
+        # Where ranges begin, and how many ids there are in all; the same for groups.
+        subids = {
+          users = map (range: range.startUid) users.users.root.subUidRanges;
+          groups = map (range: range.startGid) users.users.root.subGidRanges;
+          counts = map (kind: lib.foldl' (sum: range: sum + range.count) 0 users.users.root.${kind}) [ "subUidRanges" "subGidRanges" ];
+        };
+        worker = builtins.unsafeDiscardStringContext "${evaluated.config.environment.etc."nixcloud-container/worker".source}";
+        networkd = systemd.network.networks."10-nixcloud-container" or null;
         stops = lib.genAttrs [ "network" "apply" "autostart" "autostop" ] (name: (unit name).serviceConfig ? ExecStop);
         delegate = [ (unit "apply").serviceConfig.Delegate (unit "autostart").serviceConfig.Delegate ];
-        network = { inherit (unit "network") reloadIfChanged partOf wantedBy; };
+        network = { inherit (unit "network") reloadIfChanged partOf wantedBy after; propagated = (unit "network").unitConfig.ReloadPropagatedFrom; };
+        mounts = lib.genAttrs [ "network" "apply" "autostart" "autostop" ] (name: (unit name).unitConfig.RequiresMountsFor);
         autostart = { inherit (unit "autostart") stopIfChanged after; };
         autostop = { inherit (unit "autostop") restartIfChanged stopIfChanged; limit = (unit "autostop").serviceConfig.TimeoutStopSec; };
         apply = builtins.match ".* (apply .*)" (unit "apply").serviceConfig.ExecStart;
