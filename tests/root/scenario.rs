@@ -25,6 +25,7 @@ scenarios! {
 #[track_caller]
 fn play(lab: &Lab, part: &str, least: u32) {
     play_with(lab, part, least, &[]);
+    lab.assert_nothing_left();
 }
 
 #[track_caller]
@@ -49,7 +50,6 @@ fn play_with(lab: &Lab, part: &str, least: u32, variables: &[(&str, &str)]) {
     let held: u32 =
         told.stdout.trim_end().strip_prefix("ok ").and_then(|held| held.parse().ok()).unwrap_or(0);
     assert!(held >= least, "{part}: {held} checks only: {told:?}");
-    lab.assert_nothing_left();
 }
 
 fn root_scenario_basics(lab: &Lab) {
@@ -84,6 +84,7 @@ fn root_scenario_internet(lab: &Lab) {
     std::fs::write(lab.config_file(), toml::to_string(manager.config()).unwrap()).unwrap();
     play_with(lab, "internet", 8, &[("OUTSIDE", "192.0.2.1"), ("OUTSIDE6", "2001:db8:9::1")]);
     ip("link del up0");
+    lab.assert_nothing_left();
 }
 
 fn root_scenario_isolation(lab: &Lab) {
