@@ -14,8 +14,12 @@
     bridge = null; # a bridge of your own instead of the standard one
     ip = "10.101.7.1"; # a fixed address; default: leased. "10.101.7.1/16" gives the prefix length, too
     prefixLength = 16; # default: the bridge's own
+    ip6 = null; # a fixed IPv6 address, such as "2001:db8::5/64"
     gateway = null; # default route over `hostonly`
     enableNat = true; # a second interface, `internet`, with DHCP and NAT; default false
+    isolated = true; # the default: no other container reaches it, nor it them
+    # Ports of the host that lead to it; default none. `containerPort` is `hostPort`, `protocol` is "tcp" when not given.
+    forwards = [ { hostPort = 8081; containerPort = 80; protocol = "tcp"; } ];
   };
 
   # Lines for LXC's own configuration. Keys that would undo the protection of the host are refused.

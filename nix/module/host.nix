@@ -2,7 +2,7 @@
 { config, options, lib, ... }:
 
 let
-  inherit (lib) genList mkIf mkMerge mkOverride optionalAttrs;
+  inherit (lib) genList mkIf mkMerge mkOverride optionalAttrs optionals;
   cfg = config.nixcloud.container;
   hostonly = cfg.pools.hostonly.bridge;
   internet = cfg.pools.internet.bridge;
@@ -41,7 +41,7 @@ in
       users.users.root.subGidRanges = ranges "startGid";
 
       # Loaded on demand, but not where loading is locked after boot.
-      boot.kernelModules = [ "bridge" "veth" ];
+      boot.kernelModules = [ "bridge" "veth" ] ++ optionals cfg.isolation [ "sch_ingress" "cls_bpf" ];
 
       boot.kernel.sysctl = {
         # NixOS sets these to false when nothing asks for them, at each change of any sysctl: then every container would

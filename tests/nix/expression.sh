@@ -519,9 +519,27 @@ refused "a container file is no set" "a set of containers (NAME = container file
 names module
 refused "neither is a module" "but this is a function"
 
+# The example that shows every key does.
+file c </dev/null
+echo '{ }' >"$work/c.nix"
+one c spec
+for keys in "" .network .autostart; do
+  # What follows from others, or what only the answer has, is no key.
+  same "examples/full.nix has every key of \`${keys#.}'" "containers.c.spec$keys" "$(nix-instantiate --eval --strict --json -E "
+    let
+      given = import $root/examples/full.nix;
+      keys = builtins.attrNames (removeAttrs (given$keys) [ \"configuration\" ]);
+      derived = { \"\" = [ \"effective\" \"schema\" ]; \".network\" = [ \"prefixLength6\" ]; \".autostart\" = [ \"enable\" ]; }.\"$keys\";
+      answer = builtins.fromJSON (builtins.readFile (builtins.toFile \"defaults\" ''$defaults''));
+      all = builtins.attrNames (removeAttrs (answer$keys) derived);
+    in if keys == all then answer$keys else { inherit keys all; }" --read-write-mode)"
+done
+
 # The examples evaluate as they are, on both releases.
 for release in 24.11 18.03; do
-  for example in basic autostart network nat full demo/v1 demo/v2; do
+  for example in demo/v1 demo/v2 $(cd "$root/examples" && ls -- *.nix | sed 's/\.nix$//'); do
+    # That of a host, which matrix.nix evaluates.
+    [ "$example" != host ] || continue
     printf '{ "schema": 1, "want": "%s", "containers": { "c": { "file": "%s", "ip": "10.101.0.2", "prefixLength": 16 } } }\n' \
       "$(case $example in demo/*) echo spec ;; *) echo build ;; esac)" "$root/examples/$example.nix" >"$work/request.json"
     if evaluate; then pass; else fail "$release: examples/$example.nix" "$(cat "$work/err")"; fi

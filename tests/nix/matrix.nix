@@ -35,8 +35,10 @@ let
       lib.nameValuePair "${client}-${ip}-${if nat then "nat" else "hostonly"}" (file client ip nat))
     (product [ [ "dhcpcd" "networkd" ] [ "v4" "v6" ] [ true false ] ]));
 
+  # All that there are, but that of a host.
   examples = lib.listToAttrs (map (name: lib.nameValuePair "example-${name}" "${root}/examples/${name}.nix")
-    [ "basic" "autostart" "network" "nat" "nat-ipv6" "full" "custom-nixpkgs" "photos" ]);
+    (lib.filter (name: name != "host") (lib.concatMap (file: let name = builtins.match "(.*)\\.nix" file; in if name == null then [ ] else name)
+      (lib.attrNames (builtins.readDir "${root}/examples")))));
 
   expression = (import ../../nix/containers.nix { request = request "all" (guests // examples); }).containers;
 
@@ -147,6 +149,11 @@ in
         mounts = lib.genAttrs [ "network" "apply" "autostart" "autostop" ] (name: (unit name).unitConfig.RequiresMountsFor);
         autostart = { inherit (unit "autostart") stopIfChanged after; };
         autostop = { inherit (unit "autostop") restartIfChanged stopIfChanged; limit = (unit "autostop").serviceConfig.TimeoutStopSec; };
+        # What units run, and how they behave, to be compared with those of `make install`.
+        shipped = lib.genAttrs [ "network" "autostart" "autostop" ] (name:
+          let inherit (unit name) serviceConfig; command = key: if serviceConfig ? ${key} then builtins.elemAt (builtins.match "[^ ]* (.*)" serviceConfig.${key}) 0 else null; in
+          lib.genAttrs [ "ExecStart" "ExecReload" "ExecStop" ] command
+          // lib.genAttrs [ "Type" "RemainAfterExit" "KillMode" "Delegate" "TasksMax" "TimeoutStartSec" "TimeoutStopSec" ] (key: serviceConfig.${key} or null));
         apply = builtins.match ".* (apply .*)" (unit "apply").serviceConfig.ExecStart;
         units = map (name: builtins.length (unit name).wantedBy) [ "network" "apply" "autostart" "autostop" ];
       })

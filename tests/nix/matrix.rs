@@ -52,6 +52,7 @@ fn holds(release: &str, matrix: &Value) {
     for (case, facts) in of("facts") {
         facts_hold(release, &case, &facts);
     }
+    units_are_the_shipped_ones(release, &matrix["facts"]["plain"]);
     for (mistake, said) in of("mistakes") {
         assert!(!said.as_array().unwrap().is_empty(), "{release}: the mistake `{mistake}` was accepted");
     }
@@ -112,6 +113,29 @@ fn facts_hold(release: &str, case: &str, facts: &Value) {
         release == "24.11" && case.starts_with("nftables"),
         "{release} {case}"
     );
+}
+
+/// The units of the module do what those of `make install` do: as far as both say something, they say the same.
+fn units_are_the_shipped_ones(release: &str, facts: &Value) {
+    for (unit, module) in facts["shipped"].as_object().unwrap() {
+        let file = root().join(format!("systemd/nixcloud-container-{unit}.service"));
+        let text = std::fs::read_to_string(file).unwrap();
+        let shipped = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let mut compared = 0;
+        for (key, value) in module.as_object().unwrap() {
+            let said = match value {
+                Value::Null => None,
+                Value::Bool(value) => Some(if *value { "yes" } else { "no" }),
+                value => value.as_str(),
+            };
+            let expected = shipped(key).map(|value| value.trim_start_matches("/usr/bin/nixcloud-container "));
+            if key.starts_with("Exec") || expected.is_some() {
+                assert_eq!(said, expected, "{release}: {key} of {unit}");
+                compared += 1;
+            }
+        }
+        assert!(compared >= 5, "{unit}: {compared} only");
+    }
 }
 
 /// The library reads each config.toml, and the program itself lists with it.
