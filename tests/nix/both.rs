@@ -160,8 +160,7 @@ fn prebuilt(folder: &Folder, nix: &Nix) {
             let path = folder.path(&unique("request.json"));
             std::fs::write(&path, request.to_string()).unwrap();
             let expression = root().join("nix/containers.nix");
-            let answer =
-                nix.json(&standin, &expression, &["--argstr", "request", path.to_str().unwrap()]);
+            let answer = nix.json(&standin, &expression, &["--argstr", "request", path.to_str().unwrap()]);
             let out = &answer["containers"][name]["out"];
             assert!(out.is_string() && had.contains(out), "{name}, {stem}: {out} is not in {had:?}");
             asked += 1;

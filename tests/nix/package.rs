@@ -102,7 +102,9 @@ fn installs_everything(folder: &Folder) {
     let output = Command::new(built.join("nixcloud-container")).arg("man").output().unwrap();
     let main = succeeded("man", &output);
     assert!(pages.len() > 20, "{pages:?}");
-    for page in ["man1/nixcloud-container.1", "man1/nixcloud-container-create.1", "man5/nixcloud-container.toml.5"] {
+    for page in
+        ["man1/nixcloud-container.1", "man1/nixcloud-container-create.1", "man5/nixcloud-container.toml.5"]
+    {
         assert!(pages.contains(&format!("opt/nc/share/man/{page}")), "{page}: {pages:?}");
     }
     let page = std::fs::read_to_string(target.join("opt/nc/share/man/man1/nixcloud-container.1")).unwrap();
@@ -111,7 +113,10 @@ fn installs_everything(folder: &Folder) {
     // Units call the program where it was put, and their pages are among those.
     for unit in expected.iter().filter(|file| file.ends_with(".service")) {
         let text = std::fs::read_to_string(target.join(unit)).unwrap();
-        assert!(text.contains("=/opt/nc/bin/nixcloud-container ") && !text.contains("=/usr/bin/"), "{unit}: {text}");
+        assert!(
+            text.contains("=/opt/nc/bin/nixcloud-container ") && !text.contains("=/usr/bin/"),
+            "{unit}: {text}"
+        );
         let page = text.lines().find_map(|line| line.strip_prefix("Documentation=man:")).unwrap();
         let page = page.strip_suffix("(1)").unwrap();
         assert!(pages.contains(&format!("opt/nc/share/man/man1/{page}.1")), "{unit}: {page}");
