@@ -28,15 +28,17 @@ in
     systemd.services.nixcloud-container-network = {
       description = "Networks of the containers";
       wantedBy = [ "multi-user.target" ] ++ undo;
-      wants = [ "network-pre.target" ];
+      # What needs the networks may start them before a switch has come to those settings, which it had stopped.
+      wants = [ "network-pre.target" "systemd-sysctl.service" ];
       # Docker's firewall drops what is forwarded: whether there is one is looked for.
       after = [ "network-pre.target" "systemd-modules-load.service" "docker.service" ] ++ undo;
       # Whenever one of them is started, restarted or reloaded, ours is put back.
       partOf = undo;
       unitConfig.ReloadPropagatedFrom = lib.concatStringsSep " " undo;
       unitConfig.RequiresMountsFor = mounts;
+      # Stopped, which does nothing, and started by a switch: a reload would come before the settings of the kernel, and
+      # older releases would reload it though they have just stopped it with what it is part of.
       restartTriggers = changes "config.toml";
-      reloadIfChanged = true;
       serviceConfig = common // {
         ExecStart = "${program} host up";
         ExecReload = "${program} host up";
