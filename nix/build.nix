@@ -1,30 +1,25 @@
-# One container as part of a larger evaluation, such as a host's configuration: { spec; package; }, all of it lazy.
-# containers.nix is the same for the program, which asks in JSON.
+# One container: { spec; guest; package; }, all of it lazy. containers.nix asks for many of them, the host's module for those that it
+# declares, the VM test for what it needs built.
 #
-# `file` is what messages call it; `path` and `content` are as in spec.nix. `nameserver` counts on our own bridge only.
-{ name, file, pkgs, nixpkgs ? pkgs.path, lease, bridges ? { }, nameserver ? null, ... }@args:
+# `file` is what messages call it; `path`, `content`, `lease`, `bridges` and `ids` are as in spec.nix, `nameserver` as in
+# guest.nix. `nixpkgs` is where NixOS itself comes from, `pkgs` the packages that such containers share.
+{ name, file, pkgs, nixpkgs ? pkgs.path, system ? pkgs.stdenv.hostPlatform.system, where ? "container '${name}' (${file})"
+, nameserver ? null, ... }@args:
 
 let
-  parsed = import ./spec.nix ({
-    inherit name file lease bridges;
-    where = "container '${name}' (${file})";
-  } // (if args ? path then { inherit (args) path; } else { }) // (if args ? content then { inherit (args) content; } else { }));
+  given = builtins.intersectAttrs { path = null; content = null; lease = null; bridges = null; ids = null; } args;
+  parsed = import ./spec.nix (given // { inherit name file where; });
   inherit (parsed) spec;
 
-  guest = import "${toString nixpkgs}/nixos/lib/eval-config.nix" {
-    inherit (pkgs.stdenv.hostPlatform) system;
-    modules = [
-      parsed.module
-      (import ./guest.nix {
-        inherit name pkgs spec;
-        nameserver = if spec.network.bridge == null then nameserver else null;
-      })
-    ];
+  guest = import (nixpkgs + "/nixos/lib/eval-config.nix") {
+    inherit system;
+    modules = [ parsed.module (import ./guest.nix { inherit name pkgs spec nameserver; }) ];
     specialArgs = { inherit name; inherit (spec.effective) ip; };
   };
 in
 {
-  inherit spec;
+  # `guest` is the evaluated system, with `config` and `options`.
+  inherit spec guest;
   package = builtins.seq parsed.checked (import ./package.nix {
     inherit name pkgs spec;
     inherit (guest.config.system.build) toplevel;

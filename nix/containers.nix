@@ -13,7 +13,7 @@
 # { "flake": "path:/abs", "attr": [ "web" ] } one of a flake's outputs; "label" is what messages call it (origin.nix).
 # `ip` and `prefixLength` are what is leased; `bridges` (optional) are the prefix lengths of the host's bridges, for a
 # fixed address that comes without one. Optional in a container: `idmap` is what a file has that does not say, since an
-# adopted container keeps what it has; `nameserver` is the host's address where it answers for the names of containers.
+# adopted container keeps what it has; `nameserver` is the host's address on the host-only bridge, where it answers for names.
 #
 # The answer is { schema, containers.NAME = { spec, drv, out } }. With want = "spec" there is neither drv nor out,
 # and neither nixpkgs nor any NixOS module is looked at. With want = "names" it is { schema, names } of the set.
@@ -61,41 +61,24 @@ let
       inContext = addErrorContext "while evaluating ${where}";
       source = sources.container (message: throw "${where}: ${message}") entry;
 
-      parsed = import ./spec.nix {
-        inherit name where;
+      built = import ./build.nix {
+        inherit name where system;
         inherit (source) path content;
         file = if source.path == null then source.label else toString source.path;
         lease = { ip = entry.ip or null; prefixLength = entry.prefixLength or null; };
         bridges = asked.bridges or { };
         ids = entry.idmap or "isolated";
-      };
-
-      pkgs = if source.nixpkgs == null then shared else brought.${entry.flake};
-      evalConfig =
-        if source.nixpkgs == null then import <nixpkgs/nixos/lib/eval-config.nix>
-        else import (source.nixpkgs + "/nixos/lib/eval-config.nix");
-
-      guest = evalConfig {
-        inherit system;
-        modules = [
-          parsed.module
-          (import ./guest.nix { inherit name pkgs; inherit (parsed) spec; nameserver = entry.nameserver or null; })
-        ];
-        specialArgs = { inherit name; inherit (parsed.spec.effective) ip; };
-      };
-
-      drv = import ./package.nix {
-        inherit name pkgs;
-        inherit (parsed) spec;
-        toplevel = guest.config.system.build.toplevel;
+        nameserver = entry.nameserver or null;
+        pkgs = if source.nixpkgs == null then shared else brought.${entry.flake};
+        nixpkgs = if source.nixpkgs == null then <nixpkgs> else source.nixpkgs;
       };
     in
     {
-      spec = inContext parsed.spec;
+      spec = inContext built.spec;
     } // (if want == "spec" then { } else {
       # Not called drvPath/outPath: a set with outPath is printed by --json as that one string.
-      drv = inContext (builtins.seq parsed.checked (unsafeDiscardStringContext drv.drvPath));
-      out = inContext (unsafeDiscardStringContext drv.outPath);
+      drv = inContext (unsafeDiscardStringContext built.package.drvPath);
+      out = inContext (unsafeDiscardStringContext built.package.outPath);
     });
 in
 # Forced first, so that a request of another version is refused before any user file is read.

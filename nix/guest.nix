@@ -61,11 +61,12 @@ in
       '';
     })
 
-    # NAME and NAME.containers are what the host's resolver answers. With `internet` it comes by DHCP.
-    (optionalAttrs (nameserver != null) {
+    # NAME and NAME.containers are what the host's resolver answers. A bridge of the user's does not lead to it, and with
+    # `internet` it comes by DHCP.
+    (optionalAttrs (nameserver != null && network.bridge == null) {
       networking.search = mkDefault [ "containers" ];
     })
-    (optionalAttrs (nameserver != null && !network.enableNat) {
+    (optionalAttrs (nameserver != null && network.bridge == null && !network.enableNat) {
       networking.nameservers = mkDefault [ nameserver ];
     })
 

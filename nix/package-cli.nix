@@ -73,6 +73,9 @@ rustPlatform.buildRustPackage {
       --prefix PATH : ${lib.makeBinPath tools}
   '';
 
+  # For the module: programs whose language the program speaks, in a version that has it.
+  passthru.tools = { nft = nftables; inherit dnsmasq; };
+
   meta = {
     description = "Unprivileged NixOS containers on LXC that share the host's store, each with its own generations";
     license = lib.licenses.mit or "MIT";

@@ -29,5 +29,3 @@ in
     };
   };
 }
-# Keys that a container file has and this list has not, where the release can.
-// lib.optionalAttrs (types ? anything) { freeformType = types.attrsOf types.anything; }

@@ -2,7 +2,7 @@
 { config, options, lib, ... }:
 
 let
-  inherit (lib) genList mkIf mkMerge mkOverride optionalAttrs;
+  inherit (lib) genList mkIf mkMerge mkOverride optionalAttrs optionals;
   cfg = config.nixcloud.container;
   hostonly = cfg.pools.hostonly.bridge;
   internet = cfg.pools.internet.bridge;
@@ -16,27 +16,38 @@ let
     ${internet} = { udp = [ 53 67 547 ]; tcp = [ 53 ]; };
   };
 
-  ranges = start: genList (n: { ${start} = cfg.ids.first + n * 65536; count = 65536; }) cfg.ids.ranges;
+  # One entry a range: what NixOS gives to users by itself keeps off the beginnings of ranges. What is beyond them up to
+  # what `host up` keeps for containers is one more, or it would add it to a file that NixOS writes anew at each switch.
+  ranges = start:
+    let
+      from = n: cfg.ids.first + n * 65536;
+      kept = 4096;
+      last = 4294967295;
+      end = if from kept < last then from kept else last;
+      rest = end - from cfg.ids.ranges;
+    in
+    genList (n: { ${start} = from n; count = 65536; }) cfg.ids.ranges
+    ++ lib.optional (rest > 0) { ${start} = from cfg.ids.ranges; count = rest; };
+
+  # Everything of ours that a network daemon of the host could take for its own.
+  interfaces = ends ++ [ hostonly internet ];
 in
 {
   config = mkIf cfg.enable (mkMerge [
     {
       environment.systemPackages = [ cfg.package ];
 
-      # One entry a range: what NixOS gives to users by itself keeps off the beginnings of ranges.
       users.users.root.subUidRanges = ranges "startUid";
       users.users.root.subGidRanges = ranges "startGid";
 
       # Loaded on demand, but not where loading is locked after boot.
-      boot.kernelModules = [ "bridge" "veth" ];
+      boot.kernelModules = [ "bridge" "veth" ] ++ optionals cfg.isolation [ "sch_ingress" "cls_bpf" ];
 
       boot.kernel.sysctl = {
         # NixOS sets these to false when nothing asks for them, at each change of any sysctl: then every container would
         # lose its way out. The same priority as networking.nat has.
         "net.ipv4.conf.all.forwarding" = mkOverride 99 true;
         "net.ipv4.conf.default.forwarding" = mkOverride 99 true;
-        # A systemd guest takes seven of them, and the kernel's default is 128 for all. Weaker than any mkDefault.
-        "fs.inotify.max_user_instances" = mkOverride 1200 8192;
       } // optionalAttrs cfg.ipv6.enable ({
         "net.ipv6.conf.all.forwarding" = mkOverride 99 true;
         "net.ipv6.conf.default.forwarding" = mkOverride 99 true;
@@ -45,11 +56,19 @@ in
         "net.ipv6.conf.${cfg.internetInterface}.accept_ra" = mkOverride 1200 2;
       });
 
-      networking.dhcpcd.denyInterfaces = ends ++ [ hostonly internet ];
+      networking.dhcpcd.denyInterfaces = interfaces;
     }
 
     (optionalAttrs (options.networking ? networkmanager && options.networking.networkmanager ? unmanaged) {
-      networking.networkmanager.unmanaged = map (name: "interface-name:${name}") (ends ++ [ hostonly internet ]);
+      networking.networkmanager.unmanaged = map (name: "interface-name:${name}") interfaces;
+    })
+
+    # Older releases have a network for networkd that asks for addresses on every interface there is.
+    (optionalAttrs (options.systemd ? network) {
+      systemd.network.networks."10-nixcloud-container" = mkIf config.systemd.network.enable {
+        matchConfig.Name = lib.concatStringsSep " " interfaces;
+        linkConfig.Unmanaged = true;
+      };
     })
 
     # Our own table filters what is forwarded and what guests may ask for, but NixOS's firewall has to let it in, too. Works

@@ -1,6 +1,6 @@
 # /etc/nixcloud-container/config.toml: only keys that the program knows, only those that differ from its defaults or are
 # this host's.
-{ config, lib, ... }:
+{ config, lib, pkgs, ... }:
 
 let
   inherit (lib) filterAttrs mapAttrs mkIf optionalAttrs;
@@ -19,8 +19,12 @@ let
     if parts == null || !(builtins ? appendContext) then path
     else builtins.appendContext path { ${builtins.head parts} = { path = true; }; };
 
+  # LXC runs it at each boot of a guest, also at a reboot from inside long after this configuration was replaced and its
+  # store paths collected: a path that stays.
+  worker = "nixcloud-container/worker";
+
   generated = {
-    worker = "${cfg.package}/libexec/nixcloud-container-worker";
+    worker = "/etc/${worker}";
     allow_lxc_keys = cfg.allowLxcKeys;
     network = {
       inherit (cfg) isolation;
@@ -34,6 +38,12 @@ let
         };
     } // optionalAttrs (cfg.declared.reserved != { }) { inherit (cfg.declared) reserved; };
     ids = { inherit (cfg.ids) first; };
+    # What speaks to the host's systemd and to its tables of iptables is of the host, what has a language of its own of the package.
+    tools = {
+      iptables = "${pkgs.iptables}/bin/iptables";
+      resolvectl = "${config.systemd.package}/bin/resolvectl";
+      systemctl = "${config.systemd.package}/bin/systemctl";
+    } // mapAttrs (name: tool: "${tool}/bin/${name}") (cfg.package.tools or { });
     nix = { bin = "${config.nix.package}/bin"; } // optionalAttrs (cfg.nixpkgs != null) { inherit nixpkgs; };
   } // optionalAttrs (cfg.autostart.parallel != null) { autostart = { inherit (cfg.autostart) parallel; }; };
 in
@@ -41,6 +51,8 @@ in
   config = mkIf cfg.enable {
     environment.etc."nixcloud-container/config.toml".text =
       "# Written by the NixOS configuration of this host (nixcloud.container).\n" + toml (lib.recursiveUpdate generated cfg.settings);
+
+    environment.etc.${worker}.source = "${cfg.package}/libexec/nixcloud-container-worker";
 
     assertions = [
       {

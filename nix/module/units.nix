@@ -8,8 +8,12 @@ let
   # By their text: what the text depends on is in it.
   changes = file: [ (builtins.hashString "sha256" config.environment.etc."nixcloud-container/${file}".text) ];
 
-  # Firewalls that drop our table, or our place in theirs, when they load their own rules.
-  firewalls = [ "firewall.service" "nftables.service" ];
+  # What undoes our part when it is started or loaded anew: firewalls drop our table or our place in theirs, and the
+  # settings of NixOS are lower limits of the kernel than many guests need.
+  undo = [ "firewall.service" "nftables.service" "systemd-sysctl.service" ];
+
+  # Where they are on file systems of their own.
+  mounts = "/var/lib/lxc /var/lib/nixcloud";
 
   common = {
     # LXC's monitors, and what serves the networks, may live in the cgroup of the unit that started them.
@@ -23,13 +27,18 @@ in
     # No ExecStop: guests may be running. `nixcloud-container host down` takes the networks away.
     systemd.services.nixcloud-container-network = {
       description = "Networks of the containers";
-      wantedBy = [ "multi-user.target" ] ++ firewalls;
-      after = [ "network-pre.target" "systemd-modules-load.service" "systemd-sysctl.service" ] ++ firewalls;
-      # Whenever a firewall is started, restarted or reloaded, ours is put back.
-      partOf = firewalls;
-      unitConfig.ReloadPropagatedFrom = lib.concatStringsSep " " firewalls;
+      wantedBy = [ "multi-user.target" ] ++ undo;
+      # What needs the networks may start them before a switch has come to those settings, which it had stopped.
+      wants = [ "network-pre.target" "systemd-sysctl.service" ];
+      # Docker's firewall drops what is forwarded: whether there is one is looked for.
+      after = [ "network-pre.target" "systemd-modules-load.service" "docker.service" ] ++ undo;
+      # Whenever one of them is started, restarted or reloaded, ours is put back.
+      partOf = undo;
+      unitConfig.ReloadPropagatedFrom = lib.concatStringsSep " " undo;
+      unitConfig.RequiresMountsFor = mounts;
+      # Stopped, which does nothing, and started by a switch: a reload would come before the settings of the kernel, and
+      # older releases would reload it though they have just stopped it with what it is part of.
       restartTriggers = changes "config.toml";
-      reloadIfChanged = true;
       serviceConfig = common // {
         ExecStart = "${program} host up";
         ExecReload = "${program} host up";
@@ -42,6 +51,7 @@ in
       wants = [ "nixcloud-container-network.service" ];
       after = [ "nixcloud-container-network.service" "network.target" ];
       restartTriggers = changes "declared.json";
+      unitConfig.RequiresMountsFor = mounts;
       # Not stopped before the switch and started after it, but started again: the old containers run on meanwhile.
       stopIfChanged = false;
       serviceConfig = common // {
@@ -66,6 +76,7 @@ in
         "network-online.target"
         "local-fs.target"
       ];
+      unitConfig.RequiresMountsFor = mounts;
       # It stops nothing, and starts what should run and does not: so what was just declared starts with the switch.
       restartTriggers = changes "declared.json";
       stopIfChanged = false;
@@ -82,11 +93,21 @@ in
     systemd.services.nixcloud-container-autostop = {
       description = "Clean shutdown of all containers";
       wantedBy = [ "multi-user.target" ];
-      after = [ "nixcloud-container-network.service" "network.target" "network-online.target" "local-fs.target" "nix-daemon.service" ];
+      # What guests need is stopped after them.
+      after = [
+        "nixcloud-container-network.service"
+        "network.target"
+        "network-online.target"
+        "local-fs.target"
+        "lxcfs.service"
+        "apparmor.service"
+        "nix-daemon.service"
+      ];
       restartIfChanged = false;
       stopIfChanged = false;
       unitConfig = {
         RefuseManualStop = true;
+        RequiresMountsFor = mounts;
         X-StopOnRemoval = false;
       };
       serviceConfig = {

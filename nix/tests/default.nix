@@ -17,6 +17,7 @@ let
       file = it.file;
       path = containers + "/${it.file}.nix";
       lease = { inherit (it) ip; prefixLength = 16; };
+      nameserver = "10.101.0.1";
     }).package)
     (map (file: { name = "a"; ip = "10.101.0.2"; inherit file; }) [ "one" "two" "fixed" "autostart" "internet" ]
       ++ map (file: { name = "b"; ip = "10.101.0.3"; inherit file; }) [ "one" "two" "fixed" ]);

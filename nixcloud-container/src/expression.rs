@@ -10,6 +10,7 @@ use crate::rootfs;
 
 /// `nix/` of the repository, the part that evaluates containers.
 const FILES: &[(&str, &str)] = &[
+    ("build.nix", include_str!("../nix/build.nix")),
     ("containers.nix", include_str!("../nix/containers.nix")),
     ("guest.nix", include_str!("../nix/guest.nix")),
     ("origin.nix", include_str!("../nix/origin.nix")),

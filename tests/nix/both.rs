@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
+use serde_json::json;
 
 use super::matrix;
 use super::tools::{Folder, Nix, RELEASES, root, succeeded};
@@ -129,6 +130,43 @@ fn vm_test(folder: &Folder, nix: &Nix) {
         let output = Command::new("python3").args(["-c", code]).arg(&file).output().unwrap();
         succeeded("the VM test's script", &output);
     }
+    prebuilt(folder, nix);
+}
+
+/// What the program will ask for in the VM, which has nothing to build with, is what the VM has.
+fn prebuilt(folder: &Folder, nix: &Nix) {
+    let (standin, test) = (folder.standin(NEWEST), root().join("nix/tests"));
+    let had = nix.json(&standin, &test, &["-A", "nodes.host.virtualisation.additionalPaths"]);
+    let had = had.as_array().unwrap();
+    let containers = std::fs::read_dir(test.join("containers")).unwrap();
+    let mut asked = 0;
+    for file in containers.map(|entry| entry.unwrap().path()) {
+        let stem = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        // The part that the others have in common.
+        if stem == "service" {
+            continue;
+        }
+        for (name, ip) in [("a", "10.101.0.2"), ("b", "10.101.0.3")] {
+            // The second is there for what it meets.
+            if name == "b" && ["autostart", "internet"].contains(&stem.as_str()) {
+                continue;
+            }
+            let entry = json!({
+                "file": file, "label": file, "ip": ip, "prefixLength": 16, "idmap": "isolated", "nameserver": "10.101.0.1",
+            });
+            let request = json!({
+                "schema": 1, "system": "x86_64-linux", "want": "build", "bridges": {}, "containers": { name: entry },
+            });
+            let path = folder.path(&unique("request.json"));
+            std::fs::write(&path, request.to_string()).unwrap();
+            let expression = root().join("nix/containers.nix");
+            let answer = nix.json(&standin, &expression, &["--argstr", "request", path.to_str().unwrap()]);
+            let out = &answer["containers"][name]["out"];
+            assert!(out.is_string() && had.contains(out), "{name}, {stem}: {out} is not in {had:?}");
+            asked += 1;
+        }
+    }
+    assert!(asked >= 8, "{asked} only");
 }
 
 /// Tests run at the same time.

@@ -16,14 +16,16 @@ let
   host = containers: import <nixpkgs/nixos/lib/eval-config.nix> {
     system = "x86_64-linux";
     modules = [
+      # For the units as text.
+      { standin.guest = "systemd"; }
       ../../nix/module.nix
       {
         standin.host = true;
         nixcloud.container = {
           enable = true;
           inherit containers;
-          # The machine's own Nix, and a root of the test's own.
-          settings = { inherit root; nix.bin = null; worker = null; };
+          # The machine's own Nix and tools, and a root of the test's own.
+          settings = { inherit root; nix.bin = null; worker = null; tools = null; };
         };
       }
     ];
@@ -36,9 +38,12 @@ let
   };
 
   file = name: evaluated: pkgs.writeText name evaluated.config.environment.etc."nixcloud-container/${name}".text;
+  unit = name: pkgs.writeText name (builtins.unsafeDiscardStringContext first.config.environment.etc."systemd/system/nixcloud-container-${name}.service".text);
   first = host ({ web = web "1"; } // others);
 in
 {
+  network = unit "network";
+  apply = unit "apply";
   config = file "config.toml" first;
   first = file "declared.json" first;
   second = file "declared.json" (host ({ web = web "2"; } // others));

@@ -83,18 +83,20 @@ bad() {
   refused "$@" "container 'c' ($work/c.nix)"
 }
 
-# option WHAT VALUE-OF EXPECTED: an option of the guest's configuration, evaluated as containers.nix does
+# option WHAT VALUE-OF EXPECTED: an option of the guest's configuration
 option() {
   cat >"$work/option.nix" <<NIX
 let
   pkgs = import <nixpkgs> { system = "x86_64-linux"; config = { }; overlays = [ ]; };
-  parsed = import $root/nix/spec.nix { name = "c"; where = "c"; file = "$work/c.nix"; lease = { ip = "10.101.0.2"; prefixLength = 16; }; };
-  system = import <nixpkgs/nixos/lib/eval-config.nix> {
-    system = "x86_64-linux";
-    modules = [ parsed.module (import $root/nix/guest.nix { name = "c"; inherit pkgs; inherit (parsed) spec; nameserver = "10.101.0.1"; }) ];
-    specialArgs = { name = "c"; ip = parsed.spec.effective.ip; };
+  container = import $root/nix/build.nix {
+    inherit pkgs;
+    name = "c";
+    file = "$work/c.nix";
+    nixpkgs = <nixpkgs>;
+    lease = { ip = "10.101.0.2"; prefixLength = 16; };
+    nameserver = "10.101.0.1";
   };
-in with removeAttrs system [ "lib" ]; let inherit (system) pkgs; in $2
+in with removeAttrs container.guest [ "lib" ]; let inherit (container.guest) pkgs; in $2
 NIX
   if got=$(nix-instantiate --eval --strict --json -I "nixpkgs=$work/$release" "$work/option.nix" 2>"$work/err"); then
     if [ "$got" = "$3" ]; then pass; else fail "$1" "expected $3" "got      $got"; fi
@@ -330,6 +332,10 @@ NIX
 NIX
   option "$release: a fixed IPv6 address, and the host's resolver" '[ config.networking.interfaces.hostonly.ipv6.addresses config.networking.nameservers config.networking.search ]' '[[{"address":"2001:db8::5","prefixLength":56}],["10.101.0.1"],["containers"]]'
   file c <<'NIX'
+{ network = { bridge = "br7"; ip = "10.10.1.2"; }; configuration = { }; }
+NIX
+  option "$release: a bridge of the user's does not lead to the host's resolver" '[ config.networking.nameservers config.networking.search ]' '[[],[]]'
+  file c <<'NIX'
 { networking.nameservers = [ "9.9.9.9" ]; networking.search = [ "example.org" ]; networking.useNetworkd = true; }
 NIX
   option "$release: the user's own name servers count" '[ config.networking.nameservers config.networking.search ]' '[["9.9.9.9"],["example.org"]]'
@@ -513,9 +519,27 @@ refused "a container file is no set" "a set of containers (NAME = container file
 names module
 refused "neither is a module" "but this is a function"
 
+# The example that shows every key does.
+file c </dev/null
+echo '{ }' >"$work/c.nix"
+one c spec
+for keys in "" .network .autostart; do
+  # What follows from others, or what only the answer has, is no key.
+  same "examples/full.nix has every key of \`${keys#.}'" "containers.c.spec$keys" "$(nix-instantiate --eval --strict --json -E "
+    let
+      given = import $root/examples/full.nix;
+      keys = builtins.attrNames (removeAttrs (given$keys) [ \"configuration\" ]);
+      derived = { \"\" = [ \"effective\" \"schema\" ]; \".network\" = [ \"prefixLength6\" ]; \".autostart\" = [ \"enable\" ]; }.\"$keys\";
+      answer = builtins.fromJSON (builtins.readFile (builtins.toFile \"defaults\" ''$defaults''));
+      all = builtins.attrNames (removeAttrs (answer$keys) derived);
+    in if keys == all then answer$keys else { inherit keys all; }" --read-write-mode)"
+done
+
 # The examples evaluate as they are, on both releases.
 for release in 24.11 18.03; do
-  for example in basic autostart network nat public full demo/v1 demo/v2; do
+  for example in demo/v1 demo/v2 $(cd "$root/examples" && ls -- *.nix | sed 's/\.nix$//'); do
+    # That of a host, which matrix.nix evaluates.
+    [ "$example" != host ] || continue
     printf '{ "schema": 1, "want": "%s", "containers": { "c": { "file": "%s", "ip": "10.101.0.2", "prefixLength": 16 } } }\n' \
       "$(case $example in demo/*) echo spec ;; *) echo build ;; esac)" "$root/examples/$example.nix" >"$work/request.json"
     if evaluate; then pass; else fail "$release: examples/$example.nix" "$(cat "$work/err")"; fi

@@ -11,6 +11,7 @@
 
 mod both;
 mod matrix;
+mod package;
 mod tools;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let folder = Folder::new();
     let newer = Nix::newer();
     let mut trials = matrix::trials(&folder, &ours);
+    trials.extend(package::trials(&folder, &ours));
     trials.extend(both::trials(&folder, &ours, &newer));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

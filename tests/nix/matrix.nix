@@ -35,8 +35,10 @@ let
       lib.nameValuePair "${client}-${ip}-${if nat then "nat" else "hostonly"}" (file client ip nat))
     (product [ [ "dhcpcd" "networkd" ] [ "v4" "v6" ] [ true false ] ]));
 
+  # All that there are, but that of a host.
   examples = lib.listToAttrs (map (name: lib.nameValuePair "example-${name}" "${root}/examples/${name}.nix")
-    [ "basic" "autostart" "network" "nat" "nat-ipv6" "public" "full" "custom-nixpkgs" "photos" ]);
+    (lib.filter (name: name != "host") (lib.concatMap (file: let name = builtins.match "(.*)\\.nix" file; in if name == null then [ ] else name)
+      (lib.attrNames (builtins.readDir "${root}/examples")))));
 
   expression = (import ../../nix/containers.nix { request = request "all" (guests // examples); }).containers;
 
@@ -79,6 +81,7 @@ let
       ]))
     (product [ [ "iptables" "nftables" ] [ "v4" "v6" ] [ "old" "new" ] ])) // {
     off = host [ ];
+    networkd = host [ { nixcloud.container = { enable = true; ids.first = 4294000000; ids.ranges = 2; }; networking.useNetworkd = true; } ];
     plain = host [ { nixcloud.container.enable = true; } ];
     example-host = host [ "${root}/examples/host.nix" ];
     everything = host [
@@ -92,7 +95,9 @@ let
           pools.hostonly = { bridge = "br-a"; address = "10.55.0.1/20"; };
           pools.internet = { bridge = "br-b"; address = "10.66.0.1/24"; first = "10.66.0.20"; last = "10.66.0.90"; };
           ids.first = 1000000;
-          settings = { timeouts.stop = 120; paths.lxc = "/srv/lxc"; tools.nft = "/run/nft"; };
+          settings = { timeouts.stop = 120; paths.lxc = "/srv/lxc"; tools.nft = "/run/nft"; limits.pids = 100; };
+          autostart.parallel = 3;
+          autostart.stopTimeout = 90;
           addresses.web = "10.55.1.2";
           containers.web.configuration = { };
         };
@@ -130,13 +135,25 @@ in
         commands = networking.firewall.extraCommands;
         forward = networking.firewall.extraForwardRules or "";
         forwarding = boot.kernel.sysctl."net.ipv4.conf.all.forwarding".content or boot.kernel.sysctl."net.ipv4.conf.all.forwarding";
-        subuid = builtins.head users.users.root.subUidRanges;
-        ranges = builtins.length users.users.root.subGidRanges;
+        # Where ranges begin, and how many ids there are in all; the same for groups.
+        subids = {
+          users = map (range: range.startUid) users.users.root.subUidRanges;
+          groups = map (range: range.startGid) users.users.root.subGidRanges;
+          counts = map (kind: lib.foldl' (sum: range: sum + range.count) 0 users.users.root.${kind}) [ "subUidRanges" "subGidRanges" ];
+        };
+        worker = builtins.unsafeDiscardStringContext "${evaluated.config.environment.etc."nixcloud-container/worker".source}";
+        networkd = systemd.network.networks."10-nixcloud-container" or null;
         stops = lib.genAttrs [ "network" "apply" "autostart" "autostop" ] (name: (unit name).serviceConfig ? ExecStop);
         delegate = [ (unit "apply").serviceConfig.Delegate (unit "autostart").serviceConfig.Delegate ];
-        network = { inherit (unit "network") reloadIfChanged partOf wantedBy; };
+        network = { inherit (unit "network") reloadIfChanged partOf wantedBy after; propagated = (unit "network").unitConfig.ReloadPropagatedFrom; };
+        mounts = lib.genAttrs [ "network" "apply" "autostart" "autostop" ] (name: (unit name).unitConfig.RequiresMountsFor);
         autostart = { inherit (unit "autostart") stopIfChanged after; };
         autostop = { inherit (unit "autostop") restartIfChanged stopIfChanged; limit = (unit "autostop").serviceConfig.TimeoutStopSec; };
+        # What units run, and how they behave, to be compared with those of `make install`.
+        shipped = lib.genAttrs [ "network" "autostart" "autostop" ] (name:
+          let inherit (unit name) serviceConfig; command = key: if serviceConfig ? ${key} then builtins.elemAt (builtins.match "[^ ]* (.*)" serviceConfig.${key}) 0 else null; in
+          lib.genAttrs [ "ExecStart" "ExecReload" "ExecStop" ] command
+          // lib.genAttrs [ "Type" "RemainAfterExit" "KillMode" "Delegate" "TasksMax" "TimeoutStartSec" "TimeoutStopSec" ] (key: serviceConfig.${key} or null));
         apply = builtins.match ".* (apply .*)" (unit "apply").serviceConfig.ExecStart;
         units = map (name: builtins.length (unit name).wantedBy) [ "network" "apply" "autostart" "autostop" ];
       })

@@ -52,6 +52,7 @@ fn holds(release: &str, matrix: &Value) {
     for (case, facts) in of("facts") {
         facts_hold(release, &case, &facts);
     }
+    units_are_the_shipped_ones(release, &matrix["facts"]["plain"]);
     for (mistake, said) in of("mistakes") {
         assert!(!said.as_array().unwrap().is_empty(), "{release}: the mistake `{mistake}` was accepted");
     }
@@ -65,13 +66,34 @@ fn facts_hold(release: &str, case: &str, facts: &Value) {
     // A rebuild, a reload or a stop of these units stops no container; only the end of autostop, at shutdown, does.
     let stops = json!({ "network": false, "apply": false, "autostart": false, "autostop": true });
     assert_eq!(facts["stops"], stops, "{release} {case}");
-    let autostop = json!({ "restartIfChanged": false, "stopIfChanged": false, "limit": "180" });
+    let limit = if case == "everything" { "120" } else { "180" };
+    let autostop = json!({ "restartIfChanged": false, "stopIfChanged": false, "limit": limit });
     assert_eq!(facts["autostop"], autostop, "{release} {case}");
     // What is declared no more stays, unless it was ephemeral or the host says otherwise.
     let prunes = facts["apply"][0].as_str().unwrap().ends_with(" --prune");
     assert_eq!(prunes, case == "everything", "{release} {case}");
-    assert_eq!(facts["network"]["reloadIfChanged"], json!(true), "{release} {case}");
+    assert_eq!(facts["network"]["reloadIfChanged"], json!(false), "{release} {case}");
     assert_eq!(facts["autostart"]["stopIfChanged"], json!(false), "{release} {case}");
+    // What undoes our part, by a start, a restart or a reload, has it done again afterwards.
+    let network = &facts["network"];
+    for undo in ["firewall.service", "nftables.service", "systemd-sysctl.service"] {
+        for relation in ["wantedBy", "after", "partOf"] {
+            let units = network[relation].as_array().unwrap();
+            assert!(units.contains(&json!(undo)), "{release} {case}: {relation} of {undo}: {units:?}");
+        }
+        assert!(network["propagated"].as_str().unwrap().contains(undo), "{release} {case}: {undo}");
+    }
+    for (unit, mounts) in facts["mounts"].as_object().unwrap() {
+        assert_eq!(mounts, "/var/lib/lxc /var/lib/nixcloud", "{release} {case} {unit}");
+    }
+    // As many as `host up` keeps, so that it has nothing to add; only a pool at the end of all ids has fewer.
+    let ids = if case == "networkd" { u64::from(u32::MAX) - 4_294_000_000 } else { 4096 * 65536 };
+    assert_eq!(facts["subids"]["counts"], json!([ids, ids]), "{release} {case}");
+    assert_eq!(facts["subids"]["users"], facts["subids"]["groups"], "{release} {case}");
+    let unmanaged = json!({ "Unmanaged": true });
+    let networkd = facts["networkd"]["linkConfig"] == unmanaged;
+    assert_eq!(networkd, case == "networkd", "{release} {case}: {}", facts["networkd"]);
+    assert!(facts["worker"].as_str().unwrap().ends_with("/libexec/nixcloud-container-worker"), "{facts}");
     assert_eq!(facts["delegate"], json!([true, true]), "{release} {case}");
     if !case.contains("tables") {
         return;
@@ -93,6 +115,29 @@ fn facts_hold(release: &str, case: &str, facts: &Value) {
     );
 }
 
+/// The units of the module do what those of `make install` do: as far as both say something, they say the same.
+fn units_are_the_shipped_ones(release: &str, facts: &Value) {
+    for (unit, module) in facts["shipped"].as_object().unwrap() {
+        let file = root().join(format!("systemd/nixcloud-container-{unit}.service"));
+        let text = std::fs::read_to_string(file).unwrap();
+        let shipped = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let mut compared = 0;
+        for (key, value) in module.as_object().unwrap() {
+            let said = match value {
+                Value::Null => None,
+                Value::Bool(value) => Some(if *value { "yes" } else { "no" }),
+                value => value.as_str(),
+            };
+            let expected = shipped(key).map(|value| value.trim_start_matches("/usr/bin/nixcloud-container "));
+            if key.starts_with("Exec") || expected.is_some() {
+                assert_eq!(said, expected, "{release}: {key} of {unit}");
+                compared += 1;
+            }
+        }
+        assert!(compared >= 5, "{unit}: {compared} only");
+    }
+}
+
 /// The library reads each config.toml, and the program itself lists with it.
 fn configs_are_read(folder: &Folder, release: &str, matrix: &Value) {
     let program = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("nixcloud-container");
@@ -103,6 +148,15 @@ fn configs_are_read(folder: &Folder, release: &str, matrix: &Value) {
             HostConfig::from_toml(text).unwrap_or_else(|error| panic!("{release} {case}: {error}\n{text}"));
         assert_eq!(config.network.isolation, case != "everything", "{release} {case}");
         assert_eq!(config.network.internet.ipv6.is_some(), case.contains("-v6-") || case == "example-host");
+        // By a path that stays when the host is upgraded, and programs by those of the store.
+        let worker = std::path::Path::new("/etc/nixcloud-container/worker");
+        assert_eq!(config.worker.as_deref(), Some(worker), "{release} {case}");
+        let tools = &config.tools;
+        for tool in [&tools.dnsmasq, &tools.iptables, &tools.resolvectl, &tools.systemctl] {
+            assert!(tool.starts_with("/nix/store"), "{release} {case}: {}", tool.display());
+        }
+        assert_eq!(tools.nft.starts_with("/nix/store"), case != "everything", "{release} {case}");
+        assert_eq!(config.autostart.parallel, if case == "everything" { 3 } else { 0 }, "{release} {case}");
         // Another root keeps off this machine's containers.
         let file = folder.path(&format!("{release}-{case}.toml"));
         std::fs::write(&file, format!("root = \"{}\"\n{text}", folder.path("root").display())).unwrap();

@@ -82,7 +82,7 @@ in
     let
       check = name: test: what: if test args.${name} then args.${name} else throw "buildRustPackage: ${name} must be ${what}";
       lock = builtins.fromTOML (builtins.readFile args.cargoLock.lockFile);
-      known = [ "pname" "version" "src" "cargoLock" "cargoBuildFlags" "nativeBuildInputs" "buildInputs" "env" "doCheck" "installPhase" "postFixup" "meta" ];
+      known = [ "pname" "version" "src" "cargoLock" "cargoBuildFlags" "nativeBuildInputs" "buildInputs" "env" "doCheck" "installPhase" "postFixup" "passthru" "meta" ];
       strangers = removeAttrs args known;
       foreign = lib.filter (package: package ? source && package.source != "registry+https://github.com/rust-lang/crates.io-index") lock.package;
     in
@@ -98,6 +98,7 @@ in
       cargoBuildFlags = check "cargoBuildFlags" (lib.all lib.isString) "a list of strings";
       doCheck = check "doCheck" lib.isBool "a boolean";
       inherit (args) installPhase postFixup meta;
+      passthru = args.passthru or { };
       buildCommand = "echo 'the stand-in builds no Rust' >&2; exit 1";
     } // lib.mapAttrs (name: value: if lib.isString value then value else throw "buildRustPackage: env.${name} must be a string") args.env);
   buildEnv = { name, paths, ... }: pkgs.symlinkJoin { inherit name paths; };

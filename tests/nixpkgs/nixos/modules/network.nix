@@ -87,6 +87,8 @@ in
           DHCP = option (types.nullOr types.str) null;
           address = option (types.listOf types.str) [ ];
           networkConfig = option (types.attrsOf types.unspecified) { };
+          matchConfig = option (types.attrsOf types.unspecified) { };
+          linkConfig = option (types.attrsOf types.unspecified) { };
         };
       }))
       { };
