@@ -19,6 +19,8 @@ expect() { [ "$2" = "$3" ] || fail "$1: \`$2\`, not \`$3\`"; }
 
 expect "cgroups are" "$(stat -f -c %T /sys/fs/cgroup)" cgroup2fs
 expect "AppArmor is" "$(cat /sys/module/apparmor/parameters/enabled)" Y
+. /opt/boot/network.sh
+outside
 
 # expect_diary NAME WORDS: within a minute; systemd in a guest takes a while
 expect_diary() {
@@ -36,16 +38,18 @@ case $boot in
     mkdir -p /etc/nixcloud-container /etc/containers
     # In software LXC needs long, most of it for AppArmor's compiler.
     printf '[nix]\nnixpkgs = "/opt/nixpkgs"\n[timeouts]\nstart = 600\n' >/etc/nixcloud-container/config.toml
+    # make NAME GUEST AUTOSTART NETWORK
     make() {
-      echo "import /opt/boot/guest.nix { guest = \"$2\"; autostart = $3; }" >"/etc/containers/$1.nix"
+      echo "import /opt/boot/guest.nix { guest = \"$2\"; autostart = $3; network = { ${4-} }; }" >"/etc/containers/$1.nix"
       nixcloud-container create "$1" "/etc/containers/$1.nix"
     }
-    make web busybox '{ after = [ "db" ]; }'
+    make web busybox '{ after = [ "db" ]; }' 'enableNat = true;'
     make db busybox '{ delay = 2; }'
-    make late systemd '{ order = 10; }'
+    make late systemd '{ order = 10; }' 'enableNat = true;'
     make hand busybox false
     systemctl daemon-reload
-    systemctl enable --quiet nixcloud-container-network nixcloud-container-autostart nixcloud-container-autostop
+    systemctl enable --quiet nftables nixcloud-container-network nixcloud-container-autostart nixcloud-container-autostop
+    systemctl start nftables
     systemctl start nixcloud-container-network nixcloud-container-autostart
     nixcloud-container start hand
     ;;
@@ -96,6 +100,8 @@ expect "its limit of processes" "$(cat /sys/fs/cgroup/lxc.payload.web/pids.max)"
 nixcloud-container list
 nixcloud-container --json state web | grep -q '"memory":[0-9]' || fail "its memory is not known"
 
+networks
+
 # The guest's own firewall, whose modules the guest cannot load itself.
 for tables in 'nft add table inet own' 'iptables-nft -A INPUT -j ACCEPT' 'iptables-legacy -A INPUT -j ACCEPT'; do
   # shellcheck disable=SC2086
@@ -108,4 +114,5 @@ systemctl daemon-reexec
 for name in web db late; do
   expect "$name is" "$(nixcloud-container state $name)" running
 done
+if [ "$boot" = 3 ]; then no_networks; fi
 exit 0

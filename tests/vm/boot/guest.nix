@@ -1,7 +1,7 @@
 # A guest that writes down when it came up and when it went down, in its own files, which stay.
-{ guest, autostart ? false }:
+{ guest, autostart ? false, network ? { } }:
 {
-  inherit autostart;
+  inherit autostart network;
   configuration = { ... }: {
     standin.guest = guest;
     systemd.services.diary = {
