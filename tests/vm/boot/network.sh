@@ -51,6 +51,8 @@ networks() {
   if reaches db 203.0.113.2 || knows db name.example 10.101.0.1; then fail "db, which is host-only, gets out"; fi
   # Names of containers: all for the host, by its own resolver.
   expect "web is for the host" "$(getent hosts web.containers)" "10.101.0.2      web.containers"
+  systemctl restart systemd-resolved
+  await "web is known after a restart of systemd-resolved" getent hosts web.containers
   getent hosts name.example >/dev/null || fail "the host does not know what is outside"
   knows web host.containers || fail "web does not know the host"
   if knows web late.containers; then fail "web knows late, which is isolated"; fi
