@@ -8,7 +8,8 @@ set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 top=$(CDPATH='' cd -- "$here/../.." && pwd)
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT INT TERM
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
 make -s -C "$top" install BUILT="${BUILT:-$top/target/debug}" DESTDIR="$work/files" PREFIX=/usr/local
 # The debug information is many times the program.
 strip "$work/files/usr/local/bin/nixcloud-container" "$work/files/usr/local/libexec/nixcloud-container-worker"

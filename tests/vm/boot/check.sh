@@ -58,6 +58,7 @@ case $boot in
     for name in web db late; do
       expect_diary $name 'up down up '
     done
+    grep -q '^down .* names$' /var/lib/lxc/web/rootfs/var/log/diary || fail "web had no name server at its end"
     expect "hand is" "$(nixcloud-container state hand)" stopped
     expect_diary hand 'up down '
     # One that cannot start makes the unit fail; the others are to come up, and down again, all the same.
@@ -85,8 +86,13 @@ expect_diary late "$(diary web)"
 [ $(($(time_of web up) - $(time_of db up))) -ge 190 ] || fail "web is up too early: $(time_of db up) $(time_of web up)"
 [ "$(time_of late up)" -gt "$(time_of web up)" ] || fail "late is up too early"
 
+systemd-analyze verify --man=no nixcloud-container-network.service nixcloud-container-autostart.service \
+  nixcloud-container-autostop.service nixcloud-container-dns@host.service || fail "systemd does not like a unit"
+echo "--- times"
+systemd-analyze time | head -n 1 || :
+systemd-analyze blame --no-pager | grep nixcloud || :
 echo "--- journal of the start"
-journalctl -b --no-pager -o short-monotonic -u 'nixcloud-container-*' | tail -n 25
+journalctl -b --no-pager -o short-monotonic -u 'nixcloud-container-*' | tail -n 12
 echo "--- cgroups and AppArmor of a guest"
 init=$(nixcloud-container --json state web | sed -n 's/.*"init_pid":\([0-9]*\).*/\1/p')
 cat "/proc/$init/cgroup" "/proc/$init/attr/current"
