@@ -11,6 +11,10 @@ let
   # Firewalls that drop our table, or our place in theirs, when they load their own rules.
   firewalls = [ "firewall.service" "nftables.service" ];
 
+  # What makes /etc/resolv.conf: the folder that it leads into has to be there when dnsmasq starts, and systemd-resolved is
+  # told of our names.
+  resolvers = [ "systemd-resolved.service" "resolvconf.service" "NetworkManager.service" ];
+
   common = {
     # LXC's monitors, and what serves the networks, may live in the cgroup of the unit that started them.
     KillMode = "process";
@@ -24,7 +28,7 @@ in
     systemd.services.nixcloud-container-network = {
       description = "Networks of the containers";
       wantedBy = [ "multi-user.target" ] ++ firewalls;
-      after = [ "network-pre.target" "systemd-modules-load.service" "systemd-sysctl.service" ] ++ firewalls;
+      after = [ "network-pre.target" "systemd-modules-load.service" "systemd-sysctl.service" ] ++ firewalls ++ resolvers;
       # Whenever a firewall is started, restarted or reloaded, ours is put back.
       partOf = firewalls;
       unitConfig.ReloadPropagatedFrom = lib.concatStringsSep " " firewalls;
