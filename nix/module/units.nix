@@ -15,6 +15,10 @@ let
   # Where they are on file systems of their own.
   mounts = "/var/lib/lxc /var/lib/nixcloud";
 
+  # What makes /etc/resolv.conf: the folder that it leads into has to be there when dnsmasq starts, and systemd-resolved is
+  # told of our names.
+  resolvers = [ "systemd-resolved.service" "resolvconf.service" "NetworkManager.service" ];
+
   common = {
     # LXC's monitors, and what serves the networks, may live in the cgroup of the unit that started them.
     KillMode = "process";
@@ -31,7 +35,7 @@ in
       # What needs the networks may start them before a switch has come to those settings, which it had stopped.
       wants = [ "network-pre.target" "systemd-sysctl.service" ];
       # Docker's firewall drops what is forwarded: whether there is one is looked for.
-      after = [ "network-pre.target" "systemd-modules-load.service" "docker.service" ] ++ undo;
+      after = [ "network-pre.target" "systemd-modules-load.service" "docker.service" ] ++ undo ++ resolvers;
       # Whenever one of them is started, restarted or reloaded, ours is put back.
       partOf = undo;
       unitConfig.ReloadPropagatedFrom = lib.concatStringsSep " " undo;

@@ -8,27 +8,14 @@ set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 top=$(CDPATH='' cd -- "$here/../.." && pwd)
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT INT TERM
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
 make -s -C "$top" install BUILT="${BUILT:-$top/target/debug}" DESTDIR="$work/files" PREFIX=/usr/local
 # The debug information is many times the program.
 strip "$work/files/usr/local/bin/nixcloud-container" "$work/files/usr/local/libexec/nixcloud-container-worker"
 mkdir -p "$work/files/opt"
 cp -R "$top/tests/nixpkgs" "$work/files/opt/nixpkgs.src"
 cp -R "$here/boot" "$work/files/opt/boot"
-# Until the package has one: the bridges at boot.
-[ -e "$work/files/usr/local/lib/systemd/system/nixcloud-container-network.service" ] || {
-  mkdir -p "$work/files/etc/systemd/system"
-  cat >"$work/files/etc/systemd/system/nixcloud-container-network.service" <<'END'
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/usr/local/bin/nixcloud-container host up
-
-[Install]
-WantedBy=multi-user.target
-END
-}
-
 files=$work/files
 for boot in 1 2 3; do
   echo "--- boot $boot"

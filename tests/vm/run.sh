@@ -20,7 +20,8 @@ script=${1:?"usage: run.sh [--disk DISK] SCRIPT [FILES]"}
 
 sh "$here/image.sh" "$cache"
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT INT TERM
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
 mkdir -p "$work/tar/files"
 cp "$script" "$work/tar/script"
 [ -z "${2-}" ] || cp -a "$2/." "$work/tar/files/"

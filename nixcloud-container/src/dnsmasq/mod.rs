@@ -256,6 +256,8 @@ pub fn unit(program: &Path, layout: &Layout) -> String {
          [Unit]\n\
          Description=Names and addresses of containers (%i)\n\
          StartLimitIntervalSec=0\n\
+         # At shutdown guests keep their name server until they are down.\n\
+         Before=nixcloud-container-autostop.service\n\
          \n\
          [Service]\n\
          ExecStart={} --keep-in-foreground {}\n\

@@ -19,6 +19,8 @@ expect() { [ "$2" = "$3" ] || fail "$1: \`$2\`, not \`$3\`"; }
 
 expect "cgroups are" "$(stat -f -c %T /sys/fs/cgroup)" cgroup2fs
 expect "AppArmor is" "$(cat /sys/module/apparmor/parameters/enabled)" Y
+. /opt/boot/network.sh
+outside
 
 # expect_diary NAME WORDS: within a minute; systemd in a guest takes a while
 expect_diary() {
@@ -36,16 +38,18 @@ case $boot in
     mkdir -p /etc/nixcloud-container /etc/containers
     # In software LXC needs long, most of it for AppArmor's compiler.
     printf '[nix]\nnixpkgs = "/opt/nixpkgs"\n[timeouts]\nstart = 600\n' >/etc/nixcloud-container/config.toml
+    # make NAME GUEST AUTOSTART NETWORK
     make() {
-      echo "import /opt/boot/guest.nix { guest = \"$2\"; autostart = $3; }" >"/etc/containers/$1.nix"
+      echo "import /opt/boot/guest.nix { guest = \"$2\"; autostart = $3; network = { ${4-} }; }" >"/etc/containers/$1.nix"
       nixcloud-container create "$1" "/etc/containers/$1.nix"
     }
-    make web busybox '{ after = [ "db" ]; }'
+    make web busybox '{ after = [ "db" ]; }' 'enableNat = true;'
     make db busybox '{ delay = 2; }'
-    make late systemd '{ order = 10; }'
+    make late systemd '{ order = 10; }' 'enableNat = true;'
     make hand busybox false
     systemctl daemon-reload
-    systemctl enable --quiet nixcloud-container-network nixcloud-container-autostart nixcloud-container-autostop
+    systemctl enable --quiet nftables nixcloud-container-network nixcloud-container-autostart nixcloud-container-autostop
+    systemctl start nftables
     systemctl start nixcloud-container-network nixcloud-container-autostart
     nixcloud-container start hand
     ;;
@@ -54,6 +58,7 @@ case $boot in
     for name in web db late; do
       expect_diary $name 'up down up '
     done
+    grep -q '^down .* names$' /var/lib/lxc/web/rootfs/var/log/diary || fail "web had no name server at its end"
     expect "hand is" "$(nixcloud-container state hand)" stopped
     expect_diary hand 'up down '
     # One that cannot start makes the unit fail; the others are to come up, and down again, all the same.
@@ -81,8 +86,13 @@ expect_diary late "$(diary web)"
 [ $(($(time_of web up) - $(time_of db up))) -ge 190 ] || fail "web is up too early: $(time_of db up) $(time_of web up)"
 [ "$(time_of late up)" -gt "$(time_of web up)" ] || fail "late is up too early"
 
+systemd-analyze verify --man=no nixcloud-container-network.service nixcloud-container-autostart.service \
+  nixcloud-container-autostop.service nixcloud-container-dns@host.service || fail "systemd does not like a unit"
+echo "--- times"
+systemd-analyze time | head -n 1 || :
+systemd-analyze blame --no-pager | grep nixcloud || :
 echo "--- journal of the start"
-journalctl -b --no-pager -o short-monotonic -u 'nixcloud-container-*' | tail -n 25
+journalctl -b --no-pager -o short-monotonic -u 'nixcloud-container-*' | tail -n 12
 echo "--- cgroups and AppArmor of a guest"
 init=$(nixcloud-container --json state web | sed -n 's/.*"init_pid":\([0-9]*\).*/\1/p')
 cat "/proc/$init/cgroup" "/proc/$init/attr/current"
@@ -96,6 +106,8 @@ expect "its limit of processes" "$(cat /sys/fs/cgroup/lxc.payload.web/pids.max)"
 nixcloud-container list
 nixcloud-container --json state web | grep -q '"memory":[0-9]' || fail "its memory is not known"
 
+networks
+
 # The guest's own firewall, whose modules the guest cannot load itself.
 for tables in 'nft add table inet own' 'iptables-nft -A INPUT -j ACCEPT' 'iptables-legacy -A INPUT -j ACCEPT'; do
   # shellcheck disable=SC2086
@@ -108,4 +120,5 @@ systemctl daemon-reexec
 for name in web db late; do
   expect "$name is" "$(nixcloud-container state $name)" running
 done
+if [ "$boot" = 3 ]; then no_networks; fi
 exit 0

@@ -1,7 +1,7 @@
 # A guest that writes down when it came up and when it went down, in its own files, which stay.
-{ guest, autostart ? false }:
+{ guest, autostart ? false, network ? { } }:
 {
-  inherit autostart;
+  inherit autostart network;
   configuration = { ... }: {
     standin.guest = guest;
     systemd.services.diary = {
@@ -11,7 +11,9 @@
         exec sleep 100000
       '';
       preStop = ''
-        echo "down $(cut -d' ' -f1 /proc/uptime)" >>/var/log/diary
+        # Whether the host's name server is still there, which a service may need for its end.
+        names=$(nslookup host.containers 10.101.0.1 2>/dev/null | grep -q '^Address: ' && echo names || :)
+        echo "down $(cut -d' ' -f1 /proc/uptime) $names" >>/var/log/diary
       '';
     };
   };
