@@ -112,13 +112,15 @@ fn is_ours(process: Process, wanted: &dyn Fn(&OsStr) -> bool) -> bool {
         && process.user().is_some_and(|user| user < idmap::FIRST)
 }
 
-/// The supervisor of this host's dnsmasqs, where there is one.
+/// The supervisor of this host's dnsmasqs, where there is one. Any user of the host can call a process so; root alone
+/// supervises.
 #[must_use]
 pub fn supervisor(layout: &Layout) -> Option<Process> {
     let config = layout.resolver_config(Resolver::Hostonly.as_str());
     proc::all().find(|process| {
         process.arguments().get(1).is_some_and(|word| word == SUPERVISE)
             && is_ours(*process, &|argument| argument == config)
+            && process.user() == Some(0)
             && process.is_alive()
     })
 }
@@ -249,5 +251,36 @@ pub fn wait(
             return Err(ResolverError::Start { address, words });
         }
         std::thread::sleep(PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+    use crate::config::HostConfig;
+
+    /// A process with the words of a supervisor; it waits for its input.
+    fn called_so(layout: &Layout, user: u32) -> Child {
+        let mut command = Command::new("cat");
+        command.args([SUPERVISE.as_ref(), layout.resolver_config(Resolver::Hostonly.as_str()).as_os_str()]);
+        command.arg("-").uid(user).stdin(Stdio::piped()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    }
+
+    #[test]
+    fn root_only_roots_process_is_the_supervisor() {
+        let root = tempfile::tempdir().unwrap();
+        let config = HostConfig { root: root.path().to_owned(), ..HostConfig::default() };
+        let layout = Layout::new(&config).unwrap();
+        for (user, counts) in [(65_534, false), (0, true)] {
+            let mut child = called_so(&layout, user);
+            let found = supervisor(&layout).map(|process| process.pid);
+            assert_eq!(found, counts.then(|| child.id().cast_signed()), "user {user}");
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Settings of the running kernel, below `/proc/sys`: read, changed, and put back.
 //!
 //! What is changed is noted before, with the value that was there: so that `host down` puts it back, unless somebody
-//! else has changed it since. A note is a file of our state folder; its two lines are the old value and ours.
+//! else has changed it since. A note is a file of our state folder; its lines are the old value, ours, and the boot that
+//! this was in: what there is in another one somebody else has set.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -134,13 +135,11 @@ impl Sysctl {
             return Ok(false);
         }
         let path = self.note_of(key);
-        let note = text(&path)?.unwrap_or_default();
-        let mut lines = note.lines();
         let mut restored = false;
-        if let (Some(old), Some(ours)) = (lines.next(), lines.next())
-            && self.get(key)?.as_deref() == Some(ours)
+        if let Some((old, ours)) = self.noted_values(key)?
+            && self.get(key)? == Some(ours)
         {
-            self.set(key, old)?;
+            self.set(key, &old)?;
             restored = true;
         }
         let removed = |source| SysctlError::Io { action: "remove", path: path.clone(), source };
@@ -198,19 +197,29 @@ impl Sysctl {
         written.map_err(|source| SysctlError::Io { action: "write", path, source })
     }
 
+    /// The old value and ours, where they were noted in this boot.
+    fn noted_values(&self, key: &str) -> Result<Option<(String, String)>, SysctlError> {
+        let note = text(&self.note_of(key))?.unwrap_or_default();
+        let lines: Vec<&str> = note.lines().collect();
+        let [old, ours, boot] = lines[..] else { return Ok(None) };
+        Ok((boot == self.boot()?).then(|| (old.to_owned(), ours.to_owned())))
+    }
+
+    /// The kernel's word for this boot.
+    fn boot(&self) -> Result<String, SysctlError> {
+        Ok(self.get("kernel/random/boot_id")?.unwrap_or_default())
+    }
+
     /// Where the change was noted before, the value before it is kept: of two changes both are put back. Unless the
     /// setting is not ours any more, as after a reboot.
     fn note(&self, key: &str, old: &str, ours: &str) -> Result<(), SysctlError> {
         let path = self.note_of(key);
-        let before = text(&path)?;
-        let mut lines = before.as_deref().unwrap_or_default().lines();
-        let old = match (lines.next(), lines.next()) {
-            (Some(first), Some(last)) if last == old => first,
-            _ => old,
-        };
+        let before = self.noted_values(key)?.filter(|(_, last)| last == old);
+        let old = before.map_or_else(|| old.to_owned(), |(first, _)| first);
+        let boot = self.boot()?;
         let made = |source| SysctlError::Io { action: "make", path: self.notes.clone(), source };
         std::fs::create_dir_all(&self.notes).map_err(made)?;
-        atomic::write(&path, format!("{old}\n{ours}\n").as_bytes(), 0o600, Durability::Synced)
+        atomic::write(&path, format!("{old}\n{ours}\n{boot}\n").as_bytes(), 0o600, Durability::Synced)
             .map_err(|source| SysctlError::Note { key: key.to_owned(), source })
     }
 
@@ -286,6 +295,24 @@ mod tests {
         sysctl.raise(KEY, 9000).unwrap();
         assert!(sysctl.restore(KEY).unwrap());
         assert_eq!(sysctl.number(KEY).unwrap(), Some(64));
+    }
+
+    #[test]
+    fn what_somebody_else_set_in_another_boot_stays() {
+        let (temp, sysctl, file) = folder();
+        let boot = temp.path().join("sys/kernel/random/boot_id");
+        std::fs::create_dir_all(boot.parent().unwrap()).unwrap();
+        std::fs::write(&boot, "one\n").unwrap();
+        sysctl.change(KEY, "1").unwrap();
+        // By now it is in `sysctl.conf`.
+        std::fs::write(&boot, "two\n").unwrap();
+        assert_eq!(sysctl.change(KEY, "1").unwrap(), Changed::Kept);
+        assert!(!sysctl.restore(KEY).unwrap() && !sysctl.is_noted(KEY));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "1");
+        // One of ours that was undone by the reboot is noted anew.
+        sysctl.change(KEY, "2").unwrap();
+        assert!(sysctl.restore(KEY).unwrap());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "1");
     }
 
     #[test]
