@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nixcloud_container::{
-    AutostartOutcome, AutostartRequest, AutostopOutcome, AutostopRequest, CreateRequest, DestroyRequest, Error,
-    ErrorKind, Event, Listed, Manager, Observer, State, UpdateAllRequest, UpdateRequest,
+    AutostartOutcome, AutostartRequest, AutostopOutcome, AutostopRequest, CreateRequest, DestroyRequest,
+    Error, ErrorKind, Event, Listed, Manager, Observer, State, UpdateAllRequest, UpdateRequest,
 };
 
-use crate::harness::guest::ping;
 use crate::apply::{expect, failure};
+use crate::harness::guest::ping;
 use crate::harness::{File, Guest, Lab, Must, chain, eventually, scenarios};
 use crate::moving::{assert_owned, claims, ids};
 
@@ -554,9 +554,8 @@ fn root_originals_start_and_end_with_the_host(lab: &Lab) {
     let (web, by_hand) = (lab.busybox("web"), made(lab, "hand"));
     make(lab, &web, "create", &web.file().keys("autostart = true;"), "");
     let (last, gone) = (lab.busybox("last"), lab.busybox("gone"));
-    let after = |guest: &Guest<'_>| {
-        guest.file().keys(&format!("autostart = {{ after = [ \"{}\" ]; }};", web.name()))
-    };
+    let after =
+        |guest: &Guest<'_>| guest.file().keys(&format!("autostart = {{ after = [ \"{}\" ]; }};", web.name()));
     last.create_from(&after(&last));
     let started = lab.manager().autostart(&AutostartRequest::default(), &mut ()).must("autostart");
     assert_eq!(started.len(), 2, "{started:?}");
