@@ -94,8 +94,7 @@ impl Manifest {
             schema: u32,
         }
         let path = path.to_owned();
-        let json =
-            std::fs::read(&path).map_err(|source| ManifestError::Read { path: path.clone(), source })?;
+        let json = whole(&path).map_err(|source| ManifestError::Read { path: path.clone(), source })?;
         let wrong = |source| ManifestError::Json { path: path.clone(), source };
         let Probe { schema } = serde_json::from_slice(&json).map_err(wrong)?;
         if schema > SCHEMA {
@@ -113,6 +112,14 @@ impl Manifest {
         });
         in_store.unwrap_or_else(|| path.display().to_string())
     }
+}
+
+/// To open a pipe waits for its writer, and no Ctrl-C ends that: what is no file is not opened.
+fn whole(path: &Path) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    std::fs::read(path)
 }
 
 impl Entry {
@@ -161,5 +168,8 @@ mod tests {
         let error = manifest.containers["web"].package().unwrap_err();
         assert!(matches!(error, ManifestError::Package { what: "container", .. }), "{error}");
         assert!(matches!(Manifest::read(&folder.path().join("none")), Err(ManifestError::Read { .. })));
+        let pipe = folder.path().join("pipe");
+        ::nix::unistd::mkfifo(&pipe, ::nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(Manifest::read(&pipe), Err(ManifestError::Read { .. })));
     }
 }
