@@ -39,3 +39,22 @@ fn write(folder: &Path) -> Result<PathBuf, Error> {
     }
     Ok(folder.join("containers.nix"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_imports_is_built_in() {
+        let mut imports = 0;
+        for (file, text) in FILES {
+            for rest in text.split("import ./").skip(1) {
+                let name: String =
+                    rest.chars().take_while(|c| c.is_ascii_alphanumeric() || ".-/".contains(*c)).collect();
+                assert!(FILES.iter().any(|(known, _)| *known == name), "{file} imports {name}");
+                imports += 1;
+            }
+        }
+        assert!(imports >= 5, "{imports} only");
+    }
+}
