@@ -92,7 +92,8 @@ fn root_create_makes_what_is_expected_and_destroy_removes_it(lab: &Lab, kind: Ki
     assert!(web.container().exists().must("exists"));
     let state = lab.path("/var/lib/nixcloud/container");
     // Without what is the host's.
-    let of_host = |file: &str| file.starts_with("nix/") || file.starts_with("sysctl/");
+    let of_host =
+        |file: &str| ["nix/", "sysctl/", "resolvers/"].into_iter().any(|folder| file.starts_with(folder));
     let known: Vec<String> = files(&state).into_iter().filter(|file| !of_host(file)).collect();
     let config = web.config();
     let identity = config.lines().find_map(|line| line.strip_prefix("lxc.net.0.veth.pair = nci-")).unwrap();

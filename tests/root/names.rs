@@ -57,7 +57,7 @@ fn ask(name: &str, server: &str) -> Vec<String> {
     asked(&out("busybox", &["nslookup", name, server]))
 }
 
-fn guest_asks(guest: &Guest<'_>, name: &str, server: &str) -> Vec<String> {
+pub fn guest_asks(guest: &Guest<'_>, name: &str, server: &str) -> Vec<String> {
     asked(&guest.sh(&format!("nslookup {name} {server} 2>&1")).text())
 }
 

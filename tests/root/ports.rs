@@ -487,7 +487,8 @@ fn root_a_second_interface_is_isolated_as_the_first(lab: &Lab) {
 }
 
 fn root_a_bridge_of_the_administrators(lab: &Lab) {
-    tool("ip link add br-admin type bridge");
+    // Without one of its own, or a port of the administrator's, it has that of a guest's port, and changes it with them.
+    tool("ip link add br-admin address 12:00:00:00:00:01 type bridge");
     tool("ip addr add 192.0.2.1/24 dev br-admin");
     tool("ip link set br-admin up");
     let (fixed, dhcp) = (lab.busybox("fixed"), lab.busybox("dhcp"));

@@ -72,6 +72,11 @@ impl Space {
         self.run(|| ask_tcp(to).ok())
     }
 
+    /// Whether somebody accepts there.
+    pub fn connects(&self, to: &str) -> bool {
+        self.run(|| TcpStream::connect_timeout(&to.parse().unwrap(), PATIENCE).is_ok())
+    }
+
     /// The same by UDP.
     pub fn udp(&self, to: &str) -> Option<String> {
         self.run(|| ask_udp("[::]:0", to).or_else(|_| ask_udp("0.0.0.0:0", to)).ok())
