@@ -553,12 +553,14 @@ fn root_host_down_leaves_nothing(lab: &Lab) {
 
 fn root_parts_fail_alone_and_two_ups_agree(lab: &Lab) {
     lab.manager().host_down().must("down");
+    fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
     let broken = lab.manager_with(|config| config.tools.nft = "/nowhere/nft".into());
     let error = broken.host_up().unwrap_err();
     let Error::HostParts { done, failures } = &error else { panic!("{}", chain(&error)) };
     assert!(done.iter().filter(|change| change.part == Part::Bridge).count() == 2, "{done:?}");
     assert_eq!(failures.iter().map(|(part, _)| *part).collect::<Vec<_>>(), [Part::Filter]);
     assert!(error.hint().unwrap().contains("nftables"), "{error}");
+    assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(), "0\n", "unguarded");
     let found = broken.host_check().must("check");
     assert!(found.iter().any(|finding| finding.part == Part::Filter && finding.verdict == Verdict::Wrong));
     broken.host_down().must("down");

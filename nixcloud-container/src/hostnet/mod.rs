@@ -27,12 +27,15 @@ const UP: &[Step] = &[
     (Part::Ids, ids::up),
     (Part::Bridge, bridges::up),
     (Part::Port, ports::up),
-    (Part::Sysctl, forwarding::up),
-    // Before the firewalls of others let anything through.
+    // Before anything is forwarded, or the firewalls of others let anything through.
     (Part::Filter, filter::up),
+    (Part::Sysctl, forwarding::up),
     (Part::Firewall, firewall::up),
     (Part::Resolver, resolver::up),
 ];
+
+/// What is not done where our table could not be loaded: without it this host would forward for everybody.
+const BEHIND_THE_FILTER: [Part; 2] = [Part::Sysctl, Part::Firewall];
 
 const DOWN: &[Step] = &[
     (Part::Resolver, resolver::down),
@@ -71,10 +74,13 @@ pub(crate) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
     all(host, DOWN)
 }
 
-/// Every part does what it can, whatever becomes of the others.
+/// Every part does what it can, whatever becomes of the others: but nothing is opened before it is guarded.
 fn all(host: &Host, steps: &[Step]) -> Result<Vec<HostChange>, Error> {
-    let (mut done, mut failures) = (Vec::new(), Vec::new());
+    let (mut done, mut failures) = (Vec::new(), Vec::<(Part, Error)>::new());
     for (part, step) in steps {
+        if BEHIND_THE_FILTER.contains(part) && failures.iter().any(|(failed, _)| *failed == Part::Filter) {
+            continue;
+        }
         match step(host) {
             Ok(changes) => done.extend(changes),
             Err(error) => failures.push((*part, error)),
