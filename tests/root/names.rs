@@ -255,7 +255,7 @@ fn root_ipv6_by_router_advertisement_and_dhcp(lab: &Lab) {
     assert!(web.sh("ping6 -c1 -W2 2001:db8:f::2").exit.success());
     web.stop();
     // The same after a restart.
-    web.start();
+    web.start_by(&manager);
     eventually("its IPv6 address again", SOON, || addresses().contains(" 2001:db8:1::a/128 "));
     web.terminate();
 }

@@ -41,7 +41,9 @@ fn login(lab: &Lab, web: &Guest<'_>) -> Pty {
     let mut login = cli(lab, web, &["login", "@web"]);
     // What is typed before the guest's terminal is there is the shell's all the same.
     login.awaits("# ");
-    assert_ne!(login.settings(), *login.settings_before(), "it is not raw");
+    eventually("the terminal is raw", Duration::from_secs(10), || {
+        login.settings() != *login.settings_before()
+    });
     login
 }
 

@@ -16,7 +16,7 @@ use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
 
 /// How long is waited for what a program is to show, and for its end.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program on a pseudo terminal that is its controlling one: it leads the session, as a user's shell does.
 pub struct Pty {
