@@ -2,7 +2,8 @@
 # Ours beside LXC's own tools, in one run, each round both. `make bench` runs it; ROUNDS=21 by default.
 #
 # The peers start the same guest with (a) Debian's stock configuration, whose lxcfs hooks sleep at a stop, and (b) our
-# own configuration with the locked sources replaced by their real paths. Both guests are ours and trusted.
+# own configuration with the locked sources replaced by their real paths, and without the isolation at the port, which
+# they have not. Both guests are ours and trusted.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -62,7 +63,7 @@ for peer in stock same; do
   cp -a "$lxc/b/rootfs" "$work/peers/$peer/rootfs"
   sed -e "s|$lxc/b/locked/store|/nix/store|; s|$lxc/b/locked/profile|$profile|" \
     -e "s|dir:$lxc/b/rootfs|dir:$work/peers/$peer/rootfs|" \
-    -e '/veth.pair/d' "$lxc/b/config" >"$work/peers/$peer/config"
+    -e '/veth.pair/d; /script.up/d' "$lxc/b/config" >"$work/peers/$peer/config"
 done
 sed -i '/^lxc.hook/d' "$work/peers/stock/config"
 peer="-P $work/peers -n"
