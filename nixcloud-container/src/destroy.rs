@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::build;
 use crate::error::Error;
+use crate::freeing::Freeing;
 use crate::fs::lock::Lock;
 use crate::fs::{atomic, remove};
 use crate::generations::Generations;
@@ -52,7 +53,11 @@ pub(crate) fn destroy_locked(
     let name = &record.name;
     let mut here = presence::look(&host.layout, &record)?;
     if request.force && here.state.is_live() {
-        power::terminate_locked(host, &record, cancel)?;
+        match power::terminate_locked(host, &record, cancel) {
+            // It has ended; what is noted of it is looked at again with the rest.
+            Err(error) if error.lacks_room() => {}
+            other => drop(other?),
+        }
         here = presence::look(&host.layout, &record)?;
     }
     if here.state.permits(Action::Destroy) == Permission::Wait {
@@ -66,37 +71,67 @@ pub(crate) fn destroy_locked(
 
 /// Removes what there is of a container, in an order that can be cut off anywhere and taken up again: the record,
 /// which says what is to be removed, goes last. The caller has made sure that nothing of it runs.
+///
+/// On a full disk all of it is removed, on a read-only one what the kernel holds: what stays is told.
 pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     let layout = &host.layout;
     let name = record.name.clone();
     if record.phase != Phase::Destroying {
         record.phase = Phase::Destroying;
-        record.save(layout)?;
+        note(host, &record)?;
     }
-    power::remove_left_interfaces(host, &record)?;
-    power::stopped(host, &record)?;
+    let mut freeing = Freeing::of(&name);
+    freeing.step(power::remove_left_interfaces(host, &record));
+    freeing.step(power::stopped(host, &record));
     // Before its addresses may be another's.
-    names::publish(host, &name)?;
-    install::drop_ports(host, &record)?;
-    rootfs::destroy(layout, &name)?;
-    build::clear_work(host, &name)?;
-    Generations::new(layout, &name).remove_all()?;
+    freeing.step(names::publish(host, &name));
+    freeing.step(install::drop_ports(host, &record));
+    freeing.step(rootfs::destroy(layout, &name));
+    freeing.step(build::clear_work(host, &name));
+    freeing.step(Generations::new(layout, &name).remove_all());
     // Once the links are gone the folder holds nothing, unless somebody put something there.
-    remove::tree(&layout.profile_dir(&name))?;
+    freeing.step(remove::tree(&layout.profile_dir(&name)));
     remove_lxc_lock(layout.lxc_path(), &name);
+    // What has not gone may still use what is claimed.
+    if !freeing.is_whole() {
+        return freeing.end();
+    }
     release::claims(host, &record)?;
     if record.adopted.is_some() {
         original::forget(layout, &name)?;
     }
+    Record::delete(layout, &name)?;
+    // What killed operations left, of whichever container: no matter of this one's.
+    if let Err(error) = sweep(host) {
+        tracing::debug!(%error, "what others left stays for the next operation");
+    }
+    Ok(())
+}
+
+/// Notes that the container goes. A disk without room for another text has room for a mark on the one that there is.
+fn note(host: &Host, record: &Record) -> Result<(), Error> {
+    let noted = record.save(&host.layout).map_err(Error::from);
+    match noted {
+        Err(error) if error.lacks_room() => {
+            // On a read-only disk that fails, too; but there nothing of it goes that could be missed later.
+            if let Err(error) = Record::condemn(&host.layout, &record.name) {
+                tracing::debug!(name = %record.name, %error, "it is not noted that the container goes");
+            }
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn sweep(host: &Host) -> Result<(), Error> {
     sweep_locks(host)?;
     shared_work::sweep(host)?;
-    // Half-written files that killed operations left, of whichever container.
-    for folder in [&layout.state_dirs()[..], &[layout.state().join("nix")]].concat() {
+    // Half-written files.
+    for folder in [&host.layout.state_dirs()[..], &[host.layout.state().join("nix")]].concat() {
         if folder.exists() {
             atomic::sweep(&folder)?;
         }
     }
-    Record::delete(layout, &name)?;
     Ok(())
 }
 
@@ -108,7 +143,7 @@ fn sweep_locks(host: &Host) -> Result<(), Error> {
         let name: Option<ContainerName> = entry.file_name().to_str().and_then(|name| name.parse().ok());
         if name.is_some_and(|name| !host.layout.record(&name).exists()) {
             // Whoever holds it is about to make a record; got and dropped, it is gone.
-            drop(Lock::try_acquire(&entry.path()).map_err(Error::Lock)?);
+            drop(Lock::try_acquire(&*entry.path()).map_err(Error::Lock)?);
         }
     }
     Ok(())

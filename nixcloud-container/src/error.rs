@@ -8,7 +8,7 @@ use crate::config::ConfigError;
 use crate::facts::FactsError;
 use crate::foreign::ForeignError;
 use crate::forwards::ForwardError;
-use crate::fs::{atomic, lock, remove};
+use crate::fs::{atomic, lock, remove, room};
 use crate::generation::GenerationId;
 use crate::generations::GenerationsError;
 use crate::layout::LayoutError;
@@ -208,6 +208,14 @@ pub enum Error {
         done: Vec<HostChange>,
         /// What was not, and why; one at least.
         failures: Vec<(Part, Error)>,
+    },
+    /// What could not be given back of a container; the rest was.
+    #[error("what stays of container `{name}`: {}", list(.failures))]
+    Remains {
+        /// The container.
+        name: ContainerName,
+        /// Why each of it stays.
+        failures: Vec<Self>,
     },
     /// An operation failed, and so did undoing it.
     #[error("{failure}; and undoing it failed too: {}", chain(.undo))]
@@ -505,6 +513,7 @@ impl Error {
             Self::HostParts { failures, .. } => {
                 failures.first().map_or(ErrorKind::System, |(_, error)| error.kind())
             }
+            Self::Remains { failures, .. } => failures.first().map_or(ErrorKind::System, Self::kind),
             _ => ErrorKind::System,
         }
     }
@@ -556,6 +565,7 @@ impl Error {
                 format!("its own files name none; {ids} in numbers works all the same")
             }
             Self::Undo { failure, .. } => failure.hint()?,
+            Self::Remains { failures, .. } => failures.iter().find_map(Self::hint)?,
             Self::HostParts { failures, .. } => failures.iter().find_map(|(_, error)| error.hint())?,
             Self::Nft(error) if error.is_missing() => {
                 "install nftables, or name its `nft` in the host configuration (`tools.nft`)".to_owned()
@@ -644,6 +654,19 @@ impl Error {
         }
     }
 
+    /// Whether a file system had no room for something new: it is full, out of inodes, over a quota or read-only.
+    #[must_use]
+    pub fn lacks_room(&self) -> bool {
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = next {
+            if error.downcast_ref::<io::Error>().is_some_and(room::lacked) {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
+
     /// Keeps both failures where undoing failed too.
     pub(crate) fn undone(self, undo: Result<(), Self>) -> Self {
         match undo {
@@ -651,6 +674,20 @@ impl Error {
             Err(undo) => Self::Undo { failure: Box::new(self), undo: Box::new(undo) },
         }
     }
+}
+
+/// Errors, each with all that it came from.
+fn list(failures: &[Error]) -> String {
+    let chain = |error: &Error| {
+        let mut text = error.to_string();
+        let mut next = std::error::Error::source(error);
+        while let Some(source) = next {
+            text = format!("{text}: {source}");
+            next = source.source();
+        }
+        text
+    };
+    failures.iter().map(chain).collect::<Vec<_>>().join("; ")
 }
 
 fn state_hint(name: &ContainerName, state: State, action: Action) -> Option<String> {

@@ -1,11 +1,9 @@
 //! One host: its configuration and the drivers that every operation uses.
 
-use std::path::Path;
-
 use crate::config::HostConfig;
 use crate::error::Error;
 use crate::facts;
-use crate::fs::lock::{self, Lock};
+use crate::fs::lock::{self, Lock, Place};
 use crate::layout::Layout;
 use crate::name::ContainerName;
 use crate::nix::{Nix, Program};
@@ -57,8 +55,9 @@ impl Host {
         cancel: &Cancel,
     ) -> Result<Lock, Error> {
         self.prepare()?;
-        let path = self.layout.container_lock(name);
-        if let Some(lock) = Lock::try_acquire(&path).map_err(Error::Lock)? {
+        let (path, folder) = (self.layout.container_lock(name), self.layout.container_dir(name));
+        let place = Place { file: &path, folder: Some(&folder) };
+        if let Some(lock) = Lock::try_acquire(place).map_err(Error::Lock)? {
             return Ok(lock);
         }
         observer.event(Event::Waiting { holder: lock::holder(&path) });
@@ -68,7 +67,8 @@ impl Host {
     /// Takes the lock of a container; it is held while the container is changed.
     pub(crate) fn lock(&self, name: &ContainerName, cancel: &Cancel) -> Result<Lock, Error> {
         self.prepare()?;
-        match self.acquire(&self.layout.container_lock(name), cancel) {
+        let (path, folder) = (self.layout.container_lock(name), self.layout.container_dir(name));
+        match self.acquire(Place { file: &path, folder: Some(&folder) }, cancel) {
             Ok(lock) => Ok(lock),
             Err(lock::Error::Cancelled { .. }) => Err(Error::Cancelled),
             Err(lock::Error::Held { pid, waited, .. }) => {
@@ -80,7 +80,9 @@ impl Host {
 
     /// Takes the lock of the pools, for a moment.
     pub(crate) fn lock_pools(&self, cancel: &Cancel) -> Result<Lock, Error> {
-        match self.acquire(&self.layout.host_lock(), cancel) {
+        match self
+            .acquire(Place { file: &self.layout.host_lock(), folder: Some(&self.layout.records()) }, cancel)
+        {
             Err(lock::Error::Cancelled { .. }) => Err(Error::Cancelled),
             other => other.map_err(Error::Lock),
         }
@@ -89,11 +91,15 @@ impl Host {
     /// Takes the lock of the host's networks. Whoever holds a container's lock may take it, never the other way round.
     pub(crate) fn lock_network(&self) -> Result<Lock, Error> {
         self.prepare()?;
-        self.acquire(&self.layout.network_lock(), &Cancel::new()).map_err(Error::Lock)
+        self.acquire(
+            Place { file: &self.layout.network_lock(), folder: Some(&self.layout.runs()) },
+            &Cancel::new(),
+        )
+        .map_err(Error::Lock)
     }
 
-    fn acquire(&self, path: &Path, cancel: &Cancel) -> Result<Lock, lock::Error> {
-        Lock::acquire(path, self.config.timeouts.lock(), &|| cancel.is_cancelled())
+    fn acquire(&self, place: Place<'_>, cancel: &Cancel) -> Result<Lock, lock::Error> {
+        Lock::acquire(place, self.config.timeouts.lock(), &|| cancel.is_cancelled())
     }
 
     pub(crate) fn facts(&self) -> Result<HostFacts, Error> {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::error::Error;
+use crate::freeing::Freeing;
 use crate::generations::Generations;
 use crate::host::Host;
 use crate::install;
@@ -344,18 +345,29 @@ fn thaw(host: &Host, record: &Record) -> Result<(), Error> {
     Ok(())
 }
 
-/// Forgets a guest that has ended, and removes what LXC would have if its monitor had not been killed.
+/// Forgets a guest that has ended, and removes what LXC would have if its monitor had not been killed. What of it cannot
+/// be done does not keep the rest from being done.
 pub(crate) fn stopped(host: &Host, record: &Record) -> Result<(), Error> {
+    let mut freeing = Freeing::of(&record.name);
     let boot = proc::boot_id().map_err(proc_error)?;
-    if let Some(run) = Run::load(&host.layout, &record.name, &boot)? {
+    let run = Run::load(&host.layout, &record.name, &boot);
+    if let Ok(Some(run)) = &run {
         if run.cgroups.is_empty() {
             remove_cgroups_of_a_failed_start(&record.name);
         }
         run.cgroups.iter().for_each(|cgroup| proc::remove_empty_cgroup(cgroup));
     }
-    Run::delete(&host.layout, &record.name)?;
-    Generations::new(&host.layout, &record.name).unroot_booted()?;
-    install::release_booted(host, record)
+    freeing.step(run.map(drop));
+    freeing.step(Run::delete(&host.layout, &record.name));
+    freeing.step(Generations::new(&host.layout, &record.name).unroot_booted());
+    match install::release_booted(host, record) {
+        // What is given back is; only the record still names it, until there is room to write that down.
+        Err(error) if error.lacks_room() => {
+            tracing::debug!(name = %record.name, %error, "the record cannot be written: left to the next operation");
+        }
+        other => drop(freeing.step(other)),
+    }
+    freeing.end()
 }
 
 /// A monitor whose start failed cannot remove the cgroup that it is in itself, and may be in it for a moment yet. Which

@@ -1,7 +1,9 @@
 //! Records: what we know of a container that nothing else does. One TOML file each, written whole.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -195,6 +197,14 @@ pub enum RecordError {
         /// Why.
         source: io::Error,
     },
+    /// It cannot be removed.
+    #[error("cannot remove {}", .path.display())]
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// It is not one of ours.
     #[error("{} is damaged", .path.display())]
     Damaged {
@@ -232,9 +242,25 @@ pub enum RecordError {
     Write(#[from] atomic::Error),
 }
 
-/// The text of a file, or `None` where there is none.
-fn read(path: &Path) -> Result<Option<String>, RecordError> {
-    match std::fs::read_to_string(path) {
+/// The bit of a file's mode that says of a record that its container is being destroyed: to set it takes no space.
+const CONDEMNED: u32 = 0o1000;
+
+/// What is in a file.
+struct Text {
+    text: String,
+    condemned: bool,
+}
+
+/// A file, or `None` where there is none.
+fn read(path: &Path) -> Result<Option<Text>, RecordError> {
+    let read = || {
+        let mut file = File::open(path)?;
+        let condemned = file.metadata()?.mode() & CONDEMNED != 0;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        Ok::<_, io::Error>(Text { text, condemned })
+    };
+    match read() {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(RecordError::Read { path: path.to_owned(), source }),
@@ -251,7 +277,7 @@ fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result
 fn remove(path: &Path) -> Result<(), RecordError> {
     match std::fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(RecordError::Read { path: path.to_owned(), source })
+            Err(RecordError::Remove { path: path.to_owned(), source })
         }
         _ => Ok(()),
     }
@@ -296,7 +322,7 @@ impl Record {
             schema: u32,
         }
         let path = layout.record(name);
-        let Some(text) = read(&path)? else { return Ok(None) };
+        let Some(Text { text, condemned }) = read(&path)? else { return Ok(None) };
         let damaged = |source| RecordError::Damaged { path: path.clone(), source };
         let read = toml::from_str::<Self>(&text);
         // The number alone where it cannot be read: a newer record has fields that this version calls unknown.
@@ -307,9 +333,12 @@ impl Record {
         if schema > SCHEMA {
             return Err(RecordError::Newer { path, found: schema });
         }
-        let record = read.map_err(damaged)?;
+        let mut record = read.map_err(damaged)?;
         if record.name != *name {
             return Err(RecordError::Misplaced { path, found: record.name });
+        }
+        if condemned {
+            record.phase = Phase::Destroying;
         }
         Ok(Some(record))
     }
@@ -320,6 +349,21 @@ impl Record {
     /// When it cannot be written; the old one is then still there.
     pub fn save(&self, layout: &Layout) -> Result<(), RecordError> {
         write(&layout.record(&self.name), self, Durability::Synced)
+    }
+
+    /// Notes that the container is being destroyed, durably, where there is no room to write the record anew: the file is
+    /// marked by its mode.
+    ///
+    /// # Errors
+    /// When it cannot be marked.
+    pub fn condemn(layout: &Layout, name: &ContainerName) -> Result<(), RecordError> {
+        let path = layout.record(name);
+        let mark = || {
+            let file = File::open(&path)?;
+            file.set_permissions(PermissionsExt::from_mode(0o600 | CONDEMNED))?;
+            file.sync_all()
+        };
+        mark().map_err(|source| RecordError::Read { path: path.clone(), source })
     }
 
     /// Removes the record of a container.
@@ -409,7 +453,7 @@ impl Run {
     /// # Errors
     /// When the file cannot be read.
     pub fn load(layout: &Layout, name: &ContainerName, boot_id: &str) -> Result<Option<Self>, RecordError> {
-        let Some(text) = read(&layout.run(name))? else { return Ok(None) };
+        let Some(Text { text, .. }) = read(&layout.run(name))? else { return Ok(None) };
         Ok(toml::from_str(&text).ok().filter(|run: &Self| run.boot_id == boot_id))
     }
 

@@ -30,7 +30,7 @@ impl SharedWork {
         loop {
             let name = format!("{base}-{number}");
             let lock =
-                Lock::try_acquire(&host.layout.state().join("locks").join(&name)).map_err(Error::Lock)?;
+                Lock::try_acquire(&*host.layout.state().join("locks").join(&name)).map_err(Error::Lock)?;
             if let Some(lock) = lock {
                 let path = host.layout.state().join("work").join(name);
                 rootfs::make_dirs(&path, 0o700)?;
@@ -69,7 +69,7 @@ pub(crate) fn sweep(host: &Host) -> Result<(), Error> {
     for entry in [&locks, &work].into_iter().flat_map(std::fs::read_dir).flatten().flatten() {
         let name = entry.file_name();
         if name.to_str().is_some_and(|name| name.starts_with(SHARED))
-            && let Some(_lock) = Lock::try_acquire(&locks.join(&name)).map_err(Error::Lock)?
+            && let Some(_lock) = Lock::try_acquire(&*locks.join(&name)).map_err(Error::Lock)?
         {
             remove(&work.join(&name))?;
         }

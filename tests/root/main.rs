@@ -42,6 +42,7 @@ mod pools;
 mod ports;
 mod power;
 mod progress;
+mod room;
 mod scenario;
 mod session;
 mod terminal;
@@ -64,6 +65,7 @@ fn scenarios() -> Vec<Scenario> {
         foreground::scenarios(),
         boot::scenarios(),
         progress::scenarios(),
+        room::scenarios(),
         update::scenarios(),
         moving::scenarios(),
         adoption::scenarios(),

@@ -5,7 +5,8 @@
 //! |---|---|
 //! | [`atomic`] | replacing a file or a symlink as one step |
 //! | [`claim`] | a file that exactly one of many processes creates |
-//! | [`lock`] | waiting for a lock file, with a time limit |
+//! | [`lock`] | waiting for a lock, with a time limit, in the order of arrival |
+//! | [`room`] | whether a file system has room for anything new |
 //! | [`beneath`] | paths inside an untrusted tree, never through a symlink or a mount |
 //! | [`guest`] | regular files of a running guest, through its own mounts and links |
 //! | [`tree`] | the directories of a new rootfs |
@@ -22,6 +23,7 @@ pub mod lock;
 pub mod mounts;
 pub mod owner;
 pub mod remove;
+pub mod room;
 pub mod tree;
 mod walk;
 mod xattr;

@@ -288,7 +288,7 @@ pub(crate) fn forget(layout: &Layout, name: &ContainerName) -> Result<(), Origin
         return Ok(());
     }
     // The original takes this very lock.
-    let _lock = Lock::acquire(&layout.state().join(LOCK), LOCKED, &|| false).map_err(OriginalError::Lock)?;
+    let _lock = Lock::acquire(&*layout.state().join(LOCK), LOCKED, &|| false).map_err(OriginalError::Lock)?;
     let mut empty = true;
     for (file, array) in LISTS {
         let Ok(mut list) = list(layout, (file, array)) else {
