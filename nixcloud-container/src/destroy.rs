@@ -83,6 +83,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     let mut freeing = Freeing::of(&name);
     freeing.step(power::remove_left_interfaces(host, &record));
     freeing.step(power::stopped(host, &record));
+    power::forget_neighbours(host, &record, None);
     // Before its addresses may be another's.
     freeing.step(names::publish(host, &name));
     freeing.step(install::drop_ports(host, &record));

@@ -23,7 +23,24 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct ContainerName(String);
 
+/// The names by which guests and programs know the host and each machine itself.
+const HOST_NAMES: [&str; 2] = ["host", "localhost"];
+
 impl ContainerName {
+    /// Whether it is a name of the host's, which no container is known by.
+    #[must_use]
+    pub fn is_the_hosts(&self) -> bool {
+        HOST_NAMES.iter().any(|name| name.eq_ignore_ascii_case(&self.0))
+    }
+
+    /// Whether two containers of these names are taken for each other: DNS knows no case, and host names no `_`, in whose
+    /// place systemd and people write `-`.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+        self.0.len() == other.0.len() && self.0.bytes().map(plain).eq(other.0.bytes().map(plain))
+    }
+
     /// The longest name, in bytes: a DNS label.
     pub const MAX: usize = 63;
 
@@ -34,7 +51,10 @@ impl ContainerName {
     }
 }
 
-/// The name of a network interface: 1 to 15 visible ASCII characters without `/`, `:` and `%` (the kernel's limit).
+/// The name of a network interface: 1 to 15 letters, digits, `.`, `_` or `-`, the first no `-`.
+///
+/// The kernel takes more. But LXC gives a bridge's name to a shell (`lxc.net.N.script.up`), and others take it for an
+/// option, a wildcard or the end of a quotation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct InterfaceName(String);
@@ -133,9 +153,9 @@ impl FromStr for InterfaceName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let what = "interface name";
-        let allowed = "visible ASCII characters without `/`, `:` and `%` are allowed";
-        check(what, text, Self::MAX, allowed, |_, c, _| {
-            c.is_ascii_graphic() && !matches!(c, '/' | ':' | '%')
+        let allowed = "letters, digits, `.`, `_` and `-` are allowed, not `-` first";
+        check(what, text, Self::MAX, allowed, |index, c, _| {
+            c.is_ascii_alphanumeric() || matches!(c, '.' | '_') || (c == '-' && index > 0)
         })?;
         if text == "." || text == ".." {
             let name = text.to_owned();
@@ -200,6 +220,19 @@ mod tests {
     }
 
     #[test]
+    fn names_that_dns_takes_for_each_other_are_alike() {
+        let name = |text: &str| text.parse::<ContainerName>().unwrap();
+        for (one, other, alike) in
+            [("fld_12", "FLD_12", true), ("fld_12", "fld-12", true), ("a", "b", false), ("a1", "a12", false)]
+        {
+            assert_eq!(name(one).is_alike(&name(other)), alike, "{one} {other}");
+        }
+        assert!(
+            name("Host").is_the_hosts() && name("localhost").is_the_hosts() && !name("hosts").is_the_hosts()
+        );
+    }
+
+    #[test]
     fn the_error_names_the_character_and_its_position() {
         let error = "web/x".parse::<ContainerName>().unwrap_err();
         assert!(matches!(error, NameError::Character { character: '/', position: 4, .. }));
@@ -207,10 +240,19 @@ mod tests {
         assert!(error.to_string().contains("the first and the last"), "{error}");
     }
 
+    /// LXC gives them to a shell.
+    #[test]
+    fn interface_names_say_nothing_to_a_shell() {
+        for odd in "!\"#$%&'()*+,/:;<=>?@[\\]^`{|}~ \t\n\u{7f}ä".chars() {
+            assert!(format!("br{odd}7").parse::<InterfaceName>().is_err(), "{odd:?} passed");
+        }
+    }
+
     #[test]
     fn interface_names_hold_the_kernel_limit() {
         assert!("brNC-hostonly".parse::<InterfaceName>().is_ok());
-        for bad in ["", "..", "a/b", "a b", "abcdefghijklmnop", "eth0:1"] {
+        assert!("eth0.5".parse::<InterfaceName>().is_ok() && "br_1-a".parse::<InterfaceName>().is_ok());
+        for bad in ["", "..", "a/b", "a b", "abcdefghijklmnop", "eth0:1", "-a"] {
             assert!(bad.parse::<InterfaceName>().is_err(), "{bad:?} passed");
         }
     }
