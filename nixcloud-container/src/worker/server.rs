@@ -140,7 +140,7 @@ fn attach(target: &Target, command: AttachCommand, channel: &File) -> Result<Exi
     let streams = take_streams()?;
     if command.terminal {
         let [stdin, stdout, _] = streams;
-        return attach_terminal(&mut handle, command, Caller::of(stdin, stdout), channel);
+        return attach_terminal(&mut handle, command, &Caller::of(stdin, stdout), channel);
     }
     let files = Streams::Files(streams.each_ref().map(OwnedFd::as_fd));
     let attached = handle.attach(&wanted(command, files))?;
@@ -154,7 +154,7 @@ fn attach(target: &Target, command: AttachCommand, channel: &File) -> Result<Exi
 fn attach_terminal(
     handle: &mut Handle,
     command: AttachCommand,
-    caller: Caller,
+    caller: &Caller,
     channel: &File,
 ) -> Result<Exit, Failure> {
     let Pty { master, slave } = match &command.namespaces {
@@ -175,7 +175,7 @@ fn attach_terminal(
     // Its end is known by that nobody has it any more.
     drop(slave);
     let process = Process::now(attached.pid()).map(PidFd::open).transpose()?.flatten();
-    let end = terminal::serve(&caller, master, process.as_ref(), channel)?;
+    let end = terminal::serve(caller, master, process.as_ref(), channel)?;
     if let (End::Gone, Some(process)) = (end, process) {
         // Its terminal has hung up, which most take for the end.
         if !process.wait(LAST_WORDS, &|| false)? {
