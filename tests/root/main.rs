@@ -23,6 +23,7 @@ mod completion;
 mod crash;
 mod declared;
 mod embedding;
+mod enter;
 mod expression;
 mod failure;
 mod field;
@@ -80,6 +81,7 @@ fn scenarios() -> Vec<Scenario> {
         failure::scenarios(),
         crash::scenarios(),
         embedding::scenarios(),
+        enter::scenarios(),
         field::scenarios(),
         expression::scenarios(),
         arguments::scenarios(),

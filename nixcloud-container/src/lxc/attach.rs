@@ -13,7 +13,7 @@ use ::nix::sys::wait::{WaitStatus, waitpid};
 use ::nix::unistd::{Pid, isatty, pipe2};
 use serde::{Deserialize, Serialize};
 
-use super::begin::{self, Payload};
+use super::begin::{self, Fault, Payload};
 use super::error::{Action, Error, ExecFailure};
 use super::handle::{Handle, call};
 use super::log::{Log, Mark};
@@ -23,8 +23,6 @@ use crate::namespace::{Elevated, Namespace};
 
 /// What liblxc logs last in a process that it could not set up; that process then exits with 1, as a command may.
 const SETUP_FAILED: &str = "Failed to attach to container";
-/// What it logs in a process that could not execute its program.
-const EXEC_FAILED: &str = "Failed to exec \"";
 
 /// A command to run in a container.
 ///
@@ -122,38 +120,43 @@ impl Exit {
 impl Handle {
     /// Runs a command in the container.
     ///
-    /// Every other file of this process is marked close-on-exec. From here on SIGINT, SIGQUIT, SIGTERM and SIGHUP are
+    /// Every other file of this process is marked close-on-exec, and [`process::shield`] is up. From here on SIGINT, SIGQUIT, SIGTERM and SIGHUP are
     /// blocked in this process: those that its process group gets are the command's.
     ///
     /// # Errors
-    /// [`Error::Unclean`] when the command would inherit this process's state, [`Error::HostTerminal`] when it would get
+    /// [`Error::Unclean`] when the command would inherit this process's state, [`Error::Unshielded`] when the guest could
+    /// take over what enters it, [`Error::HostTerminal`] when it would get
     /// a terminal or a folder of this process's, [`Error::NotRunning`], else liblxc's text. What fails later, in the process that is to
     /// become the command, is an error of [`Attached::wait`].
     pub fn attach(&mut self, command: &Attach<'_>) -> Result<Attached, Error> {
         process::check_clean()?;
+        process::check_shield()?;
+        process::shield().map_err(|source| Error::System { what: "shielding this process", source })?;
         let prepared = Prepared::new(command)?;
         self.expect_running()?;
         process::cloexec_all()?;
 
         let mut environment = pointers(&prepared.environment);
         let mut argv = pointers(&prepared.argv);
-        let program = argv[0];
         if let Some(arg0) = &prepared.arg0 {
             argv[0] = arg0.as_ptr().cast_mut();
         }
         let (told, fault) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
             .map_err(|source| Error::System { what: "making a pipe", source })?;
         let mut payload = Payload {
-            command: lxc_sys::lxc_attach_command_t { program, argv: argv.as_mut_ptr() },
-            directory: (!command.cwd_or_root).then_some(&*prepared.cwd),
+            program: &prepared.argv[0],
+            argv: &argv,
+            directory: &prepared.cwd,
+            or_root: command.cwd_or_root,
+            terminal: matches!(command.streams, Streams::Terminal(_)),
             fault: fault.as_fd(),
         };
         // A struct per call: liblxc writes into it.
         let mut options = lxc_sys::lxc_attach_options_default();
         options.env_policy = lxc_sys::LXC_ATTACH_CLEAR_ENV;
         options.extra_env_vars = environment.as_mut_ptr();
-        options.initial_cwd =
-            if command.cwd_or_root { prepared.cwd.as_ptr() } else { c"/".as_ptr() }.cast_mut();
+        // The command's own it enters itself, with no more privileges than it has.
+        options.initial_cwd = c"/".as_ptr().cast_mut();
         options.uid = command.uid.unwrap_or(u32::MAX);
         options.gid = command.gid.unwrap_or(u32::MAX);
         options.attach_flags = flags(options.attach_flags, command);
@@ -225,17 +228,23 @@ impl Attached {
     }
 
     fn judge(self, code: i32) -> Result<Exit, Error> {
-        if let Some(source) = begin::fault(&self.fault) {
-            return Err(Error::Directory { name: self.name, directory: self.cwd, source });
+        match begin::fault(&self.fault) {
+            Some(Fault::Directory(source)) => {
+                return Err(Error::Directory { name: self.name, directory: self.cwd, source });
+            }
+            Some(Fault::Exec(source)) => {
+                let failure =
+                    if source == Errno::ENOENT { ExecFailure::NotFound } else { ExecFailure::NotExecutable };
+                return Err(Error::Exec { name: self.name, program: self.program, failure, source });
+            }
+            Some(Fault::Before(source)) => {
+                return Err(Error::System { what: "preparing the command's process", source });
+            }
+            None => {}
         }
         let reason = self.log.reason_since(self.mark);
         if code == 1 && reason.says(SETUP_FAILED) {
             return Err(Error::Setup { name: self.name, reason });
-        }
-        // 255 is liblxc's for all that is neither 126 nor 127 (a loop of symlinks, too many arguments).
-        if matches!(code, 126 | 127 | 255) && reason.says(EXEC_FAILED) {
-            let failure = if code == 127 { ExecFailure::NotFound } else { ExecFailure::NotExecutable };
-            return Err(Error::Exec { name: self.name, program: self.program, failure, reason });
         }
         Ok(Exit::Code(code))
     }

@@ -1,11 +1,14 @@
 //! What the process does that is to become a command, before it does: it takes the signals that are the command's, and
 //! goes where it is to begin. (liblxc passes over a directory that cannot be entered: the command would run in `/`.)
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use ::nix::errno::Errno;
 use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use ::nix::unistd::{getpid, getsid};
+
+use super::process;
 
 /// Whoever sends these to the process group means the command. To the process that attaches it they are blocked before
 /// there is a command: so none of them takes the exit code away, and one that comes early is the command's all the same.
@@ -25,38 +28,93 @@ fn its_signals() -> SigSet {
 
 /// What the process that becomes the command needs.
 pub(super) struct Payload<'a> {
-    /// The command, in liblxc's form.
-    pub(super) command: lxc_sys::lxc_attach_command_t,
-    /// The directory that it is to begin in, if that must be there.
-    pub(super) directory: Option<&'a CStr>,
-    /// Where it is told why it could not. Closed on exec: the command does not have it.
+    /// The program, looked for in the guest's `PATH`.
+    pub(super) program: &'a CStr,
+    /// Its arguments, the first of which is what it is called. NULL ends them.
+    pub(super) argv: &'a [*mut c_char],
+    /// The directory that it is to begin in.
+    pub(super) directory: &'a CStr,
+    /// Whether it begins in `/` where it cannot begin there.
+    pub(super) or_root: bool,
+    /// Whether it has a terminal, which then is the one of its session.
+    pub(super) terminal: bool,
+    /// Where it is told why there is no command. Closed on exec: the command does not have it.
     pub(super) fault: BorrowedFd<'a>,
+}
+
+/// Why there is no command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It could not begin in its directory.
+    Directory(Errno),
+    /// Its program could not be executed.
+    Exec(Errno),
+    /// Anything before that.
+    Before(Errno),
 }
 
 /// Enters the directory, as the command's user, and becomes the command. None of its signals is blocked.
 ///
+/// The guest watches. Its root may send this process signals, set its limits and slow it down, whatever keeps it from
+/// looking inside: liblxc has taken on the guest's ids by now, and with them this process is judged by what
+/// `fs.suid_dumpable` says; and in the middle of exec, the memory is the guest's already while files are still to be
+/// closed. And a directory or a program of the guest's may be a link to `/proc/self/fd/7`. So first there is nothing left
+/// to be had.
+///
 /// # Safety
-/// `payload` points to a [`Payload`] that nobody else uses meanwhile.
+/// `payload` points to a [`Payload`] that nobody else uses meanwhile; its pointers are to strings that live as long.
 pub(super) unsafe extern "C" fn begin(payload: *mut c_void) -> c_int {
     // SAFETY: the caller's promise. liblxc calls this in a process of its own, with the pointer that it was given.
-    let payload = unsafe { &mut *payload.cast::<Payload<'_>>() };
-    if unblock_its_signals().is_err() {
-        return 1;
+    let payload = unsafe { &*payload.cast::<Payload<'_>>() };
+    let fault = run(payload);
+    let (stage, why) = match fault {
+        Fault::Before(why) => (0, why),
+        Fault::Directory(why) => (1, why),
+        Fault::Exec(why) => (2, why),
+    };
+    let [a, b, c, d] = (why as i32).to_ne_bytes();
+    // With nobody left to read it there is nobody to tell.
+    let _ = ::nix::unistd::write(payload.fault, &[stage, a, b, c, d]);
+    1
+}
+
+/// Returns only where there is no command.
+fn run(payload: &Payload<'_>) -> Fault {
+    let prepared = process::shield()
+        .and_then(|()| process::close_all_but(payload.fault))
+        .and_then(|()| if payload.terminal { leads_a_session() } else { Ok(()) })
+        .and_then(|()| unblock_its_signals());
+    if let Err(why) = prepared {
+        return Fault::Before(why);
     }
-    if let Some(directory) = payload.directory
-        && let Err(why) = ::nix::unistd::chdir(directory)
+    if let Err(why) = ::nix::unistd::chdir(payload.directory)
+        && !(payload.or_root && ::nix::unistd::chdir(c"/").is_ok())
     {
-        // With nobody left to read it there is nobody to tell.
-        let _ = ::nix::unistd::write(payload.fault, &(why as i32).to_ne_bytes());
-        return 1;
+        return Fault::Directory(why);
     }
-    // SAFETY: what it takes is a `lxc_attach_command_t` whose strings live as long as the payload.
-    unsafe { lxc_sys::lxc_attach_run_command((&raw mut payload.command).cast()) }
+    // SAFETY: strings that end with NUL, and a list of such that ends with NULL; all live as long as the payload.
+    unsafe { libc::execvp(payload.program.as_ptr(), payload.argv.as_ptr().cast()) };
+    Fault::Exec(Errno::last())
+}
+
+/// Whether this process has left the caller's session, where `/dev/tty` is the caller's terminal.
+///
+/// liblxc leaves it if the command's terminal is one. That is the guest's own: its root gives it the line discipline of
+/// none, and to liblxc it is none.
+fn leads_a_session() -> Result<(), Errno> {
+    if getsid(None)? == getpid() { Ok(()) } else { Err(Errno::ENOTTY) }
 }
 
 /// Why the command that has ended had not begun, if it had not.
-pub(super) fn fault(told: &OwnedFd) -> Option<Errno> {
-    let mut why = [0; 4];
-    let count = ::nix::unistd::read(told, &mut why).ok()?;
-    (count == why.len()).then(|| Errno::from_raw(i32::from_ne_bytes(why)))
+pub(super) fn fault(told: &OwnedFd) -> Option<Fault> {
+    let mut bytes = [0; 5];
+    let count = ::nix::unistd::read(told, &mut bytes).ok()?;
+    let [stage, why @ ..] = bytes;
+    let why = Errno::from_raw(i32::from_ne_bytes(why));
+    match stage {
+        _ if count != bytes.len() => None,
+        0 => Some(Fault::Before(why)),
+        1 => Some(Fault::Directory(why)),
+        _ => Some(Fault::Exec(why)),
+    }
 }

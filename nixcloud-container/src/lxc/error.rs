@@ -122,6 +122,12 @@ pub enum Error {
         /// Which of the three it is.
         stream: &'static str,
     },
+    /// The host's `fs.suid_dumpable` is 1, which lets guest root take over a process that enters the guest.
+    #[error(
+        "no guest can be entered safely while the host's setting fs.suid_dumpable is 1 (set it to 0 or 2): it opens \
+         processes to others in the middle of giving their privileges up"
+    )]
+    Unshielded,
     /// The guest was entered but the command could not be set up: an id that is not mapped, a limit, a profile.
     #[error("container {name}: the command could not be set up")]
     Setup {
@@ -151,9 +157,9 @@ pub enum Error {
         program: OsString,
         /// In which way it cannot.
         failure: ExecFailure,
-        /// What liblxc logged.
+        /// What the kernel said.
         #[source]
-        reason: Reason,
+        source: Errno,
     },
     /// No terminal could be made for a command.
     #[error("a terminal could not be made")]

@@ -13,10 +13,10 @@ use ::nix::errno::Errno;
 use ::nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use ::nix::mount::{MsFlags, mount};
 use ::nix::sched::{CloneFlags, unshare};
-use ::nix::sys::prctl::set_pdeathsig;
+use ::nix::sys::prctl::{set_dumpable, set_pdeathsig};
 use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use ::nix::sys::stat::{Mode, umask};
-use ::nix::unistd::{Pid, getpid, getppid};
+use ::nix::unistd::{Gid, Pid, Uid, getpid, getppid, setgroups, setresgid, setresuid};
 use thiserror::Error;
 
 /// What of this process a guest would inherit.
@@ -111,6 +111,47 @@ pub fn reset_signals() -> Result<(), Error> {
         }
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(system("unblocking signals"))
+}
+
+/// Takes this process out of the reach of everybody but the host's root: from here on nobody else traces it, reads its
+/// memory or opens its files. So it is for the processes that liblxc forks of it.
+///
+/// Without this, guest root is host root: what enters a guest is the host's root for as long as liblxc prepares it, while
+/// the guest sees it and rules over the user namespace that it is in.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn shield() -> Result<(), Errno> {
+    set_dumpable(false)
+}
+
+/// Where the kernel takes the shield away, and when.
+const SUID_DUMPABLE: &str = "/proc/sys/fs/suid_dumpable";
+
+/// Whether the shield lasts while a process gives its privileges up. With `fs.suid_dumpable` at 1 it goes with the first
+/// id that is changed, which is the group's: the process is still the host's root then.
+pub(super) fn check_shield() -> Result<(), super::Error> {
+    // A kernel without the setting is none that changes it.
+    match fs::read_to_string(SUID_DUMPABLE) {
+        Ok(value) if value.trim() == "1" => Err(super::Error::Unshielded),
+        _ => Ok(()),
+    }
+}
+
+/// Closes every file above 2 but `keep`. Only for a process that executes another program next: whoever owns those files
+/// here does not learn of it.
+pub(super) fn close_all_but(keep: BorrowedFd<'_>) -> Result<(), Errno> {
+    let keep = keep.as_raw_fd().unsigned_abs();
+    for (first, last) in [(3, keep.saturating_sub(1)), (keep.max(2) + 1, u32::MAX)] {
+        if first <= last {
+            // SAFETY: see above; the kernel takes three numbers.
+            let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0_u32) };
+            if result != 0 {
+                return Err(Errno::last());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Sets the umask to 022.
@@ -238,6 +279,52 @@ pub fn unblocked(command: &mut Command) {
     unsafe { command.pre_exec(unblock) };
 }
 
+/// The host's id of the root of a guest, of which `init` is a process. `map` is `uid_map` or `gid_map`.
+pub(super) fn root_of(init: i32, map: &str) -> io::Result<u32> {
+    let text = fs::read_to_string(format!("/proc/{init}/{map}"))?;
+    mapped_root(&text).ok_or_else(|| io::Error::other("the guest has no root"))
+}
+
+fn mapped_root(map: &str) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        match (numbers.next()?, numbers.next()?) {
+            (Ok(0), Ok(root)) => Some(root),
+            _ => None,
+        }
+    })
+}
+
+/// The root of a guest, as the host knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Root {
+    uid: u32,
+    gid: u32,
+}
+
+impl Root {
+    /// That of the guest of which `init` is a process. Whether it still is, is the caller's to ask afterwards.
+    ///
+    /// # Errors
+    /// When the process is gone, or its guest has no root.
+    pub fn of(init: i32) -> io::Result<Self> {
+        Ok(Self { uid: root_of(init, "uid_map")?, gid: root_of(init, "gid_map")? })
+    }
+
+    /// Makes this process one of that root's: without any capability, and for good.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn become_it(self) -> io::Result<()> {
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        setgroups(&[])?;
+        setresgid(gid, gid, gid)?;
+        setresuid(uid, uid, uid)?;
+        // What the kernel made of it meanwhile is the host's setting.
+        Ok(shield()?)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::IntoRawFd;
@@ -281,5 +368,13 @@ mod tests {
         drop(taken);
         assert!(take_fd(1).is_err());
         assert!(take_fd(-1).is_err());
+    }
+
+    #[test]
+    fn the_guests_root_is_read_from_its_map() {
+        assert_eq!(mapped_root("         0     100000      65536\n"), Some(100_000));
+        assert_eq!(mapped_root("1 5 1\n0 7 1\n"), Some(7));
+        assert_eq!(mapped_root("1000 1000 1\n"), None);
+        assert_eq!(mapped_root(""), None);
     }
 }

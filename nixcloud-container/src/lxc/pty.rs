@@ -1,6 +1,5 @@
 //! Pseudo terminals of a guest and of the host.
 
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -9,6 +8,7 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 
 use super::error::Error;
 use super::handle::{Handle, call};
+use super::process;
 
 /// A new pseudo terminal.
 #[derive(Debug)]
@@ -51,9 +51,7 @@ impl Handle {
     /// Gives the terminal to root of the guest, so that programs there can open it by its name. liblxc gives it to the
     /// command's user from there. One that stays the host's can be used all the same.
     pub fn hand_over(&self, slave: &Slave, init: i32) {
-        if let Some(root) =
-            fs::read_to_string(format!("/proc/{init}/uid_map")).ok().as_deref().and_then(root_of)
-        {
+        if let Ok(root) = process::root_of(init, "uid_map") {
             let _ = rustix::fs::fchown(slave, Some(rustix::fs::Uid::from_raw(root)), None);
         }
     }
@@ -76,17 +74,6 @@ fn open(folder: BorrowedFd<'_>, ptmx: &str) -> io::Result<Pty> {
     Ok(Pty { master, slave: Slave(slave) })
 }
 
-/// The host's id of the guest's root.
-fn root_of(uid_map: &str) -> Option<u32> {
-    uid_map.lines().find_map(|line| {
-        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
-        match (numbers.next()?, numbers.next()?) {
-            (Ok(0), Ok(root)) => Some(root),
-            _ => None,
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,13 +90,5 @@ mod tests {
         assert_eq!(&buffer[..read.unwrap()], b"out\r\n");
         drop(slave);
         assert_eq!(rustix::io::read(&master, &mut buffer), Err(rustix::io::Errno::IO));
-    }
-
-    #[test]
-    fn the_guests_root_is_read_from_its_map() {
-        assert_eq!(root_of("         0     100000      65536\n"), Some(100_000));
-        assert_eq!(root_of("1 5 1\n0 7 1\n"), Some(7));
-        assert_eq!(root_of("1000 1000 1\n"), None);
-        assert_eq!(root_of(""), None);
     }
 }

@@ -45,6 +45,8 @@ fn converse(mut channel: File) -> i32 {
 }
 
 fn serve(channel: &mut File) -> Result<Answer, Failure> {
+    // Before anything of a guest is near.
+    process::shield()?;
     process::reset_signals()?;
     process::set_umask();
     let terminal = process::take_fd(TERMINAL).ok();
@@ -135,20 +137,26 @@ fn start(target: &Target, items: &[(String, String)], foreground: bool) -> Resul
 
 fn attach(target: &Target, command: AttachCommand, channel: &File) -> Result<Exit, Failure> {
     let mut handle = open(target)?;
-    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let streams = take_streams()?;
     if command.terminal {
-        return attach_terminal(&mut handle, command, channel);
+        let [stdin, stdout, _] = streams;
+        return attach_terminal(&mut handle, command, &Caller::of(stdin, stdout), channel);
     }
-    let files = Streams::Files([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]);
+    let files = Streams::Files(streams.each_ref().map(OwnedFd::as_fd));
     let attached = handle.attach(&wanted(command, files))?;
     // It may hold no pipe open whose end somebody waits for.
-    release_streams()?;
+    drop(streams);
     end_with_caller(attached.pid(), channel)?;
     exit(attached)
 }
 
 /// On a terminal of its own, served from here.
-fn attach_terminal(handle: &mut Handle, command: AttachCommand, channel: &File) -> Result<Exit, Failure> {
+fn attach_terminal(
+    handle: &mut Handle,
+    command: AttachCommand,
+    caller: &Caller,
+    channel: &File,
+) -> Result<Exit, Failure> {
     let Pty { master, slave } = match &command.namespaces {
         // A program of the host: what is typed there is nothing for the guest.
         // Nor is the terminal the guest's.
@@ -161,14 +169,13 @@ fn attach_terminal(handle: &mut Handle, command: AttachCommand, channel: &File) 
             pty
         }
     };
-    let caller = Caller::now();
     caller.dress(&slave);
     caller.raw();
     let attached = handle.attach(&wanted(command, Streams::Terminal(&slave)))?;
     // Its end is known by that nobody has it any more.
     drop(slave);
     let process = Process::now(attached.pid()).map(PidFd::open).transpose()?.flatten();
-    let end = terminal::serve(&caller, master, process.as_ref(), channel)?;
+    let end = terminal::serve(caller, master, process.as_ref(), channel)?;
     if let (End::Gone, Some(process)) = (end, process) {
         // Its terminal has hung up, which most take for the end.
         if !process.wait(LAST_WORDS, &|| false)? {
@@ -228,13 +235,20 @@ fn end_with_monitor(name: &str) {
     }
 }
 
-/// Points the worker's own three streams at `/dev/null`.
-fn release_streams() -> Result<(), Failure> {
+/// Takes the worker's three streams for its own and leaves `/dev/null` in their places.
+///
+/// What is in those places a command has if liblxc fails to put its own there, which liblxc does not mind: and guest root
+/// can make it fail, by a limit of no open files that it sets on the process that is to become the command.
+fn take_streams() -> Result<[OwnedFd; 3], Failure> {
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let [stdin, stdout, stderr] =
+        [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].map(|stream| stream.try_clone_to_owned());
+    let streams = [stdin?, stdout?, stderr?];
     let null: OwnedFd = File::options().read(true).write(true).open("/dev/null")?.into();
     ::nix::unistd::dup2_stdin(&null)?;
     ::nix::unistd::dup2_stdout(&null)?;
     ::nix::unistd::dup2_stderr(&null)?;
-    Ok(())
+    Ok(streams)
 }
 
 fn fault(error: &dyn Error) -> Fault {

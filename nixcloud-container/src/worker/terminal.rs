@@ -1,4 +1,4 @@
-//! A command's terminal, served from the worker's own streams: what is typed goes in, what is shown comes out, and the
+//! A command's terminal, served from the caller's streams: what is typed goes in, what is shown comes out, and the
 //! size, the keys and the end are passed on.
 //!
 //! The caller's terminal is in raw mode meanwhile, so that each key is the guest's. This process stays in the caller's
@@ -50,19 +50,18 @@ pub(super) enum End {
     Gone,
 }
 
-/// The worker's own streams.
+/// The caller's streams.
 pub(super) struct Caller {
-    stdin: io::Stdin,
-    stdout: io::Stdout,
+    stdin: OwnedFd,
+    stdout: OwnedFd,
     /// How its terminal was set, if it has one.
     settings: Option<Termios>,
 }
 
 impl Caller {
-    pub(super) fn now() -> Self {
-        let stdin = io::stdin();
+    pub(super) fn of(stdin: OwnedFd, stdout: OwnedFd) -> Self {
         let settings = tcgetattr(&stdin).ok();
-        Self { stdin, stdout: io::stdout(), settings }
+        Self { stdin, stdout, settings }
     }
 
     /// Makes the new terminal like the caller's: its keys, its size.

@@ -1,4 +1,7 @@
 //! Who a user of a running guest is, by the files that the guest calls its own.
+//!
+//! They are read as the guest's root, for good: which file stands at `/etc/passwd` is the guest's to say, and one of the
+//! host's that it sees and cannot read must not come back to it as somebody's home.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -11,6 +14,7 @@ use rustix::io::Errno;
 use super::passwd::{Entry, groups, users};
 use super::protocol::{Answer, Identity, NoAccount};
 use crate::fs::guest;
+use crate::lxc::process;
 use crate::proc::Process;
 use crate::user::{Account, User};
 
@@ -32,6 +36,9 @@ pub(super) enum UsersError {
     /// The guest ended meanwhile.
     #[error("the container has just stopped")]
     Gone,
+    /// This process could not become the guest's root.
+    #[error("cannot look as the guest's root looks")]
+    Root(#[source] io::Error),
     /// One of them.
     #[error("cannot read {path} of the guest")]
     File {
@@ -44,8 +51,11 @@ pub(super) enum UsersError {
 
 /// Reads who `user` is for the guest with this init.
 pub(super) fn identify(init: Process, user: &User) -> Result<Answer, UsersError> {
+    // Before its root folder, after which init is known to have been that process all the time.
+    let ids = process::Root::of(init.pid);
     let root = root(init).map_err(|source| UsersError::File { path: "/", source })?;
     let root = root.ok_or(UsersError::Gone)?;
+    ids.and_then(process::Root::become_it).map_err(UsersError::Root)?;
     let name = |account: &Account| matches!(account, Account::Name(_));
     let wanted = name(&user.user) || user.group.as_ref().is_some_and(name);
     // Numbers work all the same.
