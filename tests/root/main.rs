@@ -32,6 +32,7 @@ mod foreground;
 mod guest_firewall;
 mod harness;
 mod host;
+mod inherited;
 mod json;
 mod life;
 mod mistakes;
@@ -46,6 +47,7 @@ mod progress;
 mod room;
 mod scenario;
 mod session;
+mod streams;
 mod terminal;
 mod together;
 mod update;
@@ -59,6 +61,8 @@ fn scenarios() -> Vec<Scenario> {
     [
         life::scenarios(),
         session::scenarios(),
+        streams::scenarios(),
+        inherited::scenarios(),
         terminal::scenarios(),
         together::scenarios(),
         users::scenarios(),

@@ -16,7 +16,7 @@ use crate::lxc::log::{self, Log};
 use crate::lxc::pidfd::PidFd;
 use crate::lxc::pty::{self, Pty};
 use crate::lxc::{
-    self, Attach, Attached, ExecFailure, Exit, Handle, StartOptions, Streams, process, scratch,
+    self, Attach, Attached, ExecFailure, Exit, Handle, StartOptions, Streams, inherited, process, scratch,
 };
 use crate::namespace::Namespace;
 use crate::proc::Process;
@@ -54,6 +54,9 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
     let mut text = Vec::new();
     channel.read_to_end(&mut text)?;
     let request = serde_json::from_slice(&text)?;
+    if matches!(request, Request::Start { .. } | Request::Attach { .. }) {
+        inherited::reset();
+    }
     let of_the_session = match &request {
         Request::Attach { command, .. } => command.terminal,
         Request::Show { .. } => true,
@@ -187,10 +190,10 @@ fn attach_terminal(
 
 fn wanted(command: AttachCommand, streams: Streams<'_>) -> Attach<'_> {
     Attach {
-        argv: command.argv.into_iter().map(Into::into).collect(),
-        arg0: command.arg0.map(Into::into),
+        argv: command.argv,
+        arg0: command.arg0,
         env: command.env,
-        cwd: command.cwd,
+        cwd: command.cwd.map(Into::into),
         cwd_or_root: command.cwd_or_root,
         uid: command.uid,
         gid: command.gid,
