@@ -303,6 +303,28 @@ pub fn lxc_cgroups(processes: &[Process]) -> Vec<PathBuf> {
     found
 }
 
+/// Keeps a guest, whose init this is, from making cgroups below controllers of cgroup v1, whose numbers all guests share
+/// (65,535 for memory) and which have no limit on them. LXC gives them to the guest's root by its group. What is the guest's
+/// own is the unified hierarchy, where there is a limit, and `name=systemd`, which has no controller.
+///
+/// # Errors
+/// When it cannot be done.
+pub fn keep_controllers(init: i32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    for line in fs::read_to_string(format!("/proc/{init}/cgroup"))?.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+        // Whatever LXC did not move it from is the host's.
+        let ours = path.split('/').any(|part| part.starts_with("lxc.payload."));
+        if controllers.is_empty() || controllers.starts_with("name=") || !ours {
+            continue;
+        }
+        let folder = Path::new("/sys/fs/cgroup").join(controllers).join(path.trim_start_matches('/'));
+        fs::set_permissions(&folder, PermissionsExt::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
 /// The memory, in bytes, that the payload among `cgroups` is charged with; `None` where no controller counts it.
 #[must_use]
 pub fn memory_of(cgroups: &[PathBuf]) -> Option<u64> {
