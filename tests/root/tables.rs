@@ -72,8 +72,7 @@ fn root_inotify_instances_are_a_guests_own(lab: &Lab, kind: Kind) {
     });
     // The host gets nearly as many as ever: its own programs have some.
     let wanted = most.min(400) / 2;
-    let held: Vec<Inotify> =
-        (0..wanted).map_while(|_| Inotify::init(InitFlags::IN_CLOEXEC).ok()).collect();
+    let held: Vec<Inotify> = (0..wanted).map_while(|_| Inotify::init(InitFlags::IN_CLOEXEC).ok()).collect();
     assert_eq!(held.len(), wanted, "the host gets no inotify instances beside a guest that holds all");
     drop(held);
     // And so does a neighbour: systemd does not boot without.

@@ -162,7 +162,10 @@ impl Boot<'_> {
         // Without the items of this boot: what differs from it at the next start is what waits for one.
         run.config.clone_from(&rendered.text);
         run.save(&host.layout, &record.name)?;
-        let Some(init_pid) = self.call(record, &rendered, self.user_namespace(record, spec, &rendered))? else { return Ok(None) };
+        let Some(init_pid) = self.call(record, &rendered, self.user_namespace(record, spec, &rendered))?
+        else {
+            return Ok(None);
+        };
         let gone = || Error::Worker(WorkerError::NoAnswer { status: "the guest's init is gone".to_owned() });
         let init = Process::now(init_pid).ok_or_else(gone)?;
         let monitor = init.parent();

@@ -51,7 +51,9 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
     if let Some(all) = number("net/netfilter/nf_conntrack_max")? {
         let one = u64::from(host.config.limits.connections);
         let what = if one == 0 {
-            format!("one guest can begin all {all} connections that the host follows: `limits.connections` sets no limit")
+            format!(
+                "one guest can begin all {all} connections that the host follows: `limits.connections` sets no limit"
+            )
         } else {
             format!("one address of a guest can begin {one} connections of {all} that the host follows")
         };
@@ -64,7 +66,8 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
     } else if limited {
         "one guest can take all multicast groups of its bridge: `network.isolation` is off".to_owned()
     } else {
-        "one guest can take all multicast groups of its bridge: kernels before 6.3 have no limit a port".to_owned()
+        "one guest can take all multicast groups of its bridge: kernels before 6.3 have no limit a port"
+            .to_owned()
     };
     tell("multicast groups", limited && host.config.network.isolation, groups);
     Ok(findings)

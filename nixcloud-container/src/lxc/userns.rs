@@ -42,8 +42,7 @@ impl Held {
     /// # Errors
     /// When the kernel refuses.
     pub fn new(ids: Ids) -> io::Result<Self> {
-        let (ours, theirs) =
-            socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
         // SAFETY: there is one thread, so that no lock is held; the child makes calls of the kernel and ends.
         let child = match unsafe { fork() }? {
             ForkResult::Parent { child } => child,

@@ -102,7 +102,7 @@ const ORIGINAL_INIT: &str = "/init/profile/container/init";
 pub const CGROUPS: u32 = 4096;
 
 /// How deep they may be nested.
-const CGROUP_DEPTH: u32 = 64;
+pub const CGROUP_DEPTH: u32 = 64;
 
 /// The most processes and threads that one guest may have where all have so many.
 #[must_use]
@@ -187,7 +187,7 @@ fn system(text: &mut Text, input: &Input<'_>) {
         let key = if input.facts.pids_on_v1 { "lxc.cgroup.pids.max" } else { "lxc.cgroup2.pids.max" };
         text.line(key, input.config.limits.pids.min(pids_share(input.facts.processes)));
     }
-    if input.facts.unified {
+    if input.facts.unified && !input.facts.pids_on_v1 {
         // Its own to divide, but not without end: the kernel numbers memory cgroups of all with 16 bits.
         text.line("lxc.cgroup2.cgroup.max.descendants", CGROUPS);
         text.line("lxc.cgroup2.cgroup.max.depth", CGROUP_DEPTH);
