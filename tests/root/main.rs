@@ -48,6 +48,7 @@ mod room;
 mod scenario;
 mod session;
 mod streams;
+mod tables;
 mod terminal;
 mod together;
 mod update;
@@ -63,6 +64,7 @@ fn scenarios() -> Vec<Scenario> {
         session::scenarios(),
         streams::scenarios(),
         inherited::scenarios(),
+        tables::scenarios(),
         terminal::scenarios(),
         together::scenarios(),
         users::scenarios(),

@@ -30,7 +30,7 @@ pub mod route;
 pub mod socket;
 pub mod tc;
 
-pub use link::Link;
+pub use link::{GROUPS, Link};
 pub use socket::{Error, Netlink};
 
 #[cfg(test)]
