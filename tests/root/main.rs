@@ -38,6 +38,7 @@ mod mistakes_nix;
 mod module;
 mod moving;
 mod names;
+mod nixos;
 mod pools;
 mod ports;
 mod power;
@@ -88,6 +89,7 @@ fn scenarios() -> Vec<Scenario> {
         mistakes_nix::scenarios(),
         module::scenarios(),
         names::scenarios(),
+        nixos::scenarios(),
         pools::scenarios(),
         scenario::scenarios(),
     ]
