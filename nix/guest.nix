@@ -12,8 +12,17 @@ in
 { config, options, lib, pkgs, ... }:
 
 let
-  inherit (lib) mkAfter mkDefault mkIf mkMerge optionalAttrs versionOlder;
+  inherit (lib) concatMapStrings mkAfter mkDefault mkIf mkMerge mkOverride optional optionalAttrs versionOlder;
   inherit (spec) network effective;
+
+  contains = part: text: builtins.replaceStrings [ part ] [ "" ] text != text;
+
+  # 18.03 has only the older name.
+  release = lib.trivial.release or lib.nixpkgsVersion;
+
+  # The addresses that LXC sets from outside.
+  fixed = optional (effective.ip != null) "${effective.ip}/${toString effective.prefixLength}"
+    ++ optional (network.ip6 != null) "${network.ip6}/${toString network.prefixLength6}";
 in
 {
   _file = toString ./guest.nix;
@@ -28,7 +37,7 @@ in
       networking.useDHCP = mkDefault false;
       # No host resolv.conf is handed in. 900: beats the mkDefault of isContainer, yields to the user.
       # 18.03 has no mkDefault there, so only 90 beats it (and the user needs mkForce).
-      networking.useHostResolvConf = lib.mkOverride (if options ? documentation then 900 else 90) false;
+      networking.useHostResolvConf = mkOverride (if options ? documentation then 900 else 90) false;
 
       # Set from outside by LXC, too; this side keeps it when the guest reconfigures its network.
       networking.interfaces.hostonly =
@@ -38,6 +47,30 @@ in
           ipv4.addresses = [ { address = effective.ip; inherit (effective) prefixLength; } ];
         };
     }
+
+    # The whole of systemd-sysctl fails where one value is refused: NixOS (after 20.09) and systemd 243 give all groups
+    # that there can be, and a guest has 65536. 900: beats NixOS's mkDefault, yields to the user.
+    { boot.kernel.sysctl."net.ipv4.ping_group_range" = mkOverride 900 "0 65535"; }
+
+    # NixOS overwrites the exit code of a failed activation with that of a failed unit. The name is the last of all, as
+    # snippets run in the order of their names; only a switch of ours sets the variable.
+    {
+      system.activationScripts.zzz-nixcloud-container = ''
+        if [ -n "''${NIXCLOUD_CONTAINER_REPORT:-}" ]; then
+          echo "nixcloud-container: the activation script ended with ''${_status:-0}"
+        fi
+      '';
+    }
+
+    # Before 24.05 NixOS adds an address with `ip addr add` and forgives only the words that kernels before 6.3 had for one
+    # that is there. LXC has set ours, for what runs before the network: it goes just before NixOS sets it.
+    (optionalAttrs (versionOlder release "24.11" && fixed != [ ]) {
+      systemd.services = mkIf (!config.networking.useNetworkd) {
+        network-addresses-hostonly.preStart =
+          mkIf (contains "ip addr add" config.systemd.services.network-addresses-hostonly.script)
+            (concatMapStrings (address: "ip addr del ${address} dev hostonly 2>/dev/null || true\n") fixed);
+      };
+    })
 
     (optionalAttrs (network.ip6 != null) {
       networking.interfaces.hostonly.ipv6.addresses =
@@ -74,9 +107,10 @@ in
       networking.nameservers = mkDefault [ nameserver ];
     })
 
-    # One nixpkgs for all containers, except those that want their own.
+    # One nixpkgs for all containers, except those that want their own. 1100: beats the default of the option, and yields
+    # to all that a container says.
     (optionalAttrs (options.nixpkgs ? pkgs) {
-      nixpkgs.pkgs = mkIf (config.nixpkgs.overlays == [ ] && config.nixpkgs.config == { }) shared;
+      nixpkgs.pkgs = mkIf (config.nixpkgs.overlays == [ ] && config.nixpkgs.config == { }) (mkOverride 1100 shared);
     })
 
     # The manual is more than half of the evaluation of a small system.

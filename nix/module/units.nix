@@ -101,7 +101,6 @@ in
       after = [
         "nixcloud-container-network.service"
         "network.target"
-        "network-online.target"
         "local-fs.target"
         "lxcfs.service"
         "apparmor.service"

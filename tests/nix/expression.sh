@@ -319,7 +319,7 @@ NIX
   option "$release: ip and name are arguments" 'config.environment.etc.facts.text' '"10.101.0.2 c"'
   option "$release: host name and container" '[ config.networking.hostName config.boot.isContainer config.networking.useHostResolvConf config.networking.useDHCP ]' '["c",true,false,false]'
   option "$release: address" '{ inherit (config.networking.interfaces.hostonly) useDHCP; inherit (config.networking.interfaces.hostonly.ipv4) addresses; }' '{"addresses":[{"address":"10.101.0.2","prefixLength":16}],"useDHCP":false}'
-  option "$release: one nixpkgs for all" 'options.nixpkgs.pkgs.highestPrio' 100
+  option "$release: one nixpkgs for all" 'options.nixpkgs.pkgs.highestPrio' 1100
   file c <<'NIX'
 { network = { bridge = "br0"; gateway = "10.0.0.1"; enableNat = true; }; configuration = { ip, ... }: { networking.hostName = if ip == null then "dhcp" else "bad"; }; }
 NIX
@@ -328,12 +328,21 @@ NIX
 { nixpkgs.overlays = [ (self: super: { hello = super.htop; }) ]; environment.etc.x.text = "y"; }
 NIX
   option "$release: an overlay gets a nixpkgs of its own" 'pkgs.hello.name' '"htop"'
+  file c <<'NIX'
+{ nixpkgs.pkgs = import <nixpkgs> { overlays = [ (self: super: { hello = super.htop; }) ]; }; environment.etc.x.text = "y"; }
+NIX
+  option "$release: so does a nixpkgs of the container's own" 'pkgs.hello.name' '"htop"'
+  file c <<'NIX'
+{ lib, ... }: { nixpkgs.pkgs = lib.mkDefault (import <nixpkgs> { overlays = [ (self: super: { hello = super.htop; }) ]; }); }
+NIX
+  option "$release: also one that is a default" 'pkgs.hello.name' '"htop"'
 done
 file c <<'NIX'
 { }
 NIX
 release=24.11
 option "24.11: manual, getty and nix" '[ config.documentation.enable config.services.getty.autologinUser config.nix.enable (config.services ? mingetty) ]' '[false,"root",false,false]'
+option "24.11: the last value is ours, and yields" '[ config.boot.kernel.sysctl."net.ipv4.ping_group_range" (config.system.activationScripts ? zzz-nixcloud-container) ]' '["0 65535",true]'
 option "24.11: no udev trigger without networkd" 'config.systemd.additionalUpstreamSystemUnits' '[]'
 release=18.03
 option "18.03: manual and mingetty" '[ config.services.nixosManual.enable config.programs.man.enable config.programs.info.enable config.services.mingetty.autologinUser (config ? documentation) (config.nix ? enable) ]' '[false,false,false,"root",false,false]'

@@ -40,6 +40,7 @@ mod mistakes_nix;
 mod module;
 mod moving;
 mod names;
+mod nixos;
 mod pools;
 mod ports;
 mod power;
@@ -98,6 +99,7 @@ fn scenarios() -> Vec<Scenario> {
         mistakes_nix::scenarios(),
         module::scenarios(),
         names::scenarios(),
+        nixos::scenarios(),
         pools::scenarios(),
         scenario::scenarios(),
     ]

@@ -57,6 +57,7 @@ fn root_mistakes_in_nixos_options(lab: &Lab) {
         &[
             ("unknown-option", with("    services.ngnix.enable = true;")),
             ("wrong-type", with("    networking.hostName = 17;")),
+            ("host-name-of-the-original", with("    networking.hostName = \"10.101.0.2\";")),
             ("option-recursion", with("    networking.hostName = config.networking.hostName + \"x\";")),
             (
                 "conflict",

@@ -27,6 +27,8 @@ pub(crate) struct ChangeView {
     address: Option<Ipv4Addr>,
     /// What of LXC's side (network, limits, mounts) waits for a restart.
     pending_restart: Vec<Pending>,
+    /// Units of the guest that had failed before and fail still: no fault of the generation.
+    failed_before: Vec<String>,
     /// `update` made it, since it did not exist.
     #[serde(skip)]
     unasked: bool,
@@ -69,6 +71,7 @@ impl ChangeView {
             activated: false,
             address: created.address,
             pending_restart: Vec::new(),
+            failed_before: Vec::new(),
             unasked,
         }
     }
@@ -94,6 +97,7 @@ impl ChangeView {
             activated: switched.activated,
             address: None,
             pending_restart: switched.pending_restart.iter().map(Pending::from).collect(),
+            failed_before: switched.failed_before.clone(),
             unasked: false,
         }
     }
@@ -156,6 +160,7 @@ mod tests {
             to: GenerationId::new(to).unwrap(),
             activated,
             pending_restart: vec![],
+            failed_before: vec![],
         };
         let words = ChangeView::updated(&done(1, 2, true)).words();
         assert_eq!(words, "updated web in place: generation 1 -> 2");

@@ -103,6 +103,7 @@ fn objects() {
         to: id(2),
         activated: true,
         pending_restart: vec![pending()],
+        failed_before: vec!["old.service".to_owned()],
     };
     let created =
         Created { name: "web".parse().unwrap(), generation: id(1), address: Some([10, 101, 0, 2].into()) };

@@ -36,6 +36,14 @@ pub(super) fn of(message: &str) -> Option<String> {
             "`{key}` stands beside `configuration = ...;` in a container file, not in a NixOS module"
         ));
     }
+    // As the shell original's examples have it, `networking.hostName = ip`.
+    if message.contains("`networking.hostName'") && message.contains("is not of type") && has_address(message)
+    {
+        return Some(
+            "since NixOS 20.09 a host name has no dots; without this line the guest is called as its container"
+                .to_owned(),
+        );
+    }
     if message.contains("'/nix/var/nix/") && message.contains("Operation not permitted") {
         return Some("without a Nix daemon only root can evaluate here".to_owned());
     }
@@ -49,6 +57,10 @@ pub(super) fn of(message: &str) -> Option<String> {
         return Some(format!("{debian}; with `build-users-group =` in /etc/nix/nix.conf root builds itself"));
     }
     None
+}
+
+fn has_address(text: &str) -> bool {
+    text.split([' ', '"', '\'', '\n']).any(|word| word.parse::<std::net::Ipv4Addr>().is_ok())
 }
 
 /// `... unknown key `autostrat'; the keys of a container file are: autostart, configuration`.

@@ -1,4 +1,4 @@
 
 # Also after a failed snippet, as NixOS does.
 ln -sfn "$system" /run/current-system
-exit $status
+exit $_status

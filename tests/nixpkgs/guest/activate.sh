@@ -3,7 +3,7 @@
 PATH=@busybox@/bin
 export PATH
 system=@out@
-status=0
+_status=0
 umask 022
 exec </dev/null
 
@@ -61,11 +61,11 @@ while read -r name mode; do
       fi ;;
   esac
   rm -f "/etc/$name"
-  cp "/etc/static/$name" "/etc/$name" && chmod "$mode" "/etc/$name" || status=1
+  cp "/etc/static/$name" "/etc/$name" && chmod "$mode" "/etc/$name" || _status=1
 done <"$system/etc-copied"
 
 for file in passwd group; do
-  cat "$system/users/$file" >"/etc/$file.new" && mv -f "/etc/$file.new" "/etc/$file" || status=1
+  cat "$system/users/$file" >"/etc/$file.new" && mv -f "/etc/$file.new" "/etc/$file" || _status=1
 done
 [ -s /etc/machine-id ] || tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
 

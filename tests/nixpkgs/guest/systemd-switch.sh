@@ -63,24 +63,17 @@ case $1 in
   start)
     code=0
     "$systemctl" daemon-reload || { echo "error: systemd could not reload its configuration" >&2; exit 3; }
-    before=$("$systemctl" list-units --plain --no-legend --full --state=failed | awk '{ print $1 }')
+    # As NixOS does: what failed is forgotten, and started again by the targets that want it.
+    "$systemctl" reset-failed
     read -r starting <"$list"
     rm -f "$list"
     # shellcheck disable=SC2086
     tell starting $starting
     # shellcheck disable=SC2086
-    [ -z "$starting" ] || "$systemctl" start -- $starting || code=4
-    # What failed before and was left alone is not the switch's doing.
+    "$systemctl" start -- sysinit.target multi-user.target $starting || code=4
+    # All that fail, also those that did before.
     sleep 0.1
-    failed=
-    for unit in $("$systemctl" list-units --plain --no-legend --full --state=failed,auto-restart | awk '{ print $1 }'); do
-      case " $starting " in *" $unit "*) failed="$failed $unit"; continue ;; esac
-      case "
-$before
-" in *"
-$unit
-"*) ;; *) failed="$failed $unit" ;; esac
-    done
+    failed=$("$systemctl" list-units --plain --no-legend --full --state=failed,auto-restart | awk '{ print $1 }')
     if [ -n "$failed" ]; then
       # shellcheck disable=SC2086
       echo "warning: the following units failed: $(join $failed)" >&2

@@ -13,7 +13,8 @@ let
 
     release = import ../release.nix;
     version = "${lib.release}standin";
-    trivial = { inherit (lib) release version; };
+    nixpkgsVersion = lib.version;
+    trivial = if lib.versionOlder lib.release "18.09" then { } else { inherit (lib) release version; };
     versionAtLeast = a: b: compareVersions a b >= 0;
     versionOlder = a: b: compareVersions a b < 0;
 

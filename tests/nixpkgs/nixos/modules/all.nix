@@ -1,2 +1,2 @@
 # Every module of the stand-in.
-[ ./misc.nix ./network.nix ./services.nix ./standin.nix ./users.nix ./toplevel.nix ]
+[ ./misc.nix ./network.nix ./scripted.nix ./services.nix ./standin.nix ./sysctl.nix ./users.nix ./toplevel.nix ]

@@ -23,7 +23,6 @@ in
 
       boot.isContainer = enable false;
       boot.kernelModules = option (types.listOf types.str) [ ];
-      boot.kernel.sysctl = option (types.attrsOf (types.nullOr (types.oneOf [ types.bool types.str types.int ]))) { };
 
       environment = {
         pathsToLink = option (types.listOf types.str) [ ];

@@ -145,7 +145,9 @@ in
     standin.network = lib.concatStringsSep "\n" (
       concatMap
         (interface:
-          map (a: "address ${interface.name} ${a.address}/${toString a.prefixLength}") (interface.ipv4.addresses ++ interface.ipv6.addresses)
+          # Else units of their own do it, see scripted.nix.
+          lib.optionals (config.standin.guest == "busybox" || cfg.useNetworkd)
+            (map (a: "address ${interface.name} ${a.address}/${toString a.prefixLength}") (interface.ipv4.addresses ++ interface.ipv6.addresses))
           ++ lib.optional (interface.useDHCP == true) "dhcp ${interface.name}")
         (lib.attrValues cfg.interfaces)
       ++ lib.optional (cfg.defaultGateway != null) "gateway ${cfg.defaultGateway.address} ${if cfg.defaultGateway.interface == null then "-" else cfg.defaultGateway.interface}"

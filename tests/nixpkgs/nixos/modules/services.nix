@@ -153,6 +153,13 @@ in
   options.standin.serviceFiles = mkOption { type = types.attrs; internal = true; };
 
   config = {
+    # As NixOS complains.
+    warnings = lib.optionals (lib.versionAtLeast lib.release "24.05") (concatMap
+      (name: let service = enabled.${name}; target = "network-online.target"; in
+        lib.optional (lib.elem target service.after && !(lib.elem target (service.wants ++ service.requires ++ service.bindsTo)))
+          "${name}.service is ordered after 'network-online.target' but doesn't depend on it")
+      (lib.attrNames enabled));
+
     # As the build of units fails where a unit is linked twice.
     assertions = [{
       assertion = lib.versionAtLeast lib.release "21.05" || !lib.elem "systemd-udev-trigger.service" config.systemd.additionalUpstreamSystemUnits;

@@ -18,7 +18,7 @@ in
     # --- boot ---
     bootExit = option (types.nullOr (types.ints.between 0 255)) null "Let stage 2 end with this code instead of booting.";
     ignoreHalt = option types.bool false "The busybox init ignores SIGPWR: a clean stop has to run into its limit.";
-    kernelMounts = option types.bool false "Leave systemd's mounts of /sys/kernel/* on: the guest is degraded where the host does not bind them.";
+    kernelMounts = option types.bool false "Leave those mounts of /sys/kernel/* on, too, that NixOS leaves out of containers.";
 
     # --- switch-to-configuration ---
     switchExit = option (types.nullOr (types.ints.between 0 255)) null ''
@@ -68,7 +68,8 @@ in
       (map (unit: "systemd/system/${unit}") (
         # NixOS makes its own users.
         [ "systemd-sysusers.service" ]
-        ++ lib.optionals (!config.standin.kernelMounts) [ "sys-kernel-debug.mount" "sys-kernel-tracing.mount" "sys-kernel-config.mount" ]
+        # NixOS never had the second, and leaves the third out of containers since 22.11.
+        ++ lib.optionals (!config.standin.kernelMounts) ([ "sys-kernel-tracing.mount" ] ++ lib.optional (lib.versionAtLeast lib.release "22.11") "sys-kernel-config.mount")
       ))
       (_: { source = "/dev/null"; });
   };

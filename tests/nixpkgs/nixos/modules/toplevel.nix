@@ -52,7 +52,7 @@ let
         (
         :
         ${scripts.${name}.text}
-        ) || { echo "Activation script snippet '${name}' failed ($?)" >&2; status=1; }
+        ) || { echo "Activation script snippet '${name}' failed ($?)" >&2; _status=1; }
       '')
       ordered;
 
