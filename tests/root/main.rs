@@ -38,6 +38,7 @@ mod mistakes_nix;
 mod module;
 mod moving;
 mod names;
+mod other_hosts;
 mod pools;
 mod ports;
 mod power;
@@ -56,6 +57,7 @@ use harness::Scenario;
 fn scenarios() -> Vec<Scenario> {
     [
         life::scenarios(),
+        other_hosts::scenarios(),
         session::scenarios(),
         terminal::scenarios(),
         together::scenarios(),
