@@ -41,6 +41,7 @@ mod module;
 mod moving;
 mod names;
 mod nixos;
+mod other_hosts;
 mod pools;
 mod ports;
 mod power;
@@ -62,6 +63,7 @@ use harness::Scenario;
 fn scenarios() -> Vec<Scenario> {
     [
         life::scenarios(),
+        other_hosts::scenarios(),
         session::scenarios(),
         streams::scenarios(),
         inherited::scenarios(),
