@@ -38,6 +38,7 @@ mod mistakes_nix;
 mod module;
 mod moving;
 mod names;
+mod pages;
 mod pools;
 mod ports;
 mod power;
@@ -48,6 +49,7 @@ mod terminal;
 mod together;
 mod update;
 mod users;
+mod words;
 
 use std::process::ExitCode;
 
@@ -88,8 +90,10 @@ fn scenarios() -> Vec<Scenario> {
         mistakes_nix::scenarios(),
         module::scenarios(),
         names::scenarios(),
+        pages::scenarios(),
         pools::scenarios(),
         scenario::scenarios(),
+        words::scenarios(),
     ]
     .into_iter()
     .flatten()
