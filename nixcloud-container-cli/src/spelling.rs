@@ -83,17 +83,21 @@ const FOREIGN: &[&str] = &["cp", "log", "logs", "mv", "ps", "rm", "top"];
 pub(crate) fn best_guess(mut error: clap::Error) -> clap::Error {
     if let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) {
         let typed = typed.clone();
-        error.remove(ContextKind::SuggestedSubcommand);
+        // Of the command that has commands of its own, where one was typed.
+        let similar = match error.remove(ContextKind::SuggestedSubcommand) {
+            Some(ContextValue::Strings(similar)) => similar,
+            _ => Vec::new(),
+        };
         // clap has a tip of its own there, on how to give the word to a command that takes any.
         error.remove(ContextKind::Suggested);
-        if let Some(guess) = meant(&typed) {
+        if let Some(guess) = meant(&typed, &similar) {
             error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![guess]));
         }
     }
     error
 }
 
-fn meant(typed: &str) -> Option<String> {
+fn meant(typed: &str, similar: &[String]) -> Option<String> {
     if FOREIGN.contains(&typed) {
         return None;
     }
@@ -104,6 +108,7 @@ fn meant(typed: &str) -> Option<String> {
     let known = cli
         .get_subcommands()
         .flat_map(|known| std::iter::once(known.get_name()).chain(known.get_all_aliases()));
+    let known = known.chain(similar.iter().map(String::as_str));
     nearest(typed, known).map(str::to_owned)
 }
 
@@ -117,6 +122,7 @@ pub(crate) fn nearest<'w>(typed: &str, known: impl IntoIterator<Item = &'w str>)
         })
         .collect();
     near.sort_unstable();
+    near.dedup();
     match near.as_slice() {
         [] => None,
         [(first, _), (second, _), ..] if first == second => None,

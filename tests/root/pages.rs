@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nixcloud_container_tests::pages::{self, Block};
 
+use crate::harness::space::{Space, ip};
 use crate::harness::{Lab, eventually, scenarios};
 
 scenarios! {
@@ -28,16 +29,21 @@ fn root_consoles_of_the_pages_are_true(lab: &Lab) {
     // What a page takes to be there.
     let web = lab.busybox("web");
     web.create();
+    // A machine beyond the host.
+    let outside = Space::new("up0", "in0");
+    ip("addr add 192.0.2.2/24 dev up0");
+    outside.ip("addr add 192.0.2.1/24 dev in0");
     for block in played {
-        play(lab, block);
+        play(lab, &outside, block);
     }
     web.terminate();
     web.destroy();
-    let _ = lab.line("destroy --force @site");
+    lab.line("destroy --force @site").done();
+    ip("link del up0");
     lab.assert_nothing_left();
 }
 
-fn play(lab: &Lab, block: &Block) {
+fn play(lab: &Lab, outside: &Space, block: &Block) {
     let mut lines = block.text.lines().peekable();
     while let Some(line) = lines.next() {
         let command =
@@ -55,7 +61,7 @@ fn play(lab: &Lab, block: &Block) {
                 }
                 answers_as_shown(lab, &place, words, &answers);
             }
-            // What comes from elsewhere: here from the host, by an address that is not the loopback's.
+            // From elsewhere.
             Some(("curl", url)) => {
                 let url = url.replace("HOST", "10.101.0.1");
                 eventually(&place, Duration::from_secs(60), || {

@@ -189,7 +189,7 @@ fn root_memory_is_what_the_guest_needs(lab: &Lab) {
 fn shown(mut command: Command, columns: u16) -> Vec<String> {
     command.env("TERM", "dumb").env("NO_COLOR", "1");
     let mut pty = Pty::spawn(&command, 200, columns);
-    while pty.reads(std::time::Duration::from_secs(20)) {}
+    pty.exit();
     pty.seen().lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
