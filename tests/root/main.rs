@@ -42,6 +42,7 @@ mod moving;
 mod names;
 mod nixos;
 mod other_hosts;
+mod pages;
 mod pools;
 mod ports;
 mod power;
@@ -55,6 +56,7 @@ mod terminal;
 mod together;
 mod update;
 mod users;
+mod words;
 
 use std::process::ExitCode;
 
@@ -102,8 +104,10 @@ fn scenarios() -> Vec<Scenario> {
         module::scenarios(),
         names::scenarios(),
         nixos::scenarios(),
+        pages::scenarios(),
         pools::scenarios(),
         scenario::scenarios(),
+        words::scenarios(),
     ]
     .into_iter()
     .flatten()

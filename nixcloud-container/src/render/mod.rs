@@ -98,6 +98,8 @@ pub struct Rendered {
     pub locked: Vec<LockedSource>,
     /// The container file's own lines and the items beside it, which liblxc checks on a scratch handle.
     pub extra: Vec<(String, String)>,
+    /// Host paths that those lines mount, and without which the container does not start.
+    pub needed: Vec<PathBuf>,
 }
 
 /// The init of a system that the shell original built: it has no link to it beside.
@@ -133,8 +135,8 @@ pub fn render(input: &Input<'_>) -> Result<Rendered, ExtraError> {
     system(&mut text, input);
     mounts(&mut text, input, &mut locked);
     network(&mut text, input);
-    let extra = extra_lines(&mut text, input, &mut locked)?;
-    Ok(Rendered { text: text.0, locked, extra })
+    let (extra, needed) = extra_lines(&mut text, input, &mut locked)?;
+    Ok(Rendered { text: text.0, locked, extra, needed })
 }
 
 struct Text(String);
@@ -304,9 +306,10 @@ fn extra_lines(
     text: &mut Text,
     input: &Input<'_>,
     locked: &mut Vec<LockedSource>,
-) -> Result<Vec<(String, String)>, ExtraError> {
+) -> Result<(Vec<(String, String)>, Vec<PathBuf>), ExtraError> {
     let (lines, items) = judged(input.spec, input.items, input.config)?;
     let mut checked = Vec::with_capacity(lines.len() + items.len());
+    let mut needed = Vec::new();
     for (lines, from) in [
         (lines, "lxcExtraConfig of the container file."),
         (items, "Items that were given with the container file, on the command line."),
@@ -319,25 +322,27 @@ fn extra_lines(
             if key == keys::MOUNT {
                 let refuse = |why| ExtraError { number, line: format!("{key} = {value}"), why };
                 let folder = input.layout.locked(input.name);
-                value = locked_entry(&value, &folder, place, locked).map_err(refuse)?;
+                let entry = extra::MountEntry::parse(&value).map_err(refuse)?;
+                needed.extend(entry.needs());
+                value = locked_entry(&entry, &value, &folder, place, locked);
             }
             text.line(&key, &value);
             checked.push((key, value));
         }
     }
-    Ok(checked)
+    Ok((checked, needed))
 }
 
 /// A mount entry, by way of the `locked` folder where it is a read-only bind.
 fn locked_entry(
+    entry: &extra::MountEntry,
     value: &str,
     folder: &Path,
     place: String,
     locked: &mut Vec<LockedSource>,
-) -> Result<String, String> {
-    let entry = extra::MountEntry::parse(value)?;
+) -> String {
     if !entry.locks() {
-        return Ok(value.to_owned());
+        return value.to_owned();
     }
     let rendered = entry.render(&folder.join(&place));
     locked.push(LockedSource {
@@ -347,7 +352,7 @@ fn locked_entry(
         optional: entry.has("optional"),
         only_files: entry.has("idmap=container"),
     });
-    Ok(rendered)
+    rendered
 }
 
 /// Items for one boot alone, judged as lines of `lxcExtraConfig` are; their read-only sources join `locked`.
@@ -369,7 +374,8 @@ pub fn items(
         }
         let value = if key == keys::MOUNT {
             let refuse = |why| ItemError { key: key.to_owned(), value: value.to_owned(), why };
-            locked_entry(value, folder, format!("boot-{number}"), locked).map_err(refuse)?
+            let entry = extra::MountEntry::parse(value).map_err(refuse)?;
+            locked_entry(&entry, value, folder, format!("boot-{number}"), locked)
         } else {
             value.to_owned()
         };
