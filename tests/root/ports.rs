@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use nixcloud_container::{Change, Error, Manager, Part, State, Verdict};
 
-use crate::harness::frames::{BROADCAST, Mac, Tap, arp, dhcp, ether, icmp6, ip4, ip6, link_local, udp};
+use crate::harness::frames::{
+    BROADCAST, Mac, Tap, arp, dhcp, ether, icmp6, ip4, ip6, labelled, link_local, udp,
+};
 use crate::harness::{Guest, Kind, Lab, Must, chain, eventually, scenarios};
 
 scenarios! {
     once: [
         root_a_guest_cannot_take_what_is_not_its_own,
         root_without_isolation_the_same_is_let_through,
+        root_neighbour_discovery_does_not_lead_answers_elsewhere,
         root_open_guests_reach_each_other,
         root_an_isolated_and_an_open_guest_hear_nothing_of_each_other,
         root_the_host_does_not_route_between_guests,
@@ -89,10 +92,13 @@ fn greetings(a: &Side, b: &Side) -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
         made("IPv6 to all", &|m| {
             ip6((ALL_NODES_MAC, a.mac()), a.local(), ALL_NODES, 17, &udp(5353, 5353, m))
         }),
-        made("a neighbour solicitation", &|m| {
-            let rest = [&[0; 4][..], &b.local().octets(), m].concat();
-            ip6((ALL_NODES_MAC, a.mac()), a.local(), ALL_NODES, 58, &icmp6(a.local(), ALL_NODES, 135, &rest))
-        }),
+        {
+            let rest = [&[0; 4][..], &b.local().octets()].concat();
+            let asks = icmp6(a.local(), ALL_NODES, 135, &rest);
+            let (frame, mark) =
+                labelled(ip6((ALL_NODES_MAC, a.mac()), a.local(), ALL_NODES, 58, &asks), 0x4e4e);
+            ("a neighbour solicitation", frame, mark)
+        },
         made("a MAC address that the bridge does not know", &|m| {
             ip4(([0x02, 0xaa, 0, 0, 0, 1], a.mac()), a.ip, [10, 101, 0, 1].into(), 17, &udp(5000, 5000, m))
         }),
@@ -199,7 +205,128 @@ fn attacks(a: &Side, victim: &Side, host: Mac) -> Vec<(&'static str, Vec<u8>, Ve
             [&inner[..12], &[0x81, 0, 0, 5], &inner[12..]].concat()
         }),
         made("another protocol", &|m| ether(BROADCAST, a.mac(), 0x88b5, m)),
+        made("a probe of another's address", &|m| {
+            arp(BROADCAST, a.mac(), (a.mac(), Ipv4Addr::UNSPECIFIED), victim.ip, m)
+        }),
+        made("RARP within ARP", &|m| {
+            let mut frame = arp(BROADCAST, a.mac(), (a.mac(), a.ip), host_ip, m);
+            frame[21] = 3;
+            frame
+        }),
+        made("inverse neighbour discovery", &|m| {
+            let rest = [&[0; 4][..], &[1, 1], &a.mac(), &[2, 1], &victim.mac(), m].concat();
+            ip6((ALL_NODES_MAC, a.mac()), router, ALL_NODES, 58, &icmp6(router, ALL_NODES, 141, &rest))
+        }),
     ]
+}
+
+/// Messages of neighbour discovery by which the host would send the answers to a guest elsewhere: the guest's own
+/// address, with a MAC address that is not its own, wherever that may stand.
+fn discoveries(a: &Side, evil: Mac, host: Mac) -> Vec<(String, Vec<u8>, Vec<u8>)> {
+    let option = |kind: u8, mac: Mac| [&[kind, 1][..], &mac].concat();
+    let nonce = [14, 1, 1, 2, 3, 4, 5, 6].to_vec();
+    let target = link_local(host);
+    let mut made = Vec::new();
+    let about = |address: Ipv6Addr| [&[0x20, 0, 0, 0][..], &address.octets()].concat();
+    for (what, kind, head, layer) in [
+        ("routers", 133, vec![0; 4], 1),
+        ("solicitation", 135, about(target), 1),
+        ("advertisement", 136, about(a.local()), 2),
+    ] {
+        let (own, other) = (option(layer, a.mac()), option(layer, evil));
+        let zero = [&[layer, 0][..], &evil].concat();
+        let double = [&[layer, 2][..], &evil, &[0; 8]].concat();
+        for (how, options) in [
+            ("alone", other.clone()),
+            ("second", [own.clone(), other.clone()].concat()),
+            ("first", [other.clone(), own.clone()].concat()),
+            ("twice", [other.clone(), other.clone()].concat()),
+            ("behind a nonce", [nonce.clone(), other.clone()].concat()),
+            ("of length 0", zero),
+            ("of length 2", double),
+            ("in a fragment", other.clone()),
+        ] {
+            let message = icmp6(a.local(), target, kind, &[head.clone(), options].concat());
+            if how == "in a fragment" {
+                // The host may take the fragment's header away before the tap sees it.
+                let parts = [&[58, 0, 0, 0, 0, 0, 0, 9][..], &message].concat();
+                let frame = ip6((host, a.mac()), a.local(), target, 44, &parts);
+                made.push((format!("{what}, {how}"), frame, message));
+                continue;
+            }
+            let packet = ip6((host, a.mac()), a.local(), target, 58, &message);
+            let (frame, mark) = labelled(packet, 0x4e00 + u16::try_from(made.len()).unwrap());
+            made.push((format!("{what}, {how}"), frame, mark));
+        }
+    }
+    made
+}
+
+/// What the host knows of who has an address at a bridge.
+fn neighbour(bridge: &str, address: &str) -> String {
+    let output = Command::new("ip").args(["neigh", "show", "to", address, "dev", bridge]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Which of them reach the host, and whether it then takes the address to be elsewhere.
+fn believed(a: &Side, evil: Mac) -> (Vec<String>, Vec<String>) {
+    let host = Tap::here(HOSTONLY);
+    let text = evil.map(|byte| format!("{byte:02x}")).join(":");
+    let (mut heard, mut believed) = (Vec::new(), Vec::new());
+    for (name, frame, mark) in discoveries(a, evil, host.mac) {
+        // The host knows the guest, as it does while they speak.
+        let own = a.mac().map(|byte| format!("{byte:02x}")).join(":");
+        tool(&format!("ip neigh replace {} lladdr {own} dev {HOSTONLY} nud stale", a.local()));
+        host.forget();
+        a.tap.send(&frame);
+        if host.hears(&mark, SILENCE) {
+            heard.push(name.clone());
+        }
+        if neighbour(HOSTONLY, &a.local().to_string()).contains(&text) {
+            believed.push(name);
+        }
+    }
+    (heard, believed)
+}
+
+fn root_neighbour_discovery_does_not_lead_answers_elsewhere(lab: &Lab) {
+    let six = Ipv6Addr::new(0xfd00, 7, 0, 0, 0, 0, 0, 2);
+    let (a, b) = (lab.busybox("a"), lab.busybox("b"));
+    a.create_from(&a.file().keys(&format!("network.ip6 = \"{six}/64\";")));
+    a.start();
+    b.boot();
+    let (a_side, b_side) = (Side::of(&a), Side::of(&b));
+    let evils = [b_side.mac(), BROADCAST, ALL_NODES_MAC, Tap::here(HOSTONLY).mac];
+    for evil in evils {
+        assert_eq!(believed(&a_side, evil), (vec![], vec![]), "{evil:?}");
+    }
+    // The kernel's own messages pass: the host finds it out anew, and the guest finds out the host.
+    let bridge = Tap::here(HOSTONLY);
+    let local = link_local(bridge.mac);
+    eventually("the guest's link-local address is tried", Duration::from_secs(10), || {
+        tool(&format!("ip neigh flush dev {HOSTONLY}"));
+        a.sh(&format!("busybox ip neigh flush dev hostonly; busybox ping -6 -c1 -W1 {local}%hostonly"))
+            .exit
+            .success()
+    });
+    assert!(neighbour(HOSTONLY, &a_side.local().to_string()).contains("lladdr"));
+    // Duplicate detection, as the kernel does it: it asks, and hears of the one who has the address already.
+    tool(&format!("ip addr add {six}/64 dev {HOSTONLY} nodad"));
+    bridge.forget();
+    a.shell(&format!("busybox ip -6 addr add {six}/64 dev hostonly"));
+    assert!(bridge.hears(&six.octets(), SOON));
+    let failed = || a.sh("busybox ip -6 addr show dev hostonly").text().contains("dadfailed");
+    eventually("it is found out", Duration::from_secs(10), failed);
+    // Without the filter each is believed that the kernel can read.
+    a.terminate();
+    tool(&format!("ip addr del {six}/64 dev {HOSTONLY}"));
+    a.start_by(&without_isolation(lab));
+    let a_side = Side::of(&a);
+    for evil in evils {
+        let (heard, believed) = believed(&a_side, evil);
+        assert_eq!(heard.len(), 24, "{heard:?}");
+        assert!(believed.len() >= 9, "{evil:?}: {believed:?}");
+    }
 }
 
 /// Which attacks of `a` reach the host.

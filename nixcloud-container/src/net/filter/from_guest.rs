@@ -35,7 +35,14 @@ const DHCP_CLIENT: u32 = 8 + 28;
 /// The kinds of DHCPv6 that a relay sends: what they carry says by itself whose it is.
 const RELAYED: [u32; 2] = [12, 13];
 
-/// Of IPv6: next header, what follows.
+/// Of ARP: what it is, whose MAC and IP address, which address it is about.
+const ARP_KIND: u32 = HEAD + 6;
+const ARP_MAC: u32 = HEAD + 8;
+const ARP_SENDER: u32 = HEAD + 14;
+const ARP_TARGET: u32 = HEAD + 24;
+
+/// Of IPv6: length of what follows the header, next header, what follows.
+const V6_LENGTH: u32 = HEAD + 4;
 const V6_NEXT: u32 = HEAD + 6;
 const V6_END: u32 = HEAD + 40;
 
@@ -46,8 +53,11 @@ const HOP_BY_HOP: u32 = 0;
 const FRAGMENT: u32 = 44;
 
 const ROUTER_SOLICITATION: u32 = 133;
+const ROUTER_ADVERTISEMENT: u32 = 134;
 const NEIGHBOUR_SOLICITATION: u32 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u32 = 136;
+/// Of ICMPv6, what says nothing of the network: the four errors, and a ping with its answer.
+const PLAIN_ICMPV6: [u32; 6] = [1, 2, 3, 4, 128, 129];
 /// Reports of groups, and not queries for them: whoever asks decides what the bridge forgets.
 const GROUP_REPORTS: [u32; 3] = [131, 132, 143];
 
@@ -119,12 +129,21 @@ fn arp(asm: &mut Assembler, policy: &PortPolicy) {
     asm.must_be(0x0001_0800);
     asm.half(HEAD + 4);
     asm.must_be(0x0604);
-    mac_must_be(asm, HEAD + 8, policy.mac);
+    let known = asm.label();
+    asm.half(ARP_KIND);
+    asm.if_is(1, known);
+    asm.must_be(2);
+    asm.here(known);
+    mac_must_be(asm, ARP_MAC, policy.mac);
     let Some(own) = &policy.v4 else { return asm.pass() };
     let good = asm.label();
-    asm.word(HEAD + 14);
-    // A probe whether an address is free has none itself.
-    asm.if_is(0, good);
+    asm.word(ARP_SENDER);
+    for address in own {
+        asm.if_is(u32::from(*address), good);
+    }
+    // A probe whether an address is free has none itself. About another's, whoever tries that one would give it up.
+    asm.must_be(0);
+    asm.word(ARP_TARGET);
     for address in own {
         asm.if_is(u32::from(*address), good);
     }
@@ -246,17 +265,29 @@ fn ipv6(asm: &mut Assembler, policy: &PortPolicy, bridge: &Bridge) {
     asm.jump(judged);
 
     asm.here(icmp);
+    let (solicits, asks, tells) = (asm.label(), asm.label(), asm.label());
     asm.byte_at_x(0);
-    // A query for groups, as in IPv4; a redirect; multicast router advertisement.
-    for kind in [130, 137, 151] {
-        asm.must_not_be(kind);
+    for kind in PLAIN_ICMPV6.into_iter().chain(GROUP_REPORTS) {
+        asm.if_is(kind, judged);
     }
-    if !policy.serves {
-        // Router advertisement.
-        asm.must_not_be(134);
+    if policy.serves {
+        asm.if_is(ROUTER_ADVERTISEMENT, judged);
     }
+    asm.if_is(ROUTER_SOLICITATION, solicits);
+    asm.if_is(NEIGHBOUR_SOLICITATION, asks);
+    asm.if_is(NEIGHBOUR_ADVERTISEMENT, tells);
+    // Among the rest: queries for groups, redirects, the other router's and server's messages.
+    asm.refuse();
+
+    asm.here(solicits);
+    discovery(asm, 8, &[Part::Source(policy.mac)], judged);
+    asm.here(asks);
+    discovery(asm, 24, &[Part::Source(policy.mac), Part::Nonce], judged);
+    asm.here(tells);
+    let own_target = asm.label();
+    discovery(asm, 24, &[Part::Target(policy.mac)], own_target);
+    asm.here(own_target);
     if let Some(own) = &policy.v6 {
-        asm.if_not(NEIGHBOUR_ADVERTISEMENT, judged);
         target_must_be(asm, &with_link_local(own, policy.mac), judged);
     } else {
         asm.jump(judged);
@@ -288,12 +319,55 @@ fn without_address(asm: &mut Assembler, own: &[Ipv6Addr], groups: Label) {
     asm.byte(V6_NEXT);
     asm.if_is(HOP_BY_HOP, groups);
     asm.must_be(ICMPV6);
+    let (solicits, own_target) = (asm.label(), asm.label());
     asm.byte_at_x(0);
-    asm.if_is(ROUTER_SOLICITATION, good);
+    asm.if_is(ROUTER_SOLICITATION, solicits);
     asm.must_be(NEIGHBOUR_SOLICITATION);
+    discovery(asm, 24, &[Part::Nonce], own_target);
+    asm.here(own_target);
     target_must_be(asm, own, good);
+    asm.here(solicits);
+    discovery(asm, 8, &[], good);
     asm.here(good);
     asm.pass();
+}
+
+/// An option of neighbour discovery, of 8 bytes.
+enum Part {
+    /// The MAC address of who sends it.
+    Source(Mac),
+    /// The MAC address of whom it is about.
+    Target(Mac),
+    /// A number by which a guest knows its own question again (RFC 7527).
+    Nonce,
+}
+
+/// Drops a message of neighbour discovery that is longer than `length` bytes, unless it is longer by one of these
+/// options; else goes on at `good`. Receivers believe the MAC address in an option, wherever it stands and whoever sent
+/// the frame: an option that is not seen here would lead answers to another machine. The filter has no loops to look for
+/// options, so that only whole messages of known shapes pass. They are never sent in parts (RFC 6980).
+fn discovery(asm: &mut Assembler, length: u32, options: &[Part], good: Label) {
+    let option = V6_END + length;
+    asm.byte(V6_NEXT);
+    asm.must_be(ICMPV6);
+    // What follows that length in the frame nobody reads.
+    asm.half(V6_LENGTH);
+    asm.if_is(length, good);
+    asm.must_be(length + 8);
+    for part in options {
+        let other = asm.label();
+        asm.half(option);
+        match part {
+            Part::Nonce => asm.if_is(0x0e01, good),
+            Part::Source(mac) | Part::Target(mac) => {
+                asm.if_not(if matches!(part, Part::Source(_)) { 0x0101 } else { 0x0201 }, other);
+                mac_must_be(asm, option + 2, *mac);
+                asm.jump(good);
+            }
+        }
+        asm.here(other);
+    }
+    asm.refuse();
 }
 
 /// The one use of hop-by-hop options here: reports of groups.

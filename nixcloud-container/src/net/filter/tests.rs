@@ -121,7 +121,8 @@ fn dhcp6(kind: u8) -> Vec<u8> {
 }
 
 fn ip6(to: &str, source: &str, target: &str, next: u8, rest: &[u8]) -> Vec<u8> {
-    let mut header = vec![0x60, 0, 0, 0, 0, 0, next, 255];
+    let [high, low] = u16::try_from(rest.len()).unwrap().to_be_bytes();
+    let mut header = vec![0x60, 0, 0, 0, high, low, next, 255];
     header.extend(source.parse::<Ipv6Addr>().unwrap().octets());
     header.extend(target.parse::<Ipv6Addr>().unwrap().octets());
     header.extend(rest);
@@ -188,13 +189,24 @@ fn frames_are_from_the_own_mac_and_of_known_kinds() {
 #[test]
 fn arp_speaks_for_itself_alone() {
     let from = |sender, ip| arp(ALL, OWN, sender, ip, "10.101.0.1");
+    let kind = |kind| {
+        let mut frame = from(OWN, "10.101.0.2");
+        frame[21] = kind;
+        frame
+    };
     let mut token_ring = from(OWN, "10.101.0.2");
     token_ring[15] = 6;
     judged(
         &hostonly(),
         &[
             ("a question", true, from(OWN, "10.101.0.2")),
-            ("a probe", true, from(OWN, "0.0.0.0")),
+            ("a probe", true, arp(ALL, OWN, OWN, "0.0.0.0", "10.101.0.2")),
+            ("a probe of another's address", false, from(OWN, "0.0.0.0")),
+            ("an answer", true, kind(2)),
+            ("RARP", false, kind(3)),
+            ("InARP", false, kind(8)),
+            ("a group's MAC within", false, from(GROUP6, "10.101.0.2")),
+            ("everybody's MAC within", false, from(ALL, "10.101.0.2")),
             ("another's address", false, from(OWN, "10.101.0.3")),
             ("the host's address", false, from(OWN, "10.101.0.1")),
             ("another's MAC within", false, from(OTHER, "10.101.0.2")),
@@ -346,15 +358,99 @@ fn neighbours_are_told_of_own_addresses_alone() {
             ("tells of another's", false, send("fd00::2", 136, "fd00::3")),
             ("tells of the host's", false, send(LINK_LOCAL, 136, "fd00::1")),
             ("tells from nowhere", false, send("::", 136, "fd00::2")),
-            ("asks for routers", true, send(LINK_LOCAL, 133, "::")),
-            ("asks for routers from nowhere", true, send("::", 133, "::")),
             ("is a router", false, send(LINK_LOCAL, 134, "::")),
             ("redirects", false, send(LINK_LOCAL, 137, "fd00::1")),
             ("is a multicast router", false, send(LINK_LOCAL, 151, "::")),
+            ("asks for an address by MAC", false, send(LINK_LOCAL, 141, "::")),
+            ("answers that", false, send(LINK_LOCAL, 142, "::")),
+            ("an error", true, send("fd00::2", 1, "::")),
+            ("an unknown message", false, send("fd00::2", 200, "::")),
             ("a ping", true, send("fd00::2", 128, "::")),
             ("a ping from nowhere", false, send("::", 128, "::")),
         ],
     );
+}
+
+/// An option of neighbour discovery with an Ethernet address.
+fn link_layer(kind: u8, of: &str) -> Vec<u8> {
+    [&[kind, 1][..], &mac(of)].concat()
+}
+
+/// Where the option begins, how a known message is followed by it, and what else follows: each must be its own.
+#[test]
+fn neighbour_discovery_names_the_own_mac_alone_and_once() {
+    let nonce = [14, 1, 1, 2, 3, 4, 5, 6].to_vec();
+    let (source, target) = (|of| link_layer(1, of), |of| link_layer(2, of));
+    let zero = |kind: u8| vec![kind, 0, 2, 0x4e, 0, 0, 0, 2];
+    let double = |kind: u8| [&[kind, 2][..], &mac(OTHER), &[0; 8]].concat();
+    let join = |parts: &[&Vec<u8>]| parts.iter().flat_map(|part| part.iter().copied()).collect::<Vec<u8>>();
+    let routers = vec![133, 0, 0, 0, 0, 0, 0, 0];
+    let (asks, tells, probes) = (icmp6(135, "fd00::1"), icmp6(136, "fd00::2"), icmp6(135, "fd00::2"));
+    for policy in [hostonly(), policy("isolated,any4,any6"), policy("open,serves,any4,any6")] {
+        let any = policy.v6.is_none();
+        for (head, kind, option) in [
+            (&routers, 1, &source as &dyn Fn(&'static str) -> Vec<u8>),
+            (&asks, 1, &source),
+            (&tells, 2, &target),
+        ] {
+            let send = |rest: &Vec<u8>| ip6(GROUP6, "fd00::2", "ff02::1", 58, &join(&[head, rest]));
+            let in_part = |next: u8, rest: &Vec<u8>| {
+                let header = vec![next, 0, 0, 0, 0, 0, 0, 1];
+                ip6(GROUP6, "fd00::2", "ff02::1", 44, &join(&[&header, head, rest]))
+            };
+            let (own, other) = (option(OWN), option(OTHER));
+            let mut longer = send(&Vec::new());
+            // More than the header says: nobody reads it.
+            longer.extend(&other);
+            let mut shorter = send(&own);
+            shorter[19] -= 8;
+            let mut lies = send(&Vec::new());
+            lies[19] += 8;
+            judged(
+                &policy,
+                &[
+                    ("no option", true, send(&Vec::new())),
+                    ("its own MAC", true, send(&own)),
+                    ("behind its end", true, longer),
+                    ("the option behind its end", true, shorter),
+                    ("another's MAC", false, send(&other)),
+                    ("a group's MAC", false, send(&option(GROUP6))),
+                    ("everybody's MAC", false, send(&option(ALL))),
+                    ("its own, then another's", false, send(&join(&[&own, &other]))),
+                    ("another's, then its own", false, send(&join(&[&other, &own]))),
+                    ("its own twice", false, send(&join(&[&own, &own]))),
+                    ("another's behind a nonce", false, send(&join(&[&nonce, &other]))),
+                    ("another's before a nonce", false, send(&join(&[&other, &nonce]))),
+                    ("of length 0", false, send(&zero(kind))),
+                    ("of length 2", false, send(&double(kind))),
+                    ("of half a length", false, send(&own[..6].to_vec())),
+                    ("the other kind of it", false, send(&link_layer(3 - kind, OWN))),
+                    ("its own in a fragment", false, in_part(58, &own)),
+                    ("another's in a fragment", false, in_part(58, &other)),
+                    ("nothing in a fragment", false, in_part(58, &Vec::new())),
+                    ("a part that is missing", false, lies),
+                ],
+            );
+        }
+        let send =
+            |source, head: &Vec<u8>, rest: &Vec<u8>| ip6(GROUP6, source, "ff02::1", 58, &join(&[head, rest]));
+        let none = Vec::new();
+        judged(
+            &policy,
+            &[
+                ("whether its own is free", true, send("::", &probes, &none)),
+                ("the same with a nonce", true, send("::", &probes, &nonce)),
+                ("with two", false, send("::", &probes, &join(&[&nonce, &nonce]))),
+                ("with another's MAC", false, send("::", &probes, &source(OTHER))),
+                ("with its own, which has no address", any, send("::", &probes, &source(OWN))),
+                ("asks for routers from nowhere", true, send("::", &routers, &none)),
+                ("the same with its own MAC", any, send("::", &routers, &source(OWN))),
+                ("the same with another's", false, send("::", &routers, &source(OTHER))),
+                ("a nonce for routers", false, send(LINK_LOCAL, &routers, &nonce)),
+                ("a nonce for itself", false, send("fd00::2", &tells, &nonce)),
+            ],
+        );
+    }
 }
 
 #[test]
