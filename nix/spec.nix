@@ -91,8 +91,8 @@ let
     if match "[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9_-]{0,61}[a-zA-Z0-9]" (string key value) != null then value
     else fail "`${key}' must be a container's name (1 to 63 letters, digits, `-' and `_', the first and the last a letter or digit), but is \"${value}\"";
   interface = key: value:
-    if match "[^/:% \t\n]{1,15}" (string key value) != null && value != "." && value != ".." then value
-    else fail "`${key}' must be an interface's name (1 to 15 characters without `/', `:' and `%'), but is \"${value}\"";
+    if match "[a-zA-Z0-9._][a-zA-Z0-9._-]{0,14}" (string key value) != null && value != "." && value != ".." then value
+    else fail "`${key}' must be an interface's name (1 to 15 letters, digits, `.', `_' and `-', the first no `-'), but is \"${value}\"";
 
 
   # --- the parts ----------------------------------------------------------------------------------------------

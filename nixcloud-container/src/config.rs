@@ -14,9 +14,6 @@ use crate::name::{ContainerName, InterfaceName};
 /// Where the host configuration is looked for.
 pub const DEFAULT_PATH: &str = "/etc/nixcloud-container/config.toml";
 
-/// What no name of an interface in a rule of nft or iptables can have: quotes, and what stands for any ending.
-const UNNAMEABLE: [char; 5] = ['"', '\'', '\\', '*', '+'];
-
 /// Each key with its default and what it means, as a file to begin with.
 pub const SHOWN: &str = include_str!("../config.toml");
 
@@ -477,11 +474,6 @@ impl HostConfig {
                 return Err(ConfigError::Value { key, value: address.to_string(), why });
             }
         }
-        let named = [Some(&hostonly.bridge), Some(&internet.bridge), internet.uplink.as_ref()];
-        if let Some(name) = named.into_iter().flatten().find(|name| name.as_str().contains(UNNAMEABLE)) {
-            let why = "the packet filter takes one of its characters for something else";
-            return Err(ConfigError::Value { key: "network", value: name.to_string(), why });
-        }
         if self.network.hostonly.bridge == self.network.internet.bridge {
             let value = self.network.internet.bridge.to_string();
             let why = "both networks would share one bridge";
@@ -588,10 +580,16 @@ mod tests {
             "ids = { first = 1000 }",
             "[network.hostonly]\nbridge = \"br0\"\naddress = \"10.0.0.0/16\"",
             "[network.hostonly]\nbridge = \"brNC-internet\"\naddress = \"10.0.0.1/16\"",
-            "[network.hostonly]\nbridge = 'br\"x'\naddress = \"10.0.0.1/16\"",
-            "[network.internet]\nuplink = \"eth+\"",
         ] {
             assert!(matches!(HostConfig::from_toml(bad), Err(ConfigError::Value { .. })), "{bad}");
+        }
+        for bad in [
+            "[network.hostonly]\nbridge = 'br\"x'",
+            "[network.internet]\nuplink = \"eth+\"",
+            "[network.hostonly]\nbridge = \"b;>q\"",
+        ] {
+            let error = HostConfig::from_toml(bad).unwrap_err();
+            assert!(crate::error::chain(&error).contains("interface name"), "{bad}: {error}");
         }
     }
 

@@ -34,7 +34,10 @@ impl ContainerName {
     }
 }
 
-/// The name of a network interface: 1 to 15 visible ASCII characters without `/`, `:` and `%` (the kernel's limit).
+/// The name of a network interface: 1 to 15 letters, digits, `.`, `_` or `-`, the first no `-`.
+///
+/// The kernel takes more. But LXC gives a bridge's name to a shell (`lxc.net.N.script.up`), and others take it for an
+/// option, a wildcard or the end of a quotation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct InterfaceName(String);
@@ -133,9 +136,9 @@ impl FromStr for InterfaceName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let what = "interface name";
-        let allowed = "visible ASCII characters without `/`, `:` and `%` are allowed";
-        check(what, text, Self::MAX, allowed, |_, c, _| {
-            c.is_ascii_graphic() && !matches!(c, '/' | ':' | '%')
+        let allowed = "letters, digits, `.`, `_` and `-` are allowed, not `-` first";
+        check(what, text, Self::MAX, allowed, |index, c, _| {
+            c.is_ascii_alphanumeric() || matches!(c, '.' | '_') || (c == '-' && index > 0)
         })?;
         if text == "." || text == ".." {
             let name = text.to_owned();
@@ -207,10 +210,19 @@ mod tests {
         assert!(error.to_string().contains("the first and the last"), "{error}");
     }
 
+    /// LXC gives them to a shell.
+    #[test]
+    fn interface_names_say_nothing_to_a_shell() {
+        for odd in "!\"#$%&'()*+,/:;<=>?@[\\]^`{|}~ \t\n\u{7f}ä".chars() {
+            assert!(format!("br{odd}7").parse::<InterfaceName>().is_err(), "{odd:?} passed");
+        }
+    }
+
     #[test]
     fn interface_names_hold_the_kernel_limit() {
         assert!("brNC-hostonly".parse::<InterfaceName>().is_ok());
-        for bad in ["", "..", "a/b", "a b", "abcdefghijklmnop", "eth0:1"] {
+        assert!("eth0.5".parse::<InterfaceName>().is_ok() && "br_1-a".parse::<InterfaceName>().is_ok());
+        for bad in ["", "..", "a/b", "a b", "abcdefghijklmnop", "eth0:1", "-a"] {
             assert!(bad.parse::<InterfaceName>().is_err(), "{bad:?} passed");
         }
     }

@@ -24,6 +24,7 @@ scenarios! {
         root_a_bridge_of_the_administrators,
         root_a_port_that_cannot_be_isolated_stops_the_start,
         root_our_bridges_take_no_other_interfaces,
+        root_no_name_of_a_bridge_reaches_a_shell,
     ],
     both: [
         root_isolated_guests_hear_nothing_of_each_other,
@@ -682,5 +683,27 @@ fn root_our_bridges_take_no_other_interfaces(lab: &Lab) {
     let file = web.file().extra("lxc.net.2.type = veth\\nlxc.net.2.link = brNC-hostonly");
     let error = web.try_create(&file).unwrap_err();
     assert!(error.to_string().contains("brNC-hostonly"), "{error}");
+    lab.assert_nothing_left();
+}
+
+/// LXC gives a bridge's name to `sh -c`, as a word beside our program.
+fn root_no_name_of_a_bridge_reaches_a_shell(lab: &Lab) {
+    // The kernel lets a bridge be called so: with it the guest's start would run the rest.
+    tool("ip link add b;>pwned type bridge");
+    let web = lab.busybox("web");
+    for odd in ["b;>pwned", "b$(id)", "b`id`", "b|id", "b&id", "-b", "b'", "b c"] {
+        let text = odd.replace('$', "\\$");
+        let error = web.try_create(&web.file().keys(&format!("network.bridge = \"{text}\";"))).unwrap_err();
+        assert!(chain(&error).contains("network.bridge"), "{odd}: {}", chain(&error));
+    }
+    for key in ["link", "name", "veth.pair"] {
+        let lines = format!("lxc.net.2.type = veth\\nlxc.net.2.{key} = b;>pwned");
+        let error = web.try_create(&web.file().extra(&lines)).unwrap_err();
+        assert!(chain(&error).contains("interface name"), "{key}: {}", chain(&error));
+    }
+    let config = "[network.hostonly]\nbridge = \"b;>pwned\"\n";
+    let error = toml::from_str::<nixcloud_container::HostConfig>(config).unwrap_err();
+    assert!(error.to_string().contains("interface name"), "{error}");
+    tool("ip link del b;>pwned");
     lab.assert_nothing_left();
 }

@@ -51,6 +51,8 @@ pub(super) struct Built {
     pub(super) spec: ContainerSpec,
     /// Its ids; `None` where they are not one range for users and groups alike.
     pub(super) ids: Option<IdMap>,
+    /// The name of its bridge, where it is none that ours can have.
+    pub(super) odd_bridge: Option<String>,
 }
 
 /// The `key = value` lines of a configuration, with the names that keys have today.
@@ -90,6 +92,8 @@ pub(super) fn read(text: &str, address: Option<Ipv4Addr>) -> Built {
         }
     }
     let bridge = interfaces.get(&(0, "link")).filter(|link| **link != BRIDGE);
+    let named = bridge.map(|link| link.parse::<InterfaceName>());
+    let odd_bridge = bridge.filter(|_| matches!(named, Some(Err(_)))).map(|link| (*link).to_owned());
     let address = stated(text).or_else(|| plain(interfaces.get(&(0, "ipv4.address"))?)).or(address);
     let spec = ContainerSpec {
         schema: SCHEMA,
@@ -99,7 +103,7 @@ pub(super) fn read(text: &str, address: Option<Ipv4Addr>) -> Built {
             ..Autostart::default()
         },
         network: NetworkSpec {
-            bridge: bridge.and_then(|link| link.parse::<InterfaceName>().ok()),
+            bridge: named.and_then(Result::ok),
             enable_nat: interfaces.get(&(1, "name")) == Some(&"internet"),
             // Containers of the original reached each other, and some were made to.
             isolated: false,
@@ -110,7 +114,7 @@ pub(super) fn read(text: &str, address: Option<Ipv4Addr>) -> Built {
         effective: Effective { ip: address, prefix_length: address.map(|_| PREFIX) },
         original: true,
     };
-    Built { spec, ids: ids(&lines) }
+    Built { spec, ids: ids(&lines), odd_bridge }
 }
 
 fn interface(key: &str) -> Option<(u32, &str)> {
@@ -168,6 +172,13 @@ mod tests {
         assert_eq!(built.ids, IdMap::new(100_000).ok());
         let network = &built.spec.network;
         assert_eq!((&network.bridge, network.enable_nat, built.spec.autostart.enable), (&None, false, false));
+    }
+
+    #[test]
+    fn a_bridge_that_a_shell_would_run_is_told() {
+        let built = read("lxc.net.0.type = veth\nlxc.net.0.link = br;>q\n", None);
+        assert_eq!((built.spec.network.bridge, built.odd_bridge.as_deref()), (None, Some("br;>q")));
+        assert_eq!(read("lxc.net.0.link = br7\n", None).odd_bridge, None);
     }
 
     #[test]

@@ -64,6 +64,16 @@ pub enum OriginalError {
         /// Why.
         source: BashError,
     },
+    /// Its bridge has a name that reaches no shell whole.
+    #[error("{} names the bridge `{value}` of `{name}`", .path.display())]
+    Bridge {
+        /// The file.
+        path: PathBuf,
+        /// The container.
+        name: ContainerName,
+        /// What it says.
+        value: String,
+    },
     /// What a list says of the container is no address.
     #[error("{} says that the address of `{name}` is `{value}`, which is none", .path.display())]
     Address {
@@ -232,6 +242,9 @@ fn read_built(
     if built.spec.effective.ip.is_none() && built.spec.network.bridge.is_none() {
         let (leased, fixed) = addresses(layout, name)?;
         built = built::read(&text, leased.or(fixed));
+    }
+    if let Some(value) = built.odd_bridge {
+        return Err(OriginalError::Bridge { path, name: name.clone(), value });
     }
     Ok(Some(built))
 }

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 
+use crate::name::InterfaceName;
+
 /// One `key = value` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtraLine {
@@ -110,6 +112,9 @@ const NETWORK: &[&str] = &[
     "ipvlan.mode",
     "ipvlan.isolation",
 ];
+
+/// Those of them that name an interface, of the host or of the guest.
+const NETWORK_NAMES: &[&str] = &["link", "name", "veth.pair"];
 
 /// Modes that take a network card from the host, or make it route.
 const NETWORK_HOST_MODES: &[(&str, &str)] = &[("veth.mode", "router"), ("macvlan.mode", "passthru")];
@@ -297,6 +302,12 @@ fn judge_network(rest: &str, value: &str) -> Result<(), String> {
         } else {
             Err(format!("of the interface types, {} keep the host apart", NETWORK_TYPES.join(", ")))
         };
+    }
+    // LXC gives them to a shell where a script is set, and others would read them as an option.
+    if NETWORK_NAMES.contains(&item)
+        && let Err(error) = value.parse::<InterfaceName>()
+    {
+        return Err(error.to_string());
     }
     if NETWORK_HOST_MODES.contains(&(item, value)) {
         return Err("this mode acts on the host's own network".to_owned());

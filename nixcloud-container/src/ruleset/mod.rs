@@ -80,12 +80,6 @@ pub fn remove() -> String {
     format!("delete table {FAMILY} {TABLE}\n")
 }
 
-/// Whether `nft` can name an interface so: it has no way to write these characters.
-#[must_use]
-pub fn can_name(interface: &InterfaceName) -> bool {
-    !interface.as_str().contains(['"', '\\', '*'])
-}
-
 /// The text as it grows.
 struct Text {
     text: String,
@@ -164,10 +158,8 @@ fn destinations(text: &mut Text, input: &Input<'_>) {
         let kind = format!("inet_service : {} . inet_service", if *six { "ipv6_addr" } else { "ipv4_addr" });
         text.collection("map", &name(*protocol, *six), &kind, elements);
     }
-    let bridges: BTreeSet<&InterfaceName> = ours(input.networks)
-        .into_iter()
-        .chain(input.forwards.iter().map(|route| &route.bridge).filter(|bridge| can_name(bridge)))
-        .collect();
+    let bridges: BTreeSet<&InterfaceName> =
+        ours(input.networks).into_iter().chain(input.forwards.iter().map(|route| &route.bridge)).collect();
     text.chain("from_outside", Some("nat hook prerouting priority dstnat"), |text| {
         text.rule(format_args!("iifname {} return", set(bridges)));
         text.rule("fib daddr type local jump forwards");

