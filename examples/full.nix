@@ -15,10 +15,11 @@
     ip = "10.101.7.1"; # a fixed address; default: leased. "10.101.7.1/16" gives the prefix length, too
     prefixLength = 16; # default: the bridge's own
     gateway = null; # default route over `hostonly`
+    gateway6 = null; # the same for IPv6
     enableNat = true; # a second interface, `internet`, with DHCP and NAT; default false
     isolated = true; # the default: no other container reaches it. false: those that say so, too
     ip6 = "fd00:101::7/64"; # a fixed IPv6 address of `hostonly`; default: none
-    # Ports of the host that lead to it; `containerPort` is the same one and `protocol` "tcp" when not given.
+    # Ports of the host that lead to it, one ("8000-8010" for a range) each; `containerPort` is the same one and `protocol` "tcp" when not given.
     forwards = [ { hostPort = 8443; containerPort = 443; protocol = "tcp"; } ];
   };
 

@@ -48,6 +48,10 @@ in
       networking.defaultGateway = mkDefault { address = network.gateway; interface = "hostonly"; };
     })
 
+    (optionalAttrs (network.gateway6 != null) {
+      networking.defaultGateway6 = mkDefault { address = network.gateway6; interface = "hostonly"; };
+    })
+
     # IPv4, IPv6 and the name servers all come from the host: DHCP, router advertisements and DHCPv6, by dhcpcd or, with
     # useNetworkd, by the unit NixOS makes of this for networkd.
     (optionalAttrs network.enableNat {

@@ -115,7 +115,7 @@ let
 
   network =
     let
-      keys = [ "bridge" "enableNat" "forwards" "gateway" "ip" "ip6" "isolated" "prefixLength" ];
+      keys = [ "bridge" "enableNat" "forwards" "gateway" "gateway6" "ip" "ip6" "isolated" "prefixLength" ];
       value = top.network or { };
       set = known "network." keys (checked "network" "a set (${commas keys})" isAttrs value);
 
@@ -131,8 +131,9 @@ let
       separate = orNull prefix "network.prefixLength" (set.prefixLength or null);
 
       # What an address is, the Rust side decides: here only its characters, and the prefix length.
+      characters6 = "([0-9a-fA-F:.]*:[0-9a-fA-F:.]*)";
       given6 = orNull string "network.ip6" (set.ip6 or null);
-      parts6 = if given6 == null then null else match "([0-9a-fA-F:.]*:[0-9a-fA-F:.]*)(/([1-9][0-9]{0,2}))?" given6;
+      parts6 = if given6 == null then null else match "${characters6}(/([1-9][0-9]{0,2}))?" given6;
     in
     {
       bridge = orNull interface "network.bridge" (set.bridge or null);
@@ -153,8 +154,15 @@ let
         if given6 == null then null
         else if parts6 == null || elemAt parts6 2 == null then 64
         else fromJSON (elemAt parts6 2);
+      gateway6 = orNull
+        (key: value:
+          if match characters6 (string key value) != null then value
+          else fail "`${key}' must be an IPv6 address such as 2001:db8::1 or fe80::1, but is \"${value}\"")
+        "network.gateway6"
+        (set.gateway6 or null);
       isolated = bool "network.isolated" (set.isolated or true);
-      forwards = map forward (checked "network.forwards" "a list of sets" isList (set.forwards or [ ]));
+      forwards = builtins.concatLists
+        (map forward (checked "network.forwards" "a list of sets" isList (set.forwards or [ ])));
     };
 
   forward =
@@ -162,25 +170,46 @@ let
       place = "network.forwards (an element of the list)";
       keys = [ "containerPort" "hostPort" "protocol" ];
       protocols = [ "tcp" "udp" ];
+      # How many ports one element may stand for: each is claimed by itself.
+      most = 1024;
       port = key: value:
         if int "network.forwards.${key}" value >= 1 && value <= 65535 then value
         else fail "`network.forwards.${key}' must be a port (1 to 65535), but is ${toString value}";
+      # A port, or "8000-8010" for all from one to another: { first; count; }.
+      range = key: value:
+        let
+          parts = match "([1-9][0-9]{0,4})-([1-9][0-9]{0,4})" value;
+          first = port key (fromJSON (elemAt parts 0));
+          last = port key (fromJSON (elemAt parts 1));
+          count = last - first + 1;
+        in
+        if isInt value then { first = port key value; count = 1; }
+        else if !(isString value) then wrong "network.forwards.${key}" "a port, or a range of ports such as \"8000-8010\"" value
+        else if parts == null then fail "`network.forwards.${key}' must be a port, or a range of ports such as \"8000-8010\", but is \"${value}\""
+        else if count < 1 then fail "`network.forwards.${key}' is \"${value}\", which ends before it begins"
+        else if count > most then fail "`network.forwards.${key}' is \"${value}\", ${toString count} ports: an element has ${toString most} at most"
+        else { inherit first count; };
     in
     value:
     let
       set = known "network.forwards." keys (checked place "a set (${commas keys})" isAttrs value);
-      hostPort =
-        if set ? hostPort then port "hostPort" set.hostPort
+      host =
+        if set ? hostPort then range "hostPort" set.hostPort
         else fail "an element of `network.forwards' needs `hostPort', the port of the host";
+      # One port for a range is where its first leads, as `8000-8010:80-90` and its kind count elsewhere.
+      inside = if set ? containerPort then range "containerPort" set.containerPort else host;
       protocol = string "network.forwards.protocol" (set.protocol or "tcp");
+      each = n: {
+        hostPort = host.first + n;
+        containerPort = port "containerPort" (inside.first + n);
+        protocol =
+          if elem protocol protocols then protocol
+          else fail "`network.forwards.protocol' must be one of ${commas (map (known: "\"${known}\"") protocols)}, but is \"${protocol}\"";
+      };
     in
-    {
-      inherit hostPort;
-      containerPort = port "containerPort" (set.containerPort or hostPort);
-      protocol =
-        if elem protocol protocols then protocol
-        else fail "`network.forwards.protocol' must be one of ${commas (map (known: "\"${known}\"") protocols)}, but is \"${protocol}\"";
-    };
+    if inside.count != host.count && isString (set.containerPort or null)
+    then fail "`network.forwards' leads ${toString host.count} ports of the host (${toString set.hostPort}) to ${toString inside.count} (${set.containerPort})"
+    else builtins.genList each host.count;
 
   idmap =
     let

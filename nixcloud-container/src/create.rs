@@ -92,7 +92,10 @@ pub(crate) fn begin(
             destroy::remains(host, record)?;
         }
         Some(_) => return Err(Error::Exists { name: name.clone() }),
-        None => refuse_strangers(host, name)?,
+        None => {
+            refuse_strangers(host, name)?;
+            refuse_confusion(host, name)?;
+        }
     }
     let mut record = order.record(name);
     record.lxc_items.clone_from(&beside.items);
@@ -115,6 +118,17 @@ pub(crate) fn complete(
             let undo = observe::phase(Progress::Undo, observer, |_| destroy::remains(host, record));
             Err(failure.undone(undo))
         }
+    }
+}
+
+/// A name by which the new container and another one, or the host, would answer for each other.
+fn refuse_confusion(host: &Host, name: &ContainerName) -> Result<(), Error> {
+    if name.is_the_hosts() {
+        return Err(Error::HostName { name: name.clone() });
+    }
+    match host.names()?.into_iter().find(|other| other != name && other.is_alike(name)) {
+        Some(other) => Err(Error::Alike { name: name.clone(), other }),
+        None => Ok(()),
     }
 }
 

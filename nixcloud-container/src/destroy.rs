@@ -75,6 +75,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     }
     power::remove_left_interfaces(host, &record)?;
     power::stopped(host, &record)?;
+    power::forget_neighbours(host, &record, None);
     // Before its addresses may be another's.
     names::publish(host, &name)?;
     install::drop_ports(host, &record)?;

@@ -46,6 +46,22 @@ pub enum Error {
         /// The name.
         name: ContainerName,
     },
+    /// Another container's name differs from it in nothing that counts in DNS.
+    #[error(
+        "`{name}` and the container `{other}` would answer for each other: names differ in more than case and `_`"
+    )]
+    Alike {
+        /// The name that was asked for.
+        name: ContainerName,
+        /// The container that there is.
+        other: ContainerName,
+    },
+    /// It is a name of the host's.
+    #[error("`{name}` is a name of the host: guests know it as `host.containers`")]
+    HostName {
+        /// The name that was asked for.
+        name: ContainerName,
+    },
     /// There is one already.
     #[error("container `{name}` exists already")]
     Exists {
@@ -451,7 +467,7 @@ impl Error {
             | Self::Generations(GenerationsError::Missing { .. } | GenerationsError::NoOlder { .. }) => {
                 ErrorKind::NotFound
             }
-            Self::Exists { .. } | Self::NotDeclared { .. } => ErrorKind::Exists,
+            Self::Exists { .. } | Self::Alike { .. } | Self::NotDeclared { .. } => ErrorKind::Exists,
             Self::Foreign { .. }
             | Self::State { .. }
             | Self::DeclaredByHost { .. }
@@ -469,6 +485,7 @@ impl Error {
             ) => ErrorKind::Refused,
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Config(_)
+            | Self::HostName { .. }
             | Self::Name(_)
             | Self::Reference(_)
             | Self::Manifest(_)
@@ -518,6 +535,7 @@ impl Error {
             Self::Exists { name } => {
                 format!("`nixcloud-container update {name} FILE` makes a new generation of it")
             }
+            Self::Alike { .. } | Self::HostName { .. } => "choose another name".to_owned(),
             Self::Foreign { name } => format!("choose another name, or see to it with `lxc-info -n {name}`"),
             Self::State { name, state, action } => state_hint(name, *state, *action)?,
             Self::NoBridge { ours: true, .. } => "`nixcloud-container host up` makes it".to_owned(),
@@ -565,6 +583,15 @@ impl Error {
             }
             Self::Forward(ForwardError::NoAddress { .. }) => {
                 "`network.ip` gives it a fixed one, `network.enableNat` one on the bridge that leads out".to_owned()
+            }
+            Self::Bridge(bridge::Error::AddressConflict { .. } | bridge::Error::RouteConflict { .. }) => {
+                "take that away, or choose another network for the containers in the host configuration \
+                 (`network.hostonly.address`, `network.internet.address`)"
+                    .to_owned()
+            }
+            Self::Bridge(bridge::Error::NotABridge { .. }) => {
+                "choose another name in the host configuration (`network.hostonly.bridge`, `network.internet.bridge`)"
+                    .to_owned()
             }
             Self::Bridge(bridge::Error::InUse { .. }) => {
                 "`nixcloud-container stop NAME` shuts one down, `nixcloud-container autostop` all that run".to_owned()

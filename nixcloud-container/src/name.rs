@@ -23,7 +23,24 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct ContainerName(String);
 
+/// The names by which guests and programs know the host and each machine itself.
+const HOST_NAMES: [&str; 2] = ["host", "localhost"];
+
 impl ContainerName {
+    /// Whether it is a name of the host's, which no container is known by.
+    #[must_use]
+    pub fn is_the_hosts(&self) -> bool {
+        HOST_NAMES.iter().any(|name| name.eq_ignore_ascii_case(&self.0))
+    }
+
+    /// Whether two containers of these names are taken for each other: DNS knows no case, and host names no `_`, in whose
+    /// place systemd and people write `-`.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+        self.0.len() == other.0.len() && self.0.bytes().map(plain).eq(other.0.bytes().map(plain))
+    }
+
     /// The longest name, in bytes: a DNS label.
     pub const MAX: usize = 63;
 
@@ -200,6 +217,19 @@ mod tests {
         {
             assert!(bad.parse::<ContainerName>().is_err(), "{bad:?} passed");
         }
+    }
+
+    #[test]
+    fn names_that_dns_takes_for_each_other_are_alike() {
+        let name = |text: &str| text.parse::<ContainerName>().unwrap();
+        for (one, other, alike) in
+            [("fld_12", "FLD_12", true), ("fld_12", "fld-12", true), ("a", "b", false), ("a1", "a12", false)]
+        {
+            assert_eq!(name(one).is_alike(&name(other)), alike, "{one} {other}");
+        }
+        assert!(
+            name("Host").is_the_hosts() && name("localhost").is_the_hosts() && !name("hosts").is_the_hosts()
+        );
     }
 
     #[test]

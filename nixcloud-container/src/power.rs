@@ -1,5 +1,7 @@
 //! Stop, terminate, freeze, and waiting for what passes: what changes whether a container runs.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -12,10 +14,12 @@ use crate::interface::Slot;
 use crate::lxc::pidfd::PidFd;
 use crate::name::ContainerName;
 use crate::net::Netlink;
+use crate::net::neighbour::Neighbour;
 use crate::observe::Cancel;
 use crate::presence::{self, Presence};
 use crate::proc::{self, Process};
 use crate::record::{Record, Run};
+use crate::spec::ContainerSpec;
 use crate::state::{Action, Permission, State};
 use crate::worker::{self, Request, Stdio, Target};
 
@@ -143,6 +147,34 @@ pub(crate) fn remove_left_interfaces(host: &Host, record: &Record) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// The host's memory of which MAC address has the addresses of a container, which another one may have from now on, or had
+/// before. Without that the new one is not reached for as long as the kernel believes the old. Nothing fails for it: the
+/// kernel finds it out by itself in the end.
+pub(crate) fn forget_neighbours(host: &Host, record: &Record, spec: Option<&ContainerSpec>) {
+    let fixed = record.fixed.iter().chain(&record.lease).chain(&record.internet).copied();
+    let fixed6 = record.fixed6.iter().copied();
+    let routed = record.internet.and_then(|address| host.config.network.internet.ipv6_of(address));
+    let asked = spec.and_then(|spec| spec.effective.ip).map(IpAddr::from);
+    let asked6 = spec.and_then(|spec| spec.network.ip6).map(IpAddr::from);
+    let addresses: HashSet<IpAddr> = fixed
+        .map(IpAddr::from)
+        .chain(fixed6.chain(routed).map(IpAddr::from))
+        .chain(asked)
+        .chain(asked6)
+        .collect();
+    // Link-local addresses follow from them.
+    let id = record.interface_id(&host.layout);
+    let macs = Slot::ALL.map(|slot| [true, false].map(|isolated| id.mac(slot, isolated).0));
+    let is_its = |neighbour: &Neighbour| {
+        addresses.contains(&neighbour.address)
+            || neighbour.mac.is_some_and(|mac| macs.iter().flatten().any(|own| *own == mac))
+    };
+    let forgotten = Netlink::open().and_then(|mut netlink| netlink.forget_neighbours(&is_its));
+    if let Err(error) = forgotten {
+        tracing::warn!(name = %record.name, %error, "the host may take its addresses to be elsewhere for a while");
+    }
 }
 
 pub(crate) fn stop(

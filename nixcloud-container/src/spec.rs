@@ -71,6 +71,9 @@ pub struct NetworkSpec {
     /// The prefix length that it carries.
     #[serde(default)]
     pub prefix_length6: Option<u8>,
+    /// The guest's default gateway for IPv6.
+    #[serde(default)]
+    pub gateway6: Option<Ipv6Addr>,
     /// Whether no other container of its bridges reaches it, nor it them.
     #[serde(default = "isolated")]
     pub isolated: bool,
@@ -93,6 +96,7 @@ impl Default for NetworkSpec {
             enable_nat: false,
             ip6: None,
             prefix_length6: None,
+            gateway6: None,
             isolated: true,
             forwards: Vec::new(),
         }
@@ -197,6 +201,12 @@ impl ContainerSpec {
             let why = "it is not the address of a host";
             return Err(SpecError::Value { field: "network.ip6", value: address.to_string(), why });
         }
+        if let Some(address) = network.gateway6
+            && (address.is_unspecified() || address.is_loopback() || address.is_multicast())
+        {
+            let why = "it is not the address of a host";
+            return Err(SpecError::Value { field: "network.gateway6", value: address.to_string(), why });
+        }
         let mut taken = std::collections::BTreeSet::new();
         for forward in &network.forwards {
             if !taken.insert(forward.host()) {
@@ -244,6 +254,8 @@ mod tests {
         assert_eq!(twice, "network.forwards cannot be tcp 80: that port of the host is in it twice");
         with(r#""forwards":[{"hostPort":0,"containerPort":1,"protocol":"tcp"}]"#).unwrap_err();
         with(r#""ip6":"2001:db8::5","prefixLength6":64"#).unwrap();
+        with(r#""gateway6":"fe80::1""#).unwrap();
+        with(r#""gateway6":"ff02::1""#).unwrap_err();
         for bad in ["fe80::1", "::1", "ff02::1", "::", "::ffff:10.0.0.1"] {
             with(&format!("\"ip6\":\"{bad}\"")).unwrap_err();
         }

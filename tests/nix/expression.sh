@@ -105,7 +105,7 @@ NIX
   fi
 }
 
-defaults='{"autostart":{"after":[],"delay":0,"enable":false,"order":0},"effective":{"ip":"10.101.0.2","prefixLength":16},"idmap":"isolated","lxcExtraConfig":"","name":null,"network":{"bridge":null,"enableNat":false,"forwards":[],"gateway":null,"ip":null,"ip6":null,"isolated":true,"prefixLength":null,"prefixLength6":null},"schema":1}'
+defaults='{"autostart":{"after":[],"delay":0,"enable":false,"order":0},"effective":{"ip":"10.101.0.2","prefixLength":16},"idmap":"isolated","lxcExtraConfig":"","name":null,"network":{"bridge":null,"enableNat":false,"forwards":[],"gateway":null,"gateway6":null,"ip":null,"ip6":null,"isolated":true,"prefixLength":null,"prefixLength6":null},"schema":1}'
 
 # --- normal form -------------------------------------------------------------------------------------------------
 
@@ -118,11 +118,11 @@ NIX
 spec "a set with only configuration has the defaults" "" "$defaults" <<'NIX'
 { configuration = { }; }
 NIX
-spec "every key" "" '{"autostart":{"after":["a","b"],"delay":3,"enable":true,"order":-2},"effective":{"ip":"10.10.1.2","prefixLength":24},"idmap":"shared","lxcExtraConfig":"lxc.a = b\n","name":"web","network":{"bridge":"br0","enableNat":true,"forwards":[{"containerPort":80,"hostPort":8080,"protocol":"tcp"},{"containerPort":53,"hostPort":53,"protocol":"udp"}],"gateway":"10.10.1.1","ip":"10.10.1.2","ip6":"2001:db8::5","isolated":false,"prefixLength":24,"prefixLength6":56},"schema":1}' <<'NIX'
+spec "every key" "" '{"autostart":{"after":["a","b"],"delay":3,"enable":true,"order":-2},"effective":{"ip":"10.10.1.2","prefixLength":24},"idmap":"shared","lxcExtraConfig":"lxc.a = b\n","name":"web","network":{"bridge":"br0","enableNat":true,"forwards":[{"containerPort":80,"hostPort":8080,"protocol":"tcp"},{"containerPort":53,"hostPort":53,"protocol":"udp"}],"gateway":"10.10.1.1","gateway6":"fe80::1","ip":"10.10.1.2","ip6":"2001:db8::5","isolated":false,"prefixLength":24,"prefixLength6":56},"schema":1}' <<'NIX'
 {
   name = "web";
   autostart = { order = -2; delay = 3; after = [ "a" "b" ]; };
-  network = { bridge = "br0"; ip = "10.10.1.2"; prefixLength = 24; gateway = "10.10.1.1"; enableNat = true; isolated = false; ip6 = "2001:db8::5/56";
+  network = { bridge = "br0"; ip = "10.10.1.2"; prefixLength = 24; gateway = "10.10.1.1"; gateway6 = "fe80::1"; enableNat = true; isolated = false; ip6 = "2001:db8::5/56";
     forwards = [ { hostPort = 8080; containerPort = 80; } { hostPort = 53; protocol = "udp"; } ]; };
   lxcExtraConfig = "lxc.a = b\n";
   idmap = "shared";
@@ -135,7 +135,7 @@ NIX
 spec "autostart as a set means on" .autostart '{"after":["db"],"delay":0,"enable":true,"order":0}' <<'NIX'
 { autostart.after = [ "db" ]; configuration = { }; }
 NIX
-spec "a prefix in the address" .network '{"bridge":null,"enableNat":false,"forwards":[],"gateway":null,"ip":"10.10.1.2","ip6":null,"isolated":true,"prefixLength":24,"prefixLength6":null}' <<'NIX'
+spec "a prefix in the address" .network '{"bridge":null,"enableNat":false,"forwards":[],"gateway":null,"gateway6":null,"ip":"10.10.1.2","ip6":null,"isolated":true,"prefixLength":24,"prefixLength6":null}' <<'NIX'
 { network.ip = "10.10.1.2/24"; configuration = { }; }
 NIX
 spec "a fixed address beats the lease, with the lease's prefix" .effective '{"ip":"10.101.9.9","prefixLength":16}' <<'NIX'
@@ -158,7 +158,7 @@ NIX
 bad "unknown keys" "unknown keys \`a', \`b'" <<'NIX'
 { a = true; b = 1; configuration = { }; }
 NIX
-bad "unknown network key" "unknown key \`network.gatway'" "bridge, enableNat, forwards, gateway, ip, ip6, isolated, prefixLength" <<'NIX'
+bad "unknown network key" "unknown key \`network.gatway'" "bridge, enableNat, forwards, gateway, gateway6, ip, ip6, isolated, prefixLength" <<'NIX'
 { network.gatway = "10.0.0.1"; configuration = { }; }
 NIX
 bad "unknown autostart key" "unknown key \`autostart.ordr'" "after, delay, order" <<'NIX'
@@ -182,7 +182,7 @@ NIX
 bad "autostart.after element" "(an element of the list)' must be a string, but is a boolean" <<'NIX'
 { autostart.after = [ true ]; configuration = { }; }
 NIX
-bad "network" "\`network' must be a set (bridge, enableNat, forwards, gateway, ip, ip6, isolated, prefixLength), but is a string" <<'NIX'
+bad "network" "\`network' must be a set (bridge, enableNat, forwards, gateway, gateway6, ip, ip6, isolated, prefixLength), but is a string" <<'NIX'
 { network = "br0"; configuration = { }; }
 NIX
 bad "network.bridge" "\`network.bridge' must be a string, but is a list" <<'NIX'
@@ -226,6 +226,37 @@ NIX
 bad "network.gateway" "\`network.gateway' must be an IPv4 address" "router" <<'NIX'
 { network.gateway = "router"; configuration = { }; }
 NIX
+bad "network.gateway6" "\`network.gateway6' must be an IPv6 address" "10.0.0.1" <<'NIX'
+{ network.gateway6 = "10.0.0.1"; configuration = { }; }
+NIX
+bad "a bridge that a shell would run" "\`network.bridge' must be an interface's name" 'b;>q' <<'NIX'
+{ network.bridge = "b;>q"; configuration = { }; }
+NIX
+spec "ranges of ports" .network.forwards '[{"containerPort":80,"hostPort":8000,"protocol":"udp"},{"containerPort":81,"hostPort":8001,"protocol":"udp"},{"containerPort":90,"hostPort":90,"protocol":"tcp"},{"containerPort":91,"hostPort":91,"protocol":"tcp"},{"containerPort":6,"hostPort":5,"protocol":"tcp"}]' <<'NIX'
+{
+  network.forwards = [
+    { hostPort = "8000-8001"; containerPort = "80-81"; protocol = "udp"; }
+    { hostPort = "90-91"; }
+    { hostPort = "5-5"; containerPort = 6; }
+  ];
+  configuration = { };
+}
+NIX
+bad "a range that is none" "must be a port, or a range of ports such as" "80:90" <<'NIX'
+{ network.forwards = [ { hostPort = "80:90"; } ]; configuration = { }; }
+NIX
+bad "a range backwards" "ends before it begins" "90-80" <<'NIX'
+{ network.forwards = [ { hostPort = "90-80"; } ]; configuration = { }; }
+NIX
+bad "a range of many" "an element has 1024 at most" "1-1025" <<'NIX'
+{ network.forwards = [ { hostPort = "1-1025"; } ]; configuration = { }; }
+NIX
+bad "ranges of two lengths" "leads 2 ports of the host (80-81) to 3 (90-92)" <<'NIX'
+{ network.forwards = [ { hostPort = "80-81"; containerPort = "90-92"; } ]; configuration = { }; }
+NIX
+bad "a range beyond the last port" "must be a port (1 to 65535), but is 65536" <<'NIX'
+{ network.forwards = [ { hostPort = "80-81"; containerPort = 65535; } ]; configuration = { }; }
+NIX
 bad "lxcExtraConfig" "\`lxcExtraConfig' must be a string, but is a list" <<'NIX'
 { lxcExtraConfig = [ ]; configuration = { }; }
 NIX
@@ -262,7 +293,7 @@ release=24.11
 one c build
 refused "a build does look at it" "the configuration was looked at"
 one c spec
-same "a spec has neither drv nor out" containers '{"c":{"spec":{"autostart":{"after":[],"delay":0,"enable":true,"order":0},"effective":{"ip":"10.101.0.2","prefixLength":16},"idmap":"isolated","lxcExtraConfig":"","name":null,"network":{"bridge":null,"enableNat":false,"forwards":[],"gateway":null,"ip":null,"ip6":null,"isolated":true,"prefixLength":null,"prefixLength6":null},"schema":1}}}'
+same "a spec has neither drv nor out" containers '{"c":{"spec":{"autostart":{"after":[],"delay":0,"enable":true,"order":0},"effective":{"ip":"10.101.0.2","prefixLength":16},"idmap":"isolated","lxcExtraConfig":"","name":null,"network":{"bridge":null,"enableNat":false,"forwards":[],"gateway":null,"gateway6":null,"ip":null,"ip6":null,"isolated":true,"prefixLength":null,"prefixLength6":null},"schema":1}}}'
 
 # A nixpkgs that may not be touched, and twenty containers.
 mkdir -p "$work/throws/nixos/lib"

@@ -213,6 +213,11 @@ fn root_ports_of_the_host_lead_to_containers(lab: &Lab) {
         assert_eq!(here.tcp(&format!("{address}:8080")).as_deref(), Some("10.101.0.1"), "{address}");
     }
     assert!(here.tcp("192.0.2.2:9090").is_some() && here.udp("192.0.2.2:9090").is_some());
+    // By its address on the other bridge as well: the guest there sends nothing to that network.
+    for address in ["10.101.0.1", "10.202.0.1"] {
+        assert!(here.tcp(&format!("{address}:9090")).is_some(), "{address}");
+        assert!(here.udp(&format!("{address}:9090")).is_some(), "{address}");
+    }
     assert_eq!(here.tcp("127.0.0.1:8080"), None);
     assert_eq!(second.tcp("192.0.2.2:8080"), None);
     assert_eq!(inside.tcp("10.101.0.1:9090"), None);

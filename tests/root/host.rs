@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nixcloud_container::{DestroyRequest, Error, ErrorKind, Listed, State};
+use nixcloud_container::{DestroyRequest, Error, ErrorKind, Listed, Part, State, Verdict};
 
+use crate::harness::space::ip;
 use crate::harness::{Kind, Lab, Must, chain, scenarios};
 
 scenarios! {
@@ -18,6 +19,7 @@ scenarios! {
         root_a_foreign_lxc_containers_address_and_ids_are_respected,
         root_a_profile_of_somebody_else_is_refused,
         root_host_up_and_down_leave_other_bridges_alone,
+        root_what_is_in_the_way_of_a_network_is_told_and_leaves_the_other_alone,
     ],
     both: [
         root_an_empty_subuid,
@@ -245,4 +247,69 @@ fn root_a_store_that_cannot_be_idmapped_is_mounted_without(lab: &Lab) {
     nix::mount::umount("/nix/store").unwrap();
     fs::remove_file(lab.path("/var/lib/nixcloud/container/running/.store-not-idmapped")).unwrap();
     fs::remove_dir(&empty).unwrap();
+}
+
+fn root_what_is_in_the_way_of_a_network_is_told_and_leaves_the_other_alone(lab: &Lab) {
+    let manager = lab.manager();
+    let wrong = |bridge: &str| {
+        let findings = manager.host_check().must("check");
+        let found = findings.into_iter().find(|f| f.part == Part::Bridge && f.name == bridge).unwrap();
+        (found.verdict == Verdict::Wrong).then(|| (found.what, found.mend.unwrap_or_default()))
+    };
+    ip("link add d0 type veth peer name d9");
+    ip("link set d0 up");
+    ip("addr add 192.0.2.1/24 dev d0");
+    // What is there before our bridges: a network, a route, in another table as well.
+    for (set, unset, words) in [
+        ("addr add 10.101.7.1/24 dev d0", "addr del 10.101.7.1/24 dev d0", "interface d0 has 10.101.7.1/24"),
+        (
+            "route add 10.101.9.0/24 via 192.0.2.9",
+            "route del 10.101.9.0/24",
+            "the route 10.101.9.0/24 leads to d0",
+        ),
+        (
+            "route add 10.101.0.0/16 via 192.0.2.9 table 7007",
+            "route del 10.101.0.0/16 table 7007",
+            "the route 10.101.0.0/16 of table 7007 leads to d0",
+        ),
+    ] {
+        manager.host_down().must("down");
+        ip(set);
+        let error = manager.host_up().unwrap_err();
+        assert!(chain(&error).contains(words), "{set}: {}", chain(&error));
+        assert!(error.hint().unwrap().contains("network.hostonly.address"), "{set}");
+        assert_eq!(wrong("brNC-internet"), None, "{set}");
+        let (what, mend) = wrong("brNC-hostonly").unwrap();
+        assert!(what.contains(words), "{set}: {what}");
+        assert!(mend.contains("network.hostonly.address"), "{set}: {mend}");
+        ip(unset);
+        manager.host_up().must("up");
+        assert_eq!(wrong("brNC-hostonly"), None, "{unset}");
+    }
+    // A rule that takes all of it elsewhere, while the bridge is up.
+    ip("route add default via 192.0.2.9 table 7007");
+    ip("rule add to 10.101.0.0/16 lookup 7007");
+    let (what, _) = wrong("brNC-hostonly").unwrap();
+    assert!(what.contains("ip rule") && what.contains("leads to d0"), "{what}");
+    ip("rule del to 10.101.0.0/16 lookup 7007");
+    assert_eq!(wrong("brNC-hostonly"), None);
+    // A bridge of somebody else's by our name, and something that is none: `host up` would leave both alone.
+    manager.host_down().must("down");
+    ip("link add brNC-hostonly type bridge");
+    let _ = manager.host_up();
+    let (what, mend) = wrong("brNC-hostonly").unwrap();
+    assert!(what.contains("somebody else made it"), "{what}");
+    assert!(mend.contains("ip addr add 10.101.0.1/16 dev brNC-hostonly"), "{mend}");
+    ip("link set brNC-hostonly up");
+    ip("addr add 10.101.0.1/16 dev brNC-hostonly");
+    assert_eq!(wrong("brNC-hostonly"), None, "as it says");
+    manager.host_down().must("down");
+    ip("link del brNC-hostonly");
+    ip("link add brNC-hostonly type veth peer name d7");
+    manager.host_up().unwrap_err();
+    let (_, mend) = wrong("brNC-hostonly").unwrap();
+    assert!(mend.contains("network.hostonly.bridge"), "{mend}");
+    ip("link del brNC-hostonly");
+    ip("link del d0");
+    manager.host_up().must("up");
 }

@@ -18,6 +18,8 @@ scenarios! {
     once: [
         root_guests_know_each_other_by_name_where_they_may,
         root_an_address_that_was_given_back_is_leased_again,
+        root_names_that_dns_takes_for_each_other_are_refused,
+        root_a_new_container_on_a_reused_address_is_reached_at_once,
         root_ipv6_by_router_advertisement_and_dhcp,
         root_a_dnsmasq_that_dies_comes_back,
         root_host_down_leaves_no_dnsmasq,
@@ -179,6 +181,11 @@ fn root_guests_know_each_other_by_name_where_they_may(lab: &Lab) {
         eventually("an open one is known", SOON, || guest_asks(&asker, &name(&open), server) == [of_open]);
         assert_eq!(guest_asks(&asker, &name(&shut), server), ["NXDOMAIN"]);
         assert_eq!(guest_asks(&asker, "host.containers", server), [of_host]);
+        // The bare name, to whom no search domain helps.
+        if server.is_empty() {
+            assert_eq!(guest_asks(&asker, open.name().as_str(), server), [of_open]);
+            assert_ne!(guest_asks(&asker, shut.name().as_str(), server), ["10.202.0.11"]);
+        }
     }
     assert_eq!(guest_asks(&asker, "example.org", ""), ["203.0.113.7"]);
     assert_eq!(guest_asks(&asker, "example.org", "10.101.0.1"), ["REFUSED"]);
@@ -198,6 +205,71 @@ fn root_guests_know_each_other_by_name_where_they_may(lab: &Lab) {
     });
     assert_eq!(guest_asks(&asker, &name(&open), "10.101.0.1"), ["NXDOMAIN"]);
     asker.stop();
+}
+
+fn root_names_that_dns_takes_for_each_other_are_refused(lab: &Lab) {
+    let web = lab.busybox("fld_1");
+    web.create();
+    let create = |name: &str| {
+        let container = lab.manager().container(name.parse().unwrap());
+        chain(&container.create(&web.request(&web.file()), &mut ()).unwrap_err())
+    };
+    for (from, to) in [("fld", "FLD"), ("_", "-")] {
+        let name = web.name().as_str().replacen(from, to, 1);
+        let said = create(&name);
+        assert!(said.contains("would answer for each other"), "{said}");
+        assert!(!lab.path("/var/lib/lxc").join(&name).exists());
+    }
+    for name in ["host", "Host", "LOCALHOST"] {
+        let said = create(name);
+        assert!(said.contains("a name of the host"), "{said}");
+    }
+    assert_eq!(ask("host.containers", "127.0.0.101"), ["10.101.0.1"]);
+    web.destroy();
+    lab.assert_nothing_left();
+}
+
+/// The host believes for 40 s that an address is where it was.
+fn root_a_new_container_on_a_reused_address_is_reached_at_once(lab: &Lab) {
+    let six = "fd00:7::2";
+    ip("addr add fd00:7::1/64 dev brNC-hostonly nodad");
+    let keys = format!("network.enableNat = true; network.ip6 = \"{six}/64\";");
+    let reached = |guest: &Guest<'_>| {
+        let inside = Space::of(guest.init());
+        inside.ip("addr replace 10.202.0.10/16 dev internet");
+        let free = || {
+            let shown = inside.ip("-6 addr show dev hostonly");
+            shown.contains(six) && !shown.contains("tentative")
+        };
+        eventually("its addresses are known to be free", SOON, free);
+        let pinged = ["10.101.0.2", "10.202.0.10", six].map(|address| {
+            let said = out("busybox", &["ping", "-c1", "-W3", address]);
+            (address, said.contains(" 0% packet loss"))
+        });
+        assert!(pinged.iter().all(|(_, reached)| *reached), "{}: {pinged:?}", guest.name());
+    };
+    for name in ["one", "two"] {
+        let guest = lab.busybox(name);
+        guest.create_from(&guest.file().keys(&keys));
+        guest.start();
+        reached(&guest);
+        guest.terminate();
+        guest.destroy();
+        // What the host remembers of it goes with it.
+        let left = ip("neigh show") + &ip("-6 neigh show");
+        let its = |line: &&str| line.contains(" lladdr 02:4e:") || line.contains(" lladdr 06:4e:");
+        assert_eq!(left.lines().filter(its).collect::<Vec<_>>(), [""; 0]);
+    }
+    // One whose MAC address changes.
+    let guest = lab.busybox("three");
+    guest.create_from(&guest.file().keys(&keys));
+    guest.start();
+    reached(&guest);
+    guest.update(&guest.file().version("2").keys(&format!("{keys} network.isolated = false;")));
+    guest.stop();
+    guest.start();
+    reached(&guest);
+    guest.stop();
 }
 
 /// dnsmasq remembers for an hour who had it.

@@ -25,6 +25,7 @@ scenarios! {
         root_a_port_that_cannot_be_isolated_stops_the_start,
         root_our_bridges_take_no_other_interfaces,
         root_no_name_of_a_bridge_reaches_a_shell,
+        root_a_late_address_of_the_bridge_is_told_and_mended,
     ],
     both: [
         root_isolated_guests_hear_nothing_of_each_other,
@@ -314,7 +315,9 @@ fn root_neighbour_discovery_does_not_lead_answers_elsewhere(lab: &Lab) {
     // Duplicate detection, as the kernel does it: it asks, and hears of the one who has the address already.
     tool(&format!("ip addr add {six}/64 dev {HOSTONLY} nodad"));
     bridge.forget();
-    a.shell(&format!("busybox ip -6 addr add {six}/64 dev hostonly"));
+    a.shell(&format!(
+        "busybox ip -6 addr del {six}/64 dev hostonly; busybox ip -6 addr add {six}/64 dev hostonly"
+    ));
     assert!(bridge.hears(&six.octets(), SOON));
     let failed = || a.sh("busybox ip -6 addr show dev hostonly").text().contains("dadfailed");
     eventually("it is found out", Duration::from_secs(10), failed);
@@ -706,4 +709,28 @@ fn root_no_name_of_a_bridge_reaches_a_shell(lab: &Lab) {
     assert!(error.to_string().contains("interface name"), "{error}");
     tool("ip link del b;>pwned");
     lab.assert_nothing_left();
+}
+
+/// Its fixed IPv6 address reaches the host alone: at which address the host is there is known when the port is set.
+fn root_a_late_address_of_the_bridge_is_told_and_mended(lab: &Lab) {
+    let a = lab.busybox("a");
+    a.create_from(&a.file().keys("network.ip6 = \"fd00:7::2/64\"; network.gateway6 = \"fd00:7::1\";"));
+    a.start();
+    tool("ip addr add fd00:7::1/64 dev brNC-hostonly nodad");
+    let wrong = wrong_ports(lab);
+    assert!(wrong.len() == 1 && wrong[0].contains("have changed since"), "{wrong:?}");
+    let pings = || a.sh("busybox ping -6 -c1 -W1 fd00:7::1").exit.success();
+    // The guest has the address by itself, and its way to others.
+    eventually("its address", Duration::from_secs(10), || {
+        let shown = a.sh("busybox ip -6 addr show dev hostonly").text();
+        shown.contains("fd00:7::2/64") && !shown.contains("tentative")
+    });
+    assert!(!pings());
+    lab.manager().host_up().must("host up");
+    assert_eq!(wrong_ports(lab), [""; 0]);
+    eventually("the host answers", SOON, pings);
+    eventually("its gateway", SOON, || {
+        a.sh("busybox ip -6 route").text().contains("default via fd00:7::1 dev hostonly")
+    });
+    a.stop();
 }

@@ -21,8 +21,8 @@ use crate::names;
 use crate::net::Netlink;
 use crate::observe::{Cancel, Event, Observer};
 use crate::power::{
-    MONITOR_END, end_cut_off_boot, proc_error, remove_cgroups_of_a_failed_start, remove_left_interfaces,
-    stopped, target, terminate_locked, wait_until_stopped, wait_while_passing,
+    MONITOR_END, end_cut_off_boot, forget_neighbours, proc_error, remove_cgroups_of_a_failed_start,
+    remove_left_interfaces, stopped, target, terminate_locked, wait_until_stopped, wait_while_passing,
 };
 use crate::proc::{self, Process};
 use crate::record::{Record, Run};
@@ -160,6 +160,7 @@ impl Boot<'_> {
         // Without the items of this boot: what differs from it at the next start is what waits for one.
         run.config.clone_from(&rendered.text);
         run.save(&host.layout, &record.name)?;
+        forget_neighbours(host, record, Some(spec));
         let Some(init_pid) = self.call(record, &rendered)? else { return Ok(None) };
         let gone = || Error::Worker(WorkerError::NoAnswer { status: "the guest's init is gone".to_owned() });
         let init = Process::now(init_pid).ok_or_else(gone)?;

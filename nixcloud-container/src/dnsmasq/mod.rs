@@ -26,7 +26,7 @@ use crate::spec::ContainerSpec;
 /// The domain of the containers' names.
 pub const DOMAIN: &str = "containers";
 
-/// The name by which guests know the host. A container of this name is known to the host alone.
+/// The name by which guests know the host, and the host itself.
 const HOST: &str = "host";
 
 /// Where the host's own resolver listens: a loopback address that nobody else has by default.
@@ -101,11 +101,9 @@ pub fn config(resolver: Resolver, config: &HostConfig, layout: &Layout) -> Strin
     line("no-hosts");
     line(&format!("local=/{DOMAIN}/"));
     line(&format!("addn-hosts={}", layout.resolver_names(resolver.as_str()).display()));
-    if resolver != Resolver::Host {
-        let six = config.network.internet.ipv6.as_ref().filter(|_| resolver == Resolver::Internet);
-        let six = six.map(|ipv6| format!(",{}", ipv6.address.ip())).unwrap_or_default();
-        line(&format!("host-record={HOST}.{DOMAIN},{}{six}", resolver.address(config)));
-    }
+    let six = config.network.internet.ipv6.as_ref().filter(|_| resolver == Resolver::Internet);
+    let six = six.map(|ipv6| format!(",{}", ipv6.address.ip())).unwrap_or_default();
+    line(&format!("host-record={HOST}.{DOMAIN},{}{six}", host_address(resolver, config)));
     if resolver == Resolver::Internet {
         line("# All else is asked of the name servers that the host asks itself, whatever they are by then.");
         line("resolv-file=/etc/resolv.conf");
@@ -116,6 +114,14 @@ pub fn config(resolver: Resolver, config: &HostConfig, layout: &Layout) -> Strin
         line("no-resolv");
     }
     text
+}
+
+/// By which address it is known to those who ask a resolver.
+fn host_address(resolver: Resolver, config: &HostConfig) -> Ipv4Addr {
+    match resolver {
+        Resolver::Host => config.network.hostonly.address.ip(),
+        other => other.address(config),
+    }
 }
 
 /// `bind-dynamic`: an address that comes later is served too, and no port is taken that another dnsmasq of the host
@@ -140,6 +146,8 @@ fn dhcp(line: &mut dyn FnMut(&str), internet: &InternetConfig, layout: &Layout) 
     line("dhcp-lease-max=65536");
     line(&format!("dhcp-option=option:router,{host}"));
     line(&format!("dhcp-option=option:dns-server,{host}"));
+    line("# So that NAME is looked for as NAME.containers, too.");
+    line(&format!("dhcp-option=option:domain-search,{DOMAIN}"));
     line("quiet-dhcp");
     if let Some(ipv6) = &internet.ipv6 {
         dhcp6(line, ipv6, host);
@@ -196,8 +204,11 @@ impl Entry<'_> {
 
     /// The addresses that a resolver tells; none where it does not tell of this container.
     fn addresses(&self, resolver: Resolver, config: &HostConfig) -> Vec<IpAddr> {
-        let network = &self.spec.network;
-        let open = !network.isolated && self.name.as_str() != HOST;
+        // One that an older version has made.
+        if self.name.is_the_hosts() {
+            return Vec::new();
+        }
+        let open = !self.spec.network.isolated;
         match resolver {
             // On a bridge of its own it is not reached from the standard one.
             Resolver::Hostonly
@@ -222,7 +233,13 @@ impl Entry<'_> {
     pub fn names(&self, resolver: Resolver, config: &HostConfig) -> Option<String> {
         let addresses = self.addresses(resolver, config);
         let text = addresses.iter().fold(String::new(), |mut text, address| {
-            let _ = writeln!(text, "{address} {}.{DOMAIN}", self.name);
+            let _ = write!(text, "{address} {}.{DOMAIN}", self.name);
+            // Guests whose resolver has no search domain ask for the bare name. Elsewhere a server would refuse the other kind of
+            // its address, which a client takes for a failure.
+            if resolver == Resolver::Internet {
+                let _ = write!(text, " {}", self.name);
+            }
+            text.push('\n');
             text
         });
         (!text.is_empty()).then_some(text)

@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::interface::Slot;
 use crate::net::Netlink;
 use crate::net::bridge::{self, BridgeSpec, Outcome};
+use crate::net::link::Link;
 use crate::part::{Change, Finding, HostChange, Part};
 use crate::record::Record;
 use crate::ruleset::Macs;
@@ -90,17 +91,22 @@ fn changed(bridge: &str, change: Change) -> HostChange {
 
 pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
     let mut netlink = Netlink::open()?;
-    let mut changes = Vec::new();
+    let (mut changes, mut failures) = (Vec::new(), Vec::new());
+    // What is in the way of one is no reason to leave the other unmade.
     for spec in bridges(host) {
-        let change = match bridge::ensure(&mut netlink, &spec)? {
-            Outcome::Created => Change::Made,
-            Outcome::Completed => Change::Mended,
-            Outcome::Unchanged => Change::Kept,
-            Outcome::Foreign { .. } => Change::Foreign,
+        let change = match bridge::ensure(&mut netlink, &spec) {
+            Ok(Outcome::Created) => Change::Made,
+            Ok(Outcome::Completed) => Change::Mended,
+            Ok(Outcome::Unchanged) => Change::Kept,
+            Ok(Outcome::Foreign { .. }) => Change::Foreign,
+            Err(error) => {
+                failures.push((Part::Bridge, error.into()));
+                continue;
+            }
         };
         changes.push(changed(&spec.name, change));
     }
-    Ok(changes)
+    if failures.is_empty() { Ok(changes) } else { Err(Error::HostParts { done: changes, failures }) }
 }
 
 pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
@@ -121,10 +127,15 @@ pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
 pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
     let mut netlink = Netlink::open()?;
     let mut findings = Vec::new();
-    for BridgeSpec { name, address, address6 } in bridges(host) {
+    for (spec, key) in bridges(host).into_iter().zip(["hostonly", "internet"]) {
+        let in_the_way = bridge::in_the_way(&mut netlink, &spec)?;
+        let BridgeSpec { name, address, address6 } = spec;
+        let link = netlink.link(&name)?;
+        let foreign = link.as_ref().is_some_and(|link| !bridge::is_ours(link));
+        let is_bridge = link.as_ref().is_none_or(Link::is_bridge);
         let wanted: Vec<IpNetwork> =
             std::iter::once(address.into()).chain(address6.map(IpNetwork::from)).collect();
-        let wrong = match netlink.link(&name)? {
+        let wrong = match link {
             None => Some("it is not there".to_owned()),
             Some(link) if !link.is_bridge() => Some("it is no bridge".to_owned()),
             Some(link) if !link.up => Some("it is down".to_owned()),
@@ -135,9 +146,36 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
             }
         };
         let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
-        findings.push(match wrong {
-            None => Finding::good(Part::Bridge, name, format!("it is up and has {}", wanted.join(" and "))),
-            Some(what) => Finding::wrong(Part::Bridge, name, what, "`nixcloud-container host up`"),
+        let has = wanted.join(" and ");
+        findings.push(match (wrong, in_the_way) {
+            // `host up` would not give it the address, or nothing would come of it.
+            (wrong, Some(way)) => {
+                let what = wrong.map_or(way.clone(), |wrong| format!("{wrong}, and {way}"));
+                let mend = format!(
+                    "take that away, or choose another network for the containers (`network.{key}.address` of the host \
+                     configuration), then `nixcloud-container host up`"
+                );
+                Finding::wrong(Part::Bridge, name, what, mend)
+            }
+            (Some(what), None) if !is_bridge => {
+                let mend = format!(
+                    "another interface has that name: choose another one (`network.{key}.bridge` of the host \
+                     configuration), then `nixcloud-container host up`"
+                );
+                Finding::wrong(Part::Bridge, name, what, mend)
+            }
+            (Some(what), None) if foreign => {
+                let all: Vec<String> =
+                    wanted.iter().map(|address| format!("`ip addr add {address} dev {name}`")).collect();
+                let mend = format!(
+                    "it is not ours, and `host up` leaves it alone: `ip link set {name} up`, {}; or choose another name \
+                     (`network.{key}.bridge` of the host configuration)",
+                    all.join(", ")
+                );
+                Finding::wrong(Part::Bridge, name, format!("somebody else made it, and {what}"), mend)
+            }
+            (None, None) => Finding::good(Part::Bridge, name, format!("it is up and has {has}")),
+            (Some(what), None) => Finding::wrong(Part::Bridge, name, what, "`nixcloud-container host up`"),
         });
     }
     Ok(findings)

@@ -83,6 +83,11 @@ fn all(host: &Host, steps: &[Step]) -> Result<Vec<HostChange>, Error> {
         }
         match step(host) {
             Ok(changes) => done.extend(changes),
+            // A part of several things has done some of them.
+            Err(Error::HostParts { done: some, failures: others }) => {
+                done.extend(some);
+                failures.extend(others);
+            }
             Err(error) => failures.push((*part, error)),
         }
     }

@@ -9,10 +9,14 @@ use sha2::{Digest, Sha256};
 
 use super::addr;
 use super::link::{Link, SETTINGS};
+use super::route::{self, Route};
 use super::socket::{self, Netlink};
 
 /// The alias of a bridge that is ours.
 pub const MARK: &str = "nixcloud-container";
+
+/// The table of routes that is meant where none is named.
+const MAIN: u32 = 254;
 
 /// A bridge as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +76,16 @@ pub enum Error {
         interface: String,
         /// Its address.
         address: IpNetwork,
+    },
+    /// A route leads what is for the bridge's network elsewhere. No address was given.
+    #[error("bridge {name} cannot have {wanted}: {}", .route)]
+    RouteConflict {
+        /// The bridge.
+        name: String,
+        /// The address that was asked for.
+        wanted: Ipv4Network,
+        /// The route, in words.
+        route: String,
     },
     /// Interfaces are attached to the bridge. It was left alone.
     #[error("bridge {name} is in use by {}", .ports.join(", "))]
@@ -216,13 +230,75 @@ fn no_conflict(netlink: &mut Netlink, spec: &BridgeSpec, own: Option<u32>) -> Re
         .all_addresses()?
         .into_iter()
         .find(|&(index, address)| Some(index) != own && addr::conflicts(spec.address, address));
-    let Some((index, address)) = found else { return Ok(()) };
-    let interface = netlink
-        .links()?
-        .into_iter()
-        .find(|link| link.index == index)
-        .map_or_else(|| format!("number {index}"), |link| link.name);
-    Err(Error::AddressConflict { name: spec.name.clone(), wanted: spec.address, interface, address })
+    if let Some((index, address)) = found {
+        let interface = interface(netlink, index)?;
+        return Err(Error::AddressConflict {
+            name: spec.name.clone(),
+            wanted: spec.address,
+            interface,
+            address,
+        });
+    }
+    let elsewhere =
+        |route: &Route| route::conflicts(spec.address, route) && (own.is_none() || route.index != own);
+    let Some(route) = netlink.routes()?.into_iter().find(elsewhere) else { return Ok(()) };
+    let route = words(netlink, &route)?;
+    Err(Error::RouteConflict { name: spec.name.clone(), wanted: spec.address, route })
+}
+
+fn interface(netlink: &mut Netlink, index: u32) -> Result<String, Error> {
+    let link = netlink.links()?.into_iter().find(|link| link.index == index);
+    Ok(link.map_or_else(|| format!("number {index}"), |link| link.name))
+}
+
+fn words(netlink: &mut Netlink, route: &Route) -> Result<String, Error> {
+    let to = match route.index {
+        Some(index) => format!("leads to {}", interface(netlink, index)?),
+        None => "leads to no single interface".to_owned(),
+    };
+    let table = if route.table == MAIN { String::new() } else { format!(" of table {}", route.table) };
+    Ok(format!("the route {}{table} {to}", route.network))
+}
+
+/// What would stand in the way of a bridge's address, or takes away what is for its network: another interface's address,
+/// a route, a rule that looks into another table.
+///
+/// # Errors
+///
+/// When the kernel cannot be asked.
+pub fn in_the_way(netlink: &mut Netlink, spec: &BridgeSpec) -> Result<Option<String>, Error> {
+    let own = netlink.link(&spec.name)?.map(|link| link.index);
+    match no_conflict(netlink, spec, own) {
+        Err(Error::AddressConflict { interface, address, .. }) => {
+            return Ok(Some(format!("interface {interface} has {address}")));
+        }
+        Err(Error::RouteConflict { route, .. }) => return Ok(Some(route)),
+        other => other?,
+    }
+    let (Some(own), Some(address)) =
+        (own, spec.address.iter().find(|address| is_of_a_container(spec, *address)))
+    else {
+        return Ok(None);
+    };
+    // Only where its own route is there is the way to its network known.
+    if !netlink.addresses(own)?.contains(&IpNetwork::V4(spec.address)) {
+        return Ok(None);
+    }
+    Ok(match netlink.route_to(address) {
+        Ok(Some(route)) if route.index == Some(own) => None,
+        Ok(Some(route)) => {
+            let words = words(netlink, &route)?;
+            Some(format!("a rule of the host (`ip rule`) takes another way to {address}: {words}"))
+        }
+        Ok(None) => None,
+        // A bridge that is down has no routes: that is told by itself.
+        Err(error) if error.errno().is_some() => None,
+        Err(error) => return Err(error.into()),
+    })
+}
+
+fn is_of_a_container(spec: &BridgeSpec, address: std::net::Ipv4Addr) -> bool {
+    ![spec.address.ip(), spec.address.network(), spec.address.broadcast()].contains(&address)
 }
 
 fn set_address(

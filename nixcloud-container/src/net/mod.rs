@@ -13,7 +13,9 @@
 //! | [`listen`] | the ports that programs listen on |
 //! | [`filter`] | programs that judge the frames of a port |
 //! | [`tc`] | programs at interfaces |
+//! | [`neighbour`] | which MAC address the host takes an address to have |
 //! | [`port`] | a container's port of a bridge: set, and looked at |
+//! | [`route`] | routes that lead elsewhere |
 //! | [`netns`] | which network namespace, and the addresses inside a guest's |
 
 pub mod addr;
@@ -21,8 +23,10 @@ pub mod bridge;
 pub mod filter;
 pub mod link;
 pub mod listen;
+pub mod neighbour;
 pub mod netns;
 pub mod port;
+pub mod route;
 pub mod socket;
 pub mod tc;
 

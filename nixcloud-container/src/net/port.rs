@@ -56,6 +56,8 @@ pub enum Error {
 pub enum Fault {
     /// The filter of what the guest sends is not there, or not the one that should be.
     Sends,
+    /// As `Sends`: the filter is that of the addresses that the host had on the bridge when it was made.
+    Moved,
     /// As `Sends`, for what the guest gets.
     Gets,
     /// The bridge does not keep it from other isolated ports.
@@ -72,6 +74,9 @@ impl Fault {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sends => "what the guest sends is not filtered as it should be",
+            Self::Moved => {
+                "the host's addresses on its bridge have changed since: those that came are not reached, where only the host is"
+            }
             Self::Gets => "what the guest gets is not filtered as it should be",
             Self::Isolation => "its bridge does not isolate it as it should",
             Self::Flood => "it gets frames that are for others",
@@ -142,8 +147,11 @@ pub fn faults(netlink: &mut Netlink, name: &str, policy: &PortPolicy) -> Result<
     let mut faults = Vec::new();
     let sends = netlink.filters(name, link.index, Side::In)?;
     // One before ours could let anything through.
-    if !matches!(&sends[..], [first, second, ..] if first.is(&filters.sends) && second.is(&filters.rest)) {
-        faults.push(Fault::Sends);
+    let is_there = |wanted: &Filters| matches!(&sends[..], [first, second, ..] if first.is(&wanted.sends) && second.is(&wanted.rest));
+    if !is_there(&filters) {
+        let before = earlier(&bridge).into_iter().map(|bridge| Filters::new(policy, &bridge));
+        let moved = before.into_iter().any(|filters| is_there(&filters));
+        faults.push(if moved { Fault::Moved } else { Fault::Sends });
     }
     let gets = netlink.filters(name, link.index, Side::Out)?;
     if !gets.first().is_some_and(|first| first.is(&filters.gets)) {
@@ -157,6 +165,16 @@ pub fn faults(netlink: &mut Netlink, name: &str, policy: &PortPolicy) -> Result<
         faults.push(Fault::Flood);
     }
     Ok(faults)
+}
+
+/// What a bridge may have been before an address came, or all of a version of IP.
+fn earlier(bridge: &Bridge) -> Vec<Bridge> {
+    let without = |gone: &dyn Fn(&IpNetwork) -> bool| {
+        let addresses = bridge.addresses.iter().copied().filter(|address| !gone(address)).collect();
+        Bridge { macs: bridge.macs.clone(), addresses }
+    };
+    let singly = bridge.addresses.iter().map(|address| without(&|other| other == address));
+    singly.chain([without(&IpNetwork::is_ipv6), without(&IpNetwork::is_ipv4), without(&|_| true)]).collect()
 }
 
 /// The port, and what its programs need of its bridge.

@@ -71,7 +71,7 @@ fn root_whatever_somebody_changes_is_found_and_mended() {
             ("link set p0 type bridge_slave isolated off", vec![Fault::Isolation]),
             ("link set p0 type bridge_slave flood on", vec![Fault::Flood]),
             // The host's address is in the program, for a policy that asks for it.
-            ("addr add fd00::1/64 dev br0 nodad", vec![Fault::Sends]),
+            ("addr add fd00::1/64 dev br0 nodad", vec![Fault::Moved]),
         ] {
             ip(change);
             assert_eq!(faults(&mut netlink, "p0", &policy).unwrap(), expected, "{change}");

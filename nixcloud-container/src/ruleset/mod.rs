@@ -200,6 +200,9 @@ fn source_addresses(text: &mut Text, networks: &Networks, elsewhere: &[&Route]) 
     text.chain("sources", Some("nat hook postrouting priority srcnat"), |text| {
         let (network, host) = (v4_network(networks), internet.address.ip());
         text.rule(format_args!("ip saddr {network} ip saddr != {host} {out} masquerade"));
+        // The host asks by its own address on the other bridge: guests there send nothing to that network.
+        let (other, bridge) = (networks.hostonly.address.ip(), quoted(&internet.bridge));
+        text.rule(format_args!("ip saddr {other} oifname {bridge} ct status dnat masquerade"));
         if !four.is_empty() {
             text.rule("ct status dnat ip daddr @masqueraded4 masquerade");
         }

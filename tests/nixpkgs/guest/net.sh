@@ -21,14 +21,17 @@ await() {
 address() {
   await "$1" || return
   ip link set "$1" up
-  if ! text=$(ip address add "$2" brd + dev "$1" 2>&1); then
+  # A broadcast address is IPv4's.
+  case $2 in *:*) ;; *) set -- "$1" "$2" brd + ;; esac
+  if ! text=$(ip address add "$2" dev "$1" ${3:+"$3"} ${4:+"$4"} 2>&1); then
     case $text in *"File exists"*) ;; *) echo "standin-net: $1 $2: $text" ;; esac
   fi
 }
 
 gateway() {
   tries=0
-  until if [ "$2" = - ]; then ip route replace default via "$1"; else ip route replace default via "$1" dev "$2"; fi 2>/dev/null; do
+  case $1 in *:*) family=-6 ;; *) family=-4 ;; esac
+  until if [ "$2" = - ]; then ip $family route replace default via "$1"; else ip $family route replace default via "$1" dev "$2"; fi 2>/dev/null; do
     tries=$((tries + 1))
     [ $tries -lt 100 ] || { echo "standin-net: the gateway $1 cannot be set"; return; }
     sleep 0.05

@@ -32,6 +32,15 @@ in
         };
       })))
       null;
+    defaultGateway6 = option
+      (types.nullOr (types.coercedTo types.str (address: { inherit address; }) (types.submodule {
+        options = {
+          address = mkOption { type = types.str; };
+          interface = option (types.nullOr types.str) null;
+          metric = option (types.nullOr types.int) null;
+        };
+      })))
+      null;
     interfaces = option
       (types.attrsOf (types.submodule ({ name, ... }: {
         options = {
@@ -140,6 +149,7 @@ in
           ++ lib.optional (interface.useDHCP == true) "dhcp ${interface.name}")
         (lib.attrValues cfg.interfaces)
       ++ lib.optional (cfg.defaultGateway != null) "gateway ${cfg.defaultGateway.address} ${if cfg.defaultGateway.interface == null then "-" else cfg.defaultGateway.interface}"
+      ++ lib.optional (cfg.defaultGateway6 != null) "gateway ${cfg.defaultGateway6.address} ${if cfg.defaultGateway6.interface == null then "-" else cfg.defaultGateway6.interface}"
       ++ lib.optional cfg.useHostResolvConf "host-resolv-conf"
     );
 
