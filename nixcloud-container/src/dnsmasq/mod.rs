@@ -238,8 +238,9 @@ impl Entry<'_> {
         let addresses = self.addresses(resolver, config);
         let text = addresses.iter().fold(String::new(), |mut text, address| {
             let _ = write!(text, "{address} {}.{DOMAIN}", self.name);
-            // Guests whose resolver has no search domain ask for the bare name.
-            if resolver != Resolver::Host {
+            // Guests whose resolver has no search domain ask for the bare name. Elsewhere a server would refuse the other kind of
+            // its address, which a client takes for a failure.
+            if resolver == Resolver::Internet {
                 let _ = write!(text, " {}", self.name);
             }
             text.push('\n');

@@ -77,7 +77,7 @@ fn an_isolated_container_is_known_to_the_host_alone() {
 fn an_open_one_is_known_by_the_address_that_it_has_on_that_bridge() {
     let open = spec(|network| network.isolated = false);
     let [hostonly, internet, ..] = told("web", &open, &ipv6());
-    assert_eq!(hostonly.as_deref(), Some("10.101.0.2 web.containers web\n"));
+    assert_eq!(hostonly.as_deref(), Some("10.101.0.2 web.containers\n"));
     let both = "10.202.0.10 web.containers web\n2001:db8:1::a web.containers web\n";
     assert_eq!(internet.as_deref(), Some(both));
     // None of these is on the host-only bridge, or leads out.
