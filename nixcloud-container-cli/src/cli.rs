@@ -163,11 +163,12 @@ Examples:
     Eval(EvalArgs),
     /// Remove a container with all its generations
     ///
-    /// Its address and ids are free again. A running container is refused.
+    /// Its address and ids are free again. A running container is refused, and so is one that a set or the host's
+    /// configuration declares. Where something is mounted in its root, nothing is done.
     #[command(after_long_help = "\
 Examples:
   nixcloud-container destroy web
-  nixcloud-container destroy --force web   also when it runs")]
+  nixcloud-container destroy --force web   also when it runs or is declared")]
     Destroy(DestroyArgs),
     /// Show the generations of a container
     #[command(after_long_help = "\
@@ -501,7 +502,7 @@ pub(crate) struct CreateArgs {
 pub(crate) struct DestroyArgs {
     /// The container
     pub(crate) name: ContainerName,
-    /// End it first if it runs
+    /// Also if it runs, which ends it first, or is declared
     #[arg(short, long)]
     pub(crate) force: bool,
     #[command(flatten)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::build::{self, Order};
 use crate::destroy;
 use crate::error::Error;
+use crate::extra_check;
 use crate::generation::GenerationId;
 use crate::host::Host;
 use crate::install::{self, Beside};
@@ -150,7 +151,7 @@ fn build_and_install(
     let ids = install::claim_ids(host, record, spec.idmap, &foreign, cancel)?;
     // Before the build, which may take an hour: a refused line is known now.
     let rendered = install::rendered(host, record, &spec)?;
-    install::check_extra(host, &rendered, log, cancel)?;
+    extra_check::require(&host.worker, &rendered.extra, log, cancel)?;
     let built = build::realise(host, record, order, ready, observer, cancel)?;
     let generation = build::set_profile(host, record, &built, cancel)?;
 

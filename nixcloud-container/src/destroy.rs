@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::build;
 use crate::error::Error;
 use crate::fs::lock::Lock;
-use crate::fs::{atomic, remove};
+use crate::fs::{atomic, mounts, remove};
 use crate::generations::Generations;
 use crate::host::Host;
 use crate::install;
@@ -27,7 +27,7 @@ const LXC_LOCKS: &str = "/run/lxc/lock";
 /// How to destroy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DestroyRequest {
-    /// Terminate it first if it runs.
+    /// Also if it runs, then it is terminated first, and if a set or the host's configuration declares it.
     pub force: bool,
 }
 
@@ -39,7 +39,15 @@ pub(crate) fn destroy(
 ) -> Result<(), Error> {
     host.record(name)?;
     let _lock = host.lock(name, cancel)?;
-    destroy_locked(host, host.record(name)?, request, cancel)
+    let record = host.record(name)?;
+    // The remains of one are nobody's any more.
+    if let Some(declared) = &record.declared
+        && !request.force
+        && !record.phase.is_unfinished()
+    {
+        return Err(Error::Declared { name: name.clone(), by: declared.words() });
+    }
+    destroy_locked(host, record, request, cancel)
 }
 
 /// With the container's lock held.
@@ -50,6 +58,7 @@ pub(crate) fn destroy_locked(
     cancel: &Cancel,
 ) -> Result<(), Error> {
     let name = &record.name;
+    require_unmounted(host, name)?;
     let mut here = presence::look(&host.layout, &record)?;
     if request.force && here.state.is_live() {
         power::terminate_locked(host, &record, cancel)?;
@@ -61,6 +70,17 @@ pub(crate) fn destroy_locked(
     match here.state.permits(Action::Destroy) {
         Permission::Allowed => remains(host, record),
         _ => Err(Error::State { name: name.clone(), state: here.state, action: Action::Destroy }),
+    }
+}
+
+/// That nothing is mounted in a container's folder: asked before anything ends or goes, since what is mounted there is not
+/// the container's to remove.
+fn require_unmounted(host: &Host, name: &ContainerName) -> Result<(), Error> {
+    let Ok(folder) = host.layout.container_dir(name).canonicalize() else { return Ok(()) };
+    let failed = |source| Error::Io { action: "read", path: "/proc/thread-self/mountinfo".into(), source };
+    match mounts::at_or_below(&folder).map_err(failed)?.into_iter().next() {
+        Some(mount) => Err(Error::Mounted { name: name.clone(), mount }),
+        None => Ok(()),
     }
 }
 

@@ -123,6 +123,36 @@ pub enum Error {
         /// What LXC said.
         source: WorkerError,
     },
+    /// Another user's process has the name of the socket by which LXC is asked about a container.
+    #[error(
+        "container `{name}` cannot start: process {pid} (`{program}`) of user {uid} holds the name of its LXC socket"
+    )]
+    NameHeld {
+        /// The container.
+        name: ContainerName,
+        /// The process.
+        pid: i32,
+        /// Whose it is.
+        uid: u32,
+        /// What it calls itself.
+        program: String,
+    },
+    /// Something is mounted in the root of a container that is to be destroyed.
+    #[error("{} is mounted in the root of container `{name}`", .mount.display())]
+    Mounted {
+        /// The container.
+        name: ContainerName,
+        /// Where.
+        mount: PathBuf,
+    },
+    /// A set, or the host's configuration, declares a container that is to be destroyed.
+    #[error("container `{name}` is declared by {by}")]
+    Declared {
+        /// The container.
+        name: ContainerName,
+        /// What declares it.
+        by: String,
+    },
     /// liblxc does not take a line of `lxcExtraConfig`, or an item that was given beside it.
     #[error("LXC refuses `{key} = {value}`: {why}")]
     ExtraRefused {
@@ -454,6 +484,9 @@ impl Error {
             Self::Exists { .. } | Self::NotDeclared { .. } => ErrorKind::Exists,
             Self::Foreign { .. }
             | Self::State { .. }
+            | Self::NameHeld { .. }
+            | Self::Mounted { .. }
+            | Self::Declared { .. }
             | Self::DeclaredByHost { .. }
             | Self::Bridge(_)
             | Self::Entry { .. }
@@ -519,6 +552,16 @@ impl Error {
                 format!("`nixcloud-container update {name} FILE` makes a new generation of it")
             }
             Self::Foreign { name } => format!("choose another name, or see to it with `lxc-info -n {name}`"),
+            Self::NameHeld { pid, uid, .. } => format!(
+                "any user of this host can take such a name: `kill {pid}`, and ask user {uid}; docs/security.md says more"
+            ),
+            Self::Mounted { mount, .. } => {
+                format!("nothing was changed; `umount {}` first, what is mounted there stays", mount.display())
+            }
+            Self::Declared { name, .. } => format!(
+                "take it out there, then `apply --prune` removes it; `nixcloud-container destroy --force {name}` does it \
+                 now, and the next apply makes it again"
+            ),
             Self::State { name, state, action } => state_hint(name, *state, *action)?,
             Self::NoBridge { ours: true, .. } => "`nixcloud-container host up` makes it".to_owned(),
             Self::NoBridge { bridge, .. } => {

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use crate::config::HostConfig;
 use crate::error::Error;
 use crate::evaluation::{self, Asked, Evaluated, Workshop};
+use crate::extra_check;
 use crate::idmap::IdMapKind;
 use crate::name::ContainerName;
 use crate::observe::{self, Cancel, Observer, Phase};
-use crate::render;
 use crate::source::Source;
 use crate::spec::ContainerSpec;
+use crate::worker::Client;
 
 /// What is to be evaluated.
 #[derive(Debug, Clone, Default)]
@@ -89,11 +90,11 @@ impl Evaluator {
                 Some(name) => {
                     let asked = Asked { name: &name, source: &source, ip, idmap: IdMapKind::default() };
                     let found = workshop.container(asked, observer, &self.cancel)?;
-                    told(&self.config, &source, name, found)
+                    told(&self.config, &source, name, found, &self.cancel)
                 }
                 None => {
                     evaluation::note_name(&name, &found.spec, observer);
-                    told(&self.config, &source, name, found)
+                    told(&self.config, &source, name, found, &self.cancel)
                 }
             }
         })
@@ -105,8 +106,9 @@ fn told(
     source: &Source,
     name: ContainerName,
     found: Evaluated,
+    cancel: &Cancel,
 ) -> Result<Evaluation, Error> {
-    render::check_extra(&found.spec, config)?;
+    extra_check::of_file(&Client::new(config.worker.as_deref()), config, &found.spec, cancel)?;
     Ok(Evaluation {
         name,
         file: source.reference.text.clone(),

@@ -1,6 +1,6 @@
 //! Evaluating container files: one run of Nix for any number of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -276,6 +276,12 @@ impl<'a> Workshop<'a> {
         let mut search = SearchPath::new();
         if let Some(nixpkgs) = &self.config.nix.nixpkgs {
             search = search.with("nixpkgs", nixpkgs);
+        }
+        // Where nix.conf has `restrict-eval`, what was named is allowed.
+        let places = request.containers.values().map(|entry| &entry.place).chain(&request.set);
+        let folders: BTreeSet<&Path> = places.filter_map(|place| place.origin.folder()).collect();
+        for folder in folders {
+            search = search.with("nixcloud-container-file", folder);
         }
         let mode = Mode::default().read_only(self.read_only).flakes(flakes);
         Ok(self.nix.evaluate(&self.expression, &path, &search, user, mode, observer, cancel)?)

@@ -15,17 +15,13 @@ use crate::hostnet::{self, Reloaded};
 use crate::idmap::{IdMap, IdMapKind};
 use crate::interface::InterfaceId;
 use crate::lease::{Foreign, LeaseError, Leases};
-use crate::lxc::log::Level;
 use crate::network::{Forward, HostPort};
 use crate::observe::{Cancel, Event, Observer};
 use crate::proc;
 use crate::record::{Phase, Record, Run};
 use crate::render::{self, Input, Rendered};
 use crate::spec::ContainerSpec;
-use crate::worker::{Answer, LogFile, LogRequest, Request, Stdio};
-
-/// How long liblxc may take to look at a few lines.
-const CHECK: std::time::Duration = std::time::Duration::from_secs(20);
+use crate::worker::{Answer, LogRequest};
 
 /// What others of the host have.
 pub(crate) fn others(host: &Host) -> Result<Foreign, Error> {
@@ -343,49 +339,6 @@ pub(crate) struct Beside {
     pub(crate) items: Vec<(String, String)>,
     /// Where liblxc logs what it makes of them.
     pub(crate) log: LogRequest,
-}
-
-/// Lets liblxc look at the lines of the container file, and at the items, before anything is changed.
-pub(crate) fn check_extra(
-    host: &Host,
-    rendered: &Rendered,
-    log: &LogRequest,
-    cancel: &Cancel,
-) -> Result<(), Error> {
-    match refused(host, &rendered.extra, log, cancel)? {
-        Some((key, value, why)) => Err(Error::ExtraRefused { key, value, why }),
-        None => Ok(()),
-    }
-}
-
-/// The first item that liblxc would not take, and why.
-pub(crate) fn refused(
-    host: &Host,
-    items: &[(String, String)],
-    log: &LogRequest,
-    cancel: &Cancel,
-) -> Result<Option<(String, String, String)>, Error> {
-    if items.is_empty() && log.file.is_none() {
-        return Ok(None);
-    }
-    let log = match &log.file {
-        Some(path) => Some(LogFile {
-            // The worker has another current directory.
-            path: std::path::absolute(path).map_err(|source| Error::Io {
-                action: "resolve",
-                path: path.clone(),
-                source,
-            })?,
-            level: log.level.unwrap_or(Level::Warn),
-            anew: false,
-        }),
-        None => None,
-    };
-    let request = Request::Check { items: items.to_vec(), log };
-    match host.worker.call(&request, Stdio::Null, Some(CHECK), cancel)? {
-        Answer::Checked { refused } => Ok(refused.into_iter().next()),
-        other => Err(unexpected(&other)),
-    }
 }
 
 /// Writes the configuration where it differs. A file that somebody edited by hand is kept beside it, and said so.

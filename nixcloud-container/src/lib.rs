@@ -24,7 +24,7 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | host, names, expression, source, evaluation, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, foreground, boot, activation, destroy, create, switch, update, apply, session, addresses, inspect, autostart |
+//! | operations | host, names, expression, source, evaluation, extra_check, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, foreground, boot, activation, destroy, create, switch, update, apply, session, addresses, inspect, autostart |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | reference, manifest, record, lease, original, generations, forwards, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, sysctl, subid, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`], resolver |
@@ -70,6 +70,7 @@ mod error;
 mod eval;
 mod evaluation;
 mod expression;
+mod extra_check;
 mod facts;
 mod foreground;
 mod foreign;

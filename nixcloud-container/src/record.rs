@@ -119,6 +119,14 @@ pub struct Declared {
     pub ephemeral: bool,
 }
 
+impl Declared {
+    /// Who, for a message.
+    pub(crate) fn words(&self) -> String {
+        let what = if self.built { "the host's configuration" } else { "the set" };
+        format!("{what} {}", self.source)
+    }
+}
+
 /// What is known of one generation: what came of its activation, and what it was given beside its container file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

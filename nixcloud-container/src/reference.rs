@@ -39,6 +39,16 @@ pub(crate) enum Origin {
     },
 }
 
+impl Origin {
+    /// The folder of a file.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::File { file, .. } => file.parent(),
+            Self::Flake { .. } => None,
+        }
+    }
+}
+
 /// A reference that leads nowhere, or that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::Error;
-use crate::nix::UserArgs;
+use crate::nix::{self, UserArgs};
 use crate::reference::Reference;
 
 /// What is evaluated.
@@ -26,6 +26,7 @@ impl Source {
     }
 
     fn with(reference: Reference, nix_args: &[String]) -> Result<Self, Error> {
+        let nix_args = &nix::absolute_includes(nix_args);
         let user = UserArgs::parse(nix_args).map_err(|error| Error::Nix(error.into()))?;
         Ok(Self { reference, nix_args: nix_args.to_vec(), user })
     }

@@ -4,6 +4,7 @@
 use crate::activation;
 use crate::adopt;
 use crate::error::{Error, FailedActivation};
+use crate::extra_check;
 use crate::generation::{GenerationId, Health, Selection};
 use crate::generations::Generations;
 use crate::host::Host;
@@ -84,7 +85,7 @@ pub(crate) fn prepare(
     cancel: &Cancel,
 ) -> Result<(), Error> {
     let rendered = install::rendered_with(host, record, spec, &beside.items)?;
-    install::check_extra(host, &rendered, &beside.log, cancel)?;
+    extra_check::require(&host.worker, &rendered.extra, &beside.log, cancel)?;
     let foreign = install::others(host)?;
     install::claim_addresses(host, record, spec, &foreign)?;
     install::claim_ports(host, record, spec)?;

@@ -39,6 +39,7 @@ mod mistakes_nix;
 mod module;
 mod moving;
 mod names;
+mod other_hosts;
 mod pools;
 mod ports;
 mod power;
@@ -57,6 +58,7 @@ use harness::Scenario;
 fn scenarios() -> Vec<Scenario> {
     [
         life::scenarios(),
+        other_hosts::scenarios(),
         session::scenarios(),
         terminal::scenarios(),
         together::scenarios(),

@@ -12,6 +12,7 @@ use crate::destroy;
 use crate::error::Error;
 use crate::eval;
 use crate::evaluation::{self, Asked, Evaluated, Workshop};
+use crate::extra_check;
 use crate::generations::Generations;
 use crate::idmap::IdMapKind;
 use crate::install::{self, Beside};
@@ -174,7 +175,15 @@ impl Way<'_> {
             let Some((name, result)) = item.source().and_then(|(name, _)| results.remove_entry(name)) else {
                 continue;
             };
-            match result {
+            // Else the operation itself does it.
+            let checked = result.and_then(|evaluated| {
+                if self.dry_run {
+                    let host = self.host;
+                    extra_check::of_file(&host.worker, &host.config, &evaluated.spec, self.cancel)?;
+                }
+                Ok(evaluated)
+            });
+            match checked {
                 Ok(evaluated) => {
                     evaluation::note_name(&name, &evaluated.spec, observer);
                     item.evaluated = Some(evaluated);

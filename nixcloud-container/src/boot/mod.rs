@@ -15,6 +15,7 @@ use crate::fs::atomic::{self, Durability};
 use crate::generations::Generations;
 use crate::host::Host;
 use crate::install;
+use crate::lxc::command::{self, Holder};
 use crate::moving;
 use crate::name::{ContainerName, InterfaceName};
 use crate::names;
@@ -139,7 +140,7 @@ impl Boot<'_> {
             }
         }
         started.map_err(|failure| {
-            let failure = isolation_failed(&record.name, failure);
+            let failure = name_held(host, &record.name, isolation_failed(&record.name, failure));
             // LXC tidies up itself, unless it was cut off: then the guest may run.
             let undo = terminate_locked(host, record, &Cancel::new()).map(drop);
             failure.undone(undo)
@@ -221,6 +222,17 @@ fn remove_pidfile(path: &Path, init: i32) {
 fn idmap_failed(failure: &WorkerError) -> bool {
     let WorkerError::Lxc { source, .. } = failure else { return false };
     source.log.iter().chain(&source.chain).any(|line| line.contains("to idmap detached mount"))
+}
+
+/// LXC only says that it cannot bind a socket, or that the container runs already.
+fn name_held(host: &Host, name: &ContainerName, failure: Error) -> Error {
+    if !matches!(failure, Error::Worker(_)) {
+        return failure;
+    }
+    match command::holder(host.layout.lxc_path(), name.as_str()) {
+        Some(Holder { pid, uid, program }) => Error::NameHeld { name: name.clone(), pid, uid, program },
+        None => failure,
+    }
 }
 
 /// LXC refuses to boot a guest whose port could not be set, and says no more than a number.

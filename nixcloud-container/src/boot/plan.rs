@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::StartRequest;
 use crate::error::Error;
+use crate::extra_check;
 use crate::host::Host;
-use crate::install;
 use crate::lxc::log::Level;
 use crate::name::ContainerName;
 use crate::namespace::Namespace;
@@ -99,7 +99,7 @@ fn text(path: &Path) -> Result<String, Error> {
 
 /// Lets liblxc look at the items.
 fn check_items(host: &Host, items: &[(String, String)], cancel: &Cancel) -> Result<(), Error> {
-    match install::refused(host, items, &LogRequest::default(), cancel)? {
+    match extra_check::refused(&host.worker, items, &LogRequest::default(), cancel)? {
         Some((key, value, why)) => Err(ItemError { key, value, why }.into()),
         None => Ok(()),
     }

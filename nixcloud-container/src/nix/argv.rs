@@ -151,15 +151,24 @@ pub fn evaluate(
     mode: Mode,
 ) -> Result<Invocation, ArgumentError> {
     let write: &[&str] = if mode.read_only { &[] } else { &["--read-write-mode"] };
+    // What nix.conf forbids expressions in general, this one is allowed: its own two files and what it is given.
+    let mut own = SearchPath::new();
+    for (name, path) in [("expression", expression.parent()), ("request", request.parent())] {
+        if let Some(folder) = path {
+            own = own.with(format!("nixcloud-container-{name}"), folder);
+        }
+    }
     let flakes: &[&str] = if mode.flakes { &["--extra-experimental-features", "flakes"] } else { &[] };
     Ok(Invocation::new(Program::NixInstantiate)
         .args(["--eval", "--strict", "--json"])
         .args(write)
         // The trace costs nothing unless something fails, and without it a `throw` has no place.
         .arg("--show-trace")
+        .args(["--option", "pure-eval", "false"])
         .args(flakes)
         .args(user.for_evaluation())
         .args(search.args())
+        .args(own.args())
         .logging()
         .arg(absolute(expression)?)
         .args(["--argstr", "request"])
@@ -284,9 +293,10 @@ mod tests {
                 .unwrap();
         assert_eq!(
             line(&call),
-            "nix-instantiate --eval --strict --json --read-write-mode --show-trace -I nixpkgs=/mine -j 4 \
-             --keep-going -I nixpkgs=/etc/nixpkgs -I x=flake:x --log-format internal-json /lib/c.nix \
-             --argstr request /run/r.json"
+            "nix-instantiate --eval --strict --json --read-write-mode --show-trace --option pure-eval false \
+             -I nixpkgs=/mine -j 4 --keep-going -I nixpkgs=/etc/nixpkgs -I x=flake:x \
+             -I nixcloud-container-expression=/lib -I nixcloud-container-request=/run --log-format internal-json \
+             /lib/c.nix --argstr request /run/r.json"
         );
         assert!(call.env.is_empty());
         let mode = Mode::default().read_only(true).flakes(true);
@@ -295,8 +305,9 @@ mod tests {
             evaluate(Path::new("/lib/c.nix"), Path::new("/run/r.json"), &none.0, &none.1, mode).unwrap();
         assert_eq!(
             line(&call),
-            "nix-instantiate --eval --strict --json --show-trace --extra-experimental-features flakes \
-             --log-format internal-json /lib/c.nix --argstr request /run/r.json"
+            "nix-instantiate --eval --strict --json --show-trace --option pure-eval false \
+             --extra-experimental-features flakes -I nixcloud-container-expression=/lib \
+             -I nixcloud-container-request=/run --log-format internal-json /lib/c.nix --argstr request /run/r.json"
         );
     }
 

@@ -98,7 +98,7 @@ pub enum Error {
         path: StorePath,
     },
     /// The program failed in a way that has no name here.
-    #[error("{program} failed with {status}{}", last_line(stderr))]
+    #[error("{program} failed with {status}{}", told(stderr))]
     Failed {
         /// Which program.
         program: Program,
@@ -109,7 +109,7 @@ pub enum Error {
     },
     /// A signal that did not come from here ended the program: out of memory, a stack overflow,
     /// somebody's `kill`.
-    #[error("{program} was killed by signal {signal}{}", last_line(stderr))]
+    #[error("{program} was killed by signal {signal}{}", told(stderr))]
     Killed {
         /// Which program.
         program: Program,
@@ -150,12 +150,16 @@ pub enum Error {
 /// Lines of a program's last words in an excerpt.
 const LAST_LINES: usize = 10;
 
-fn last_line(stderr: &[String]) -> String {
-    stderr
-        .iter()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .map_or_else(String::new, |line| format!(": {}", text::one_line(line)))
+/// The line that says why: the last one that Nix calls an error, else the last of all. What follows an error of Nix's may
+/// be the address of a page.
+fn reason(stderr: &[String]) -> Option<usize> {
+    let error = stderr.iter().rposition(|line| line.trim_start().starts_with("error: "));
+    error.or_else(|| stderr.iter().rposition(|line| !line.trim().is_empty()))
+}
+
+fn told(stderr: &[String]) -> String {
+    let line = reason(stderr).map(|at| text::one_line(&stderr[at]));
+    line.map_or_else(String::new, |line| format!(": {}", line.trim_start().trim_start_matches("error: ")))
 }
 
 impl Error {
@@ -201,10 +205,12 @@ impl Error {
                 std::iter::once(title).chain(log_tail.iter().map(|line| format!("> {line}"))).collect()
             }
             Self::Failed { stderr, .. } | Self::Killed { stderr, .. } => {
-                // The last one is in the message.
-                let said: Vec<&String> = stderr.iter().filter(|line| !line.trim().is_empty()).collect();
-                let end = said.len().saturating_sub(1);
-                said[end.saturating_sub(LAST_LINES)..end].iter().map(|line| (*line).clone()).collect()
+                // One of them is in the message.
+                let told = reason(stderr);
+                let rest = stderr.iter().enumerate().filter(|(at, _)| Some(*at) != told);
+                let said: Vec<&String> =
+                    rest.map(|(_, line)| line).filter(|line| !line.trim().is_empty()).collect();
+                said[said.len().saturating_sub(LAST_LINES)..].iter().map(|line| (*line).clone()).collect()
             }
             _ => Vec::new(),
         }
@@ -242,7 +248,10 @@ impl Error {
                 Some("it printed nothing; `-n --keep-failed` keeps the folder that it was built in".to_owned())
             }
             Self::Evaluation { message, .. } => super::hint::of(message),
-            Self::Failed { stderr, .. } => stderr.iter().find_map(|line| super::hint::of(line)),
+            Self::Failed { stderr, program, .. } => stderr
+                .iter()
+                .find_map(|line| super::hint::of(line))
+                .or_else(|| (*program == Program::NixStore).then(|| super::hint::of_a_hook(stderr)).flatten()),
             _ => None,
         }
     }

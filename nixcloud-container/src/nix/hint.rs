@@ -39,6 +39,20 @@ pub(super) fn of(message: &str) -> Option<String> {
     if message.contains("'/nix/var/nix/") && message.contains("Operation not permitted") {
         return Some("without a Nix daemon only root can evaluate here".to_owned());
     }
+    if message.contains("unable to start any build") {
+        return Some(
+            "Nix may build nothing here: set `max-jobs` in nix.conf above 0, or name `builders`".to_owned(),
+        );
+    }
+    if let Some(hint) = git(message) {
+        return Some(hint);
+    }
+    if message.contains("is forbidden in restricted mode") {
+        return Some(
+            "`restrict-eval` of nix.conf allows only what is on the search path: `-n \"-I PATH\"` adds to it"
+                .to_owned(),
+        );
+    }
     if message.contains("requires lock file changes") {
         return Some(
             "the flake has no flake.lock, or an old one: `nix flake lock` in its folder writes it".to_owned(),
@@ -49,6 +63,42 @@ pub(super) fn of(message: &str) -> Option<String> {
         return Some(format!("{debian}; with `build-users-group =` in /etc/nix/nix.conf root builds itself"));
     }
     None
+}
+
+/// What a build fails with when what was built is there, and what is run after it fails.
+pub(super) fn of_a_hook(stderr: &[String]) -> Option<String> {
+    let failed =
+        |line: &&String| line.contains("error: program '") && line.contains("' failed with exit code");
+    let hook = stderr.iter().find(failed)?.split('\'').nth(1)?;
+    Some(format!(
+        "{hook} is most likely the `post-build-hook` of nix.conf: the build itself succeeded; mend the hook or take it out"
+    ))
+}
+
+/// A flake in a repository of Git's goes through the program `git`.
+fn git(message: &str) -> Option<String> {
+    let lower = message.to_lowercase();
+    if message.contains("executing 'git'") {
+        return Some("a flake in a Git repository needs the program `git` on PATH: install it".to_owned());
+    }
+    if lower.contains("not a git repository")
+        || lower.contains("dubious ownership")
+        || message.contains("is not owned by current user")
+        || message.contains("program 'git' failed with exit code 12")
+    {
+        return Some(
+            "Git takes no repository of another user: `git config --global --add safe.directory FOLDER` as the user who \
+             runs this allows it, or `chown` the folder"
+                .to_owned(),
+        );
+    }
+    // The copy in the store has what Git knows of.
+    let copy = message.split(['\'', '"', '`']).find(|part| part.starts_with("/nix/store/"))?;
+    let missing = message.contains("No such file") || message.contains("does not exist");
+    let (_, file) = copy.split_once("-source/").filter(|_| missing)?;
+    Some(format!(
+        "of a flake in a Git repository only files that Git knows are seen: `git add -N {file}`, if the file is there"
+    ))
 }
 
 /// `... unknown key `autostrat'; the keys of a container file are: autostart, configuration`.
@@ -119,6 +169,19 @@ mod tests {
             "could not set permissions on '/nix/var/nix/profiles/per-user' to 755: Operation not permitted",
         );
         assert!(said.unwrap().contains("only root"));
+    }
+
+    #[test]
+    fn git_stands_between_a_flake_and_its_files() {
+        let untracked = "getting status of '/nix/store/cgvcl25lk63cqqvmq42nqpz0afspyiim-source/new.nix': No such file or directory";
+        assert!(of(untracked).unwrap().contains("`git add -N new.nix`"));
+        assert_eq!(of("getting status of '/etc/new.nix': No such file or directory"), None);
+        assert!(of("program 'git' failed with exit code 129").unwrap().contains("safe.directory"));
+        assert!(of("repository path '/x' is not owned by current user").unwrap().contains("safe.directory"));
+        let lacks = "getting the HEAD of the Git tree '/x' failed with exit code 1: executing 'git': No such file or directory";
+        assert!(of(lacks).unwrap().contains("on PATH"));
+        let jobs = "error: unable to start any build; either increase '--max-jobs' or enable remote builds.";
+        assert!(of(jobs).unwrap().contains("max-jobs"));
     }
 
     #[test]

@@ -265,7 +265,7 @@ impl Log {
     }
 
     fn message(&mut self, line: &Line, observer: &mut dyn Observer) {
-        let text = text::plain(&line.msg);
+        let text = without_answer(&text::plain(&line.msg)).into_owned();
         self.keep_lines(&text);
         match &line.raw_msg {
             Some(raw) if line.level == level::ERROR => {
@@ -276,7 +276,8 @@ impl Log {
                 let steps: Vec<Step> = line.trace.iter().map(step).collect();
                 let traced = steps.iter().filter_map(|step| step.position.clone());
                 let positions = line.place.position().into_iter().chain(traced).collect();
-                self.report(Reported { message: text::plain(raw), text, positions, steps });
+                let message = without_answer(&text::plain(raw)).into_owned();
+                self.report(Reported { message, text, positions, steps });
             }
             // What Nix says at this level, the counts and the names of builds say too.
             _ if line.level == level::INFO => {}
@@ -288,6 +289,7 @@ impl Log {
     }
 
     fn plain(&mut self, text: &str, observer: &mut dyn Observer) {
+        let text = &*without_answer(text);
         self.keep_lines(text);
         if let Some(message) = text.strip_prefix("error: ") {
             self.report(Reported {
@@ -398,6 +400,17 @@ fn keep<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
 fn cut(line: &str) -> String {
     let end = (0..=KEPT_BYTES.min(line.len())).rev().find(|at| line.is_char_boundary(*at));
     line[..end.unwrap_or(0)].to_owned()
+}
+
+/// Where Nix cannot start a program, the child that was to become it prints what its parent had not printed yet: the
+/// beginning of the answer, in front of its error. It is cut out, wherever the error is quoted.
+fn without_answer(text: &str) -> std::borrow::Cow<'_, str> {
+    const BEGIN: &str = "{\"containers\":";
+    let Some(from) = text.find(BEGIN) else { return text.into() };
+    match text[from..].find("error: ") {
+        Some(length) => format!("{}{}", &text[..from], &text[from + length + "error: ".len()..]).into(),
+        None => text.into(),
+    }
 }
 
 #[cfg(test)]

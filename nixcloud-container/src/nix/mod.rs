@@ -35,5 +35,5 @@ pub use excerpt::{Step, Trace};
 pub use profile::{Profile, ProfileGeneration};
 pub use store_path::{STORE_DIR, StorePath, StorePathError};
 pub use tool::{Nix, Output};
-pub use user_args::{ArgumentError, UserArgs};
+pub use user_args::{ArgumentError, UserArgs, absolute_includes};
 pub use version::{Version, VersionError};

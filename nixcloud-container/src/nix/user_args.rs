@@ -5,7 +5,7 @@
 //! that does not know one cannot tell its value from a path. Any setting can be given as
 //! `--option NAME VALUE`. What `nix-store --realise` refuses was tried on Nix 2.8.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Checked arguments of the user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -262,6 +262,45 @@ impl UserArgs {
             .filter(|pair| matches!(pair[0].as_str(), "-I" | "--include"))
             .map(|pair| PathBuf::from(pair[1].split_once('=').map_or(pair[1].as_str(), |(_, path)| path)))
             .filter(|path| path.is_absolute())
+    }
+}
+
+/// The arguments with the relative paths of `-I` made absolute: they are kept with the container and used again, from
+/// wherever the next update is called.
+#[must_use]
+pub fn absolute_includes(args: &[String]) -> Vec<String> {
+    let mut whole = Vec::with_capacity(args.len());
+    let mut is_value = false;
+    for arg in args {
+        let glued = arg.strip_prefix("-I").filter(|value| !value.is_empty() && !is_value);
+        whole.push(match glued {
+            _ if is_value => absolute_include(arg),
+            Some(value) => format!("-I{}", absolute_include(value)),
+            None => arg.clone(),
+        });
+        is_value = !is_value && matches!(arg.as_str(), "-I" | "--include");
+    }
+    whole
+}
+
+/// `NAME=PATH` or `PATH`. What Nix takes for something else than a path stays: a URL, a channel, a flake, a home folder.
+fn absolute_include(entry: &str) -> String {
+    let (prefix, target) = match entry.split_once('=') {
+        Some((name, target)) => (Some(name), target),
+        None => (None, entry),
+    };
+    let other = target.is_empty()
+        || target.contains("://")
+        || target.starts_with('~')
+        || ["channel:", "flake:"].iter().any(|scheme| target.starts_with(scheme));
+    if other || Path::new(target).is_absolute() {
+        return entry.to_owned();
+    }
+    let Ok(whole) = std::path::absolute(target) else { return entry.to_owned() };
+    let whole: PathBuf = whole.components().collect();
+    match prefix {
+        Some(name) => format!("{name}={}", whole.display()),
+        None => whole.display().to_string(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 
-use crate::name::InterfaceName;
+use super::keys::{self, MOUNT};
 
 /// One `key = value` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,67 +58,6 @@ pub(super) fn item(key: &str, value: &str, allowed: &[String]) -> Result<(), Ite
     check(key, value, allowed).map_err(refuse)
 }
 
-/// The key of a mount.
-pub(super) const MOUNT: &str = "lxc.mount.entry";
-
-/// Keys that limit or describe a guest and give it nothing of the host. Everything else is refused,
-/// since LXC grows keys and a list of bad ones would always be one release behind.
-const HARMLESS: &[&str] = &[
-    MOUNT,
-    "lxc.cgroup.*",
-    "lxc.cgroup2.*",
-    "lxc.prlimit.as",
-    "lxc.prlimit.core",
-    "lxc.prlimit.cpu",
-    "lxc.prlimit.data",
-    "lxc.prlimit.fsize",
-    "lxc.prlimit.nofile",
-    "lxc.prlimit.nproc",
-    "lxc.prlimit.stack",
-    "lxc.sysctl.*",
-    "lxc.environment",
-    "lxc.signal.*",
-    "lxc.start.*",
-    "lxc.group",
-    "lxc.arch",
-    "lxc.uts.name",
-    "lxc.tty.max",
-    "lxc.pty.max",
-    "lxc.console.buffer.size",
-    "lxc.time.offset.*",
-];
-
-/// Where LXC puts the guest's cgroups decides whether limits hold, and how many processes there may be is the host
-/// configuration's `limits.pids`: not the container file's to say.
-const CGROUP_HOST: &[&str] = &["dir", "relative", "pids"];
-
-/// What may be said of an interface that is not one of ours. By name, since their neighbours act on the host:
-/// `veth.ipv4.route` adds to its routing table, `l2proxy` to its neighbours.
-const NETWORK: &[&str] = &[
-    "link",
-    "flags",
-    "name",
-    "mtu",
-    "hwaddr",
-    "ipv4.address",
-    "ipv4.gateway",
-    "ipv6.address",
-    "ipv6.gateway",
-    "veth.pair",
-    "veth.mode",
-    "veth.vlan.id",
-    "veth.vlan.tagged.id",
-    "macvlan.mode",
-    "ipvlan.mode",
-    "ipvlan.isolation",
-];
-
-/// Those of them that name an interface, of the host or of the guest.
-const NETWORK_NAMES: &[&str] = &["link", "name", "veth.pair"];
-
-/// Modes that take a network card from the host, or make it route.
-const NETWORK_HOST_MODES: &[(&str, &str)] = &[("veth.mode", "router"), ("macvlan.mode", "passthru")];
-
 /// Mount options, whole words. LXC finds some of its own by `strstr` and cuts them out of the text, so that
 /// `rwidmap=container` is `rw` *and* `idmap=container` to it: what is not just one of these is refused.
 const OPTIONS: &[&str] = &[
@@ -149,9 +88,6 @@ const OPTIONS: &[&str] = &[
 
 /// Options with a number, of file systems in memory.
 const NUMBERS: &[&str] = &["size", "mode", "nr_inodes", "uid", "gid"];
-
-/// Interface types that take nothing away from the host and do not share its network namespace.
-const NETWORK_TYPES: &[&str] = &["veth", "macvlan", "ipvlan", "empty"];
 
 /// Splits `lxcExtraConfig` as LXC reads a file and refuses what would undo the protection.
 /// `allowed` are the keys that the host configuration allows by name.
@@ -218,10 +154,6 @@ pub fn items(
     for (index, (key, value)) in items.iter().enumerate() {
         let (key, value) = (key.trim(), value.trim());
         let refuse = |why: String| ExtraError { number: None, line: format!("{key} = {value}"), why };
-        // In the file the key would end there, and be another one than the one judged here.
-        if !key.starts_with("lxc.") || key.contains(|c: char| c == '=' || c.is_whitespace()) {
-            return Err(refuse(format!("`{key}` is no key of LXC's configuration")));
-        }
         check(key, value, allowed).map_err(refuse)?;
         let place = format!("{kind}-{}", index + 1);
         lines.push(ExtraLine { number: None, place, key: key.to_owned(), value: value.to_owned() });
@@ -235,11 +167,14 @@ fn check(key: &str, value: &str, allowed: &[String]) -> Result<(), String> {
     if odd(key) || odd(value) {
         return Err("it holds a control character".to_owned());
     }
+    if !keys::is_whole(key) {
+        return Err(format!("`{key}` is no key of LXC's configuration"));
+    }
     // LXC would take off a second pair, and then see another value than the one judged here.
     if value.starts_with(['"', '\'']) {
         return Err("a value within quotes is not quoted again".to_owned());
     }
-    if allowed.iter().any(|pattern| matches(pattern, key)) { Ok(()) } else { judge(key, value) }
+    if allowed.iter().any(|pattern| matches(pattern, key)) { Ok(()) } else { keys::judge(key, value) }
 }
 
 /// LXC takes one pair of quotes off a value.
@@ -256,67 +191,6 @@ pub(super) fn matches(pattern: &str, key: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => key.len() > start.len() && key.starts_with(start),
         None => key == pattern,
-    }
-}
-
-fn judge(key: &str, value: &str) -> Result<(), String> {
-    if let Some(rest) = key.strip_prefix("lxc.net.") {
-        return judge_network(rest, value);
-    }
-    if !HARMLESS.iter().any(|pattern| matches(pattern, key)) {
-        return Err(format!(
-            "it is none of the keys that surely keep the container's protection; the host configuration can \
-                     allow it by name (`allow_lxc_keys = [\"{key}\"]`)"
-        ));
-    }
-    if value.is_empty() {
-        return Err("an empty value clears what nixcloud-container set".to_owned());
-    }
-    let cgroup = key.strip_prefix("lxc.cgroup.").or_else(|| key.strip_prefix("lxc.cgroup2."));
-    if cgroup.is_some_and(|item| CGROUP_HOST.contains(&item.split('.').next().unwrap_or(item))) {
-        return Err("where the guest's cgroups are and how many processes it may have is the host configuration's to \
-                    say (`limits.pids`)"
-            .to_owned());
-    }
-    Ok(())
-}
-
-fn judge_network(rest: &str, value: &str) -> Result<(), String> {
-    let Some((index, item)) = rest.split_once('.') else {
-        return Err("it clears an interface; `network.*` of the container file describes ours".to_owned());
-    };
-    let Ok(index) = index.parse::<u32>() else {
-        return Err("interfaces are numbered".to_owned());
-    };
-    if index < 2 {
-        return Err(
-            "interfaces 0 and 1 are described by `network.*` of the container file; use 2 and up".to_owned()
-        );
-    }
-    if value.is_empty() {
-        return Err("a value is missing".to_owned());
-    }
-    if item == "type" {
-        return if NETWORK_TYPES.contains(&value) {
-            Ok(())
-        } else {
-            Err(format!("of the interface types, {} keep the host apart", NETWORK_TYPES.join(", ")))
-        };
-    }
-    // LXC gives them to a shell where a script is set, and others would read them as an option.
-    if NETWORK_NAMES.contains(&item)
-        && let Err(error) = value.parse::<InterfaceName>()
-    {
-        return Err(error.to_string());
-    }
-    if NETWORK_HOST_MODES.contains(&(item, value)) {
-        return Err("this mode acts on the host's own network".to_owned());
-    }
-    if NETWORK.contains(&item) {
-        Ok(())
-    } else {
-        Err("this key acts on the host; the host configuration can allow it by name (`allow_lxc_keys`)"
-            .to_owned())
     }
 }
 
@@ -462,6 +336,101 @@ mod tests {
 
     fn refused(line: &str) -> String {
         parse(line, &[]).map(|_| ()).expect_err(line).why
+    }
+
+    /// Each allowed key is matched whole, and so is what follows a prefix of LXC's.
+    #[test]
+    fn a_key_is_matched_whole_also_where_the_host_allows_its_kind() {
+        let all = ["lxc.cgroup.*", "lxc.cgroup2.*", "lxc.sysctl.*", "lxc.net.*"].map(str::to_owned);
+        for line in [
+            "lxc.cgroup2../pids.max = max",
+            "lxc.cgroup2.memory/../../pids.max = max",
+            "lxc.cgroup2.memory..max = 1",
+            "lxc.cgroup2..memory.max = 1",
+            "lxc.cgroup2.memory.max. = 1",
+            "lxc.cgroup./tasks = 1",
+            "lxc.sysctl.net/../kernel.core_pattern = x",
+            "lxc.sysctl..net.x = 1",
+            "lxc.sysctl.net.ipv4/x = 1",
+            "lxc.net.2./script.up = /bin/sh",
+            "lxc.net.2..type = veth",
+        ] {
+            assert!(parse(line, &all).is_err(), "{line} passed though no key");
+            assert!(refused(line).contains("no key of LXC"), "{line}: {}", refused(line));
+        }
+    }
+
+    #[test]
+    fn what_follows_a_prefix_of_keys_is_known_by_name() {
+        for line in [
+            "lxc.cgroup2.cgroup.procs = 1",
+            "lxc.cgroup.cgroup.procs = 1",
+            "lxc.cgroup2.cgroup.threads = 1",
+            "lxc.cgroup2.cgroup.type = threaded",
+            "lxc.cgroup2.cgroup.freeze = 1",
+            "lxc.cgroup2.cgroup.kill = 1",
+            "lxc.cgroup2.cgroup.max.descendants = max",
+            "lxc.cgroup2.cgroup.subtree_control = -pids",
+            "lxc.cgroup.tasks = 1",
+            "lxc.cgroup.notify_on_release = 1",
+            "lxc.cgroup.release_agent = /bin/sh",
+            "lxc.cgroup.freezer.state = FROZEN",
+            "lxc.cgroup2.cpuset.cpus.partition = root",
+            "lxc.cgroup2.cpuset.cpus.exclusive = 0",
+            "lxc.cgroup.cpuset.cpu_exclusive = 1",
+            "lxc.cgroup.cpu.rt_runtime_us = 950000",
+            "lxc.cgroup2.hugetlb.2MB.current = 1",
+            "lxc.sysctl.kernel.core_pattern = |/bin/sh",
+            "lxc.sysctl.kernel.pid_max = 4194304",
+            "lxc.sysctl.kernel.shmmaxx = 1",
+            "lxc.sysctl.vm.swappiness = 1",
+            "lxc.sysctl.fs.file-max = 1",
+            "lxc.sysctl.fs.mqueuex = 1",
+            "lxc.sysctl.user.max_user_namespaces = 1",
+            "lxc.sysctl.net = 1",
+            "lxc.environment = SECRET",
+            "lxc.signal.new = SIGTERM",
+            "lxc.start.new = 1",
+            "lxc.time.offset.new = 1",
+            "lxc.console.buffer.size = 1GB",
+            "lxc.console.buffer.size = 17MB",
+            "lxc.console.buffer.size = 1TB",
+            "lxc.console.size = 1MB",
+            "lxc.console.rotate = 1",
+            "lxc.console.path = /dev/tty1",
+            "lxc.log.level = 0",
+            "lxc.log.syslog = daemon",
+            "lxc.tty.dir = /etc",
+            "lxc.mount.auto = proc:rw sys:rw",
+            "lxc.environment.hooks = A=b",
+            "lxc.environment.runtime = A=b",
+            "lxc.net.2.link = a;reboot",
+            "lxc.net.2.link = $(id)",
+            "lxc.net.2.veth.pair = a b",
+            "lxc.net.2.veth.pair = nci-00000001",
+            "lxc.net.2.veth.pair = ncn-00000001",
+            "lxc.net.2.name = -x",
+            "lxc.net.2.script.down = /bin/sh",
+            "lxc.net.2.type.x = veth",
+        ] {
+            refused(line);
+        }
+        for line in [
+            "lxc.cgroup2.memory.swap.max = 0",
+            "lxc.cgroup2.hugetlb.2MB.rsvd.max = 0",
+            "lxc.cgroup.memory.memsw.limit_in_bytes = 1G",
+            "lxc.sysctl.net.ipv4.ip_forward = 1",
+            "lxc.sysctl.kernel.shmmax = 1",
+            "lxc.sysctl.kernel.sem = 1 2 3 4",
+            "lxc.sysctl.fs.mqueue.msg_max = 20",
+            "lxc.signal.halt = SIGPWR",
+            "lxc.console.buffer.size = auto",
+            "lxc.console.buffer.size = 4MB",
+            "lxc.environment = A=",
+            "lxc.net.2.link = br-0.1_a",
+        ] {
+            parse(line, &[]).unwrap();
+        }
     }
 
     #[test]

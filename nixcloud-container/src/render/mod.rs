@@ -4,6 +4,7 @@
 //! back its own network, and an upgraded LXC never leaves a stale include path.
 
 mod extra;
+mod keys;
 mod port;
 
 use std::fmt::Write as _;
@@ -249,23 +250,33 @@ fn interface(text: &mut Text, input: &Input<'_>, slot: Slot, bridge: &InterfaceN
     }
 }
 
+/// The lines of the container file and the items beside it, as far as the rules of this program go.
+fn judged(
+    spec: &ContainerSpec,
+    items: &[(String, String)],
+    config: &HostConfig,
+) -> Result<(Vec<ExtraLine>, Vec<ExtraLine>), ExtraError> {
+    let allowed = &config.allow_lxc_keys;
+    let lines = if spec.original {
+        extra::keep(&spec.lxc_extra_config, allowed).0
+    } else {
+        extra::parse(&spec.lxc_extra_config, allowed)?
+    };
+    let items = extra::items(items, "item", allowed)?;
+    for ExtraLine { number, key, value, .. } in lines.iter().chain(&items) {
+        if let Some(why) = port::refused(config, key, value) {
+            return Err(ExtraError { number: *number, line: format!("{key} = {value}"), why });
+        }
+    }
+    Ok((lines, items))
+}
+
 fn extra_lines(
     text: &mut Text,
     input: &Input<'_>,
     locked: &mut Vec<LockedSource>,
 ) -> Result<Vec<(String, String)>, ExtraError> {
-    let allowed = &input.config.allow_lxc_keys;
-    let lines = if input.spec.original {
-        extra::keep(&input.spec.lxc_extra_config, allowed).0
-    } else {
-        extra::parse(&input.spec.lxc_extra_config, allowed)?
-    };
-    let items = extra::items(input.items, "item", allowed)?;
-    for ExtraLine { number, key, value, .. } in lines.iter().chain(&items) {
-        if let Some(why) = port::refused(input.config, key, value) {
-            return Err(ExtraError { number: *number, line: format!("{key} = {value}"), why });
-        }
-    }
+    let (lines, items) = judged(input.spec, input.items, input.config)?;
     let mut checked = Vec::with_capacity(lines.len() + items.len());
     for (lines, from) in [
         (lines, "lxcExtraConfig of the container file."),
@@ -276,7 +287,7 @@ fn extra_lines(
         }
         for line in lines {
             let ExtraLine { number, place, key, mut value } = line;
-            if key == extra::MOUNT {
+            if key == keys::MOUNT {
                 let refuse = |why| ExtraError { number, line: format!("{key} = {value}"), why };
                 let folder = input.layout.locked(input.name);
                 value = locked_entry(&value, &folder, place, locked).map_err(refuse)?;
@@ -326,7 +337,7 @@ pub fn items(
         if let Some(why) = port::refused(config, key, value) {
             return Err(ItemError { key: key.to_owned(), value: value.to_owned(), why });
         }
-        let value = if key == extra::MOUNT {
+        let value = if key == keys::MOUNT {
             let refuse = |why| ItemError { key: key.to_owned(), value: value.to_owned(), why };
             locked_entry(value, folder, format!("boot-{number}"), locked).map_err(refuse)?
         } else {
@@ -345,12 +356,21 @@ pub fn keep(lines: &str, config: &HostConfig) -> (Vec<(String, String)>, Vec<Ext
     (kept.into_iter().map(|line| (line.key, line.value)).collect(), refused)
 }
 
-/// Whether the lines of `lxcExtraConfig` may stand there.
+/// The lines of `lxcExtraConfig`, for liblxc to check. What [`render`] would refuse of them is refused here: one check,
+/// used before there is a container to render.
 ///
 /// # Errors
 /// The first line that is refused.
-pub fn check_extra(spec: &ContainerSpec, config: &HostConfig) -> Result<(), ExtraError> {
-    extra::parse(&spec.lxc_extra_config, &config.allow_lxc_keys).map(drop)
+pub fn check_extra(spec: &ContainerSpec, config: &HostConfig) -> Result<Vec<(String, String)>, ExtraError> {
+    let (lines, _) = judged(spec, &[], config)?;
+    let each = lines.into_iter().map(|ExtraLine { number, key, value, .. }| {
+        if key == keys::MOUNT {
+            let refuse = |why| ExtraError { number, line: format!("{key} = {value}"), why };
+            extra::MountEntry::parse(&value).map_err(refuse)?;
+        }
+        Ok((key, value))
+    });
+    each.collect()
 }
 
 /// Whether the host configuration allows a key by name.

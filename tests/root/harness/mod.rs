@@ -17,7 +17,7 @@ pub mod sweep;
 pub use command::Told;
 pub use file::File;
 pub use guest::{Guest, Kind};
-pub use lab::Lab;
+pub use lab::{Lab, config};
 pub use pty::Pty;
 
 /// Set where this program is not to call `worker::init`.

@@ -7,6 +7,7 @@
 //! The abstract namespace belongs to the *network namespace*: from another one a running container seems stopped. And any
 //! local user can bind a name there first, so an answer counts only if root or this user listens.
 
+mod holder;
 mod running;
 
 use std::io::{self, IoSlice, Read};
@@ -27,6 +28,7 @@ use thiserror::Error;
 use super::address::{Address, InvalidAddress};
 use super::state::State;
 
+pub use holder::{Holder, holder};
 pub use running::{Running, running};
 
 /// `LXC_CMD_GET_STATE` and `LXC_CMD_GET_INIT_PID`: fixed by the protocol.
