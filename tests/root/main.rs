@@ -43,6 +43,7 @@ mod names;
 mod nixos;
 mod other_hosts;
 mod pages;
+mod other_hosts;
 mod pools;
 mod ports;
 mod power;

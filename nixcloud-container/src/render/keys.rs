@@ -6,6 +6,7 @@
 //! always be one release behind.
 
 use crate::interface::InterfaceId;
+use crate::name::InterfaceName;
 
 /// The key of a mount; its value is judged apart.
 pub(super) const MOUNT: &str = "lxc.mount.entry";
@@ -271,8 +272,11 @@ fn network(rest: &str, value: &str) -> Result<(), String> {
     if NETWORK_HOST_MODES.contains(&(item, value)) {
         return Err("this mode acts on the host's own network".to_owned());
     }
-    if matches!(item, "link" | "veth.pair" | "name") && !is_plain_interface(value) {
-        return Err("a name of an interface is 1 to 15 of letters, digits, `.`, `_` and `-`".to_owned());
+    // LXC gives them to a shell where a script is set, and others would read them as an option.
+    if matches!(item, "link" | "veth.pair" | "name")
+        && let Err(error) = value.parse::<InterfaceName>()
+    {
+        return Err(error.to_string());
     }
     // What the packet filter and other containers' ports go by.
     if item == "veth.pair" && InterfaceId::of_host_name(value).is_some() {
@@ -284,11 +288,4 @@ fn network(rest: &str, value: &str) -> Result<(), String> {
         Err("this key acts on the host; the host configuration can allow it by name (`allow_lxc_keys`)"
             .to_owned())
     }
-}
-
-/// Names that no shell and no program takes for anything else.
-fn is_plain_interface(name: &str) -> bool {
-    (1..=15).contains(&name.len())
-        && !name.starts_with(['-', '.'])
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
