@@ -395,6 +395,9 @@ pub(crate) fn write_config(
     rendered: &Rendered,
     observer: &mut dyn Observer,
 ) -> Result<(), Error> {
+    // First, since the configuration names it.
+    let seccomp = host.layout.seccomp(&record.name);
+    atomic::write_if_changed(&seccomp, render::SECCOMP_PROFILE.as_bytes(), 0o640, Durability::Synced)?;
     let path = host.layout.lxc_config(&record.name);
     let there = std::fs::read_to_string(&path).ok();
     tracing::debug!(path = %path.display(), changes = there.as_deref() != Some(&rendered.text), "configuration rendered");

@@ -93,6 +93,13 @@ impl Layout {
         self.container_dir(name).join("config")
     }
 
+    /// The seccomp profile of a container. Beside its configuration: LXC reads it at each reboot and each entry, so that it
+    /// outlives every upgrade of ours.
+    #[must_use]
+    pub fn seccomp(&self, name: &ContainerName) -> PathBuf {
+        self.container_dir(name).join("seccomp")
+    }
+
     /// The root file system of a container.
     #[must_use]
     pub fn rootfs(&self, name: &ContainerName) -> PathBuf {

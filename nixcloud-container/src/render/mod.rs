@@ -5,6 +5,7 @@
 
 mod extra;
 mod port;
+mod seccomp;
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -23,6 +24,7 @@ use crate::spec::ContainerSpec;
 use extra::ExtraLine;
 pub use extra::{ExtraError, ItemError};
 pub use port::{Port, ports};
+pub use seccomp::PROFILE as SECCOMP_PROFILE;
 
 /// What the rendering depends on that is the host's, found once an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +80,8 @@ pub struct LockedSource {
     pub recursive: bool,
     /// Whether it may be missing.
     pub optional: bool,
+    /// Whether it is the container file's own and shown with the guest's ids: then it may hold plain files alone.
+    pub only_files: bool,
 }
 
 /// A rendered configuration.
@@ -144,7 +148,7 @@ fn header(text: &mut Text, input: &Input<'_>) {
 }
 
 fn includes(text: &mut Text, facts: &HostFacts) {
-    text.comment("LXC's own defaults for unprivileged guests: devices, seccomp, cgroups.");
+    text.comment("LXC's own defaults for unprivileged guests: devices, cgroups.");
     text.line("lxc.include", facts.lxc_config_dir.join("common.conf").display());
     text.line("lxc.include", facts.lxc_config_dir.join("userns.conf").display());
     if !facts.lxcfs {
@@ -158,6 +162,9 @@ fn system(text: &mut Text, input: &Input<'_>) {
     text.comment("The guest.");
     text.line("lxc.uts.name", name);
     text.line("lxc.arch", std::env::consts::ARCH);
+    text.line("lxc.seccomp.profile", layout.seccomp(name).display());
+    // Otherwise LXC leaves the profile out, and says nothing, where whoever starts the guest is confined by one.
+    text.line("lxc.seccomp.allow_nesting", 1);
     text.line("lxc.rootfs.path", format_args!("dir:{}", layout.rootfs(name).display()));
     text.line("lxc.init.cmd", if spec.original { ORIGINAL_INIT } else { "/init/profile/init" });
     text.line("lxc.idmap", format_args!("u 0 {} {RANGE}", ids.base()));
@@ -193,6 +200,7 @@ fn mounts(text: &mut Text, input: &Input<'_>, locked: &mut Vec<LockedSource>) {
         name: name.to_owned(),
         recursive: false,
         optional: false,
+        only_files: false,
     };
     text.comment("The host's store, the container's generations, and what systemd expects of a runtime.");
     let store = source(Path::new(NIX_STORE), "store");
@@ -305,6 +313,7 @@ fn locked_entry(
         name: place,
         recursive: entry.has("rbind"),
         optional: entry.has("optional"),
+        only_files: entry.has("idmap=container"),
     });
     Ok(rendered)
 }

@@ -4,8 +4,9 @@
 //! idmapped store it would then write as host root. A mount that was read-only *before* the guest's namespace was
 //! made has that flag locked by the kernel (mount_namespaces(7)): LXC's bind of it inherits the lock.
 
+use std::fs::FileType;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ::nix::mount::{MsFlags, mount};
@@ -14,15 +15,18 @@ use crate::render::LockedSource;
 
 /// A mount of the worker that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {what} {}", .path.display())]
-pub(super) struct MountError {
-    what: &'static str,
-    path: PathBuf,
-    source: io::Error,
+pub(super) enum MountError {
+    #[error("cannot {what} {}", .path.display())]
+    Failed { what: &'static str, path: PathBuf, source: io::Error },
+    #[error(
+        "`{}` is {kind}, and in a folder that is shown with `idmap=container` guest root opens it as its owner does: take \
+         it out of there, or leave `idmap=container` out of the `lxc.mount.entry`", .path.display()
+    )]
+    NoFile { kind: &'static str, path: PathBuf },
 }
 
 fn failed<E: Into<io::Error>>(what: &'static str, path: &Path) -> impl FnOnce(E) -> MountError {
-    move |source| MountError { what, path: path.to_owned(), source: source.into() }
+    move |source| MountError::Failed { what, path: path.to_owned(), source: source.into() }
 }
 
 const NONE: Option<&str> = None;
@@ -46,6 +50,13 @@ pub(super) fn lock(folder: &Path, sources: &[LockedSource]) -> Result<(), MountE
             std::fs::File::create_new(&place).map_err(failed("make", &place))?;
         }
         bind(source, &place)?;
+        if source.only_files
+            && let Some((kind, path)) = other_than_file(&place).map_err(failed("look through", &source.source))?
+        {
+            let below = path.strip_prefix(&place).unwrap_or(&path);
+            let path = if below.as_os_str().is_empty() { source.source.clone() } else { source.source.join(below) };
+            return Err(MountError::NoFile { kind, path });
+        }
     }
     // Nothing is added any more; the guest's root can look through it, not into it.
     std::fs::set_permissions(folder, PermissionsExt::from_mode(0o711)).map_err(failed("seal", folder))
@@ -69,14 +80,48 @@ fn bind(source: &LockedSource, place: &Path) -> Result<(), MountError> {
     Ok(())
 }
 
-/// Adds the read-only flag to a bind and keeps the others, which a remount would otherwise clear.
+/// The first at or below `place` that is opened for writing whether its mount is read-only or not. What is put there
+/// later is not seen, but for devices, which the mount does not open.
+fn other_than_file(place: &Path) -> io::Result<Option<(&'static str, PathBuf)>> {
+    let kind = |kind: FileType| {
+        let kinds = [
+            (kind.is_socket(), "a socket"),
+            (kind.is_fifo(), "a named pipe"),
+            (kind.is_block_device() || kind.is_char_device(), "a device"),
+        ];
+        kinds.into_iter().find_map(|(is, name)| is.then_some(name))
+    };
+    let top = std::fs::symlink_metadata(place)?.file_type();
+    if let Some(kind) = kind(top) {
+        return Ok(Some((kind, place.to_owned())));
+    }
+    let mut folders = Vec::new();
+    if top.is_dir() {
+        folders.push(place.to_owned());
+    }
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            let found = entry.file_type()?;
+            if let Some(kind) = kind(found) {
+                return Ok(Some((kind, entry.path())));
+            }
+            if found.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Adds the flags of a locked source to a bind and keeps the others, which a remount would otherwise clear. Through the
+/// read-only flag alone a device is opened for writing, and a set-uid file of the host's is one in the guest.
 fn read_only(mounted: &Path) -> Result<(), MountError> {
     use ::nix::sys::statvfs::{FsFlags, statvfs};
     let now = statvfs(mounted).map_err(failed("look at", mounted))?.flags();
-    let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
+    flags |= MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     for (have, keep) in [
-        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
-        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
         (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
         (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
         (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
@@ -89,10 +134,10 @@ fn read_only(mounted: &Path) -> Result<(), MountError> {
     mount(NONE, mounted, NONE, flags, NONE).map_err(failed("make read-only", mounted))?;
     // The whole safety of the host stands on this flag: look, do not trust.
     let after = statvfs(mounted).map_err(failed("look at", mounted))?.flags();
-    if after.contains(FsFlags::ST_RDONLY) {
+    if after.contains(FsFlags::ST_RDONLY | FsFlags::ST_NOSUID | FsFlags::ST_NODEV) {
         Ok(())
     } else {
-        Err(failed("make read-only", mounted)(io::Error::other("the kernel left it writable")))
+        Err(failed("make read-only", mounted)(io::Error::other("the kernel left flags out")))
     }
 }
 

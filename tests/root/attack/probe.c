@@ -1,0 +1,184 @@
+// What guest root tries that no shell can: `probe WHAT [ARGUMENT...]`, exit 0 where it came through, 1 where it was
+// refused, 2 where this program cannot say. Nothing is changed where it comes through as root of a host.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/mount.h>
+#include <linux/perf_event.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/acct.h>
+#include <sys/fanotify.h>
+#include <sys/file.h>
+#include <sys/io.h>
+#include <sys/klog.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/quota.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <sys/syscall.h>
+#include <sys/timex.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/xattr.h>
+#include <sched.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef F_SETDELEG
+#define F_SETDELEG (1024 + 16)
+#endif
+
+static int code(int came_through) {
+  if (!came_through) perror("refused");
+  return came_through ? 0 : 1;
+}
+
+// A system call by the 32-bit entry: arguments are 32 bits wide.
+static long i386(long number, long a, long b, long c) {
+#ifdef __x86_64__
+  long result;
+  __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(a), "c"(b), "d"(c) : "r8", "r9", "r10", "r11", "memory");
+  if ((int)result < 0) { errno = -(int)result; return -1; }
+  return (int)result;
+#else
+  (void)number, (void)a, (void)b, (void)c;
+  errno = ENOSYS;
+  return -1;
+#endif
+}
+
+// The kernel takes another number than the permission check refuses: it was let through.
+static int unless_refused(long result) { return code(result >= 0 || (errno != EPERM && errno != EACCES && errno != ENOSYS)); }
+
+static int in_tree(int tree) {
+  int made = openat(tree, "attack-tree", O_CREAT | O_WRONLY, 0600);
+  return code(made >= 0);
+}
+
+int main(int count, char **arg) {
+  alarm(10);
+  if (count < 2) return 2;
+  const char *what = arg[1], *first = count > 2 ? arg[2] : "", *second = count > 3 ? arg[3] : "";
+  long number = strtol(second, NULL, 0);
+#define IS(name) (!strcmp(what, name))
+  if (IS("lease") || IS("lease-high") || IS("lease-i386") || IS("lease64-i386") || IS("lease-x32") || IS("read-lease") || IS("delegate") || IS("notify")) {
+    int fd = open(first, O_RDONLY);
+    if (fd < 0) return perror(first), 2;
+    if (IS("lease")) return code(fcntl(fd, F_SETLEASE, F_WRLCK) == 0);
+    if (IS("read-lease")) return code(fcntl(fd, F_SETLEASE, F_RDLCK) == 0);
+    if (IS("lease-high")) return code(syscall(SYS_fcntl, fd, 0x100000400L, F_WRLCK) == 0);
+    if (IS("lease-i386")) return code(i386(55, fd, F_SETLEASE, F_WRLCK) == 0);
+    if (IS("lease64-i386")) return code(i386(221, fd, F_SETLEASE, F_WRLCK) == 0);
+    if (IS("lease-x32")) return code(syscall(0x40000000 | 72, fd, F_SETLEASE, F_WRLCK) == 0);
+    if (IS("notify")) return code(fcntl(fd, F_NOTIFY, DN_CREATE) == 0);
+    struct { uint32_t flags; uint16_t type, pad; } delegation = {0, F_RDLCK, 0};
+    return code(fcntl(fd, F_SETDELEG, &delegation) == 0);
+  }
+  if (IS("socket")) return code(socket(atoi(first), number ? number : SOCK_STREAM, 0) >= 0);
+  if (IS("socket-high")) return code(syscall(SYS_socket, 0x100000000L | atoi(first), SOCK_STREAM, 0) >= 0);
+  if (IS("socket-i386")) return code(i386(359, atoi(first), SOCK_STREAM, 0) >= 0);
+  if (IS("socketcall-i386")) {
+#ifdef __x86_64__
+    uint32_t *list = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    list[0] = atoi(first), list[1] = SOCK_STREAM, list[2] = 0;
+    return code(i386(102, 1, (long)list, 0) >= 0);
+#endif
+  }
+  if (IS("io_uring")) { char parameters[120] = {0}; return code(syscall(425, 2, parameters) >= 0); }
+  if (IS("io_uring-i386")) { char *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0); return code(i386(425, 2, (long)low, 0) >= 0); }
+  if (IS("add-key")) return code(syscall(SYS_add_key, "user", "attack", "x", 1, -2) >= 0);
+  if (IS("request-key")) return code(syscall(SYS_request_key, "user", "attack-none", "x", -2) >= 0 || errno == ENOKEY || errno == ENOENT);
+  if (IS("keyctl")) return code(syscall(SYS_keyctl, 0, -3, 1) >= 0);
+  if (IS("bpf")) {
+    struct bpf_insn program[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0}, {.code = BPF_JMP | BPF_EXIT}};
+    union bpf_attr wanted = {.prog_type = BPF_PROG_TYPE_SOCKET_FILTER, .insns = (uint64_t)(uintptr_t)program, .insn_cnt = 2, .license = (uint64_t)(uintptr_t) "GPL"};
+    return code(syscall(SYS_bpf, BPF_PROG_LOAD, &wanted, sizeof wanted) >= 0);
+  }
+  if (IS("perf") || IS("perf-all")) {
+    struct perf_event_attr wanted = {.type = PERF_TYPE_SOFTWARE, .size = sizeof wanted, .config = PERF_COUNT_SW_CPU_CLOCK, .exclude_kernel = IS("perf"), .exclude_hv = 1};
+    return code(syscall(SYS_perf_event_open, &wanted, IS("perf") ? 0 : -1, IS("perf") ? -1 : 0, -1, 0) >= 0);
+  }
+  if (IS("userfaultfd")) return code(syscall(SYS_userfaultfd, 1 /* faults of user space alone */) >= 0);
+  if (IS("init-module")) return unless_refused(syscall(SYS_init_module, "x", 1, ""));
+  if (IS("finit-module")) { int fd = open("/dev/null", O_RDONLY); return unless_refused(syscall(SYS_finit_module, fd, "", 0)); }
+  if (IS("delete-module")) return unless_refused(syscall(SYS_delete_module, "attack_none", O_NONBLOCK));
+  if (IS("kexec")) return unless_refused(syscall(SYS_kexec_load, 0, 0, NULL, 0));
+  if (IS("handle")) {
+    struct { struct file_handle head; char bytes[128]; } handle = {.head.handle_bytes = 128};
+    int id, folder = open(first, O_RDONLY);
+    if (name_to_handle_at(AT_FDCWD, first, &handle.head, &id, 0)) return perror("name_to_handle_at"), 2;
+    return code(open_by_handle_at(folder, &handle.head, O_RDONLY) >= 0);
+  }
+  if (IS("swapon")) return unless_refused(swapon(first, 0));
+  if (IS("acct")) return unless_refused(acct("/attack-none"));
+  if (IS("quota")) return unless_refused(quotactl(QCMD(Q_QUOTAON, USRQUOTA), "/dev/attack-none", 2, (caddr_t) "/x")) ;
+  if (IS("iopl")) { int got = syscall(SYS_iopl, 3); return code(got == 0); }
+  if (IS("ioperm")) return code(syscall(SYS_ioperm, 0x80, 1, 1) == 0);
+  if (IS("syslog")) { char text[64]; return code(klogctl(3, text, sizeof text) >= 0); }
+  if (IS("clock")) {
+    struct timex now = {0};
+    if (adjtimex(&now) < 0) return 2;
+    struct timex same = {.modes = ADJ_TICK, .tick = now.tick};
+    return code(adjtimex(&same) >= 0);
+  }
+  if (IS("settime")) { struct timespec bad = {1, 2000000000}; return unless_refused(syscall(SYS_clock_settime, CLOCK_REALTIME, &bad)); }
+  if (IS("fanotify")) return code(fanotify_init(FAN_CLASS_CONTENT, O_RDONLY) >= 0);
+  if (IS("fifo-scheduling")) { struct sched_param high = {.sched_priority = 1}; return code(sched_setscheduler(0, SCHED_FIFO, &high) == 0); }
+  if (IS("nice")) return code(setpriority(PRIO_PROCESS, 0, -5) == 0);
+  if (IS("io-class")) return code(syscall(SYS_ioprio_set, 1, 0, (1 << 13) | 4) == 0);
+  if (IS("more-files")) {
+    struct rlimit now;
+    getrlimit(RLIMIT_RTPRIO, &now);
+    now.rlim_max = now.rlim_cur = 50;
+    return code(setrlimit(RLIMIT_RTPRIO, &now) == 0);
+  }
+  if (IS("open")) return code(open(first, (!strcmp(second, "w") ? O_WRONLY : !strcmp(second, "rw") ? O_RDWR : O_RDONLY) | O_NONBLOCK) >= 0);
+  if (IS("connect") || IS("connect-abstract")) {
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0), at = IS("connect-abstract");
+    strncpy(to.sun_path + at, first, sizeof to.sun_path - 2);
+    return code(connect(fd, (struct sockaddr *)&to, offsetof(struct sockaddr_un, sun_path) + at + strlen(first)) == 0);
+  }
+  if (IS("map-shared")) { int fd = open(first, O_RDWR); if (fd < 0) fd = open(first, O_RDONLY); return code(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED); }
+  if (IS("temporary")) return code(open(first, O_TMPFILE | O_RDWR, 0600) >= 0);
+  if (IS("xattr")) return code(setxattr(first, "user.attack", "x", 1, 0) == 0);
+  if (IS("times")) { struct timespec when[2] = {{0, UTIME_OMIT}, {1, 0}}; return code(utimensat(AT_FDCWD, first, when, 0) == 0); }
+  if (IS("flags")) {
+    int fd = open(first, O_RDONLY), flags = 0;
+    if (ioctl(fd, 0x80086601UL, &flags)) return perror("FS_IOC_GETFLAGS"), 2;
+    return code(ioctl(fd, 0x40086602UL, &flags) == 0);
+  }
+  if (IS("link")) { char to[512]; snprintf(to, sizeof to, "%s-attack-link", first); int done = link(first, to); if (!done) unlink(to); return code(done == 0); }
+  if (IS("tree") || IS("tree-recursive") || IS("tree-moved") || IS("attributes")) {
+    struct mount_attr writable = {.attr_clr = MOUNT_ATTR_RDONLY};
+    int tree = IS("attributes") ? open(first, O_PATH) : (int)syscall(SYS_open_tree, AT_FDCWD, first, 1 /* clone */ | (IS("tree-recursive") ? AT_RECURSIVE : 0));
+    if (tree < 0) return perror("open_tree"), 1;
+    if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | (IS("tree-recursive") ? AT_RECURSIVE : 0), &writable, sizeof writable)) return perror("mount_setattr"), 1;
+    if (!IS("tree-moved")) return in_tree(tree);
+    if (syscall(SYS_move_mount, tree, "", AT_FDCWD, second, 4 /* from an empty path */)) return perror("move_mount"), 1;
+    int folder = open(second, O_RDONLY | O_DIRECTORY), done = in_tree(folder);
+    umount2(second, 2);
+    return done;
+  }
+  if (IS("reconfigure")) {
+    int context = syscall(SYS_fspick, AT_FDCWD, first, 0);
+    if (context < 0) return perror("fspick"), 1;
+    return code(syscall(SYS_fsconfig, context, 7 /* reconfigure */, NULL, NULL, 0) == 0);
+  }
+  if (IS("read-memory")) { char mine[8]; struct iovec to = {mine, 8}, from = {(void *)strtoul(second, NULL, 0), 8}; return code(process_vm_readv(atoi(first), &to, 1, &from, 1, 0) == 8 || errno == EFAULT); }
+  if (IS("take-file")) { int process = syscall(SYS_pidfd_open, atoi(first), 0); return code(process >= 0 && syscall(SYS_pidfd_getfd, process, 0, 0) >= 0); }
+  if (IS("signal")) { int process = syscall(SYS_pidfd_open, atoi(first), 0); return code(process >= 0 && syscall(SYS_pidfd_send_signal, process, 0, NULL, 0) == 0); }
+  if (IS("priority-of")) return code(setpriority(PRIO_PROCESS, atoi(first), getpriority(PRIO_PROCESS, atoi(first))) == 0);
+  if (IS("lock")) { int fd = open(first, O_RDONLY); return code(fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0); }
+  fprintf(stderr, "no attack %s\n", what);
+  return 2;
+}
