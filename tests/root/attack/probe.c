@@ -19,7 +19,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/quota.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -30,7 +29,6 @@
 #include <sys/un.h>
 #include <sys/xattr.h>
 #include <sched.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef F_SETDELEG
@@ -120,7 +118,6 @@ int main(int count, char **arg) {
   }
   if (IS("swapon")) return unless_refused(swapon(first, 0));
   if (IS("acct")) return unless_refused(acct("/attack-none"));
-  if (IS("quota")) return unless_refused(quotactl(QCMD(Q_QUOTAON, USRQUOTA), "/dev/attack-none", 2, (caddr_t) "/x")) ;
   if (IS("iopl")) { int got = syscall(SYS_iopl, 3); return code(got == 0); }
   if (IS("ioperm")) return code(syscall(SYS_ioperm, 0x80, 1, 1) == 0);
   if (IS("syslog")) { char text[64]; return code(klogctl(3, text, sizeof text) >= 0); }
@@ -130,7 +127,6 @@ int main(int count, char **arg) {
     struct timex same = {.modes = ADJ_TICK, .tick = now.tick};
     return code(adjtimex(&same) >= 0);
   }
-  if (IS("settime")) { struct timespec bad = {1, 2000000000}; return unless_refused(syscall(SYS_clock_settime, CLOCK_REALTIME, &bad)); }
   if (IS("fanotify")) return code(fanotify_init(FAN_CLASS_CONTENT, O_RDONLY) >= 0);
   if (IS("fifo-scheduling")) { struct sched_param high = {.sched_priority = 1}; return code(sched_setscheduler(0, SCHED_FIFO, &high) == 0); }
   if (IS("nice")) return code(setpriority(PRIO_PROCESS, 0, -5) == 0);
