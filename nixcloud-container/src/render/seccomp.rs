@@ -58,7 +58,9 @@ mod tests {
             assert!(!line.is_empty() && line == line.trim(), "{line:?}");
             let mut words = line.split(' ');
             let call = words.next().unwrap();
-            assert!(call.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit()));
+            assert!(
+                call.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit())
+            );
             if call != "reject_force_umount" {
                 assert_eq!(words.next(), Some("errno"), "{line}");
                 words.next().unwrap().parse::<u8>().unwrap();

@@ -55,10 +55,12 @@ pub(super) fn lock(folder: &Path, sources: &[LockedSource]) -> Result<(), MountE
         }
         bind(source, &place)?;
         if source.only_files
-            && let Some((kind, path)) = other_than_file(&place).map_err(failed("look through", &source.source))?
+            && let Some((kind, path)) =
+                other_than_file(&place).map_err(failed("look through", &source.source))?
         {
             let below = path.strip_prefix(&place).unwrap_or(&path);
-            let path = if below.as_os_str().is_empty() { source.source.clone() } else { source.source.join(below) };
+            let path =
+                if below.as_os_str().is_empty() { source.source.clone() } else { source.source.join(below) };
             return Err(MountError::NoFile { kind, path });
         }
     }
