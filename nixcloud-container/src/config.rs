@@ -169,8 +169,12 @@ pub struct NixConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Processes and threads a container may have; 0 sets no limit.
+    /// Processes and threads a container may have, and no more than a quarter of what the kernel has for all; 0 sets no
+    /// limit.
     pub pids: u32,
+    /// Connections that a container may begin, by one of its addresses, with the host or by way of it at a time; 0 sets
+    /// no limit.
+    pub connections: u32,
 }
 
 /// How containers start with the host.
@@ -348,7 +352,7 @@ impl Default for Ids {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { pids: 16_384 }
+        Self { pids: 16_384, connections: 8192 }
     }
 }
 

@@ -48,9 +48,18 @@ pub(crate) fn probe(config: &HostConfig, layout: &Layout) -> Result<HostFacts, F
         lxc_config_dir: lxc_config_dir.clone(),
         lxcfs,
         apparmor: apparmor.is_ok_and(|text| text.trim() == "Y"),
+        processes: ["pid_max", "threads-max"].iter().filter_map(|key| kernel(key)).min().unwrap_or(u32::MAX),
+        unified: ["", "unified/"]
+            .iter()
+            .any(|place| Path::new(&format!("/sys/fs/cgroup/{place}cgroup.controllers")).exists()),
         pids_on_v1: Path::new("/sys/fs/cgroup/pids/cgroup.procs").exists(),
         idmapped_store: !is_refused(layout),
     })
+}
+
+/// A number of the kernel's; one beyond what we count with is as good as none.
+fn kernel(key: &str) -> Option<u32> {
+    std::fs::read_to_string(Path::new("/proc/sys/kernel").join(key)).ok()?.trim().parse().ok()
 }
 
 /// A start in this boot found that the store cannot be idmapped.

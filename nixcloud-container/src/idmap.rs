@@ -53,6 +53,12 @@ impl IdMap {
         self.base
     }
 
+    /// An id of the range that is the same for the same number, and another one for nearly every other number.
+    #[must_use]
+    pub fn one_of(self, number: u32) -> u32 {
+        self.base + number % RANGE
+    }
+
     /// Whether the half-open range `start..start + count` shares an id with this one.
     #[must_use]
     pub fn overlaps(self, start: u64, count: u64) -> bool {

@@ -77,6 +77,12 @@ impl InterfaceId {
         Self(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))
     }
 
+    /// The number itself.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
     /// The host's name of an interface: 12 of the 15 characters that the kernel allows.
     #[must_use]
     pub fn host_name(self, slot: Slot) -> String {

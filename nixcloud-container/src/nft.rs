@@ -34,7 +34,7 @@ impl Error {
 pub struct Ruleset {
     /// Chains, each with its rules in order.
     pub chains: Vec<Chain>,
-    /// How many elements the named sets and maps have.
+    /// How many elements the named sets and maps have, without those that packets added.
     pub elements: usize,
 }
 
@@ -143,7 +143,10 @@ pub fn parse(json: &str) -> Result<Ruleset, Error> {
                 rules: Vec::new(),
             });
         } else if let Some(set) = object.get("map").or_else(|| object.get("set")) {
-            ruleset.elements += set["elem"].as_array().map_or(0, Vec::len);
+            // What packets have added says more than its value.
+            let ours = |element: &&serde_json::Value| element.get("elem").is_none();
+            ruleset.elements +=
+                set["elem"].as_array().map_or(0, |elements| elements.iter().filter(ours).count());
         } else if let Some(rule) = object.get("rule") {
             let (family, table, name) = (text(rule, "family"), text(rule, "table"), text(rule, "chain"));
             let chain = ruleset

@@ -31,6 +31,8 @@ pub enum Part {
     Ids,
     /// A limit of the kernel.
     Limit,
+    /// What one guest can take of a table of the kernel that all share.
+    Share,
     /// A dnsmasq of ours.
     Resolver,
     /// The names of containers on the host itself.
@@ -50,6 +52,7 @@ impl Part {
             Self::Port => "port",
             Self::Ids => "ids",
             Self::Limit => "limit",
+            Self::Share => "share",
             Self::Resolver => "resolver",
             Self::Names => "names",
         }

@@ -303,6 +303,36 @@ pub fn lxc_cgroups(processes: &[Process]) -> Vec<PathBuf> {
     found
 }
 
+/// Keeps a guest, whose init this is, from making cgroups without end. On cgroup v2 it may make `most`, nested `depth` deep:
+/// LXC itself sets such limits only where there is no v1 beside. Below controllers of v1, which have no such limit and whose
+/// numbers all guests share (65,535 for memory), it makes none: LXC has given them to the guest's root by its group. What is
+/// the guest's own is the unified hierarchy and `name=systemd`, which has no controller.
+///
+/// # Errors
+/// When it cannot be done.
+pub fn keep_controllers(init: i32, most: u32, depth: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let pure = hierarchies().len() == 1;
+    for line in fs::read_to_string(format!("/proc/{init}/cgroup"))?.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+        // Whatever LXC did not move it from is the host's.
+        let ours = path.split('/').any(|part| part.starts_with("lxc.payload."));
+        if controllers.starts_with("name=") || !ours {
+            continue;
+        }
+        let hierarchy = if controllers.is_empty() && !pure { "unified" } else { controllers };
+        let folder = Path::new("/sys/fs/cgroup").join(hierarchy).join(path.trim_start_matches('/'));
+        if controllers.is_empty() {
+            fs::write(folder.join("cgroup.max.descendants"), most.to_string())?;
+            fs::write(folder.join("cgroup.max.depth"), depth.to_string())?;
+            continue;
+        }
+        fs::set_permissions(&folder, PermissionsExt::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
 /// The memory, in bytes, that the payload among `cgroups` is charged with; `None` where no controller counts it.
 #[must_use]
 pub fn memory_of(cgroups: &[PathBuf]) -> Option<u64> {

@@ -14,7 +14,9 @@ use crate::foreground::Foreground;
 use crate::fs::atomic::{self, Durability};
 use crate::generations::Generations;
 use crate::host::Host;
+use crate::idmap::{IdMapKind, RANGE};
 use crate::install;
+use crate::lxc::userns::Ids;
 use crate::moving;
 use crate::name::{ContainerName, InterfaceName};
 use crate::names;
@@ -160,7 +162,10 @@ impl Boot<'_> {
         // Without the items of this boot: what differs from it at the next start is what waits for one.
         run.config.clone_from(&rendered.text);
         run.save(&host.layout, &record.name)?;
-        let Some(init_pid) = self.call(record, &rendered)? else { return Ok(None) };
+        let Some(init_pid) = self.call(record, &rendered, self.user_namespace(record, spec, &rendered))?
+        else {
+            return Ok(None);
+        };
         let gone = || Error::Worker(WorkerError::NoAnswer { status: "the guest's init is gone".to_owned() });
         let init = Process::now(init_pid).ok_or_else(gone)?;
         let monitor = init.parent();
@@ -176,8 +181,31 @@ impl Boot<'_> {
         Ok(Some(init_pid))
     }
 
+    /// The user namespace that we make for it, owned by an id of its own: what the kernel counts for the owner is its
+    /// share alone. Guests with shared ids have different owners, too. Where the host configuration lets somebody choose
+    /// the ids, LXC makes it.
+    fn user_namespace(&self, record: &Record, spec: &ContainerSpec, rendered: &Rendered) -> Option<Ids> {
+        let theirs = |(key, _): &&(String, String)| {
+            key.starts_with("lxc.idmap") || key.starts_with("lxc.namespace.") && !is_harmless_share(key)
+        };
+        if rendered.extra.iter().chain(&self.plan.items).any(|item| theirs(&item)) {
+            return None;
+        }
+        let ids = record.ids_for(spec.idmap)?;
+        let owner = match spec.idmap {
+            IdMapKind::Isolated => ids.base(),
+            IdMapKind::Shared => ids.one_of(record.interface_id(&self.host.layout).number()),
+        };
+        Some(Ids { owner, base: ids.base(), count: RANGE })
+    }
+
     /// Lets a worker start it.
-    fn call(&mut self, record: &Record, rendered: &Rendered) -> Result<Option<i32>, Error> {
+    fn call(
+        &mut self,
+        record: &Record,
+        rendered: &Rendered,
+        user_namespace: Option<Ids>,
+    ) -> Result<Option<i32>, Error> {
         let Self { host, plan, cancel, .. } = *self;
         let console = self.foreground.as_deref().map(Foreground::item);
         let request = Request::Start {
@@ -185,6 +213,7 @@ impl Boot<'_> {
             caller: std::process::id(),
             log: plan.log.clone(),
             locked: host.layout.locked(&record.name),
+            user_namespace,
             sources: rendered.locked.iter().chain(&plan.sources).cloned().collect(),
             items: plan.items.iter().cloned().chain(console).collect(),
             foreground: self.foreground.is_some(),
@@ -197,6 +226,11 @@ impl Boot<'_> {
             other => Err(install::unexpected(&other)),
         }
     }
+}
+
+/// Whether a namespace that is shared is none of those that depend on the user namespace.
+fn is_harmless_share(key: &str) -> bool {
+    matches!(key, "lxc.namespace.share.ipc" | "lxc.namespace.share.uts")
 }
 
 fn write_pidfile(host: &Host, record: &Record, path: &Path, init: i32) -> Result<(), Error> {

@@ -25,7 +25,12 @@ fn wanted(host: &Host) -> Result<Table, Error> {
         Netlink::open()?.all_addresses()?.into_iter().map(|(_, address)| address).collect();
     let forwards = forwards::routes(&host.layout, &host.config, &reachable)?;
     let macs = bridges::macs(host)?;
-    Ok(ruleset::render(&Input { networks: &host.config.network, macs, forwards: &forwards }))
+    Ok(ruleset::render(&Input {
+        networks: &host.config.network,
+        connections: host.config.limits.connections,
+        macs,
+        forwards: &forwards,
+    }))
 }
 
 /// What is wrong with the one that is there.

@@ -22,10 +22,13 @@ const fn limit(key: &'static str, least: u64, why: &'static str) -> Limit {
 
 /// Those that are for all guests together. None takes memory before it is used. Left out is what each process or each
 /// queue has of its own (`vm.max_map_count`, `fs.inotify.max_queued_events`), however many guests there are.
-const LIMITS: [Limit; 12] = [
-    // All of a guest's instances and watches count as those of root, who made its user namespace. Systemd takes 7.
-    limit("fs/inotify/max_user_instances", 1 << 20, "systemd in a guest takes 7 instances: the 19th fails"),
+const LIMITS: [Limit; 14] = [
+    // A guest has as many as a user of the host. Where LXC makes its user namespace, all guests and root have them together.
+    limit("fs/inotify/max_user_instances", 1 << 13, "programs in guests run out of inotify instances"),
     limit("fs/inotify/max_user_watches", 1 << 20, "programs in guests cannot watch files"),
+    // Of all that are not mounted in the host's own mount namespace, and those have `kernel.pty.reserve` beside.
+    limit("kernel/pty/max", 1 << 14, "guests run out of terminals"),
+    limit("net/netfilter/nf_conntrack_max", 1 << 18, "connections of guests are dropped"),
     // A user's keys. With `idmap = "shared"` the roots of all guests are one user; systemd makes a key a service.
     limit("kernel/keys/maxkeys", 20_000, "services in guests with shared ids do not start"),
     limit("kernel/keys/maxbytes", 2_000_000, "services in guests with shared ids do not start"),
@@ -50,7 +53,7 @@ const LIMITS: [Limit; 12] = [
 ];
 
 /// As `sysctl` spells it.
-fn shown(key: &str) -> String {
+pub(super) fn shown(key: &str) -> String {
     key.replace('/', ".")
 }
 
@@ -71,7 +74,7 @@ pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
     if host.is_whole() { Ok(raise(&host.sysctl())?) } else { Ok(Vec::new()) }
 }
 
-/// Those that were raised; twelve lines of what was good already would tell nobody anything.
+/// Those that were raised; fourteen lines of what was good already would tell nobody anything.
 fn raise(sysctl: &Sysctl) -> Result<Vec<HostChange>, SysctlError> {
     let mut changes = Vec::new();
     for limit in &LIMITS {
@@ -153,15 +156,15 @@ mod tests {
     #[test]
     fn low_limits_are_raised_once_and_put_back() {
         let (temp, sysctl) = kernel(128);
-        assert_eq!(look(&sysctl, true).unwrap().len(), 9);
-        assert_eq!(raise(&sysctl).unwrap().len(), 9);
+        assert_eq!(look(&sysctl, true).unwrap().len(), 11);
+        assert_eq!(raise(&sysctl).unwrap().len(), 11);
         assert_eq!(raise(&sysctl).unwrap(), []);
-        assert_eq!(sysctl.number("fs/inotify/max_user_instances").unwrap(), Some(1 << 20));
+        assert_eq!(sysctl.number("fs/inotify/max_user_instances").unwrap(), Some(1 << 13));
         let good = look(&sysctl, true).unwrap();
         assert_eq!((good.len(), good[0].verdict), (1, Verdict::Good));
         // Somebody has raised one further.
         std::fs::write(temp.path().join("sys/kernel/pid_max"), "5000000\n").unwrap();
-        assert_eq!(restore(&sysctl).unwrap().len(), 8);
+        assert_eq!(restore(&sysctl).unwrap().len(), 10);
         assert_eq!(restore(&sysctl).unwrap(), []);
         assert_eq!(sysctl.number("fs/inotify/max_user_instances").unwrap(), Some(128));
         assert_eq!(sysctl.number("kernel/pid_max").unwrap(), Some(5_000_000));
@@ -175,7 +178,7 @@ mod tests {
         let (_temp, sysctl) = kernel(1);
         let findings = look(&sysctl, false).unwrap();
         assert!(findings.iter().all(|finding| finding.verdict == Verdict::Off));
-        assert_eq!(findings[0].mend.as_deref(), Some("`sysctl -w fs.inotify.max_user_instances=1048576`"));
+        assert_eq!(findings[0].mend.as_deref(), Some("`sysctl -w fs.inotify.max_user_instances=8192`"));
     }
 
     /// What they are called is the kernel's.
@@ -187,6 +190,7 @@ mod tests {
         let (network, others): (Vec<_>, Vec<_>) =
             LIMITS.iter().partition(|limit| limit.key.starts_with("net/"));
         assert!(others.iter().all(known));
-        assert!([0, 3, 6].contains(&network.iter().filter(|limit| known(limit)).count()));
+        let neighbours = network.iter().filter(|limit| limit.key.contains("neigh") && known(limit)).count();
+        assert!([0, 3, 6].contains(&neighbours));
     }
 }

@@ -10,6 +10,7 @@ mod ids;
 mod limits;
 mod ports;
 mod resolver;
+mod shares;
 mod xtables;
 
 pub(crate) use filter::{Reloaded, reload, shadowed};
@@ -59,6 +60,7 @@ const CHECK: &[Look] = &[
     (Part::Firewall, firewall::check),
     (Part::Ids, ids::check),
     (Part::Limit, limits::check),
+    (Part::Share, shares::check),
     (Part::Resolver, resolver::check),
 ];
 

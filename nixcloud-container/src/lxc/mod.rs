@@ -38,6 +38,7 @@ pub mod pty;
 pub mod scratch;
 mod start;
 mod state;
+pub mod userns;
 pub mod version;
 
 pub use address::{Address, InvalidAddress};

@@ -22,8 +22,10 @@ const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_BRPORT_MCAST_MAX_GROUPS: u16 = 42;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
+const IFLA_BR_MCAST_HASH_MAX: u16 = 27;
 
 /// A network interface, as it was when asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +59,9 @@ pub struct PortSettings {
     pub isolated: bool,
     /// Whether it gets frames to MAC addresses that the bridge does not know.
     pub flood: bool,
+    /// How many multicast groups it may take of the bridge's, 0 for all; `None` where the kernel (before 6.3) has no such
+    /// limit.
+    pub groups: Option<u32>,
 }
 
 /// Settings of a bridge.
@@ -67,10 +72,15 @@ pub struct BridgeSettings {
     pub stp: bool,
     /// How long a new port listens before it forwards, in hundredths of a second.
     pub forward_delay: u32,
+    /// How many multicast groups all its ports may take together. With one more the kernel stops to tell who is in which.
+    pub groups: u32,
 }
 
 /// What a bridge of ours has: no spanning tree, ports that forward at once.
-pub(super) const SETTINGS: BridgeSettings = BridgeSettings { stp: false, forward_delay: 0 };
+pub(super) const SETTINGS: BridgeSettings = BridgeSettings { stp: false, forward_delay: 0, groups: 1 << 16 };
+
+/// How many multicast groups a port may take. An ordinary guest takes one an IPv6 address, and a few to find services.
+pub const GROUPS: u32 = 64;
 
 impl Link {
     /// Whether it is a bridge.
@@ -114,13 +124,19 @@ impl Netlink {
         }
     }
 
-    /// Sets whether a port of a bridge is isolated, and whether it gets what is for unknown MAC addresses.
+    /// Sets whether a port of a bridge is isolated, and whether it gets what is for unknown MAC addresses; and limits the
+    /// multicast groups that it may take.
     ///
     /// # Errors
     ///
     /// [`Error`], with `EOPNOTSUPP` for what is no port.
     pub fn set_port(&mut self, name: &str, isolated: bool, flood: bool) -> Result<(), Error> {
-        let data = vec![InfoBridgePort::Isolated(isolated), InfoBridgePort::UnicastFlood(flood)];
+        let data = vec![
+            InfoBridgePort::Isolated(isolated),
+            InfoBridgePort::UnicastFlood(flood),
+            // A kernel that does not know it passes over it.
+            InfoBridgePort::MulticastMaxGroups(GROUPS),
+        ];
         let info = vec![
             LinkInfo::PortKind(InfoPortKind::Bridge),
             LinkInfo::PortData(InfoPortData::BridgePort(data)),
@@ -228,7 +244,11 @@ impl Netlink {
 }
 
 fn settings() -> Vec<InfoBridge> {
-    vec![InfoBridge::StpState(BridgeStpState::Disabled), InfoBridge::ForwardDelay(SETTINGS.forward_delay)]
+    vec![
+        InfoBridge::StpState(BridgeStpState::Disabled),
+        InfoBridge::ForwardDelay(SETTINGS.forward_delay),
+        InfoBridge::MulticastHashMax(SETTINGS.groups),
+    ]
 }
 
 fn bridge_info(data: Vec<InfoBridge>) -> LinkAttribute {
@@ -317,6 +337,7 @@ fn parse_port(data: &[u8]) -> Result<PortSettings, DecodeError> {
         match attribute.kind() {
             IFLA_BRPORT_ISOLATED => settings.isolated = set,
             IFLA_BRPORT_UNICAST_FLOOD => settings.flood = set,
+            IFLA_BRPORT_MCAST_MAX_GROUPS => settings.groups = number(&attribute),
             _ => {}
         }
     }
@@ -324,11 +345,13 @@ fn parse_port(data: &[u8]) -> Result<PortSettings, DecodeError> {
 }
 
 fn parse_bridge(data: &[u8]) -> Result<BridgeSettings, DecodeError> {
-    let mut settings = BridgeSettings::default();
+    // A kernel without such a table has nothing to set.
+    let mut settings = BridgeSettings { groups: SETTINGS.groups, ..BridgeSettings::default() };
     for attribute in NlasIterator::new(data) {
         let attribute = attribute?;
         match attribute.kind() {
             IFLA_BR_FORWARD_DELAY => settings.forward_delay = number(&attribute).unwrap_or(0),
+            IFLA_BR_MCAST_HASH_MAX => settings.groups = number(&attribute).unwrap_or(0),
             IFLA_BR_STP_STATE => settings.stp = number(&attribute) != Some(0),
             _ => {}
         }

@@ -26,7 +26,7 @@ pub mod port;
 pub mod socket;
 pub mod tc;
 
-pub use link::Link;
+pub use link::{GROUPS, Link};
 pub use socket::{Error, Netlink};
 
 #[cfg(test)]

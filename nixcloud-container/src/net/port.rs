@@ -10,7 +10,7 @@ use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, Neighb
 
 use super::filter::asm::{Assembler, Program};
 use super::filter::{Bridge, from_guest, to_guest};
-use super::link::Link;
+use super::link::{GROUPS, Link};
 use super::socket::{self, Netlink};
 use super::tc::{Filter, MATCH, OK, SHOT, Side};
 use crate::interface::Mac;
@@ -62,6 +62,8 @@ pub enum Fault {
     Isolation,
     /// It gets frames that are not for it.
     Flood,
+    /// It may take all of the bridge's multicast groups.
+    Groups,
     /// It is at no bridge.
     NoPort,
 }
@@ -75,6 +77,7 @@ impl Fault {
             Self::Gets => "what the guest gets is not filtered as it should be",
             Self::Isolation => "its bridge does not isolate it as it should",
             Self::Flood => "it gets frames that are for others",
+            Self::Groups => "it may take all of the bridge's multicast groups",
             Self::NoPort => "it is at no bridge",
         }
     }
@@ -155,6 +158,9 @@ pub fn faults(netlink: &mut Netlink, name: &str, policy: &PortPolicy) -> Result<
     }
     if port.flood {
         faults.push(Fault::Flood);
+    }
+    if port.groups.is_some_and(|groups| groups != GROUPS) {
+        faults.push(Fault::Groups);
     }
     Ok(faults)
 }

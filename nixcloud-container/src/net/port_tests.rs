@@ -25,7 +25,9 @@ fn root_a_port_is_set_and_looked_at() {
         let mut netlink = port();
         let policy: PortPolicy = POLICY.parse().unwrap();
         let all = [Fault::Sends, Fault::Gets, Fault::Isolation, Fault::Flood];
-        assert_eq!(faults(&mut netlink, "p0", &policy).unwrap(), all);
+        // Kernels before 6.3 limit no groups.
+        let found = faults(&mut netlink, "p0", &policy).unwrap();
+        assert!(found == all || found == [&all[..], &[Fault::Groups]].concat(), "{found:?}");
         for _ in 0..2 {
             set(&mut netlink, "p0", &policy).unwrap();
             assert_eq!(faults(&mut netlink, "p0", &policy).unwrap(), []);

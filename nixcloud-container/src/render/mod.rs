@@ -33,6 +33,10 @@ pub struct HostFacts {
     pub lxcfs: bool,
     /// Whether AppArmor is on.
     pub apparmor: bool,
+    /// How many processes and threads the kernel has for all.
+    pub processes: u32,
+    /// Whether there is a hierarchy of cgroup v2.
+    pub unified: bool,
     /// Whether the pids controller is on a cgroup v1 hierarchy.
     pub pids_on_v1: bool,
     /// Whether the store can be mounted with the guest's ids.
@@ -93,6 +97,18 @@ pub struct Rendered {
 
 /// The init of a system that the shell original built: it has no link to it beside.
 const ORIGINAL_INIT: &str = "/init/profile/container/init";
+
+/// How many cgroups a guest may make of its own. systemd makes one a unit.
+pub const CGROUPS: u32 = 4096;
+
+/// How deep they may be nested.
+pub const CGROUP_DEPTH: u32 = 64;
+
+/// The most processes and threads that one guest may have where all have so many.
+#[must_use]
+pub fn pids_share(all: u32) -> u32 {
+    (all / 4).max(1)
+}
 
 /// The bridge of the first interface.
 #[must_use]
@@ -169,7 +185,12 @@ fn system(text: &mut Text, input: &Input<'_>) {
     }
     if input.config.limits.pids > 0 {
         let key = if input.facts.pids_on_v1 { "lxc.cgroup.pids.max" } else { "lxc.cgroup2.pids.max" };
-        text.line(key, input.config.limits.pids);
+        text.line(key, input.config.limits.pids.min(pids_share(input.facts.processes)));
+    }
+    if input.facts.unified && !input.facts.pids_on_v1 {
+        // Its own to divide, but not without end: the kernel numbers memory cgroups of all with 16 bits.
+        text.line("lxc.cgroup2.cgroup.max.descendants", CGROUPS);
+        text.line("lxc.cgroup2.cgroup.max.depth", CGROUP_DEPTH);
     }
 }
 

@@ -20,6 +20,8 @@ fn facts() -> HostFacts {
     HostFacts {
         lxc_config_dir: "/usr/share/lxc/config".into(),
         lxcfs: false,
+        processes: 1 << 22,
+        unified: true,
         apparmor: false,
         pids_on_v1: true,
         idmapped_store: true,

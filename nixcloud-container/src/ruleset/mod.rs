@@ -26,6 +26,8 @@ pub const IDENTITY: &str = "made_from";
 pub struct Input<'a> {
     /// The bridges.
     pub networks: &'a Networks,
+    /// How many connections begun by one address of a guest the host follows at a time; 0 sets no limit.
+    pub connections: u32,
     /// The hardware addresses of both bridges: who sends to one wants to be routed.
     pub macs: Macs,
     /// Ports of the host and where they lead.
@@ -127,7 +129,10 @@ pub fn render(input: &Input<'_>) -> Table {
         destinations(&mut text, input);
     }
     source_addresses(&mut text, input.networks, &elsewhere);
-    to_the_host(&mut text, input.networks);
+    if input.connections > 0 {
+        begun(&mut text, input.connections);
+    }
+    to_the_host(&mut text, input);
     through_the_host(&mut text, input);
     finish(text)
 }
@@ -209,11 +214,43 @@ fn source_addresses(text: &mut Text, networks: &Networks, elsewhere: &[&Route]) 
     });
 }
 
+/// The host follows the connections of all guests in one table, so each has a share of it. Those that others begin with a
+/// guest are not the guest's. A port lets through only its own addresses, so that nobody uses up the share of another.
+fn begun(text: &mut Text, connections: u32) {
+    for six in [false, true] {
+        text.line(1, format_args!("set {} {{", followed(six)));
+        text.line(2, format_args!("type {};", if six { "ipv6_addr" } else { "ipv4_addr" }));
+        text.line(2, "size 65535;");
+        text.line(2, "flags dynamic;");
+        text.line(1, "}");
+    }
+    text.chain("begun", None, |text| {
+        // Who asks for an address has none yet: all ask in one connection.
+        text.rule("ip saddr 0.0.0.0 return");
+        for (six, family) in [(false, "ip"), (true, "ip6")] {
+            let set = followed(six);
+            text.rule(format_args!("add @{set} {{ {family} saddr ct count over {connections} }} drop"));
+        }
+    });
+}
+
+fn followed(six: bool) -> &'static str {
+    if six { "begun6" } else { "begun4" }
+}
+
+/// Where what comes from guests is counted.
+fn count(text: &mut Text, input: &Input<'_>) {
+    if input.connections > 0 {
+        text.rule(format_args!("iifname {} ct state new jump begun", set(ours(input.networks))));
+    }
+}
+
 /// What guests may send to the host itself: on the host-only bridge only to what the host is there. Its other addresses
 /// would be a way around, to the name server of the other bridge for one. All else is for the host's own firewall.
-fn to_the_host(text: &mut Text, networks: &Networks) {
-    let hostonly = quoted(&networks.hostonly.bridge);
+fn to_the_host(text: &mut Text, input: &Input<'_>) {
+    let hostonly = quoted(&input.networks.hostonly.bridge);
     text.chain("to_the_host", Some("filter hook input priority filter"), |text| {
+        count(text, input);
         // Answers to the host's own connections, which it may have begun from any address.
         text.rule(format_args!("iifname {hostonly} ct direction reply accept"));
         text.rule(format_args!(
@@ -227,6 +264,7 @@ fn through_the_host(text: &mut Text, input: &Input<'_>) {
     let (hostonly, internet) = (quoted(&networks.hostonly.bridge), quoted(&networks.internet.bridge));
     let uplink = networks.internet.uplink.as_ref().map(quoted);
     text.chain("through_the_host", Some("filter hook forward priority filter"), |text| {
+        count(text, input);
         // With `bridge-nf-call-iptables` (Docker sets it) what a bridge passes on comes by here, too: the ports decide.
         for (bridge, mac) in [(&hostonly, input.macs.hostonly), (&internet, input.macs.internet)] {
             let mac = mac.map(|byte| format!("{byte:02x}")).join(":");

@@ -37,7 +37,7 @@ fn forwards() -> Vec<Route> {
 
 fn table(networks: &Networks, forwards: &[Route]) -> Table {
     let macs = Macs { hostonly: [2, 0, 0, 0, 0, 1], internet: [2, 0, 0, 0, 0, 2] };
-    render(&Input { networks, macs, forwards })
+    render(&Input { networks, connections: 8192, macs, forwards })
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ::nix::mount::{MsFlags, mount};
 
+use crate::lxc::userns::{Held, Ids};
 use crate::render::LockedSource;
 
 /// A mount of the worker that failed.
@@ -26,6 +27,9 @@ fn failed<E: Into<io::Error>>(what: &'static str, path: &Path) -> impl FnOnce(E)
 }
 
 const NONE: Option<&str> = None;
+
+/// The place of the guest's user namespace beside the sources.
+const USER_NAMESPACE: &str = "user-namespace";
 
 /// Shows each source in `folder`, read-only. The caller's mount namespace is already private.
 pub(super) fn lock(folder: &Path, sources: &[LockedSource]) -> Result<(), MountError> {
@@ -47,8 +51,23 @@ pub(super) fn lock(folder: &Path, sources: &[LockedSource]) -> Result<(), MountE
         }
         bind(source, &place)?;
     }
-    // Nothing is added any more; the guest's root can look through it, not into it.
+    Ok(())
+}
+
+/// Nothing is added any more; the guest's root can look through it, not into it.
+pub(super) fn seal(folder: &Path) -> Result<(), MountError> {
     std::fs::set_permissions(folder, PermissionsExt::from_mode(0o711)).map_err(failed("seal", folder))
+}
+
+/// Makes a user namespace and holds it in `folder`: there the monitor, whose mounts these become, finds it again when
+/// the guest reboots; and it ends with the monitor.
+pub(super) fn user_namespace(folder: &Path, ids: Ids) -> Result<PathBuf, MountError> {
+    let place = folder.join(USER_NAMESPACE);
+    std::fs::File::create_new(&place).map_err(failed("make", &place))?;
+    let held = Held::new(ids).map_err(failed("make the guest's user namespace for", &place))?;
+    mount(Some(&held.path()), &place, NONE, MsFlags::MS_BIND, NONE)
+        .map_err(failed("keep the guest's user namespace at", &place))?;
+    Ok(place)
 }
 
 fn bind(source: &LockedSource, place: &Path) -> Result<(), MountError> {

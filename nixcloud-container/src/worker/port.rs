@@ -8,9 +8,12 @@
 use std::error::Error as _;
 use std::io::Write;
 
+use crate::interface::{InterfaceId, Slot};
 use crate::net::Netlink;
 use crate::net::port::{self, Error};
 use crate::port::PortPolicy;
+use crate::proc;
+use crate::render::{CGROUP_DEPTH, CGROUPS};
 
 /// Why a port was not set. What LXC says of it is the number that its program ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,17 +28,20 @@ pub(crate) enum HookFailure {
     NoPort,
     /// The program itself is not there, or cannot be run.
     Program,
+    /// The guest could make any number of cgroups.
+    Cgroups,
     /// Something else.
     Other,
 }
 
 impl HookFailure {
-    const ALL: [(Self, i32); 7] = [
+    const ALL: [(Self, i32); 8] = [
         (Self::Words, 71),
         (Self::Unsupported, 72),
         (Self::Isolate, 73),
         (Self::NoPort, 74),
         (Self::Other, 75),
+        (Self::Cgroups, 76),
         // The shell's own words for it.
         (Self::Program, 127),
         (Self::Program, 126),
@@ -63,6 +69,7 @@ impl HookFailure {
             }
             Self::Isolate => "the kernel refuses to isolate it",
             Self::Program => "the program that sets its ports cannot be run",
+            Self::Cgroups => "the guest cannot be kept from making cgroups of the host's controllers",
             Self::NoPort => "its bridge is none of the kernel's own",
             Self::Other => "the kernel refuses; LXC's log says more at level DEBUG",
         }
@@ -87,7 +94,16 @@ fn set() -> Result<(), (HookFailure, String)> {
     };
     let policy: PortPolicy = policy.parse().map_err(|error| (HookFailure::Words, format!("{error}")))?;
     let mut netlink = Netlink::open().map_err(|error| told(&error.into()))?;
-    port::set(&mut netlink, &interface, &policy).map_err(|error| told(&error))
+    port::set(&mut netlink, &interface, &policy).map_err(|error| told(&error))?;
+    // LXC has made the guest's cgroups by now, and its init waits. Once a guest.
+    if InterfaceId::of_host_name(&interface).is_none_or(|(_, slot)| slot == Slot::First)
+        && let Some(init) = std::env::var("LXC_PID").ok().and_then(|pid| pid.parse().ok())
+    {
+        proc::keep_controllers(init, CGROUPS, CGROUP_DEPTH).map_err(|error| {
+            (HookFailure::Cgroups, format!("cannot keep the guest from making cgroups: {error}"))
+        })?;
+    }
+    Ok(())
 }
 
 fn told(error: &Error) -> (HookFailure, String) {

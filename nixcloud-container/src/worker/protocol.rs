@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lxc::Exit;
 use crate::lxc::log::Level;
+use crate::lxc::userns::Ids;
 use crate::namespace::{Elevated, Namespace};
 use crate::proc::Process;
 use crate::render::LockedSource;
@@ -45,6 +46,8 @@ pub(crate) enum Request {
         locked: PathBuf,
         /// What it shows.
         sources: Vec<LockedSource>,
+        /// The user namespace that is made for it; without, LXC makes it.
+        user_namespace: Option<Ids>,
         /// Items for this boot, beside those of the configuration file.
         items: Vec<(String, String)>,
         /// Whether the worker itself is the monitor, and answers when the guest has ended.

@@ -65,12 +65,14 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
         ::nix::unistd::setsid()?;
     }
     Ok(match request {
-        Request::Start { target, caller, log, locked, sources, items, foreground } => {
+        Request::Start { target, caller, log, locked, sources, user_namespace, items, foreground } => {
             // Without its caller nobody would note what it started. In the foreground this goes on: the guest ends with
             // its monitor, which is this process.
             process::die_with_parent(caller.cast_signed())?;
             prepare_start(log, &locked, &sources)?;
-            start(&target, &items, foreground)?
+            let shared = user_namespace.map(|ids| mounts::user_namespace(&locked, ids)).transpose()?;
+            mounts::seal(&locked)?;
+            start(&target, &items, shared.as_deref(), foreground)?
         }
         Request::Show { name, keys } => {
             let terminal = terminal.ok_or("there is no terminal to show")?;
@@ -120,10 +122,19 @@ fn prepare_start(log: LogFile, locked: &Path, sources: &[LockedSource]) -> Resul
     Ok(())
 }
 
-fn start(target: &Target, items: &[(String, String)], foreground: bool) -> Result<Answer, Failure> {
+fn start(
+    target: &Target,
+    items: &[(String, String)],
+    user_namespace: Option<&Path>,
+    foreground: bool,
+) -> Result<Answer, Failure> {
     let mut handle = open(target)?;
     for (key, value) in items {
         handle.set_config_item(key, value)?;
+    }
+    if let Some(place) = user_namespace {
+        let place = place.to_str().ok_or("the path of the container is not UTF-8")?;
+        handle.set_config_item("lxc.namespace.share.user", place)?;
     }
     handle.start(StartOptions { daemonize: !foreground })?;
     if foreground {
