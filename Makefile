@@ -12,7 +12,10 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 # The folder of the built programs.
 BUILT ?= target/release
 
-.PHONY: demo test setup lint unit root-tests attack vm-test bindings bench build install
+# Of this repository: what people read, and what they begin with.
+PAGES = README.md CHANGELOG.md LICENSE docs examples
+
+.PHONY: demo test setup lint unit root-tests attack vm-test install-test bindings bench build install uninstall
 
 # The main job, shown: create, start, ping, update in place, roll back, stop, destroy.
 demo: setup
@@ -55,6 +58,11 @@ vm-test:
 	$(CARGO) build --quiet --locked -p nixcloud-container -p nixcloud-container-cli
 	tests/vm/boot.sh
 
+# The Install section of the README, to the letter, in an empty Debian 12 without network or units of this machine's: it
+# downloads and builds, minutes, so `make test` does without.
+install-test:
+	tests/install.sh
+
 # Ours beside LXC's own tools, in one run. `cargo bench` only builds the timer and says where it is.
 bench: setup
 	$(CARGO) build --quiet --release --locked -p nixcloud-container-cli
@@ -71,6 +79,7 @@ install:
 	install -D -m 755 $(BUILT)/nixcloud-container $(DESTDIR)$(BINDIR)/nixcloud-container
 	install -D -m 755 $(BUILT)/nixcloud-container-worker $(DESTDIR)$(LIBEXECDIR)/nixcloud-container-worker
 	install -D -m 644 nixcloud-container/config.toml $(DESTDIR)$(DATADIR)/doc/nixcloud-container/config.toml
+	find $(PAGES) -type f ! -path '*/target/*' -exec install -D -m 644 '{}' '$(DESTDIR)$(DATADIR)/doc/nixcloud-container/{}' ';'
 	install -d $(DESTDIR)$(DATADIR)/bash-completion/completions $(DESTDIR)$(DATADIR)/zsh/site-functions $(DESTDIR)$(DATADIR)/fish/vendor_completions.d
 	$(BUILT)/nixcloud-container completions bash >$(DESTDIR)$(DATADIR)/bash-completion/completions/nixcloud-container
 	$(BUILT)/nixcloud-container completions zsh >$(DESTDIR)$(DATADIR)/zsh/site-functions/_nixcloud-container
@@ -80,3 +89,15 @@ install:
 	for unit in systemd/*.service; do \
 		sed 's|/usr/bin/nixcloud-container|$(BINDIR)/nixcloud-container|' "$$unit" >$(DESTDIR)$(UNITDIR)/$${unit##*/} || exit 1; \
 	done
+
+# Takes away what `install` put there, with the same variables. Folders that other packages use, too, stay; so do
+# containers and what `host up` made, which are the program's own to remove: `destroy`, `host down`.
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/nixcloud-container $(DESTDIR)$(LIBEXECDIR)/nixcloud-container-worker
+	rm -f $(DESTDIR)$(DATADIR)/bash-completion/completions/nixcloud-container
+	rm -f $(DESTDIR)$(DATADIR)/zsh/site-functions/_nixcloud-container
+	rm -f $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/nixcloud-container.fish
+	rm -f $(DESTDIR)$(DATADIR)/man/man1/nixcloud-container.1 $(DESTDIR)$(DATADIR)/man/man1/nixcloud-container-*.1
+	rm -f $(DESTDIR)$(DATADIR)/man/man5/nixcloud-container.toml.5
+	for unit in systemd/*.service; do rm -f $(DESTDIR)$(UNITDIR)/$${unit##*/}; done
+	rm -rf $(DESTDIR)$(DATADIR)/doc/nixcloud-container

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use nixcloud_container::{ContainerName, GenerationId, User};
 
+use crate::colours::Stream;
+use crate::terminal;
+
 pub(crate) use autostart::{AutostartArgs, AutostopArgs};
 pub(crate) use declared::{ApplyArgs, EvalArgs, UpdateArgs};
 pub(crate) use documents::{CompletionsArgs, ManArgs};
@@ -24,7 +27,7 @@ pub(crate) mod groups;
     version,
     subcommand_required = true,
     arg_required_else_help = true,
-    after_help = "`nixcloud-container help` says what each command does, `help COMMAND` all about one.",
+    after_help = "`nixcloud-container help COMMAND` tells all about a command.",
     after_long_help = "\
 Examples:
   nixcloud-container host up                   once after each boot
@@ -46,12 +49,12 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// The grammar with the help that is the program's own.
-    pub(crate) fn grammar() -> clap::Command {
+    /// The grammar with the help that is the program's own, within so many columns.
+    pub(crate) fn grammar(columns: usize) -> clap::Command {
         Self::command()
             .help_template(groups::template())
-            .before_help(groups::short())
-            .before_long_help(groups::long())
+            .before_help(groups::commands(columns))
+            .term_width(columns)
     }
 
     /// Reads a command line. The help is put together only where something of it may be shown.
@@ -60,8 +63,13 @@ impl Cli {
     /// What is wrong with it; or the help or version that it asks for.
     pub(crate) fn read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
         Self::try_parse_from(arguments.iter().cloned())
-            .map_err(|error| Self::grammar().try_get_matches_from(arguments).err().unwrap_or(error))
+            .map_err(|error| Self::grammar(columns()).try_get_matches_from(arguments).err().unwrap_or(error))
     }
+}
+
+/// How wide help is: as the terminal that it is shown on, and no wider than is easily read.
+fn columns() -> usize {
+    terminal::columns(Stream::Out).or_else(|| terminal::columns(Stream::Err)).unwrap_or(80).clamp(20, 100)
 }
 
 /// Options of all commands.
@@ -212,7 +220,7 @@ Examples:
   nixcloud-container start web -F | tee boot      the same, kept
   nixcloud-container start web -l \"-L /tmp/log\"  its console to a file, too")]
     Start(StartArgs),
-    /// Open a shell in a running container, as its root or as one of its users
+    /// Open a shell in a running container, as root or any user
     #[command(
         visible_alias = "attach",
         after_long_help = "\
@@ -241,12 +249,12 @@ Examples:
     Run(RunArgs),
     /// Shut a container down cleanly
     ///
-    /// One that does not end in time still runs, and this fails; `terminate` ends it.
+    /// One that does not end in time still runs, and this fails: `terminate` ends it at once.
     #[command(after_long_help = "\
 Examples:
   nixcloud-container stop web
-  nixcloud-container stop web -t 10        wait 10 seconds at most
-  nixcloud-container stop web -l \"-t 10\"   and kill it then")]
+  nixcloud-container stop web -t 10        wait 10 s, leave it running
+  nixcloud-container stop web -l \"-t 10\"   wait 10 s, then kill it")]
     Stop(StopArgs),
     /// Shut a container down cleanly and boot it again
     #[command(after_long_help = "\
@@ -541,6 +549,8 @@ pub(crate) struct StopArgs {
     /// The container
     pub(crate) name: ContainerName,
     /// How long to wait for its end [default: as configured, 60]
+    ///
+    /// What still runs then is left running, and that is a failure; with `-l "-t SECONDS"` it is killed, as lxc-stop does.
     #[arg(short, long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) timeout: Option<u32>,
     #[command(flatten)]

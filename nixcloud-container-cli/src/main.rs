@@ -15,6 +15,7 @@ mod spelling;
 mod terminal;
 mod trace;
 mod view;
+mod wrap;
 
 use std::process::ExitCode;
 

@@ -10,7 +10,9 @@ use serde::Serialize;
 use crate::colours::Stream;
 use crate::exit::Status;
 use crate::progress::Bottom;
+use crate::terminal;
 use crate::view::View;
+use crate::wrap::{page, wrapped};
 
 /// Writes answers and results to stdout, progress and errors to stderr.
 #[derive(Debug)]
@@ -142,7 +144,7 @@ impl Printer {
     /// What a command has done.
     pub(crate) fn result(&self, line: impl AsRef<str>) {
         if !self.quiet.get() {
-            self.answer(line);
+            self.answers(in_columns(line.as_ref(), 0, 2, Stream::Out));
         }
     }
 
@@ -162,12 +164,16 @@ impl Printer {
 
     /// `word: text`, the word in colour.
     pub(crate) fn labelled(&self, tone: Tone, word: &str, text: &str) {
-        if self.colour {
-            let style = tone.style();
-            self.error_line(format!("{style}{word}:{style:#} {}", clean(text)));
-        } else {
-            self.error_line(format!("{word}: {}", clean(text)));
-        }
+        let (style, width) = (tone.style(), word.chars().count() + 2);
+        let word = if self.colour { format!("{style}{word}:{style:#}") } else { format!("{word}:") };
+        self.error_line(format!("{word} {}", in_columns(&clean(text), width, 2, Stream::Err).join("\n")));
+    }
+
+    /// A reason, below the failure that it has led to.
+    pub(crate) fn cause(&self, cause: &str) {
+        const BEFORE: &str = "  caused by: ";
+        let lines = in_columns(&clean(cause), BEFORE.len(), 4, Stream::Err);
+        self.error_line(format!("{BEFORE}{}", lines.join("\n")));
     }
 
     /// A word of an answer on stdout, in colour where it takes colours.
@@ -185,8 +191,10 @@ impl Printer {
     /// Help on stdout, or what is wrong with a command line on stderr.
     pub(crate) fn clap(&self, answer: &clap::Error) -> Status {
         let text = answer.render();
-        let text =
-            |stream: Stream| if stream.coloured() { text.ansi().to_string() } else { text.to_string() };
+        let text = |stream: Stream| {
+            let text = if stream.coloured() { text.ansi().to_string() } else { text.to_string() };
+            terminal::columns(stream).map_or(text.clone(), |columns| page(&text, columns))
+        };
         if answer.use_stderr() {
             let _ = io::stderr().lock().write_all(text(Stream::Err).as_bytes());
             return Status::Usage;
@@ -221,6 +229,21 @@ pub(crate) fn last_words(text: &str) {
 fn write_line(stream: &mut impl Write, line: &str) -> io::Result<()> {
     // One write a line: lines of several processes do not mix.
     stream.write_all(format!("{line}\n").as_bytes())
+}
+
+/// A text in lines as a terminal has columns for them, and as it is elsewhere. What is in lines of its own already keeps
+/// its indentation: it is quoted, and stands as its author wrote it.
+fn in_columns(text: &str, first: usize, below: usize, stream: Stream) -> Vec<String> {
+    let Some(columns) = terminal::columns(stream) else { return text.lines().map(str::to_owned).collect() };
+    let each = text.lines().enumerate().flat_map(|(index, line)| {
+        let own = line.len() - line.trim_start().len();
+        match (index, own) {
+            (0, _) => wrapped(line, first, below, columns),
+            (_, 0) => wrapped(line, 0, below, columns),
+            (_, _) => vec![line.to_owned()],
+        }
+    });
+    each.collect()
 }
 
 /// A text of a guest, of Nix or of LXC without what would steer a terminal, or show its letters in another order.

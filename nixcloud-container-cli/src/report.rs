@@ -41,7 +41,7 @@ pub(crate) fn one(name: &str, report: &FailureView, all: &[String], printer: &Pr
 fn tell(message: &str, report: &FailureView, all: &[String], printer: &Printer) {
     printer.labelled(Tone::Error, "error", message);
     for cause in &report.causes {
-        printer.error_line(format!("  caused by: {}", clean(cause)));
+        printer.cause(cause);
     }
     let title = (!all.is_empty()).then(|| "in Nix's own words:".to_owned());
     for line in report.details.iter().chain(&title).chain(all) {
@@ -63,13 +63,14 @@ fn tell(message: &str, report: &FailureView, all: &[String], printer: &Printer) 
 pub(crate) fn trouble(what: &str, error: &FailureView, printer: &Printer) {
     printer.labelled(Tone::Error, "error", &format!("{what}: {}", error.message));
     for cause in &error.causes {
-        printer.error_line(format!("  caused by: {}", clean(cause)));
+        printer.cause(cause);
     }
 }
 
 fn of(failure: &Failure) -> FailureView {
     match failure {
         Failure::Library(error) => of_error(error),
+        Failure::Misspelt { error, .. } => FailureView { hint: failure.hint(), ..of_error(error) },
         // What clap makes of it has the usage of the command below.
         Failure::Usage(error) => {
             let text = error.to_string();

@@ -56,14 +56,98 @@ fn words_of_option(cli: &Command, word: &str) -> Option<usize> {
     Some(1)
 }
 
-/// An error about an unknown command with the two guesses that are nearest, the best first. clap has the best last, of
-/// all that are similar in some way.
+/// Words of other tools, and what they are here. Without a word here they would be taken for whatever looks like them.
+const MEANT: &[(&str, &str)] = &[
+    ("delete", "destroy"),
+    ("remove", "destroy"),
+    ("ls", "list"),
+    ("exec", "run"),
+    ("shell", "login"),
+    ("enter", "login"),
+    ("console", "login"),
+    ("reboot", "restart"),
+    ("poweroff", "stop"),
+    ("shutdown", "stop"),
+    ("pause", "freeze"),
+    ("resume", "unfreeze"),
+    ("ip", "show-ip"),
+    ("switch", "switch-generation"),
+    ("generations", "list-generations"),
+];
+
+/// Words of other tools for which there is no command here: none that looks like them is what was meant.
+const FOREIGN: &[&str] = &["cp", "log", "logs", "mv", "ps", "rm", "top"];
+
+/// An error about an unknown command with the one that was meant, where that is likely. clap names all that are similar
+/// in some way: `rm` is not a mistyped `terminate`, nor `logs` a `login`.
 pub(crate) fn best_guess(mut error: clap::Error) -> clap::Error {
-    if let Some(ContextValue::Strings(guesses)) = error.get(ContextKind::SuggestedSubcommand) {
-        let best = guesses.iter().rev().take(2).cloned().collect();
-        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(best));
+    if let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) {
+        let typed = typed.clone();
+        // Of the command that has commands of its own, where one was typed.
+        let similar = match error.remove(ContextKind::SuggestedSubcommand) {
+            Some(ContextValue::Strings(similar)) => similar,
+            _ => Vec::new(),
+        };
+        // clap has a tip of its own there, on how to give the word to a command that takes any.
+        error.remove(ContextKind::Suggested);
+        if let Some(guess) = meant(&typed, &similar) {
+            error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![guess]));
+        }
     }
     error
+}
+
+fn meant(typed: &str, similar: &[String]) -> Option<String> {
+    if FOREIGN.contains(&typed) {
+        return None;
+    }
+    if let Some((_, command)) = MEANT.iter().find(|(word, _)| *word == typed) {
+        return Some((*command).to_owned());
+    }
+    let cli = Cli::command();
+    let known = cli
+        .get_subcommands()
+        .flat_map(|known| std::iter::once(known.get_name()).chain(known.get_all_aliases()));
+    let known = known.chain(similar.iter().map(String::as_str));
+    nearest(typed, known).map(str::to_owned)
+}
+
+/// The word that was most likely meant: at most one letter in three is another, and no other word is as near.
+pub(crate) fn nearest<'w>(typed: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    let limit = (typed.chars().count() / 3).clamp(1, 2);
+    let mut near: Vec<(usize, &str)> = (known.into_iter())
+        .map(|word| (distance(typed, word), word))
+        .filter(|(distance, word)| {
+            *distance <= limit && *distance < word.chars().count().min(typed.chars().count())
+        })
+        .collect();
+    near.sort_unstable();
+    near.dedup();
+    match near.as_slice() {
+        [] => None,
+        [(first, _), (second, _), ..] if first == second => None,
+        [(_, word), ..] => Some(word),
+    }
+}
+
+/// How many letters must be put in, left out, replaced or swapped with the next to get from one to the other.
+fn distance(from: &str, to: &str) -> usize {
+    let letters = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<Vec<char>>();
+    let (from, to) = (letters(from), letters(to));
+    let mut rows = vec![(0..=to.len()).collect::<Vec<usize>>()];
+    for i in 1..=from.len() {
+        let mut row = vec![i];
+        for j in 1..=to.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(from[i - 1] != to[j - 1]);
+            let mut best = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[from.len()][to.len()]
 }
 
 #[cfg(test)]
@@ -93,17 +177,42 @@ mod tests {
         }
     }
 
+    fn tip(typed: &str) -> Option<String> {
+        let text = best_guess(Cli::command().try_get_matches_from(["x", typed]).unwrap_err()).to_string();
+        let tip = text.lines().find(|line| line.contains("tip:"))?;
+        assert_eq!(tip.split('\'').count(), 3, "{tip}");
+        tip.split('\'').nth(1).map(str::to_owned)
+    }
+
     #[test]
     fn a_mistyped_command_is_guessed() {
-        for (typed, guess) in
-            [("strat", "start"), ("creat", "create"), ("lst", "list"), ("rolback", "rollback")]
-        {
-            let error = best_guess(Cli::command().try_get_matches_from(["x", typed]).unwrap_err());
-            let text = error.to_string();
-            let tip = text.lines().find(|line| line.contains("tip:")).unwrap();
-            assert_eq!(tip.split('\'').nth(1), Some(guess), "{tip}");
-            assert!(tip.split('\'').count() <= 5, "{tip}");
+        for (typed, guess) in [
+            ("strat", "start"),
+            ("creat", "create"),
+            ("lst", "list"),
+            ("rolback", "rollback"),
+            ("stauts", "status"),
+            ("list-generation", "list-generations"),
+            ("delete", "destroy"),
+            ("exec", "run"),
+        ] {
+            assert_eq!(tip(typed).as_deref(), Some(guess), "{typed}");
         }
+    }
+
+    #[test]
+    fn what_is_no_slip_of_the_finger_is_not_guessed() {
+        for typed in ["logs", "rm", "top", "ps", "cp", "x", "web", "nonsense", "st"] {
+            assert_eq!(tip(typed), None, "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_guessed_where_one_alone_is_near() {
+        assert_eq!(nearest("wbe", ["web", "db"]), Some("web"));
+        assert_eq!(nearest("databse", ["database", "db"]), Some("database"));
+        assert_eq!(nearest("web3", ["web1", "web2"]), None);
+        assert_eq!(nearest("a", ["b", "c"]), None);
     }
 
     #[test]

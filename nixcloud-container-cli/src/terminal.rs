@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 
 use rustix::termios::tcgetwinsize;
 
+use crate::colours::Stream;
 use crate::printer::Printer;
 
 /// Whether there is a terminal to type on.
@@ -11,10 +12,13 @@ pub(crate) fn present() -> bool {
     io::stdin().is_terminal()
 }
 
-/// How many columns stdout has, where it is a terminal.
-pub(crate) fn columns() -> Option<usize> {
-    let size = tcgetwinsize(io::stdout()).ok()?;
-    (size.ws_col > 0).then(|| size.ws_col.into())
+/// How many columns a stream has, where it is a terminal.
+pub(crate) fn columns(stream: Stream) -> Option<usize> {
+    let size = match stream {
+        Stream::Out => tcgetwinsize(io::stdout()),
+        Stream::Err => tcgetwinsize(io::stderr()),
+    };
+    size.ok().filter(|size| size.ws_col > 0).map(|size| size.ws_col.into())
 }
 
 /// The terminal's other screen: what was on the first one is there again afterwards.

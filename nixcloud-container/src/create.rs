@@ -34,6 +34,14 @@ pub struct CreateRequest {
     pub log: LogRequest,
 }
 
+impl CreateRequest {
+    /// From a container file, with nothing beside it.
+    #[must_use]
+    pub fn new(file: impl Into<PathBuf>) -> Self {
+        Self { file: file.into(), ..Self::default() }
+    }
+}
+
 /// What was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Created {
@@ -145,12 +153,12 @@ fn build_and_install(
     let spec = ready.spec.clone();
     install::claim_addresses(host, record, &spec, &foreign)?;
     install::claim_ports(host, record, &spec)?;
-    install::tell_doubts(host, &spec, observer);
     install::drop_unused_lease(host, record, &spec)?;
     let ids = install::claim_ids(host, record, spec.idmap, &foreign, cancel)?;
     // Before the build, which may take an hour: a refused line is known now.
     let rendered = install::rendered(host, record, &spec)?;
     install::check_extra(host, &rendered, log, cancel)?;
+    install::tell_doubts(host, &spec, &rendered, observer)?;
     let built = build::realise(host, record, order, ready, observer, cancel)?;
     let generation = build::set_profile(host, record, &built, cancel)?;
 

@@ -113,6 +113,16 @@ pub enum Error {
         /// Whether `host up` makes it.
         ours: bool,
     },
+    /// A host path that the container file mounts is not there, or cannot be looked at.
+    #[error("cannot mount {} in container `{name}`", .path.display())]
+    MountSource {
+        /// The container.
+        name: ContainerName,
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// A container could not be kept from others at its bridges, and was not started.
     #[error("cannot isolate container `{name}` at its bridges: {why}")]
     Isolation {
@@ -482,6 +492,7 @@ impl Error {
             Self::Nix(nix::Error::Build { .. }) => ErrorKind::Build,
             Self::Activation { .. } => ErrorKind::Activation,
             Self::NoBridge { .. }
+            | Self::MountSource { .. }
             | Self::Nft(_)
             | Self::Tool(_)
             | Self::Resolver(_)
@@ -524,12 +535,16 @@ impl Error {
             Self::NoBridge { bridge, .. } => {
                 format!("`network.bridge` names it: `ip link add {bridge} type bridge`")
             }
+            Self::MountSource { .. } => {
+                "make or mount it on the host; with `optional` among its options the container starts without it"
+                    .to_owned()
+            }
             Self::Isolation { .. } => {
                 "`network.isolation = false` in the host configuration starts containers that are not kept from each other"
                     .to_owned()
             }
             Self::StopTimeout { name, .. } => {
-                format!("`nixcloud-container terminate {name}` ends it at once")
+                format!("it still runs: `nixcloud-container terminate {name}` ends it at once")
             }
             Self::RebootTimeout { name, .. } => {
                 format!("`nixcloud-container restart {name}` shuts it down and boots it again")

@@ -24,6 +24,14 @@ pub struct EvalRequest {
     pub nix_args: Vec<String>,
 }
 
+impl EvalRequest {
+    /// A container file, under the name that it proposes.
+    #[must_use]
+    pub fn new(file: impl Into<PathBuf>) -> Self {
+        Self { file: file.into(), name: None, nix_args: Vec::new() }
+    }
+}
+
 /// What a container file comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evaluation {

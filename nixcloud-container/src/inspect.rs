@@ -40,7 +40,7 @@ pub struct Status {
     pub autostart: bool,
     /// Its ids on the host.
     pub ids: Option<IdMap>,
-    /// The memory that the running guest is charged with, in bytes.
+    /// The memory that the running guest needs, in bytes: without the page cache that has not been used for a while.
     pub memory: Option<u64>,
     /// The swap space that it is charged with, in bytes.
     pub swap: Option<u64>,

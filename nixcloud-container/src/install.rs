@@ -16,6 +16,8 @@ use crate::idmap::{IdMap, IdMapKind};
 use crate::interface::InterfaceId;
 use crate::lease::{Foreign, LeaseError, Leases};
 use crate::lxc::log::Level;
+use crate::name::InterfaceName;
+use crate::net::Netlink;
 use crate::network::{Forward, HostPort};
 use crate::observe::{Cancel, Event, Observer};
 use crate::proc;
@@ -211,10 +213,52 @@ pub(crate) fn claim_ports(host: &Host, record: &mut Record, spec: &ContainerSpec
 }
 
 /// Tells what of the container's network is seldom meant.
-pub(crate) fn tell_doubts(host: &Host, spec: &ContainerSpec, observer: &mut dyn Observer) {
+pub(crate) fn tell_doubts(
+    host: &Host,
+    spec: &ContainerSpec,
+    rendered: &Rendered,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
     for doubt in doubts::of(&host.config, spec) {
         observer.event(Event::Note(doubt));
     }
+    // Not refused: a host is prepared, and its disks are mounted, before or after the container is made.
+    for bridge in missing_bridges(host, spec)? {
+        let whose = if is_ours(host, &bridge) {
+            "the host is not prepared for containers".to_owned()
+        } else {
+            "`network.bridge` names it".to_owned()
+        };
+        observer.event(Event::Note(format!(
+            "the container does not start without the bridge {bridge}, which does not exist ({whose})"
+        )));
+    }
+    for path in rendered.needed.iter().filter(|path| path.metadata().is_err()) {
+        observer.event(Event::Note(format!(
+            "the container does not start without {}, which it mounts and which does not exist",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Whether preparing the host makes a bridge.
+pub(crate) fn is_ours(host: &Host, bridge: &InterfaceName) -> bool {
+    let network = &host.config.network;
+    *bridge == network.hostonly.bridge || *bridge == network.internet.bridge
+}
+
+/// The bridges that a container needs and that are not there.
+pub(crate) fn missing_bridges(host: &Host, spec: &ContainerSpec) -> Result<Vec<InterfaceName>, Error> {
+    let second = spec.network.enable_nat.then_some(&host.config.network.internet.bridge);
+    let mut netlink = Netlink::open()?;
+    let mut missing = Vec::new();
+    for bridge in std::iter::once(render::bridge(spec, &host.config)).chain(second) {
+        if netlink.link(bridge.as_str())?.is_none() {
+            missing.push(bridge.clone());
+        }
+    }
+    Ok(missing)
 }
 
 /// Gives back the ports of the host that `spec` does not use, after the packet filter has been told: the container that

@@ -157,3 +157,8 @@ pub use sysctl::SysctlError;
 pub use update::{UpdateRequest, Updated};
 pub use user::{Account, User, UserError};
 pub use worker::{Exit, LogRequest, NoAccount, WorkerError};
+
+/// Compiles the program that the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -303,13 +303,29 @@ pub fn lxc_cgroups(processes: &[Process]) -> Vec<PathBuf> {
     found
 }
 
-/// The memory, in bytes, that the payload among `cgroups` is charged with; `None` where no controller counts it.
+/// The memory, in bytes, that the payload among `cgroups` needs: what it is charged with, without the page cache that has
+/// not been used for a while. That is the working set as other tools count it; the kernel takes the rest back as soon as
+/// anybody needs it. `None` where no controller counts memory.
 #[must_use]
 pub fn memory_of(cgroups: &[PathBuf]) -> Option<u64> {
-    // cgroup v2 names it so, v1 so.
-    let files = ["memory.current", "memory.usage_in_bytes"];
-    let all = payloads_among(cgroups).flat_map(|cgroup| files.map(|file| cgroup.join(file)));
-    all.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).next()
+    payloads_among(cgroups).find_map(|cgroup| {
+        let read = |file: &str| fs::read_to_string(cgroup.join(file)).ok();
+        // On cgroup v1, of which a hybrid host has the controllers, the plain names in memory.stat are of the cgroup
+        // itself; those of a tree begin with `total_`. On v2 all are of the tree.
+        let (usage, inactive) = match read("memory.current") {
+            Some(usage) => (usage, "inactive_file"),
+            None => (read("memory.usage_in_bytes")?, "total_inactive_file"),
+        };
+        let cache = read("memory.stat").and_then(|stat| stat_line(&stat, inactive));
+        // The two files are not read at one instant.
+        Some(usage.trim().parse::<u64>().ok()?.saturating_sub(cache.unwrap_or(0)))
+    })
+}
+
+/// A line of memory.stat.
+fn stat_line(stat: &str, name: &str) -> Option<u64> {
+    let value = stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    value.trim().parse().ok()
 }
 
 /// The swap space, in bytes, likewise.

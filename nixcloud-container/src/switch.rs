@@ -15,7 +15,7 @@ use crate::power;
 use crate::presence::{self, Presence};
 use crate::record::{Phase, Record, Run};
 use crate::recover;
-use crate::render::{self, PendingRestart};
+use crate::render::{self, PendingRestart, Rendered};
 use crate::spec::ContainerSpec;
 use crate::state::{Action, Permission, State};
 
@@ -82,13 +82,14 @@ pub(crate) fn prepare(
     spec: &ContainerSpec,
     beside: &Beside,
     cancel: &Cancel,
-) -> Result<(), Error> {
+) -> Result<Rendered, Error> {
     let rendered = install::rendered_with(host, record, spec, &beside.items)?;
     install::check_extra(host, &rendered, &beside.log, cancel)?;
     let foreign = install::others(host)?;
     install::claim_addresses(host, record, spec, &foreign)?;
     install::claim_ports(host, record, spec)?;
-    moving::prepare(host, record, spec.idmap, &foreign, cancel)
+    moving::prepare(host, record, spec.idmap, &foreign, cancel)?;
+    Ok(rendered)
 }
 
 /// Gives back what `spec`, which is that of the current generation, does not use.

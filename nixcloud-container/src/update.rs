@@ -11,7 +11,7 @@ use crate::generations::Generations;
 use crate::host::Host;
 use crate::install::{self, Beside};
 use crate::name::ContainerName;
-use crate::observe::{Cancel, Observer};
+use crate::observe::{Cancel, Event, Observer};
 use crate::record::{Phase, Record};
 use crate::recover;
 use crate::source::Source;
@@ -30,6 +30,14 @@ pub struct UpdateRequest {
     pub lxc_items: Option<Vec<(String, String)>>,
     /// Where liblxc logs, and how much, while it looks at such items and at `lxcExtraConfig`.
     pub log: LogRequest,
+}
+
+impl UpdateRequest {
+    /// From a container file, and all else as it was last.
+    #[must_use]
+    pub fn new(file: impl Into<PathBuf>) -> Self {
+        Self { file: Some(file.into()), ..Self::default() }
+    }
 }
 
 /// What an update came to.
@@ -74,6 +82,12 @@ pub(crate) fn update(
     };
     let file = request.file.as_ref().unwrap_or(&record.file);
     let source = given(file, &record.nix_args)?;
+    if let Some(declared) = record.declared.as_ref().filter(|_| source.reference.text != record.file) {
+        observer.event(Event::Note(format!(
+            "`{}` declares {name}, and the next time that it is applied it changes this back",
+            declared.source
+        )));
+    }
     update_locked(host, record, &Order::of(&source), request, observer, cancel).map(Updated::Switched)
 }
 
@@ -126,8 +140,8 @@ fn build_and_switch(
     let built = (|| {
         let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
         let spec = ready.spec.clone();
-        switch::prepare(host, record, &spec, &beside, cancel)?;
-        install::tell_doubts(host, &spec, observer);
+        let rendered = switch::prepare(host, record, &spec, &beside, cancel)?;
+        install::tell_doubts(host, &spec, &rendered, observer)?;
         let built = build::realise(host, record, order, ready, observer, cancel)?;
         switch::begin(host, record, from, beside.items)?;
         build::set_profile(host, record, &built, cancel).map(|to| (spec, to))

@@ -72,15 +72,7 @@ fn installs_everything(folder: &Folder) {
     let root = root();
     let target = folder.path("installed");
     let built = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
-    let output = Command::new("make")
-        .args(["-s", "-C"])
-        .arg(&root)
-        .args(["install", "PREFIX=/opt/nc"])
-        .arg(format!("DESTDIR={}", target.display()))
-        .arg(format!("BUILT={}", built.display()))
-        .output()
-        .unwrap();
-    succeeded("make install", &output);
+    make("install", &target, &built);
     let installed = files(&target);
     let mut expected: BTreeSet<String> = [
         "bin/nixcloud-container",
@@ -94,6 +86,13 @@ fn installs_everything(folder: &Folder) {
     .into();
     let units = std::fs::read_dir(root.join("systemd")).unwrap().map(|unit| unit.unwrap().file_name());
     expected.extend(units.map(|unit| format!("opt/nc/lib/systemd/system/{}", unit.to_str().unwrap())));
+    // What people read, at the places that the links between those pages name.
+    let documents = ["docs", "examples"]
+        .into_iter()
+        .flat_map(|folder| files(&root.join(folder)).into_iter().map(move |file| format!("{folder}/{file}")));
+    let pages = ["README.md", "CHANGELOG.md", "LICENSE"].map(str::to_owned);
+    let documents = documents.chain(pages).filter(|file| !file.contains("/target/"));
+    expected.extend(documents.map(|file| format!("opt/nc/share/doc/nixcloud-container/{file}")));
     let (pages, others): (BTreeSet<_>, BTreeSet<_>) =
         installed.into_iter().partition(|file| file.starts_with("opt/nc/share/man/"));
     assert_eq!(others, expected);
@@ -121,4 +120,22 @@ fn installs_everything(folder: &Folder) {
         let page = page.strip_suffix("(1)").unwrap();
         assert!(pages.contains(&format!("opt/nc/share/man/man1/{page}.1")), "{unit}: {page}");
     }
+
+    // What is another's stays.
+    let other = "opt/nc/share/man/man1/other.1";
+    std::fs::write(target.join(other), "").unwrap();
+    make("uninstall", &target, &built);
+    assert_eq!(files(&target), BTreeSet::from([other.to_owned()]));
+}
+
+fn make(goal: &str, target: &Path, built: &Path) {
+    let output = Command::new("make")
+        .args(["-s", "-C"])
+        .arg(root())
+        .args([goal, "PREFIX=/opt/nc"])
+        .arg(format!("DESTDIR={}", target.display()))
+        .arg(format!("BUILT={}", built.display()))
+        .output()
+        .unwrap();
+    succeeded(goal, &output);
 }

@@ -39,6 +39,7 @@ mod mistakes_nix;
 mod module;
 mod moving;
 mod names;
+mod pages;
 mod pools;
 mod ports;
 mod power;
@@ -49,6 +50,7 @@ mod terminal;
 mod together;
 mod update;
 mod users;
+mod words;
 
 use std::process::ExitCode;
 
@@ -90,8 +92,10 @@ fn scenarios() -> Vec<Scenario> {
         mistakes_nix::scenarios(),
         module::scenarios(),
         names::scenarios(),
+        pages::scenarios(),
         pools::scenarios(),
         scenario::scenarios(),
+        words::scenarios(),
     ]
     .into_iter()
     .flatten()

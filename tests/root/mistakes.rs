@@ -110,6 +110,10 @@ fn root_mistakes_with_names_and_states(lab: &Lab) {
 fn root_mistakes_on_the_command_line(lab: &Lab) {
     let mut page = Transcript::new(lab);
     page.types("strat web");
+    page.types("logs web");
+    page.types("rm web");
+    page.types("top");
+    page.types("exec web ls");
     page.types("start");
     page.types("start we!b");
     page.types("start ../../etc");

@@ -4,3 +4,4 @@
 //! for other users, or where LXC or Nix is missing, each is *ignored*, never green.
 
 pub mod many;
+pub mod pages;

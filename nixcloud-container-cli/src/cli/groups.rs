@@ -3,6 +3,11 @@
 use clap::builder::Styles;
 use clap::{Command, Subcommand};
 
+use crate::wrap::wrapped;
+
+/// The fewest columns in which what a command does stands beside its name.
+const NARROWEST: usize = 30;
+
 /// What a command is for, and the commands.
 pub(crate) const GROUPS: [(&str, &[&str]); 6] = [
     ("Containers", &["create", "update", "apply", "eval", "destroy"]),
@@ -12,9 +17,6 @@ pub(crate) const GROUPS: [(&str, &[&str]); 6] = [
     ("Look", &["list", "state", "exists", "show-ip"]),
     ("This host", &["host", "completions", "man"]),
 ];
-
-/// What stands before commands and options in the help of a terminal of 80 columns.
-const WIDTH: usize = 80;
 
 fn heading(text: &str) -> String {
     let style = *Styles::styled().get_header();
@@ -29,31 +31,8 @@ pub(super) fn template() -> String {
     )
 }
 
-/// The commands in few lines.
-pub(super) fn short() -> String {
-    let style = *Styles::styled().get_literal();
-    let indent = GROUPS.iter().map(|(title, _)| title.len()).max().unwrap_or_default() + 4;
-    let mut lines = vec![heading("Commands")];
-    for (title, names) in GROUPS {
-        let mut line = format!("  {title:width$}", width = indent - 2);
-        let mut column = indent;
-        for (index, name) in names.iter().enumerate() {
-            let comma = if index + 1 < names.len() { ", " } else { "" };
-            if column + name.len() + comma.len() > WIDTH {
-                lines.push(line.trim_end().to_owned());
-                line = " ".repeat(indent);
-                column = indent;
-            }
-            line.push_str(&format!("{style}{name}{style:#}{comma}"));
-            column += name.len() + comma.len();
-        }
-        lines.push(line);
-    }
-    lines.join("\n")
-}
-
-/// The commands with what each does.
-pub(super) fn long() -> String {
+/// The commands with what each does, within so many columns.
+pub(super) fn commands(columns: usize) -> String {
     let commands = super::Command::augment_subcommands(Command::new("commands"));
     let about = |name: &str| {
         let command = commands.find_subcommand(name);
@@ -62,9 +41,18 @@ pub(super) fn long() -> String {
     let style = *Styles::styled().get_literal();
     let width =
         GROUPS.iter().flat_map(|(_, names)| names.iter()).map(|name| name.len()).max().unwrap_or_default();
+    let command = |name: &str| {
+        let about = about(name);
+        // In a narrow terminal it stands below the name.
+        if columns < width + 4 + NARROWEST {
+            let lines = wrapped(&about, 0, 0, columns.saturating_sub(6));
+            return format!("\n  {style}{name}{style:#}\n      {}", lines.join("\n      "));
+        }
+        let lines = wrapped(&about, width + 4, width + 4, columns);
+        format!("\n  {style}{name:width$}{style:#}  {}", lines.join("\n"))
+    };
     let groups = GROUPS.map(|(title, names)| {
-        let lines = names.iter().map(|name| format!("\n  {style}{name:width$}{style:#}  {}", about(name)));
-        format!("{}{}", heading(title), lines.collect::<String>())
+        format!("{}{}", heading(title), names.iter().map(|name| command(name)).collect::<String>())
     });
     groups.join("\n\n")
 }

@@ -4,6 +4,7 @@ use clap::Command;
 
 use super::groups::GROUPS;
 use super::*;
+use crate::wrap;
 
 /// All commands as they are typed, the program itself first.
 fn calls() -> Vec<Vec<String>> {
@@ -14,16 +15,20 @@ fn calls() -> Vec<Vec<String>> {
         }
     }
     let mut calls = Vec::new();
-    collect(&Cli::grammar(), &[], &mut calls);
+    collect(&Cli::grammar(80), &[], &mut calls);
     calls
 }
 
 /// What the program prints for `words` on a terminal of 80 columns.
 fn printed(words: &[&str]) -> String {
+    printed_in(80, words)
+}
+
+fn printed_in(columns: usize, words: &[&str]) -> String {
     let words = std::iter::once("nixcloud-container").chain(words.iter().copied());
-    let answer = Cli::grammar().term_width(80).try_get_matches_from(words).unwrap_err();
+    let answer = Cli::grammar(columns).try_get_matches_from(words).unwrap_err();
     // Blank lines between paragraphs of options have blanks.
-    answer.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    wrap::page(&answer.to_string(), columns).lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 fn with<'a>(call: &'a [String], before: &[&'a str], behind: &[&'a str]) -> Vec<&'a str> {
@@ -67,15 +72,45 @@ fn help_fits_a_terminal() {
             }
         }
     }
-    let lines = printed(&["-h"]).lines().count();
-    assert!(lines < 24, "the short help has {lines} lines: it scrolls away");
+}
+
+/// Lines of examples may be wrapped, but no word is broken, and none of ours is wider than the terminal.
+#[test]
+fn help_fits_a_narrow_terminal() {
+    for call in calls() {
+        for option in ["-h", "--help"] {
+            let call = with(&call, &[], &[option]);
+            let (wide, narrow) = (printed(&call), printed_in(40, &call));
+            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            assert_eq!(words(&wide), words(&narrow), "{call:?}");
+            for line in narrow.lines() {
+                let long_word = line.split_whitespace().any(|word| word.chars().count() > 20);
+                assert!(line.chars().count() <= 40 || long_word, "{call:?}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_command_has_a_word_in_the_short_help() {
+    for text in [printed(&["-h"]), printed(&[])] {
+        let grammar = Cli::grammar(80);
+        for command in grammar.get_subcommands().filter(|command| command.get_name() != "help") {
+            let about = command.get_about().unwrap().to_string();
+            let name = command.get_name();
+            assert!(
+                text.lines().any(|line| line.trim_start().starts_with(name) && line.ends_with(&about)),
+                "{name}"
+            );
+        }
+    }
 }
 
 /// They are wrapped where they are shown; a line that ends in the middle of a sentence would be cut in two.
 #[test]
 fn paragraphs_are_lines() {
     for call in calls() {
-        let mut grammar = Cli::grammar();
+        let mut grammar = Cli::grammar(80);
         let command =
             call.iter().fold(&mut grammar, |command, word| command.find_subcommand_mut(word).unwrap());
         let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
@@ -90,7 +125,7 @@ fn paragraphs_are_lines() {
 #[test]
 fn examples_fit_a_line() {
     for call in calls() {
-        let mut grammar = Cli::grammar();
+        let mut grammar = Cli::grammar(80);
         let command =
             call.iter().fold(&mut grammar, |command, word| command.find_subcommand_mut(word).unwrap());
         let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
@@ -104,7 +139,7 @@ fn examples_fit_a_line() {
 fn every_command_is_in_one_group() {
     let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
     grouped.sort_unstable();
-    let grammar = Cli::grammar();
+    let grammar = Cli::grammar(80);
     let mut there: Vec<&str> =
         grammar.get_subcommands().filter(|command| !command.is_hide_set()).map(Command::get_name).collect();
     there.sort_unstable();

@@ -25,6 +25,7 @@ use crate::exit::Status;
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::signals;
+use crate::spelling;
 use crate::view::View;
 
 /// Why a command did not do its work.
@@ -33,6 +34,14 @@ pub(crate) enum Failure {
     /// The library's error.
     #[error(transparent)]
     Library(Error),
+    /// There is no such container, but one whose name is nearly the same.
+    #[error("{error}")]
+    Misspelt {
+        /// The library's error.
+        error: Error,
+        /// The name that was most likely meant.
+        near: String,
+    },
     /// A fault of the command line that clap could not see.
     #[error(transparent)]
     Usage(clap::Error),
@@ -85,7 +94,7 @@ impl Failure {
     /// What it means for the exit code.
     pub(crate) fn status(&self) -> Status {
         match self {
-            Self::Library(error) => error.into(),
+            Self::Library(error) | Self::Misspelt { error, .. } => error.into(),
             Self::Usage(_) => Status::Usage,
             Self::NoTerminal { .. }
             | Self::Streams(_)
@@ -99,6 +108,7 @@ impl Failure {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Library(error) => error.hint(),
+            Self::Misspelt { near, .. } => Some(format!("did you mean `{near}`?")),
             Self::NoTerminal { name, .. } => {
                 Some(format!("`nixcloud-container run {name} COMMAND` works without one"))
             }
@@ -163,7 +173,20 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
         Cancel::new()
     };
     let manager = manager.with_cancel(cancel.clone());
-    work(&Context { manager, cancel, printer, globals: &cli.globals })
+    let context = Context { manager, cancel, printer, globals: &cli.globals };
+    work(&context).map_err(|failure| misspelt(&context.manager, failure))
+}
+
+/// A container that does not exist, with the name of the one that was most likely meant.
+fn misspelt(manager: &Manager, failure: Failure) -> Failure {
+    let Failure::Library(error @ Error::NotFound { .. }) = failure else { return failure };
+    let Error::NotFound { name } = &error else { return Failure::Library(error) };
+    // What cannot be listed is not guessed.
+    let names = manager.names().unwrap_or_default();
+    match spelling::nearest(name.as_str(), names.iter().map(ContainerName::as_str)) {
+        Some(near) => Failure::Misspelt { near: near.to_owned(), error },
+        None => Failure::Library(error),
+    }
 }
 
 /// What is left to do once the command line is found to be right.

@@ -26,7 +26,8 @@ pub(crate) struct ContainerView {
     booted: Option<u64>,
     /// Whether it starts with the host.
     autostart: bool,
-    /// The memory of the running guest, in bytes.
+    /// The memory that the running guest needs, in bytes: what its cgroup is charged with, without the page cache that has not
+    /// been used for a while (`inactive_file`).
     memory: Option<u64>,
     /// Its swap space, in bytes.
     swap: Option<u64>,
@@ -78,20 +79,30 @@ pub(crate) struct Ids {
 pub(crate) struct Pending {
     /// The LXC key.
     key: String,
-    /// Its values in the running guest.
+    /// All its values in the running guest.
     running: Vec<String>,
-    /// Its values at the next start.
+    /// All its values at the next start.
     next: Vec<String>,
+    /// The values that the running guest has and the next start has not.
+    removed: Vec<String>,
+    /// The values that the next start has and the running guest has not.
+    added: Vec<String>,
 }
 
 impl From<&PendingRestart> for Pending {
     fn from(pending: &PendingRestart) -> Self {
-        Self { key: pending.key.clone(), running: pending.running.clone(), next: pending.next.clone() }
+        Self::new(pending.key.clone(), pending.running.clone(), pending.next.clone())
     }
 }
 
 impl Pending {
-    /// A line each, `pending restart: KEY: old -> new`; an interface that comes or goes is one line.
+    fn new(key: String, running: Vec<String>, next: Vec<String>) -> Self {
+        let (removed, added) = (beyond(&running, &next), beyond(&next, &running));
+        Self { key, running, next, removed, added }
+    }
+
+    /// A line each, `pending restart: KEY: old -> new`, with the values that differ alone; an interface that comes or goes
+    /// is one line.
     pub(crate) fn words(all: &[Self]) -> Vec<String> {
         let mut lines: Vec<String> = all.iter().map(|one| one.in_words(all)).collect();
         lines.dedup();
@@ -99,11 +110,15 @@ impl Pending {
     }
 
     fn in_words(&self, all: &[Self]) -> String {
-        let words = self.interface(all).unwrap_or_else(|| {
-            let values =
-                |values: &[String]| if values.is_empty() { NOTHING.to_owned() } else { values.join(", ") };
-            format!("{}: {} -> {}", self.key, values(&self.running), values(&self.next))
-        });
+        let words =
+            self.interface(all).unwrap_or_else(|| match (self.removed.join(", "), self.added.join(", ")) {
+                (removed, added) if removed.is_empty() && added.is_empty() => {
+                    format!("the order of {}", self.key)
+                }
+                (removed, added) if removed.is_empty() => format!("{} gets {added}", self.key),
+                (removed, added) if added.is_empty() => format!("{} loses {removed}", self.key),
+                (removed, added) => format!("{}: {removed} -> {added}", self.key),
+            });
         format!("pending restart: {words}")
     }
 
@@ -126,6 +141,19 @@ impl Pending {
             _ => None,
         }
     }
+}
+
+/// What `of` has more often than `than`: of a key with many values, those that differ.
+fn beyond(of: &[String], than: &[String]) -> Vec<String> {
+    let mut rest: Vec<&String> = than.iter().collect();
+    let differs = |value: &&String| match rest.iter().position(|other| other == value) {
+        Some(at) => {
+            rest.swap_remove(at);
+            false
+        }
+        None => true,
+    };
+    of.iter().filter(differs).cloned().collect()
 }
 
 impl From<&Status> for ContainerView {
@@ -305,28 +333,36 @@ mod tests {
 
     #[test]
     fn pending_changes_tell_both_values() {
-        let change = Pending { key: "lxc.net.0.link".into(), running: vec!["a".into()], next: vec![] };
-        assert_eq!(Pending::words(&[change]), ["pending restart: lxc.net.0.link: a -> -"]);
+        let change = Pending::new("lxc.net.0.link".into(), vec!["a".into()], vec![]);
+        assert_eq!(Pending::words(&[change]), ["pending restart: lxc.net.0.link loses a"]);
+        let change = Pending::new("lxc.net.0.link".into(), vec!["a".into()], vec!["b".into()]);
+        assert_eq!(Pending::words(&[change]), ["pending restart: lxc.net.0.link: a -> b"]);
+    }
+
+    #[test]
+    fn of_many_values_those_that_differ_are_told() {
+        let pending = |running: &[&str], next: &[&str]| {
+            let values = |all: &[&str]| all.iter().map(|value| (*value).to_owned()).collect();
+            Pending::words(&[Pending::new("k".into(), values(running), values(next))]).concat()
+        };
+        assert_eq!(pending(&["a", "b", "c"], &["a", "c"]), "pending restart: k loses b");
+        assert_eq!(pending(&["a", "c"], &["a", "b", "c"]), "pending restart: k gets b");
+        assert_eq!(pending(&["a", "b"], &["a", "x"]), "pending restart: k: b -> x");
+        assert_eq!(pending(&["a", "a"], &["a"]), "pending restart: k loses a");
+        assert_eq!(pending(&["a", "b"], &["b", "a"]), "pending restart: the order of k");
     }
 
     #[test]
     fn an_interface_that_comes_or_goes_is_one_line() {
         let items = [("link", "br"), ("name", "internet"), ("script.up", "-- nci x"), ("type", "veth")];
-        let mut all = items.map(|(item, value)| Pending {
-            key: format!("lxc.net.1.{item}"),
-            running: vec![],
-            next: vec![value.into()],
-        });
+        let mut all =
+            items.map(|(item, value)| Pending::new(format!("lxc.net.1.{item}"), vec![], vec![value.into()]));
         assert_eq!(Pending::words(&all), ["pending restart: interface internet on br comes"]);
         for one in &mut all {
             std::mem::swap(&mut one.running, &mut one.next);
         }
         assert_eq!(Pending::words(&all), ["pending restart: interface internet goes"]);
-        let policy = Pending {
-            key: "lxc.net.0.script.up".into(),
-            running: vec!["one".into()],
-            next: vec!["other".into()],
-        };
+        let policy = Pending::new("lxc.net.0.script.up".into(), vec!["one".into()], vec!["other".into()]);
         let wanted = ["pending restart: what the port of lxc.net.0 lets through"];
         assert_eq!(Pending::words(&[policy]), wanted);
     }

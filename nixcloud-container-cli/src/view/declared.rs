@@ -169,11 +169,19 @@ pub(crate) fn plan<'a>(steps: impl Iterator<Item = (&'a str, Planned)>) -> Vec<S
     }
     let mut lines = if rows > 0 { table.lines() } else { Vec::new() };
     match (rows, unchanged) {
-        (0, 0) => lines.push("there is nothing to do".to_owned()),
+        (0, count) => lines.push(nothing_to_do(count)),
         (_, 0) => {}
         (_, count) => lines.push(format!("{count} unchanged")),
     }
     lines
+}
+
+/// That nothing changes, of so many containers.
+fn nothing_to_do(unchanged: usize) -> String {
+    match unchanged {
+        0 => "there is nothing to do".to_owned(),
+        count => format!("there is nothing to do: {count} unchanged"),
+    }
 }
 
 impl AppliedView {
@@ -237,6 +245,11 @@ impl ApplyView {
         }
     }
 
+    /// Whether the plan is to leave all as they are.
+    fn changes_nothing(&self) -> bool {
+        self.containers.iter().all(|one| one.planned == "unchanged")
+    }
+
     /// `2 created, 1 failed`.
     fn summary(&self) -> String {
         let words = ["created", "updated", "unchanged", "removed", "kept", "failed"];
@@ -278,6 +291,9 @@ impl View for ApplyView {
         }
         if !self.dry_run {
             printer.result(self.summary());
+        } else if !printer.for_people() && self.changes_nothing() {
+            // The plan of a terminal has said it.
+            printer.result(nothing_to_do(self.containers.len()));
         }
     }
 }
@@ -307,7 +323,7 @@ mod tests {
                 "1 unchanged"
             ]
         );
-        assert_eq!(plan([("db", Planned::Unchanged)].into_iter()), ["1 unchanged"]);
+        assert_eq!(plan([("db", Planned::Unchanged)].into_iter()), ["there is nothing to do: 1 unchanged"]);
         assert_eq!(plan(std::iter::empty()), ["there is nothing to do"]);
     }
 

@@ -4,8 +4,10 @@ use nixcloud_container::{Change, Finding, HostChange, Verdict};
 use serde::Serialize;
 
 use super::View;
+use crate::colours::Stream;
 use crate::printer::{Printer, Tone};
 use crate::terminal;
+use crate::wrap::wrapped;
 
 /// No text is wrapped into fewer columns.
 const NARROWEST: usize = 24;
@@ -158,33 +160,22 @@ impl CheckView {
     }
 }
 
-/// `text` behind `first`, which looks `indent` wide; what does not fit stands below, from there on. A narrow terminal
-/// breaks lines as it likes.
+/// `text` behind `first`, which looks `indent` wide; what does not fit stands below, from there on, or further to the left
+/// where that leaves no room.
 fn hanging(first: &str, indent: usize, text: &str, limit: Option<usize>) -> Vec<String> {
-    let room = limit.and_then(|limit| limit.checked_sub(indent)).filter(|room| *room >= NARROWEST);
-    let Some(room) = room else { return vec![format!("{first}{text}")] };
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
+    let Some(limit) = limit else { return vec![format!("{first}{text}")] };
+    let below = if indent + NARROWEST <= limit { indent } else { 7 };
+    let mut lines = wrapped(text, indent, below, limit);
+    if let Some(line) = lines.first_mut() {
+        line.insert_str(0, first);
+        line.truncate(line.trim_end().len());
     }
-    let below = " ".repeat(indent);
     lines
-        .into_iter()
-        .enumerate()
-        .map(|(index, line)| if index == 0 { format!("{first}{line}") } else { format!("{below}{line}") })
-        .collect()
 }
 
 impl View for CheckView {
     fn tell(&self, printer: &Printer) {
-        for line in self.lines(terminal::columns(), &|tone, word| printer.marked(tone, word)) {
+        for line in self.lines(terminal::columns(Stream::Out), &|tone, word| printer.marked(tone, word)) {
             printer.answer(line);
         }
         // A long list scrolls away what is wrong.
@@ -236,7 +227,10 @@ mod tests {
             wrapped,
             ["good  port x  it is so because of this", "              and that, which is long",]
         );
-        assert_eq!(hanging("good  port x  ", 14, text, Some(30)), [format!("good  port x  {text}")]);
+        assert_eq!(
+            hanging("good  port x  ", 14, text, Some(30)),
+            ["good  port x  it is so because", "       of this and that, which", "       is long"]
+        );
         assert_eq!(hanging("", 0, text, None), [text]);
     }
 }

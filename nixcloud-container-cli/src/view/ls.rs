@@ -41,7 +41,7 @@ impl LsView {
         for row in rows {
             table.row(columns.iter().map(|column| row(*column)));
         }
-        let lines = if list.containers.is_empty() { Vec::new() } else { table.lines() };
+        let lines = if list.containers.is_empty() { Vec::new() } else { table.rows() };
         Self { list, lines }
     }
 }

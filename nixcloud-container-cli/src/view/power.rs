@@ -69,7 +69,9 @@ impl PowerView {
             Outcome::Restarted => format!("restarted {name}"),
             Outcome::Terminated => format!("terminated {name}"),
             Outcome::Ended => format!("{name} has ended"),
-            Outcome::Killed => format!("killed {name}: it did not shut down in time"),
+            Outcome::Killed => {
+                format!("killed {name}: it did not shut down in time, and `-l \"-t SECONDS\"` kills it then")
+            }
             Outcome::Asked => format!("asked {name}, and did not wait"),
             Outcome::Rebooted => format!("rebooted {name}"),
             Outcome::Frozen => format!("{name} is frozen"),

@@ -16,9 +16,8 @@ use crate::generations::Generations;
 use crate::host::Host;
 use crate::install;
 use crate::moving;
-use crate::name::{ContainerName, InterfaceName};
+use crate::name::ContainerName;
 use crate::names;
-use crate::net::Netlink;
 use crate::observe::{Cancel, Event, Observer};
 use crate::power::{
     MONITOR_END, end_cut_off_boot, proc_error, remove_cgroups_of_a_failed_start, remove_left_interfaces,
@@ -27,7 +26,7 @@ use crate::power::{
 use crate::proc::{self, Process};
 use crate::record::{Record, Run};
 use crate::recover;
-use crate::render::{self, Rendered};
+use crate::render::Rendered;
 use crate::spec::ContainerSpec;
 use crate::state::{Action, Permission};
 use crate::worker::{Answer, HookFailure, Request, Stdio, WorkerError};
@@ -156,6 +155,7 @@ impl Boot<'_> {
     ) -> Result<Option<i32>, Error> {
         let host = self.host;
         let rendered = install::rendered(host, record, spec)?;
+        require_sources(&record.name, &rendered)?;
         install::write_config(host, record, &rendered, observer)?;
         // Without the items of this boot: what differs from it at the next start is what waits for one.
         run.config.clone_from(&rendered.text);
@@ -242,15 +242,17 @@ fn isolation_failed(name: &ContainerName, failure: Error) -> Error {
 
 /// LXC's own message for a missing bridge is "failed to create network devices".
 fn require_bridges(host: &Host, spec: &ContainerSpec) -> Result<(), Error> {
-    let first = render::bridge(spec, &host.config);
-    let second = spec.network.enable_nat.then_some(&host.config.network.internet.bridge);
-    let mut netlink = Netlink::open()?;
-    let ours = |bridge: &InterfaceName| {
-        *bridge == host.config.network.hostonly.bridge || *bridge == host.config.network.internet.bridge
-    };
-    for bridge in std::iter::once(first).chain(second) {
-        if netlink.link(bridge.as_str())?.is_none() {
-            return Err(Error::NoBridge { bridge: bridge.clone(), ours: ours(bridge) });
+    match install::missing_bridges(host, spec)?.into_iter().next() {
+        Some(bridge) => Err(Error::NoBridge { ours: install::is_ours(host, &bridge), bridge }),
+        None => Ok(()),
+    }
+}
+
+/// What the container file mounts has to be there; LXC's own message names the guest's side of it alone.
+fn require_sources(name: &ContainerName, rendered: &Rendered) -> Result<(), Error> {
+    for path in &rendered.needed {
+        if let Err(source) = path.metadata() {
+            return Err(Error::MountSource { name: name.clone(), path: path.clone(), source });
         }
     }
     Ok(())

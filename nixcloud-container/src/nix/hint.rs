@@ -9,8 +9,8 @@ pub(super) fn of(message: &str) -> Option<String> {
     let quoted = || message.split(['\'', '`']).nth(1);
     if message.contains("was not found in the Nix search path") {
         let name = quoted()?.split('/').next()?;
-        let more = if name == "nixpkgs" { ", or `nix.nixpkgs` of the host configuration does," } else { "" };
-        return Some(format!("`-n \"-I {name}=PATH\"`{more} says where `<{name}>` is"));
+        let more = if name == "nixpkgs" { ", or set `nix.nixpkgs` in the host configuration" } else { "" };
+        return Some(format!("say where `<{name}>` is with `-n \"-I {name}=PATH\"`{more}"));
     }
     if message.starts_with("undefined variable") {
         let name = quoted().filter(|name| ARGUMENTS.contains(name))?;
@@ -107,8 +107,11 @@ mod tests {
             of(&format!("file '{name}' was not found in the Nix search path (add it using $NIX_PATH or -I)"))
                 .unwrap()
         };
-        assert!(lost("nixpkgs").starts_with("`-n \"-I nixpkgs=PATH\"`, or `nix.nixpkgs`"));
-        assert_eq!(lost("probe/version.nix"), "`-n \"-I probe=PATH\"` says where `<probe>` is");
+        assert!(
+            lost("nixpkgs")
+                .ends_with("`-n \"-I nixpkgs=PATH\"`, or set `nix.nixpkgs` in the host configuration")
+        );
+        assert_eq!(lost("probe/version.nix"), "say where `<probe>` is with `-n \"-I probe=PATH\"`");
         assert!(of("undefined variable 'pkgs'").unwrap().contains("`{ pkgs, ... }: { ... }`"));
         assert_eq!(of("undefined variable 'x'"), None);
     }

@@ -357,6 +357,11 @@ impl MountEntry {
         self.has("bind") || self.has("rbind")
     }
 
+    /// The host path that is to be there when the container starts.
+    pub(super) fn needs(&self) -> Option<PathBuf> {
+        (self.is_bind() && !self.has("optional")).then(|| self.source())
+    }
+
     /// Whether the worker must lock its source read-only before LXC sees it.
     pub(super) fn locks(&self) -> bool {
         self.is_bind() && self.has("ro")

@@ -89,6 +89,8 @@ pub struct Rendered {
     pub locked: Vec<LockedSource>,
     /// The container file's own lines and the items beside it, which liblxc checks on a scratch handle.
     pub extra: Vec<(String, String)>,
+    /// Host paths that those lines mount, and without which the container does not start.
+    pub needed: Vec<PathBuf>,
 }
 
 /// The init of a system that the shell original built: it has no link to it beside.
@@ -112,8 +114,9 @@ pub fn render(input: &Input<'_>) -> Result<Rendered, ExtraError> {
     system(&mut text, input);
     mounts(&mut text, input, &mut locked);
     network(&mut text, input);
-    let extra = extra_lines(&mut text, input, &mut locked)?;
-    Ok(Rendered { text: text.0, locked, extra })
+    let mut needed = Vec::new();
+    let extra = extra_lines(&mut text, input, &mut locked, &mut needed)?;
+    Ok(Rendered { text: text.0, locked, extra, needed })
 }
 
 struct Text(String);
@@ -253,6 +256,7 @@ fn extra_lines(
     text: &mut Text,
     input: &Input<'_>,
     locked: &mut Vec<LockedSource>,
+    needed: &mut Vec<PathBuf>,
 ) -> Result<Vec<(String, String)>, ExtraError> {
     let allowed = &input.config.allow_lxc_keys;
     let lines = if input.spec.original {
@@ -279,7 +283,9 @@ fn extra_lines(
             if key == extra::MOUNT {
                 let refuse = |why| ExtraError { number, line: format!("{key} = {value}"), why };
                 let folder = input.layout.locked(input.name);
-                value = locked_entry(&value, &folder, place, locked).map_err(refuse)?;
+                let entry = extra::MountEntry::parse(&value).map_err(refuse)?;
+                needed.extend(entry.needs());
+                value = locked_entry(&entry, &value, &folder, place, locked);
             }
             text.line(&key, &value);
             checked.push((key, value));
@@ -290,14 +296,14 @@ fn extra_lines(
 
 /// A mount entry, by way of the `locked` folder where it is a read-only bind.
 fn locked_entry(
+    entry: &extra::MountEntry,
     value: &str,
     folder: &Path,
     place: String,
     locked: &mut Vec<LockedSource>,
-) -> Result<String, String> {
-    let entry = extra::MountEntry::parse(value)?;
+) -> String {
     if !entry.locks() {
-        return Ok(value.to_owned());
+        return value.to_owned();
     }
     let rendered = entry.render(&folder.join(&place));
     locked.push(LockedSource {
@@ -306,7 +312,7 @@ fn locked_entry(
         recursive: entry.has("rbind"),
         optional: entry.has("optional"),
     });
-    Ok(rendered)
+    rendered
 }
 
 /// Items for one boot alone, judged as lines of `lxcExtraConfig` are; their read-only sources join `locked`.
@@ -328,7 +334,8 @@ pub fn items(
         }
         let value = if key == extra::MOUNT {
             let refuse = |why| ItemError { key: key.to_owned(), value: value.to_owned(), why };
-            locked_entry(value, folder, format!("boot-{number}"), locked).map_err(refuse)?
+            let entry = extra::MountEntry::parse(value).map_err(refuse)?;
+            locked_entry(&entry, value, folder, format!("boot-{number}"), locked)
         } else {
             value.to_owned()
         };
