@@ -44,6 +44,7 @@ mod nixos;
 mod other_hosts;
 mod pages;
 mod other_hosts;
+mod pages;
 mod pools;
 mod ports;
 mod power;

@@ -63,10 +63,10 @@ fn play(lab: &Lab, outside: &Space, block: &Block) {
             }
             // From elsewhere.
             Some(("curl", url)) => {
-                let url = url.replace("HOST", "10.101.0.1");
+                let url = url.replace("HOST", "192.0.2.2");
+                let asks = ["wget", "-q", "-T", "2", "-O", "-", &url];
                 eventually(&place, Duration::from_secs(60), || {
-                    let said =
-                        Command::new("busybox").args(["wget", "-q", "-O", "-", &url]).output().unwrap();
+                    let said = outside.run(|| Command::new("busybox").args(asks).output().unwrap());
                     String::from_utf8_lossy(&said.stdout).lines().eq(answers.iter().copied())
                 });
             }
