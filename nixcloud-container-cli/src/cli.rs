@@ -1,8 +1,10 @@
 //! The grammar of the command line.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use nixcloud_container::{ContainerName, GenerationId, User};
 
@@ -216,12 +218,14 @@ Examples:
     #[command(
         visible_alias = "attach",
         after_long_help = "\
-It begins in the user's home, with the user's own shell. Nothing of this environment gets in but TERM.
+It begins in the user's home, with the user's own shell. Nothing of this environment gets in but TERM. Where stdin \
+is no terminal, the shell has none either and runs the commands that come in.
 
 Examples:
   nixcloud-container login web
   nixcloud-container login web -u alice
   nixcloud-container login web -w /srv -e LANG=C
+  nixcloud-container login web <commands.sh
   nixcloud-container login web -l --keep-env"
     )]
     Login(LoginArgs),
@@ -230,7 +234,12 @@ Examples:
         override_usage = "nixcloud-container run [OPTIONS] NAME [--] COMMAND...",
         after_long_help = "\
 All that follows NAME is the command. It exits as the command does: 127 when it is not found, 126 when it cannot be \
-executed, 128 and the signal's number when a signal ended it.
+executed, 128 and the signal's number when a signal ended it. INT, TERM, HUP, QUIT, USR1 and USR2 that this process gets \
+are the command's.
+
+Stdin, stdout and stderr are copied: the command has pipes, never this process's own files. So stdin is read ahead, as \
+ssh does: in a loop that reads a pipe or a terminal, give it `</dev/null`. Of a file the offset is put back to where the \
+command stopped.
 
 Examples:
   nixcloud-container run web systemctl --failed
@@ -557,8 +566,8 @@ pub(crate) struct SessionArgs {
     #[arg(short, long, value_name = "DIR")]
     pub(crate) workdir: Option<PathBuf>,
     /// A variable of its environment; repeatable
-    #[arg(short = 'e', long = "env", value_name = "VAR=VAL", value_parser = variable)]
-    pub(crate) variables: Vec<(String, String)>,
+    #[arg(short = 'e', long = "env", value_name = "VAR=VAL", value_parser = OsStringValueParser::new().try_map(|text| variable(&text)))]
+    pub(crate) variables: Vec<(OsString, OsString)>,
     #[command(flatten)]
     pub(crate) lxc: LxcArgs,
 }
@@ -581,7 +590,7 @@ pub(crate) struct RunArgs {
     /// The container, and the command with its arguments
     // One list: behind the container's name no word is taken for an option of ours.
     #[arg(required = true, num_args = 1.., trailing_var_arg = true, value_names = ["NAME", "COMMAND"])]
-    words: Vec<String>,
+    words: Vec<OsString>,
 }
 
 impl RunArgs {
@@ -589,12 +598,14 @@ impl RunArgs {
     ///
     /// # Errors
     /// When the name is none, or no command follows it.
-    pub(crate) fn target(&self) -> Result<(ContainerName, &[String]), String> {
+    pub(crate) fn target(&self) -> Result<(ContainerName, &[OsString]), String> {
         let Some((name, command)) = self.words.split_first() else {
             return Err("no container is named".into());
         };
+        // What is no text is no name either.
+        let name = name.to_string_lossy();
         let name = name.parse().map_err(|error| format!("invalid value '{name}' for 'NAME': {error}"))?;
-        let command = command.strip_prefix(&["--".to_owned()][..]).unwrap_or(command);
+        let command = command.strip_prefix(&[OsString::from("--")][..]).unwrap_or(command);
         if command.is_empty() {
             return Err(format!("no command is given to run in `{name}`"));
         }
@@ -606,9 +617,10 @@ pub(crate) fn seconds(text: &str) -> Result<u32, &'static str> {
     text.parse().map_err(|_| "a whole number of seconds is wanted")
 }
 
-fn variable(text: &str) -> Result<(String, String), &'static str> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+fn variable(text: &OsStr) -> Result<(OsString, OsString), &'static str> {
+    let mut parts = text.as_bytes().splitn(2, |byte| *byte == b'=').map(OsStr::from_bytes);
+    match (parts.next(), parts.next()) {
+        (Some(name), Some(value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("VAR=VAL is wanted"),
     }
 }

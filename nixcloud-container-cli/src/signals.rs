@@ -1,13 +1,14 @@
 //! Ctrl-C, SIGTERM and a terminal that hangs up: the first asks the library to stop and undo (`run`: passes it
-//! on to the command in the guest), a second one, later than a second after it, ends the program at once.
+//! on to the command in the guest), a second one, later than a second after it, ends the program at once. Signals that mean
+//! no end are the command's, where there is one.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
 
-use nixcloud_container::Cancel;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use nixcloud_container::{Cancel, PassedSignals};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
@@ -19,12 +20,15 @@ use crate::progress::Bottom;
 /// presses Ctrl-C twice at once does not mean to cut the undoing off.
 const SAME: Duration = Duration::from_secs(1);
 
+/// What is passed on to a command in a guest.
+const PASSED: [i32; 5] = [SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT];
+
 /// A token that the next Ctrl-C, SIGTERM or hang-up cancels. On a guest's terminal Ctrl-C is a key of the guest's and no
-/// signal.
+/// signal. With `session` there is a command that gets the other signals, too; without, they do what they do to any program.
 ///
 /// # Errors
 /// When the system does not take the handlers.
-pub(crate) fn cancel_on_interrupt(bottom: &Bottom) -> io::Result<Cancel> {
+pub(crate) fn cancel_on_interrupt(bottom: &Bottom, session: bool) -> io::Result<Cancel> {
     // Under nohup it goes on.
     let which: Vec<i32> = [SIGINT, SIGTERM, SIGHUP]
         .into_iter()
@@ -32,7 +36,13 @@ pub(crate) fn cancel_on_interrupt(bottom: &Bottom) -> io::Result<Cancel> {
         .collect();
     let asked = Arc::new(AtomicBool::new(false));
     let number = Arc::new(AtomicUsize::new(0));
-    let mut signals = Signals::new(&which)?;
+    let passed = if session { &PASSED[..] } else { &[] };
+    // What whoever started this has it ignore stays ignored.
+    let passed: Vec<i32> = passed.iter().copied().filter(|&signal| !ignored(signal)).collect();
+    let mut signals = Signals::new(which.iter().chain(&passed))?;
+    let noted = PassedSignals::default();
+    let cancel =
+        Cancel::from_flag(Arc::clone(&asked)).with_signal(Arc::clone(&number)).passing(noted.clone());
     for signal in which {
         // First which one it was: handlers run in this order.
         flag::register_usize(signal, Arc::clone(&number), usize::try_from(signal).unwrap_or_default())?;
@@ -42,7 +52,11 @@ pub(crate) fn cancel_on_interrupt(bottom: &Bottom) -> io::Result<Cancel> {
     // Only the main thread is ever waited for.
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         let mut first = None;
-        for _ in signals.forever() {
+        for signal in signals.forever() {
+            if passed.contains(&signal) {
+                noted.note(signal);
+                continue;
+            }
             // What a second one cuts off is put right by the next command.
             if first.get_or_insert_with(Instant::now).elapsed() >= SAME {
                 bottom.clear_or_leave();
@@ -51,7 +65,7 @@ pub(crate) fn cancel_on_interrupt(bottom: &Bottom) -> io::Result<Cancel> {
             }
         }
     })?;
-    Ok(Cancel::from_flag(asked).with_signal(number))
+    Ok(cancel)
 }
 
 /// Whether whoever started this program has it ignore a signal.

@@ -155,9 +155,9 @@ fn read_lines(reader: impl Read, lines: &mpsc::SyncSender<Said>) {
 }
 
 fn command() -> AttachCommand {
-    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let variable = |name: &str, value: &str| (name.into(), value.into());
     AttachCommand {
-        argv: vec![SWITCH.to_owned(), "switch".to_owned()],
+        argv: vec![SWITCH.into(), "switch".into()],
         env: vec![
             variable("PATH", "/run/current-system/sw/bin:/run/wrappers/bin:/bin"),
             variable("HOME", "/root"),

@@ -138,7 +138,7 @@ pub use manifest::ManifestError;
 pub use name::{ContainerName, InterfaceName};
 pub use namespace::{Elevated, Namespace};
 pub use nix::{ArgumentError, UserArgs};
-pub use observe::{Cancel, ContainerChange, Event, Observer, Phase, Planned, UnitChange};
+pub use observe::{Cancel, ContainerChange, Event, Observer, PassedSignals, Phase, Planned, UnitChange};
 pub use original::OriginalError;
 pub use part::{Change, Finding, HostChange, Part, Verdict};
 pub use power::{StopOutcome, StopRequest};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ::nix::sys::signal::Signal;
@@ -290,6 +290,30 @@ pub(crate) fn phase<T, E>(
 pub struct Cancel {
     asked: Arc<AtomicBool>,
     signal: Arc<AtomicUsize>,
+    passed: PassedSignals,
+}
+
+/// Signals for a command in a guest that are no end to it: SIGQUIT, SIGUSR1, SIGUSR2, ... Whoever gets one notes it here.
+///
+/// ```
+/// use nixcloud_container::{Cancel, PassedSignals};
+///
+/// let signals = PassedSignals::default();
+/// let cancel = Cancel::new().passing(signals.clone());
+/// # let _ = cancel;
+/// // Where the program gets the signal, as with `signal_hook::iterator::Signals`; safe in a handler, too.
+/// signals.note(10);
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct PassedSignals(Arc<AtomicU64>);
+
+impl PassedSignals {
+    /// Notes a signal by its number, 1 to 64; others are none.
+    pub fn note(&self, number: i32) {
+        if let Some(bit) = u32::try_from(number - 1).ok().and_then(|shift| 1_u64.checked_shl(shift)) {
+            self.0.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Cancel {
@@ -309,6 +333,25 @@ impl Cancel {
     #[must_use]
     pub fn with_signal(self, signal: Arc<AtomicUsize>) -> Self {
         Self { signal, ..self }
+    }
+
+    /// Has these signals passed on to the command that `Container::run` runs.
+    #[must_use]
+    pub fn passing(self, signals: PassedSignals) -> Self {
+        Self { passed: signals, ..self }
+    }
+
+    /// Whether there are signals to be passed on.
+    pub(crate) fn passes(&self) -> bool {
+        self.passed.0.load(Ordering::Relaxed) != 0
+    }
+
+    /// Takes those of the noted signals that are in `mask`, which has a bit for each: the lowest is signal 1.
+    pub(crate) fn take_passed(&self, mask: u64) -> impl Iterator<Item = Signal> {
+        let taken = self.passed.0.fetch_and(!mask, Ordering::Relaxed) & mask;
+        let signals = (1..=64).filter(move |number| taken & (1 << (number - 1)) != 0);
+        // Those of real time have no name, and are not passed.
+        signals.filter_map(|number| Signal::try_from(number).ok())
     }
 
     /// Asks the operation to stop.

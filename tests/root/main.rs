@@ -45,6 +45,7 @@ mod power;
 mod progress;
 mod scenario;
 mod session;
+mod streams;
 mod terminal;
 mod together;
 mod update;
@@ -58,6 +59,7 @@ fn scenarios() -> Vec<Scenario> {
     [
         life::scenarios(),
         session::scenarios(),
+        streams::scenarios(),
         terminal::scenarios(),
         together::scenarios(),
         users::scenarios(),

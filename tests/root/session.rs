@@ -80,7 +80,7 @@ fn root_run_as_another_user_with_its_own_environment(lab: &Lab, kind: Kind) {
     let request = RunRequest {
         user: Some(User::ids(1000, Some(100))),
         directory: Some("/tmp".into()),
-        env: vec![("GREETING".to_owned(), "a b".to_owned())],
+        env: vec![("GREETING".into(), "a b".into())],
         ..RunRequest::new(["/bin/sh", "-c", "id -u; id -g; pwd; echo $GREETING; : >/tmp/made; : >/root/made"])
     };
     let said = web.try_run(request, b"").must("run");

@@ -92,7 +92,7 @@ fn what_follows_the_name_is_the_command() {
     let args = run(&["run", "-t", "-u", "1000:100", "-e", "A=b=c", "web", "ls", "--quiet", "-t", "--", "-h"]);
     assert!(args.terminal);
     assert_eq!(args.session.user, Some(User::ids(1000, Some(100))));
-    assert_eq!(args.session.variables, [("A".to_owned(), "b=c".to_owned())]);
+    assert_eq!(args.session.variables, [("A".into(), "b=c".into())]);
     let (name, command) = args.target().unwrap();
     assert_eq!(name.as_str(), "web");
     assert_eq!(command, ["ls", "--quiet", "-t", "--", "-h"]);
@@ -137,7 +137,7 @@ fn login_has_what_run_has() {
     let Ok(Command::Login(args)) = parse(&words) else { panic!("no login") };
     assert_eq!((args.name.as_str(), args.session.user), ("web", Some(User::named("alice"))));
     assert_eq!(args.session.workdir, Some("/srv".into()));
-    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let pair = |name: &str, value: &str| (name.into(), value.into());
     assert_eq!(args.session.variables, [pair("A", "b"), pair("C", "")]);
     assert!(matches!(parse(&["attach", "web", "-u", "alice"]), Ok(Command::Login(_))));
     assert!(parse(&["login", "web", "ls"]).is_err());

@@ -16,7 +16,7 @@ use crate::view::{ApplyView, EvalView};
 /// Needs neither root nor a host.
 pub(super) fn eval(globals: &Globals, printer: &Printer, args: &EvalArgs) -> Result<Status, Failure> {
     let config = HostConfig::load(globals.config().as_deref())?;
-    let cancel = signals::cancel_on_interrupt(printer.bottom()).map_err(Failure::Signals)?;
+    let cancel = signals::cancel_on_interrupt(printer.bottom(), false).map_err(Failure::Signals)?;
     let request = EvalRequest {
         file: args.file.clone(),
         name: args.name.clone(),

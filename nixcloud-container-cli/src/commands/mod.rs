@@ -158,7 +158,8 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
     let work = prepare(cli, lxc::Reader { printer })?;
     let manager = Manager::open(HostConfig::load(cli.globals.config().as_deref())?)?;
     let cancel = if cancels(&cli.command) {
-        signals::cancel_on_interrupt(printer.bottom()).map_err(Failure::Signals)?
+        let session = matches!(cli.command, Command::Run(_) | Command::Login(_));
+        signals::cancel_on_interrupt(printer.bottom(), session).map_err(Failure::Signals)?
     } else {
         Cancel::new()
     };
@@ -219,7 +220,6 @@ fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failur
         Command::Autostop(args) => Box::new(|context| autostart::stop(context, args)),
         Command::Login(args) => {
             let asked = reader.login(args)?;
-            session::need_terminal("login", &args.name)?;
             Box::new(|context| session::login(context, args, asked))
         }
         Command::Run(args) => {

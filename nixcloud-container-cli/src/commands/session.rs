@@ -1,5 +1,7 @@
 //! run and login.
 
+use std::ffi::OsString;
+
 use nixcloud_container::{ContainerName, Exit, RunRequest, Streams};
 
 use super::{Context, Failure, capture};
@@ -18,7 +20,7 @@ pub(super) struct Target {
 }
 
 /// Refuses a session on a terminal where there is none.
-pub(super) fn need_terminal(command: &'static str, name: &ContainerName) -> Result<(), Failure> {
+fn need_terminal(command: &'static str, name: &ContainerName) -> Result<(), Failure> {
     if terminal::present() { Ok(()) } else { Err(Failure::NoTerminal { command, name: name.clone() }) }
 }
 
@@ -31,7 +33,7 @@ pub(super) fn target(args: &RunArgs, globals: &Globals, asked: Attach) -> Result
         ));
     }
     let (name, command) = args.target().map_err(|error| Failure::usage("run", error))?;
-    let mut request = RunRequest::new(command);
+    let mut request = RunRequest::new(command.iter().cloned());
     if args.terminal {
         need_terminal("run -t", &name)?;
         request.terminal = true;
@@ -47,10 +49,12 @@ impl SessionArgs {
         request.user = self.user.clone().or(asked.user);
         request.directory.clone_from(&self.workdir);
         request.environment = asked.environment;
-        let kept =
-            asked.keep.into_iter().filter_map(|name| std::env::var(&name).ok().map(|value| (name, value)));
+        let kept = asked
+            .keep
+            .into_iter()
+            .filter_map(|name| std::env::var_os(&name).map(|value| (name.into(), value)));
         request.env.extend(kept);
-        request.env.extend(asked.set);
+        request.env.extend(asked.set.into_iter().map(|(name, value)| (name.into(), value.into())));
         request.env.extend_from_slice(&self.variables);
         request.namespaces = asked.namespaces;
         request.elevated = asked.elevated;
@@ -68,13 +72,17 @@ pub(super) fn run(context: &Context<'_>, target: Target) -> Result<Status, Failu
         (container.run(target.request, Streams::Inherit)?, None)
     };
     context.reply(&RunView::new(&target.name, exit, said));
-    unrunnable(context, &target.name, &format!("`{program}`"), exit);
+    unrunnable(context, &target.name, &format!("`{}`", program.display()), exit);
     Ok(exit.into())
 }
 
 pub(super) fn login(context: &Context<'_>, args: &LoginArgs, asked: Attach) -> Result<Status, Failure> {
     let mut request = RunRequest::login(None);
-    request.env.extend(term());
+    // Without one to type on, what comes in are commands, as for ssh.
+    request.terminal = terminal::present();
+    if request.terminal {
+        request.env.extend(term());
+    }
     args.session.apply(asked, &mut request);
     let shell = request.user.as_ref().map_or("the shell".to_owned(), |user| format!("the shell of `{user}`"));
     let exit = context.container(&args.name).run(request, Streams::Inherit)?;
@@ -94,7 +102,7 @@ fn unrunnable(context: &Context<'_>, name: &ContainerName, program: &str, exit: 
 }
 
 /// The terminal's name. Without one the guest's is a plain one.
-fn term() -> Option<(String, String)> {
-    let term = std::env::var("TERM").ok().filter(|term| !term.is_empty());
-    term.map(|term| ("TERM".to_owned(), term))
+fn term() -> Option<(OsString, OsString)> {
+    let term = std::env::var_os("TERM").filter(|term| !term.is_empty());
+    term.map(|term| ("TERM".into(), term))
 }

@@ -36,7 +36,7 @@ pub struct Attach<'a> {
     /// What the program is told that it is called, if not `argv[0]`.
     pub arg0: Option<OsString>,
     /// Variables to add.
-    pub env: Vec<(String, String)>,
+    pub env: Vec<(OsString, OsString)>,
     /// The directory to start in, `/` if `None`.
     pub cwd: Option<PathBuf>,
     /// Start in `/` where the guest has no such directory, or the command's user may not enter it. Else that is an error.
@@ -120,8 +120,9 @@ impl Exit {
 impl Handle {
     /// Runs a command in the container.
     ///
-    /// Every other file of this process is marked close-on-exec, and [`process::shield`] is up. From here on SIGINT, SIGQUIT, SIGTERM and SIGHUP are
-    /// blocked in this process: those that its process group gets are the command's.
+    /// Every other file of this process is marked close-on-exec, and [`process::shield`] is up. From here on SIGINT, SIGQUIT,
+    /// SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH and SIGCONT are blocked in this process: those that its process group gets
+    /// are the command's.
     ///
     /// # Errors
     /// [`Error::Unclean`] when the command would inherit this process's state, [`Error::Unshielded`] when the guest could
@@ -274,10 +275,11 @@ impl Prepared {
             .env
             .iter()
             .map(|(name, value)| {
-                if name.is_empty() || name.contains('=') {
-                    return Err(Error::Environment { name: name.clone() });
+                if name.is_empty() || name.as_bytes().contains(&b'=') {
+                    return Err(Error::Environment { name: name.to_string_lossy().into_owned() });
                 }
-                CString::new(format!("{name}={value}")).map_err(|_| Error::Nul { what: "a variable" })
+                let variable = [name.as_bytes(), b"=", value.as_bytes()].concat();
+                CString::new(variable).map_err(|_| Error::Nul { what: "a variable" })
             })
             .collect::<Result<_, _>>()?;
         let cwd = command.cwd.as_deref().map_or(b"/".as_slice(), |path| path.as_os_str().as_bytes());

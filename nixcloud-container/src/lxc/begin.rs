@@ -22,8 +22,9 @@ pub(super) fn unblock_its_signals() -> Result<(), Errno> {
 }
 
 fn its_signals() -> SigSet {
-    let signals = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP];
-    signals.into_iter().collect()
+    let ends = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP];
+    let others = [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGWINCH, Signal::SIGCONT];
+    ends.into_iter().chain(others).collect()
 }
 
 /// What the process that becomes the command needs.

@@ -154,6 +154,21 @@ pub(super) fn close_all_but(keep: BorrowedFd<'_>) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Has the ends of this process's children told again, where whoever started it ignores SIGCHLD: that goes through exec, and
+/// no wait for a child would say how it ended.
+pub fn hear_of_children() {
+    // SAFETY: a zeroed `sigaction` is one; the kernel writes the present action into it, and nothing is changed.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: as above; without a new action (NULL) it only reads.
+    let read = unsafe { libc::sigaction(libc::SIGCHLD, ptr::null(), &raw mut action) };
+    if read == 0 && action.sa_sigaction == libc::SIG_IGN {
+        action.sa_sigaction = libc::SIG_DFL;
+        action.sa_flags &= !libc::SA_NOCLDWAIT;
+        // SAFETY: the default action runs nothing of ours.
+        unsafe { libc::sigaction(libc::SIGCHLD, &raw const action, ptr::null_mut()) };
+    }
+}
+
 /// Sets the umask to 022.
 pub fn set_umask() {
     umask(Mode::from_bits_truncate(0o022));

@@ -1,8 +1,10 @@
 //! Run and login: commands in a running guest.
 
+mod copy;
 mod environment;
 mod relay;
 
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,12 +33,12 @@ const LOGIN: &str = "for shell in /run/current-system/sw/bin/bash /bin/bash; do 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunRequest {
     /// Program and arguments. The program is looked for in the `PATH` that it gets. Not used with `login`.
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
     /// Whether it is a login shell instead of `command`: the user's own, or for root, where no user is named, bash or
     /// else sh.
     pub login: bool,
     /// Variables beside `PATH`, `HOME`, `USER`, for a named user `LOGNAME` and `SHELL`, and for a terminal `TERM`.
-    pub env: Vec<(String, String)>,
+    pub env: Vec<(OsString, OsString)>,
     /// Whether it also has the variables of this process.
     pub environment: Environment,
     /// Where it runs; an error where the user has no such folder. When not given, a login begins in the user's home, or
@@ -68,28 +70,31 @@ pub enum Environment {
 
 impl RunRequest {
     /// A command as root of the guest.
-    pub fn new<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
+    pub fn new<S: Into<OsString>>(command: impl IntoIterator<Item = S>) -> Self {
         Self { command: command.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
     /// A login shell on a terminal. `term` is the caller's `TERM`.
     #[must_use]
     pub fn login(term: Option<String>) -> Self {
-        let env = term.into_iter().map(|term| ("TERM".to_owned(), term)).collect();
+        let env = term.into_iter().map(|term| ("TERM".into(), term.into())).collect();
         Self { login: true, terminal: true, env, ..Self::default() }
     }
 }
 
 /// What a command in a guest reads and writes.
+///
+/// The command gets pipes, and the null device: what is on the caller's streams is copied, so that nothing of the guest can
+/// change the caller's files, or has them afterwards. So the input is read ahead of the command; of a file the offset is
+/// where the command stopped, of all else what the command did not read is gone. Streams that are one (`2>&1`) stay one.
 #[derive(Debug, Default)]
 pub enum Streams {
-    /// The caller's own stdin, stdout and stderr. A terminal is never handed to the guest itself (who has it can type
-    /// into the host's shell): what is on it is copied.
+    /// The caller's own stdin, stdout and stderr.
     #[default]
     Inherit,
     /// `/dev/null`.
     Null,
-    /// These. Terminals only for a command that has a terminal of the guest's.
+    /// These.
     Fds {
         /// Standard input.
         stdin: OwnedFd,
@@ -131,8 +136,14 @@ pub(crate) fn run(
         source,
     })?;
     let answer = host.worker.call(&wire, stdio, None, cancel);
-    relay.end(answer.is_ok());
-    match answer? {
+    let copied = relay.end(answer.is_ok(), cancel);
+    let answer = answer?;
+    copied.map_err(|broken| Error::Io {
+        action: broken.action,
+        path: name.as_str().into(),
+        source: broken.source,
+    })?;
+    match answer {
         Answer::Exited(exit) => Ok(exit),
         other => Err(install::unexpected(&other)),
     }
@@ -188,7 +199,7 @@ fn command(request: RunRequest, identity: Option<Identity>, side: Side) -> Attac
     let mut command = AttachCommand {
         argv: request.command,
         env,
-        cwd: request.directory,
+        cwd: request.directory.map(Into::into),
         terminal: request.terminal,
         remount: request.remount,
         elevated: request.elevated,
@@ -214,10 +225,10 @@ fn command(request: RunRequest, identity: Option<Identity>, side: Side) -> Attac
             Some(shell) => {
                 // A shell that is called so is a login shell.
                 let name = shell.rsplit('/').next().unwrap_or_default();
-                command.arg0 = Some(format!("-{name}"));
-                command.argv = vec![shell];
+                command.arg0 = Some(format!("-{name}").into());
+                command.argv = vec![shell.into()];
             }
-            None => command.argv = ["/bin/sh", "-c", LOGIN].map(str::to_owned).to_vec(),
+            None => command.argv = ["/bin/sh", "-c", LOGIN].map(Into::into).to_vec(),
         }
     }
     command
@@ -262,11 +273,11 @@ mod tests {
             shell: Some("/bin/zsh".to_owned()),
         };
         let login = command(RunRequest::login(None), Some(identity.clone()), Side::Guest);
-        assert_eq!((login.argv[0].as_str(), login.arg0.as_deref()), ("/bin/zsh", Some("-zsh")));
+        assert_eq!((login.argv, login.arg0), (vec!["/bin/zsh".into()], Some("-zsh".into())));
         assert_eq!(login.cwd, Some("/home/alice".into()));
         let root = command(RunRequest::login(None), None, Side::Guest);
-        assert_eq!((root.argv[0].as_str(), root.cwd), ("/bin/sh", Some("/root".into())));
+        assert_eq!((&root.argv[0], root.cwd), (&"/bin/sh".into(), Some("/root".into())));
         let run = command(RunRequest::new(["id"]), Some(identity), Side::Guest);
-        assert_eq!((run.argv, run.cwd, run.groups), (vec!["id".to_owned()], None, vec![100, 27]));
+        assert_eq!((run.argv, run.cwd, run.groups), (vec!["id".into()], None, vec![100, 27]));
     }
 }

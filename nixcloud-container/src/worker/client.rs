@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use ::nix::sys::signal::killpg;
+use ::nix::sys::signal::{Signal, kill, killpg};
 use ::nix::unistd::Pid;
 use command_fds::{CommandFdExt, FdMapping};
 
@@ -247,14 +247,16 @@ impl Client {
             Request::Attach { command, .. } if command.terminal => None,
             _ => Some(Pid::from_raw(guard.child.id().cast_signed())),
         };
-        let answer = converse(ours, request, group, limit, cancel)?;
-        let status = guard.child.wait().map_err(WorkerError::Channel)?;
+        let session = matches!(request, Request::Attach { .. }).then(|| guard.child.id().cast_signed());
+        let answer = converse(ours, request, group, session, limit, cancel)?;
+        // Where the caller ignores SIGCHLD, or reaps whatever ends, nobody knows how it ended.
+        let status = guard.child.wait().map_or_else(|_| "unknown".to_owned(), |status| status.to_string());
         match answer {
             Some(Answer::Failed(fault)) => Err(fault.into()),
             Some(answer) => Ok(answer),
             // A Ctrl-C reached it before it had left the caller's terminal.
             None if cancel.is_cancelled() => Err(WorkerError::Cancelled),
-            None => Err(WorkerError::NoAnswer { status: status.to_string() }),
+            None => Err(WorkerError::NoAnswer { status }),
         }
     }
 
@@ -294,11 +296,34 @@ fn kind(request: &Request) -> &'static str {
     }
 }
 
+/// Passes noted signals on to the command: to the worker's process group, which is the command's, or to a worker that serves a
+/// terminal. What the worker does not block yet has no command to go to, and stays noted.
+fn pass_on(worker: i32, group: Option<Pid>, cancel: &Cancel) {
+    let Some(blocked) = blocked(worker) else { return };
+    for signal in cancel.take_passed(blocked) {
+        // One that has just ended needs none.
+        let _ = match (group, signal) {
+            (Some(group), _) => killpg(group, signal),
+            // Those are about its terminal, whose foreground it is in itself.
+            (None, Signal::SIGWINCH | Signal::SIGCONT) => Ok(()),
+            (None, _) => kill(Pid::from_raw(worker), signal),
+        };
+    }
+}
+
+/// The signals that a process blocks: a bit for each, the lowest is signal 1.
+fn blocked(pid: i32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}
+
 /// Writes the request and reads the answer; `None` when the worker closed the channel without one.
 fn converse(
     mut channel: UnixStream,
     request: &Request,
     group: Option<Pid>,
+    session: Option<i32>,
     limit: Option<Duration>,
     cancel: &Cancel,
 ) -> Result<Option<Answer>, WorkerError> {
@@ -330,6 +355,9 @@ fn converse(
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(WorkerError::Channel(error)),
+        }
+        if let Some(worker) = session.filter(|_| cancel.passes()) {
+            pass_on(worker, group, cancel);
         }
         if cancel.is_cancelled() {
             // Cut off now, a start may leave what nobody knows of.

@@ -74,9 +74,9 @@ impl Companion {
                 },
             }
         }
-        let status = self.child.wait().map_err(WorkerError::Channel)?;
+        let status = self.child.wait().map_or_else(|_| "unknown".to_owned(), |status| status.to_string());
         if self.text.is_empty() {
-            return Err(WorkerError::NoAnswer { status: status.to_string() });
+            return Err(WorkerError::NoAnswer { status });
         }
         match serde_json::from_slice(&self.text) {
             Ok(Answer::Failed(fault)) => Err(fault.into()),

@@ -35,6 +35,7 @@ mod users;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::lxc::process;
 use crate::port::HOOK;
 
 pub use crate::lxc::Exit;
@@ -65,6 +66,9 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 /// In the caller it returns at once. In the re-executed worker it never returns: it does the one thing asked of it
 /// and ends the process.
 ///
+/// Where whoever started this program ignores SIGCHLD, which goes through exec, it is put back to its default: else nobody
+/// here could wait for a child.
+///
 /// ```no_run
 /// # fn the_program_itself() {}
 /// nixcloud_container::worker::init();
@@ -82,6 +86,7 @@ pub fn init() {
             None => {}
         }
     }
+    process::hear_of_children();
     INITIALISED.store(true, Ordering::Relaxed);
 }
 

@@ -1,5 +1,6 @@
 //! What is asked of the worker and what it answers, as JSON over its control channel.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -85,13 +86,13 @@ pub(crate) struct LogFile {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AttachCommand {
     /// Program and arguments; the program is looked for in the guest's `PATH`.
-    pub(crate) argv: Vec<String>,
+    pub(crate) argv: Vec<OsString>,
     /// What the program is told that it is called, where that is not `argv[0]`.
-    pub(crate) arg0: Option<String>,
+    pub(crate) arg0: Option<OsString>,
     /// The whole environment.
-    pub(crate) env: Vec<(String, String)>,
-    /// Where it runs.
-    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// Where it runs. No path, which JSON has only where it is text.
+    pub(crate) cwd: Option<OsString>,
     /// Whether it runs in `/` where there is no such folder.
     pub(crate) cwd_or_root: bool,
     pub(crate) uid: Option<u32>,

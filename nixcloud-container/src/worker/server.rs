@@ -187,10 +187,10 @@ fn attach_terminal(
 
 fn wanted(command: AttachCommand, streams: Streams<'_>) -> Attach<'_> {
     Attach {
-        argv: command.argv.into_iter().map(Into::into).collect(),
-        arg0: command.arg0.map(Into::into),
+        argv: command.argv,
+        arg0: command.arg0,
         env: command.env,
-        cwd: command.cwd,
+        cwd: command.cwd.map(Into::into),
         cwd_or_root: command.cwd_or_root,
         uid: command.uid,
         gid: command.gid,

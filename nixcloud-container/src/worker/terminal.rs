@@ -30,13 +30,15 @@ const SILENCE: Duration = Duration::from_millis(50);
 const SIZE: Winsize = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
 
 /// What becomes of a signal to this process while it serves.
-const SIGNALS: [Signal; 7] = [
+const SIGNALS: [Signal; 9] = [
     Signal::SIGWINCH,
     Signal::SIGCONT,
     Signal::SIGINT,
     Signal::SIGQUIT,
     Signal::SIGTERM,
     Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
     // The output may be a pipe whose reader has gone: the terminal is to be put back all the same.
     Signal::SIGPIPE,
 ];
@@ -145,7 +147,7 @@ impl Service<'_> {
         let mut last = command.is_none().then(|| Instant::now() + LAST_OUTPUT);
         loop {
             let ready = self.wait(command.filter(|_| last.is_none()), channel, last)?;
-            if ready.gone || (ready.signal && self.told()? == End::Gone) {
+            if ready.gone || (ready.signal && self.told(command)? == End::Gone) {
                 return Ok(End::Gone);
             }
             // Before the end is looked at: what it wrote last is there already.
@@ -204,7 +206,7 @@ impl Service<'_> {
     }
 
     /// Whether a signal was the end of it.
-    fn told(&mut self) -> io::Result<End> {
+    fn told(&mut self, command: Option<&PidFd>) -> io::Result<End> {
         while let Some(signal) = self.signals.read_signal()? {
             match Signal::try_from(signal.ssi_signo.cast_signed()) {
                 Ok(Signal::SIGWINCH) => self.resize(),
@@ -212,6 +214,10 @@ impl Service<'_> {
                 Ok(Signal::SIGCONT) => {
                     self.caller.raw();
                     self.resize();
+                }
+                // Keys make none of these: they were sent for the command.
+                Ok(signal @ (Signal::SIGQUIT | Signal::SIGUSR1 | Signal::SIGUSR2)) => {
+                    command.iter().try_for_each(|command| command.signal(signal as i32))?;
                 }
                 Ok(Signal::SIGPIPE) => {}
                 _ => return Ok(End::Gone),

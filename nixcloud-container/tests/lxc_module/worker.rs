@@ -180,7 +180,7 @@ fn run_in(handle: &mut Handle, rest: &[&str]) -> Result<String, Box<dyn std::err
     let command = Attach {
         argv: rest[split + 1..].iter().map(OsString::from).collect(),
         arg0: None,
-        env: option("env").map(|value| ("GIVEN".to_owned(), value.to_owned())).into_iter().collect(),
+        env: option("env").map(|value| ("GIVEN".into(), value.into())).into_iter().collect(),
         cwd: option("cwd").map(PathBuf::from),
         cwd_or_root: option("or-root").is_some(),
         uid: option("uid").map(str::parse).transpose()?,
