@@ -32,6 +32,7 @@ mod foreground;
 mod guest_firewall;
 mod harness;
 mod host;
+mod inherited;
 mod json;
 mod life;
 mod mistakes;
@@ -60,6 +61,7 @@ fn scenarios() -> Vec<Scenario> {
         life::scenarios(),
         session::scenarios(),
         streams::scenarios(),
+        inherited::scenarios(),
         terminal::scenarios(),
         together::scenarios(),
         users::scenarios(),

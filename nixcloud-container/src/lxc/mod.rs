@@ -31,6 +31,7 @@ mod begin;
 pub mod command;
 mod error;
 mod handle;
+pub mod inherited;
 pub mod log;
 pub mod pidfd;
 pub mod process;

@@ -16,7 +16,7 @@ use crate::lxc::log::{self, Log};
 use crate::lxc::pidfd::PidFd;
 use crate::lxc::pty::{self, Pty};
 use crate::lxc::{
-    self, Attach, Attached, ExecFailure, Exit, Handle, StartOptions, Streams, process, scratch,
+    self, Attach, Attached, ExecFailure, Exit, Handle, StartOptions, Streams, inherited, process, scratch,
 };
 use crate::namespace::Namespace;
 use crate::proc::Process;
@@ -54,6 +54,9 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
     let mut text = Vec::new();
     channel.read_to_end(&mut text)?;
     let request = serde_json::from_slice(&text)?;
+    if matches!(request, Request::Start { .. } | Request::Attach { .. }) {
+        inherited::reset();
+    }
     let of_the_session = match &request {
         Request::Attach { command, .. } => command.terminal,
         Request::Show { .. } => true,
