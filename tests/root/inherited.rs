@@ -25,7 +25,7 @@ fn odd(lab: &Lab, words: &[&str]) -> Command {
         .concat();
     let script = limits
         + "echo 0x10 >/proc/self/coredump_filter; \
-           exec nice -n 15 taskset -c 0 ionice -c 3 choom -n 800 -- setarch -R chrt -b 0 \"$@\"";
+           exec nice -n 3 taskset -c 0 ionice -c 3 choom -n 800 -- setarch -R chrt -b 0 \"$@\"";
     command.args(["-c", &script, "odd"]).arg(ours.get_program()).args(ours.get_args());
     for (name, value) in ours.get_envs() {
         match value {
@@ -115,7 +115,7 @@ fn root_a_guest_begins_in_the_documented_state(lab: &Lab, kind: Kind) {
 fn root_a_command_begins_in_the_documented_state(lab: &Lab) {
     let web = lab.busybox("web");
     web.boot();
-    let script = "ulimit -n; ulimit -Hn; nice; cat /proc/self/oom_score_adj /proc/self/personality /proc/self/timerslack_ns; \
+    let script = "ulimit -n; ulimit -Hn; cut -d' ' -f19 /proc/self/stat; cat /proc/self/oom_score_adj /proc/self/personality /proc/self/timerslack_ns; \
                   grep Cpus_allowed_list /proc/self/status";
     let words = ["run", web.name().as_str(), "sh", "-c", script];
     let plain = lab.cli(words).done();
