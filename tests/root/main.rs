@@ -43,8 +43,6 @@ mod names;
 mod nixos;
 mod other_hosts;
 mod pages;
-mod other_hosts;
-mod pages;
 mod pools;
 mod ports;
 mod power;
