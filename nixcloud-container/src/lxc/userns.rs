@@ -86,12 +86,10 @@ impl Drop for Held {
 /// The child: goes into a user namespace of that owner, says whether it could, and waits for the parent to let go.
 fn be(owner: u32, ours: RawFd, theirs: RawFd) -> ! {
     let why = enter(owner).err().map_or(0, |errno| errno as i32);
-    // SAFETY: both descriptors are this process's copies, `theirs` has no other owner here, and `ours` is never used
-    // again: `_exit` runs no destructor.
-    let channel = unsafe {
-        libc::close(ours);
-        OwnedFd::from_raw_fd(theirs)
-    };
+    // SAFETY: the descriptor is this process's copy, and is never used again: `_exit` runs no destructor.
+    unsafe { libc::close(ours) };
+    // SAFETY: the descriptor is this process's copy, and has no other owner here.
+    let channel = unsafe { OwnedFd::from_raw_fd(theirs) };
     if ::nix::unistd::write(&channel, &why.to_ne_bytes()).is_ok() {
         // Nothing is ever sent: this is the end of the parent's interest, or of the parent.
         while matches!(::nix::unistd::read(&channel, &mut [0]), Err(Errno::EINTR)) {}
@@ -104,11 +102,11 @@ fn enter(owner: u32) -> Result<(), Errno> {
     let keep = libc::SECBIT_NO_SETUID_FIXUP;
     // The kernel notes the effective user as the owner. The capabilities stay: some kernels let nobody else make a user
     // namespace.
-    // SAFETY: three calls of the kernel by value. The C library's own setresuid would speak to threads.
-    unsafe {
-        Errno::result(libc::prctl(libc::PR_SET_SECUREBITS, keep, 0, 0, 0))?;
-        Errno::result(libc::syscall(libc::SYS_setresuid, u32::MAX, owner, u32::MAX))?;
-        Errno::result(libc::unshare(libc::CLONE_NEWUSER))?;
-    }
+    // SAFETY: a call of the kernel by value.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, keep, 0, 0, 0) })?;
+    // SAFETY: a call of the kernel by value. The C library's own setresuid would speak to threads.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setresuid, u32::MAX, owner, u32::MAX) })?;
+    // SAFETY: a call of the kernel by value.
+    Errno::result(unsafe { libc::unshare(libc::CLONE_NEWUSER) })?;
     Ok(())
 }

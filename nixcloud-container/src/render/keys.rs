@@ -182,7 +182,7 @@ pub(super) fn judge(key: &str, value: &str) -> Result<(), String> {
                 .to_owned())
         }
         "lxc.console.buffer.size"
-            if value != "auto" && !bytes(value).is_some_and(|size| size <= CONSOLE_BUFFER) =>
+            if value != "auto" && bytes(value).is_none_or(|size| size > CONSOLE_BUFFER) =>
         {
             Err("the buffer is memory of the host: `auto`, or at most 16MB".to_owned())
         }

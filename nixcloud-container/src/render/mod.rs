@@ -135,7 +135,8 @@ pub fn render(input: &Input<'_>) -> Result<Rendered, ExtraError> {
     system(&mut text, input);
     mounts(&mut text, input, &mut locked);
     network(&mut text, input);
-    let (extra, needed) = extra_lines(&mut text, input, &mut locked)?;
+    let mut needed = Vec::new();
+    let extra = extra_lines(&mut text, input, &mut locked, &mut needed)?;
     Ok(Rendered { text: text.0, locked, extra, needed })
 }
 
@@ -306,10 +307,10 @@ fn extra_lines(
     text: &mut Text,
     input: &Input<'_>,
     locked: &mut Vec<LockedSource>,
-) -> Result<(Vec<(String, String)>, Vec<PathBuf>), ExtraError> {
+    needed: &mut Vec<PathBuf>,
+) -> Result<Vec<(String, String)>, ExtraError> {
     let (lines, items) = judged(input.spec, input.items, input.config)?;
     let mut checked = Vec::with_capacity(lines.len() + items.len());
-    let mut needed = Vec::new();
     for (lines, from) in [
         (lines, "lxcExtraConfig of the container file."),
         (items, "Items that were given with the container file, on the command line."),
@@ -330,7 +331,7 @@ fn extra_lines(
             checked.push((key, value));
         }
     }
-    Ok((checked, needed))
+    Ok(checked)
 }
 
 /// A mount entry, by way of the `locked` folder where it is a read-only bind.
