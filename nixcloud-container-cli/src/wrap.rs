@@ -78,7 +78,7 @@ fn words(text: &str, room: usize) -> Vec<&str> {
 
 /// The end of the word where a quotation begins in it that goes beyond `end`.
 fn quoted_end(rest: &str, end: usize) -> Option<usize> {
-    if rest[..end].matches('`').count() % 2 == 0 {
+    if rest[..end].matches('`').count().is_multiple_of(2) {
         return None;
     }
     let close = end + rest[end..].find('`')?;

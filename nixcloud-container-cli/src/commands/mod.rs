@@ -38,7 +38,7 @@ pub(crate) enum Failure {
     #[error("{error}")]
     Misspelt {
         /// The library's error.
-        error: Error,
+        error: Box<Error>,
         /// The name that was most likely meant.
         near: String,
     },
@@ -94,7 +94,8 @@ impl Failure {
     /// What it means for the exit code.
     pub(crate) fn status(&self) -> Status {
         match self {
-            Self::Library(error) | Self::Misspelt { error, .. } => error.into(),
+            Self::Library(error) => error.into(),
+            Self::Misspelt { error, .. } => (&**error).into(),
             Self::Usage(_) => Status::Usage,
             Self::NoTerminal { .. }
             | Self::Streams(_)
@@ -185,7 +186,7 @@ fn misspelt(manager: &Manager, failure: Failure) -> Failure {
     // What cannot be listed is not guessed.
     let names = manager.names().unwrap_or_default();
     match spelling::nearest(name.as_str(), names.iter().map(ContainerName::as_str)) {
-        Some(near) => Failure::Misspelt { near: near.to_owned(), error },
+        Some(near) => Failure::Misspelt { near: near.to_owned(), error: Box::new(error) },
         None => Failure::Library(error),
     }
 }
