@@ -115,7 +115,8 @@ fn root_create_makes_what_is_expected_and_destroy_removes_it(lab: &Lab, kind: Ki
     assert_eq!(fs::read_to_string(state.join("addresses/10.101.0.2")).unwrap().trim(), name.as_str());
     let lxc = files(&lab.path("/var/lib/lxc"));
     let outside: Vec<&String> = lxc.iter().filter(|file| !file.contains("/rootfs/")).collect();
-    assert_eq!(outside, [&format!("{name}/"), &format!("{name}/config"), &format!("{name}/locked/")]);
+    let ours = ["", "config", "locked/", "seccomp"].map(|file| format!("{name}/{file}"));
+    assert_eq!(outside, ours.iter().collect::<Vec<_>>());
     let profile = files(&lab.path("/nix/var/nix/profiles/nixcloud-container"));
     assert_eq!(profile, [format!("{name}/"), format!("{name}/profile"), format!("{name}/profile-1-link")]);
     // The rootfs is the guest's and holds no file yet.

@@ -16,6 +16,9 @@ fn go(script: &str) -> Finished {
     run(shell(script), Program::NixStore, &mut (), &Cancel::new()).unwrap()
 }
 
+/// What is quick on a machine that has much else to do. What does not heed the token takes 30 s.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
 #[test]
 fn output_and_status() {
     let finished = go("cat; printf out; echo 'error: bad' >&2; printf 'no end' >&2; exit 3");
@@ -100,7 +103,7 @@ fn cancelled_after(script: &str) -> Duration {
 #[test]
 fn cancelling_is_quick_when_the_program_obeys() {
     let took = cancelled_after("trap 'exit 1' INT; echo ready >&2; while :; do sleep 0.02; done");
-    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert!(took < grace(Program::NixStore), "{took:?}");
 }
 
 #[test]
@@ -115,22 +118,19 @@ fn the_token_is_seen_while_nothing_is_printed() {
     let result = run(shell("exec sleep 30"), Program::NixStore, &mut (), &cancel);
     assert!(matches!(result, Err(Error::Cancelled)));
     let took = thread.join().unwrap().elapsed();
-    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert!(took < AT_ONCE, "{took:?}");
 }
 
 #[test]
 fn who_ignores_the_request_is_killed_after_the_grace() {
     let took = cancelled_after("trap '' INT; echo ready >&2; setsid sleep 30; sleep 30");
-    assert!(
-        took >= grace(Program::NixStore) && took < grace(Program::NixStore) + Duration::from_secs(1),
-        "{took:?}"
-    );
+    assert!(took >= grace(Program::NixStore) && took < grace(Program::NixStore) + AT_ONCE, "{took:?}");
 }
 
 #[test]
 fn a_flood_does_not_hide_the_token() {
     let took = cancelled_after("trap '' INT; echo ready >&2; exec yes >&2");
-    assert!(took < grace(Program::NixStore) + Duration::from_secs(1), "{took:?}");
+    assert!(took < grace(Program::NixStore) + AT_ONCE, "{took:?}");
 }
 
 #[test]
