@@ -103,7 +103,7 @@ impl Said {
         if let Ok(Some(words)) = matches.try_get_many::<String>("command") {
             self.pages = words.cloned().collect();
         }
-        if let Ok(Some(words)) = matches.try_get_many::<String>("words") {
+        if let Ok(Some(words)) = matches.try_get_many::<std::ffi::OsString>("words") {
             self.has_target = words.len() > 0;
         }
     }
