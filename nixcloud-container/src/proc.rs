@@ -142,6 +142,19 @@ pub fn own_network_namespace() -> io::Result<FileId> {
     FileId::of(Path::new("/proc/thread-self/ns/net"))
 }
 
+/// CAP_SYS_RESOURCE among the capabilities of a process.
+const SYS_RESOURCE: u64 = 1 << 24;
+
+/// Whether this process may raise limits of processes that are another's.
+#[must_use]
+pub fn may_raise_limits() -> bool {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_none_or(|mask| mask & SYS_RESOURCE != 0)
+}
+
 /// The random id of this boot.
 ///
 /// # Errors

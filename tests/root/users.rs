@@ -48,7 +48,7 @@ fn root_run_as_a_user_by_name(lab: &Lab, kind: Kind) {
     assert_eq!(run(&web, "1000", id).must("run"), format!("1000 100 100 1 26\n{known}"));
     assert_eq!(run(&web, "alice:wheel", id).must("run"), format!("1000 1 1 26\n{known}"));
     assert_eq!(run(&web, "alice:26", id).must("run"), format!("1000 26 26 1\n{known}"));
-    assert_eq!(run(&web, "4000:users", "id -u; id -g; id -G; echo $HOME").must("run"), "4000\n100\n100");
+    assert_eq!(run(&web, "4000:users", "id -u; id -g; id -G; echo $HOME").must("run"), "4000\n100\n100\n/");
     assert_eq!(run(&web, "root", "id -u; echo $HOME").must("run"), "0\n/root");
     let path = run(&web, "alice", "echo $PATH").must("run");
     assert!(path.starts_with("/run/wrappers/bin:/home/alice/.nix-profile/bin:"), "{path}");
@@ -94,7 +94,7 @@ fn root_a_folder_that_is_not_there_is_an_error(lab: &Lab, kind: Kind) {
         ("run -u alice -w /closed @web touch /home/alice/began", "Permission denied"),
     ] {
         let told = lab.line(line);
-        assert_eq!((told.code, told.stdout.as_str()), (1, ""), "{told:?}");
+        assert_eq!((told.code, told.stdout.as_str()), (1, ""), "{line}: {told:?}");
         assert!(
             told.stderr.contains("the command cannot start in /") && told.stderr.contains(why),
             "{told:?}"

@@ -185,10 +185,14 @@ impl Boot<'_> {
 
     /// The user namespace that we make for it, owned by an id of its own: what the kernel counts for the owner is its
     /// share alone. Guests with shared ids have different owners, too. Where the host configuration lets somebody choose
-    /// the ids, LXC makes it.
+    /// the ids, LXC makes it; and where it joins a namespace of another container's, which is done before its own is there.
+    /// So it does where limits are set for the guest (`lxc.prlimit`) by a root who may not raise limits, such as one of
+    /// a machine that is itself a container: over a user namespace of its own such a root may.
     fn user_namespace(&self, record: &Record, spec: &ContainerSpec, rendered: &Rendered) -> Option<Ids> {
         let theirs = |(key, _): &&(String, String)| {
-            key.starts_with("lxc.idmap") || key.starts_with("lxc.namespace.") && !is_harmless_share(key)
+            key.starts_with("lxc.idmap")
+                || key.starts_with("lxc.namespace.")
+                || key.starts_with("lxc.prlimit.") && !proc::may_raise_limits()
         };
         if rendered.extra.iter().chain(&self.plan.items).any(|item| theirs(&item)) {
             return None;
@@ -228,11 +232,6 @@ impl Boot<'_> {
             other => Err(install::unexpected(&other)),
         }
     }
-}
-
-/// Whether a namespace that is shared is none of those that depend on the user namespace.
-fn is_harmless_share(key: &str) -> bool {
-    matches!(key, "lxc.namespace.share.ipc" | "lxc.namespace.share.uts")
 }
 
 fn write_pidfile(host: &Host, record: &Record, path: &Path, init: i32) -> Result<(), Error> {

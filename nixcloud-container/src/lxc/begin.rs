@@ -6,7 +6,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use ::nix::errno::Errno;
 use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use ::nix::unistd::{getpid, getsid};
+use ::nix::unistd::{geteuid, getpid, getsid};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use super::process;
 
@@ -84,6 +85,7 @@ fn run(payload: &Payload<'_>) -> Fault {
     let prepared = process::shield()
         .and_then(|()| process::close_all_but(payload.fault))
         .and_then(|()| if payload.terminal { leads_a_session() } else { Ok(()) })
+        .and_then(|()| if geteuid().is_root() { Ok(()) } else { as_the_user() })
         .and_then(|()| unblock_its_signals());
     if let Err(why) = prepared {
         return Fault::Before(why);
@@ -96,6 +98,14 @@ fn run(payload: &Payload<'_>) -> Fault {
     // SAFETY: strings that end with NUL, and a list of such that ends with NULL; all live as long as the payload.
     unsafe { libc::execvp(payload.program.as_ptr(), payload.argv.as_ptr().cast()) };
     Fault::Exec(Errno::last())
+}
+
+/// Gives up the capabilities that liblxc leaves to a process which comes from the host's root and has become a user of the
+/// guest. They would go with exec; until then they open directories, and find programs, that are shut to the user.
+fn as_the_user() -> Result<(), Errno> {
+    let none = CapabilitySet::empty();
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    set_capabilities(None, none).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
 }
 
 /// Whether this process has left the caller's session, where `/dev/tty` is the caller's terminal.
