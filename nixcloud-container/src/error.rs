@@ -689,7 +689,8 @@ impl Error {
                 "`network.reserved` of the host configuration says so".to_owned()
             }
             Self::Lease(LeaseError::IdsExhausted { .. }) => {
-                "`ids.first` and `ids.foreign` of the host configuration say which ids are free".to_owned()
+                "`ids.ranges` of the host configuration names more, such as `[524288, 1879048191]` where neither systemd-nspawn nor \
+                 Incus gives ids to containers; `ids.foreign` says where those of users are".to_owned()
             }
             Self::Lease(LeaseError::IdsTaken { owner, .. }) if owner.parse::<ContainerName>().is_ok() => {
                 format!(

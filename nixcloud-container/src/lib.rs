@@ -27,7 +27,7 @@
 //! | operations | host, freeing, names, expression, source, evaluation, extra_check, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, foreground, boot, guest_units, activation, destroy, create, switch, update, apply, session, addresses, inspect, autostart |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | reference, manifest, record, lease, original, generations, forwards, rootfs, facts, foreign, presence |
-//! | drivers | `fs`, `proc`, sysctl, subid, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`], resolver |
+//! | drivers | `fs`, `proc`, sysctl, subid, subid_notes, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`], resolver |
 //! | contracts | [`config`], doubts, `layout`, `render`, `ruleset`, dnsmasq |
 //! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], port, part, [`spec`], [`observe`] |
 
@@ -107,6 +107,7 @@ mod session;
 mod shared_work;
 mod source;
 mod subid;
+mod subid_notes;
 mod switch;
 mod sysctl;
 mod tool;
