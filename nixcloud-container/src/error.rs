@@ -789,7 +789,9 @@ fn state_hint(name: &ContainerName, state: State, action: Action) -> Option<Stri
             "it was started in another network namespace, or its LXC monitor hangs; {} ends it",
             command("terminate")
         ),
-        (Action::Enter | Action::Freeze, State::Stopped) => format!("{} boots it", command("start")),
+        (Action::Enter | Action::Freeze | Action::Signal, State::Stopped) => {
+            format!("{} boots it", command("start"))
+        }
         (_, State::Frozen) => format!("{} first", command("unfreeze")),
         _ => return None,
     })
