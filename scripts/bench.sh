@@ -36,7 +36,8 @@ exit \$code
 END
   chmod +x "$work/bin/$program"
 done
-printf 'root = "%s"\n[nix]\nnixpkgs = "%s"\nbin = "%s"\n' "$work/root" "$work/nixpkgs" "$work/bin" >"$NIXCLOUD_CONTAINER_CONFIG"
+# More containers than the pool has ids for, in one row, and the line below is no reason to keep off.
+printf 'root = "%s"\n[ids]\nranges = [[100000, 4294967294]]\nforeign = []\n[nix]\nnixpkgs = "%s"\nbin = "%s"\n' "$work/root" "$work/nixpkgs" "$work/bin" >"$NIXCLOUD_CONTAINER_CONFIG"
 
 # newuidmap, which Debian's lxc-start uses, wants these lines.
 echo root:100000:1000000 >"$work/subid"

@@ -1,4 +1,4 @@
-# What is the host's: its firewall, its forwarding, root's subordinate ids, other network daemons that keep off.
+# What is the host's: its firewall, its forwarding, the containers' subordinate ids, other network daemons that keep off.
 { config, options, lib, ... }:
 
 let
@@ -16,18 +16,30 @@ let
     ${internet} = { udp = [ 53 67 547 ]; tcp = [ 53 ]; };
   };
 
+  # With a first id the pool is all from there up, as it was before it had parts.
+  fromFirst = cfg.ids.first != null && cfg.ids.first != 100000;
+  pool = if fromFirst then [ [ cfg.ids.first 4294967294 ] ]
+    else if builtins.isList cfg.ids.ranges then cfg.ids.ranges
+    else options.nixcloud.container.ids.ranges.default;
+
   # One entry a range: what NixOS gives to users by itself keeps off the beginnings of ranges. What is beyond them up to
   # what `host up` keeps for containers is one more, or it would add it to a file that NixOS writes anew at each switch.
-  ranges = start:
-    let
-      from = n: cfg.ids.first + n * 65536;
-      kept = 4096;
-      last = 4294967295;
-      end = if from kept < last then from kept else last;
-      rest = end - from cfg.ids.ranges;
-    in
-    genList (n: { ${start} = from n; count = 65536; }) cfg.ids.ranges
-    ++ lib.optional (rest > 0) { ${start} = from cfg.ids.ranges; count = rest; };
+  ranges = start: lib.concatMap
+    (part:
+      let
+        first = builtins.elemAt part 0;
+        end = builtins.elemAt part 1 + 1;
+        from = n: first + n * 65536;
+        # As many as `host up` keeps of each part.
+        kept = if from 4096 < end then from 4096 else end;
+        whole = (kept - first) / 65536;
+        wanted = if builtins.isInt cfg.ids.ranges then cfg.ids.ranges else 64;
+        single = if wanted < whole then wanted else whole;
+        rest = kept - from single;
+      in
+      genList (n: { ${start} = from n; count = 65536; }) single
+      ++ lib.optional (rest > 0) { ${start} = from single; count = rest; })
+    pool;
 
   # Everything of ours that a network daemon of the host could take for its own.
   interfaces = ends ++ [ hostonly internet ];
@@ -37,8 +49,14 @@ in
     {
       environment.systemPackages = [ cfg.package ];
 
-      users.users.root.subUidRanges = ranges "startUid";
-      users.users.root.subGidRanges = ranges "startGid";
+      # Not root: Incus, LXD and LXC take what root has there for what their containers may have.
+      users.users.nixcloud-container = {
+        isSystemUser = true;
+        group = "nixcloud-container";
+        subUidRanges = ranges "startUid";
+        subGidRanges = ranges "startGid";
+      };
+      users.groups.nixcloud-container = { };
 
       # Loaded on demand, but not where loading is locked after boot.
       boot.kernelModules = [ "bridge" "veth" ] ++ optionals cfg.isolation [ "sch_ingress" "cls_bpf" ];

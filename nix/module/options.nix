@@ -62,13 +62,15 @@ in
 
     isolation = bool true "Whether containers are kept from each other, and each to the addresses that are its own.";
 
-    ids.first = mkOption { type = types.int; default = 100000; description = "Where the user and group ids of containers begin."; };
+    ids.first = maybe types.int 1000000 "Where the user and group ids of containers begin, for a pool of all ids from there up instead of `ids.ranges`; 100000 means `ids.ranges`.";
     ids.ranges = mkOption {
-      type = types.int;
-      default = 64;
+      type = types.either types.int (types.listOf (types.listOf types.int));
+      default = [ [ 100000 524287 ] [ 1879048192 2147352575 ] ];
       description = ''
-        How many ranges of 65536 ids are reserved for root in /etc/subuid and /etc/subgid, so that no user of this host is
-        given one. A container beyond that number works, too: it takes the next range that nobody has.
+        The user and group ids that containers may have, each part with its first and its last one: used up in this order, and
+        kept for containers in /etc/subuid and /etc/subgid by the user `nixcloud-container`. These are the ones that neither
+        systemd-nspawn nor Incus and LXD give to their containers; they hold 4100 ranges of 65536. With `ids.first`, a number: for so
+        many ranges there is a line of its own.
       '';
     };
 

@@ -37,7 +37,7 @@ let
           };
         };
     } // optionalAttrs (cfg.declared.reserved != { }) { inherit (cfg.declared) reserved; };
-    ids = { inherit (cfg.ids) first; };
+    ids = given { inherit (cfg.ids) first; } // optionalAttrs (builtins.isList cfg.ids.ranges) { inherit (cfg.ids) ranges; };
     # What speaks to the host's systemd and to its tables of iptables is of the host, what has a language of its own of the package.
     tools = {
       iptables = "${pkgs.iptables}/bin/iptables";

@@ -83,7 +83,7 @@ pkgs.testers.runNixOSTest {
     with subtest("the module made the networks, and what it declared runs"):
         host.succeed("nixcloud-container host check")
         host.succeed("nixcloud-container exists declared")
-        host.succeed("grep -q '^root:100000:65536' /etc/subuid")
+        host.succeed("grep -q '^nixcloud-container:100000:65536' /etc/subuid")
 
     with subtest("containers"):
         scenario("basics", "update", "fixed", "autostart", "isolation")

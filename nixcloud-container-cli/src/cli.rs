@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
-use nixcloud_container::{ContainerName, GenerationId, User};
+use nixcloud_container::{ContainerName, GenerationId, Signal, User};
 
 use crate::colours::Stream;
 use crate::terminal;
@@ -278,6 +278,18 @@ Example:
 Example:
   nixcloud-container terminate web")]
     Terminate(ToolArgs),
+    /// Send a signal to a container's init
+    ///
+    /// The kernel gives an init only what it has a handler for, but KILL and STOP always. Nothing is waited for.
+    #[command(after_long_help = "\
+What systemd makes of them: RTMIN+3 halts, RTMIN+5 reboots, TERM executes it anew, HUP reloads its units (systemd(1) has \
+all). A frozen container takes the signal when it is thawed. To shut down and to reboot, `stop` and `restart` are better: \
+they wait, and tidy up.
+
+Examples:
+  nixcloud-container kill web -s HUP
+  nixcloud-container kill web -s RTMIN+3")]
+    Kill(KillArgs),
     /// Freeze all processes of a running container
     ///
     /// They keep their memory and their place, and do nothing until `unfreeze`.
@@ -565,6 +577,15 @@ pub(crate) struct StopArgs {
     pub(crate) timeout: Option<u32>,
     #[command(flatten)]
     pub(crate) lxc: LxcArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KillArgs {
+    /// The container
+    pub(crate) name: ContainerName,
+    /// The signal: TERM, SIGTERM, 15 or RTMIN+3
+    #[arg(short, long)]
+    pub(crate) signal: Signal,
 }
 
 /// What `run` and `login` have in common.

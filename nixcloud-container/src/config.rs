@@ -144,11 +144,57 @@ pub struct Tools {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ids {
-    /// Where the first range begins.
-    pub first: u32,
-    /// The files that give ranges to users of the host. Those of others are respected; `host up` adds lines of root, for
-    /// what containers may use, and `host down` takes them out.
+    /// The ids that containers may have, each part with its first and its last one. Parts are used up in this order.
+    pub ranges: Vec<[u32; 2]>,
+    /// Where the first range begins, for a pool of all ids from there up instead of `ranges`. 100000, which was the
+    /// default once, means `ranges`.
+    pub first: Option<u32>,
+    /// The files that give ranges to users of the host. Those of others are respected; `host up` adds lines of the name
+    /// `nixcloud-container`, for what containers may use, and `host down` takes them out.
     pub foreign: Vec<PathBuf>,
+    /// Whether ranges that processes of this host have by now are passed over, whosever they are.
+    pub skip_running: bool,
+}
+
+impl Ids {
+    /// The ids that containers may have, each part with its first and its last one.
+    #[must_use]
+    pub fn pool(&self) -> Vec<[u32; 2]> {
+        match self.lone_first() {
+            Some(first) => vec![[first, idmap::LAST]],
+            None => self.ranges.clone(),
+        }
+    }
+
+    fn lone_first(&self) -> Option<u32> {
+        self.first.filter(|first| *first != idmap::FIRST)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if let Some(first) = self.lone_first() {
+            let refused = |why| ConfigError::Value { key: "ids.first", value: first.to_string(), why };
+            idmap::IdMap::new(first).map_err(|error| refused(error.why()))?;
+            if self.ranges != idmap::POOL {
+                return Err(refused("`ids.ranges` says already which ids containers have"));
+            }
+        }
+        if self.ranges.is_empty() {
+            let why = "containers need ids";
+            return Err(ConfigError::Value { key: "ids.ranges", value: "[]".to_owned(), why });
+        }
+        for [first, last] in &self.ranges {
+            let refused =
+                |why| ConfigError::Value { key: "ids.ranges", value: format!("[{first}, {last}]"), why };
+            idmap::IdMap::new(*first).map_err(|error| refused(error.why()))?;
+            if u64::from(*first) + u64::from(idmap::RANGE) > u64::from(*last) + 1 {
+                return Err(refused("a container needs 65536 ids"));
+            }
+            if *last > idmap::LAST {
+                return Err(refused("it runs over the largest id"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// How Nix is called.
@@ -346,7 +392,12 @@ impl Default for Tools {
 
 impl Default for Ids {
     fn default() -> Self {
-        Self { first: idmap::FIRST, foreign: vec!["/etc/subuid".into(), "/etc/subgid".into()] }
+        Self {
+            ranges: idmap::POOL.to_vec(),
+            first: None,
+            foreign: vec!["/etc/subuid".into(), "/etc/subgid".into()],
+            skip_running: true,
+        }
     }
 }
 
@@ -503,11 +554,7 @@ impl HostConfig {
                 return Err(ConfigError::Value { key: "network.reserved", value: address.to_string(), why });
             }
         }
-        if let Err(error) = idmap::IdMap::new(self.ids.first) {
-            let (value, why) = (self.ids.first.to_string(), error.why());
-            return Err(ConfigError::Value { key: "ids.first", value, why });
-        }
-        Ok(())
+        self.ids.check()
     }
 }
 
@@ -571,6 +618,14 @@ mod tests {
     }
 
     #[test]
+    fn an_old_first_id_is_a_pool_of_its_own_unless_it_was_the_default() {
+        let pool = |text: &str| HostConfig::from_toml(text).unwrap().ids.pool();
+        assert_eq!(pool("ids = { first = 1000000 }"), [[1_000_000, idmap::LAST]]);
+        assert_eq!(pool("ids = { first = 100000 }"), idmap::POOL);
+        assert_eq!(pool("ids = { ranges = [[200000, 900000]] }"), [[200_000, 900_000]]);
+    }
+
+    #[test]
     fn at_least_two_boot_at_once_unless_one_is_asked_for() {
         assert!(AutostartConfig::default().parallel() >= 2);
         assert_eq!(AutostartConfig { parallel: 1 }.parallel(), 1);
@@ -582,6 +637,12 @@ mod tests {
             "root = \"lab\"",
             "root = \"/a/../b\"",
             "ids = { first = 1000 }",
+            "ids = { ranges = [] }",
+            "ids = { ranges = [[100000, 165534]] }",
+            "ids = { ranges = [[200000, 100000]] }",
+            "ids = { ranges = [[1000, 524287]] }",
+            "ids = { ranges = [[100000, 4294967295]] }",
+            "ids = { first = 200000, ranges = [[100000, 524287]] }",
             "[network.hostonly]\nbridge = \"br0\"\naddress = \"10.0.0.0/16\"",
             "[network.hostonly]\nbridge = \"brNC-internet\"\naddress = \"10.0.0.1/16\"",
         ] {

@@ -15,6 +15,7 @@ use crate::name::ContainerName;
 use crate::observe::{Cancel, Observer};
 use crate::power::{self, StopOutcome, StopRequest};
 use crate::session::{self, RunRequest, Streams};
+use crate::signal::Signal;
 use crate::state::State;
 use crate::switch::{self, Switched};
 use crate::update::{self, UpdateRequest, Updated};
@@ -177,6 +178,17 @@ impl<'m> Container<'m> {
     pub fn terminate(&self) -> Result<StopOutcome, Error> {
         let _span = tracing::debug_span!("terminate", name = %self.name).entered();
         power::terminate(self.host, &self.name, self.cancel)
+    }
+
+    /// Sends its init a signal, as the kernel does: all but `SIGKILL` and `SIGSTOP` reach only an init that has a handler
+    /// for them, and a frozen one when it is thawed. Nothing is waited for. Returns the pid of the init, in the host's pid
+    /// namespace.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&self, signal: Signal) -> Result<i32, Error> {
+        let _span = tracing::debug_span!("kill", name = %self.name, %signal).entered();
+        power::kill(self.host, &self.name, signal, self.cancel)
     }
 
     /// Freezes all its processes.

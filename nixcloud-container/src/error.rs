@@ -689,7 +689,8 @@ impl Error {
                 "`network.reserved` of the host configuration says so".to_owned()
             }
             Self::Lease(LeaseError::IdsExhausted { .. }) => {
-                "`ids.first` and `ids.foreign` of the host configuration say which ids are free".to_owned()
+                "`ids.ranges` of the host configuration names more, such as `[524288, 1879048191]` where neither systemd-nspawn nor \
+                 Incus gives ids to containers; `ids.foreign` says where those of users are".to_owned()
             }
             Self::Lease(LeaseError::IdsTaken { owner, .. }) if owner.parse::<ContainerName>().is_ok() => {
                 format!(
@@ -788,7 +789,9 @@ fn state_hint(name: &ContainerName, state: State, action: Action) -> Option<Stri
             "it was started in another network namespace, or its LXC monitor hangs; {} ends it",
             command("terminate")
         ),
-        (Action::Enter | Action::Freeze, State::Stopped) => format!("{} boots it", command("start")),
+        (Action::Enter | Action::Freeze | Action::Signal, State::Stopped) => {
+            format!("{} boots it", command("start"))
+        }
         (_, State::Frozen) => format!("{} first", command("unfreeze")),
         _ => return None,
     })

@@ -8,6 +8,13 @@ pub const RANGE: u32 = 65_536;
 /// Where the first container's range begins.
 pub const FIRST: u32 = 100_000;
 
+/// The pool: what systemd's table of ids calls unused above the 16-bit ids. Between the two are those that systemd-nspawn
+/// picks, and Incus and LXD are given; the topmost 131072 hold systemd's range of foreign images.
+pub const POOL: [[u32; 2]; 2] = [[FIRST, 524_287], [1_879_048_192, 2_147_352_575]];
+
+/// The last id of a range at the very end: (u32)-1 means "no id" to the kernel.
+pub const LAST: u32 = u32::MAX - 1;
+
 /// The host ids of one container: `base` to `base + 65535`, for users and groups alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]

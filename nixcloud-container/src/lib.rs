@@ -27,9 +27,9 @@
 //! | operations | host, freeing, names, expression, source, evaluation, extra_check, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, foreground, boot, guest_units, activation, destroy, create, switch, update, apply, session, addresses, inspect, autostart |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | reference, manifest, record, lease, original, generations, forwards, rootfs, facts, foreign, presence |
-//! | drivers | `fs`, `proc`, sysctl, subid, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`], resolver |
+//! | drivers | `fs`, `proc`, sysctl, subid, subid_notes, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`], resolver |
 //! | contracts | [`config`], doubts, `layout`, `render`, `ruleset`, dnsmasq |
-//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], port, part, [`spec`], [`observe`] |
+//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], signal, port, part, [`spec`], [`observe`] |
 
 pub mod config;
 pub mod generation;
@@ -105,8 +105,10 @@ mod rootfs;
 mod ruleset;
 mod session;
 mod shared_work;
+mod signal;
 mod source;
 mod subid;
+mod subid_notes;
 mod switch;
 mod sysctl;
 mod tool;
@@ -152,6 +154,7 @@ pub use render::{ExtraError, ItemError, PendingRestart};
 pub use resolver::ResolverError;
 pub use rootfs::RootfsError;
 pub use session::{Environment, RunRequest, Streams};
+pub use signal::{Signal, SignalError};
 pub use spec::ContainerSpec;
 pub use state::{Action, State};
 pub use subid::SubidError;

@@ -19,7 +19,8 @@ use crate::net::neighbour::Neighbour;
 use crate::observe::Cancel;
 use crate::presence::{self, Presence};
 use crate::proc::{self, Process};
-use crate::record::{Record, Run};
+use crate::record::{Record, Run, Signals};
+use crate::signal::Signal;
 use crate::spec::ContainerSpec;
 use crate::state::{Action, Permission, State};
 use crate::worker::{self, Request, Stdio, Target};
@@ -212,17 +213,20 @@ pub(crate) fn stop_locked(
         }
         Permission::Allowed | Permission::Wait => {}
     }
-    let signal = if request.reboot { |_| libc::SIGINT } else { halt_signal };
+    // Of a guest that another tool started there are none.
+    let boot = proc::boot_id().map_err(proc_error)?;
+    let signals = Run::load(&host.layout, name, &boot)?.map(|run| run.signals).unwrap_or_default();
+    let wish = if request.reboot { Wish::Reboot(signals) } else { Wish::Halt(signals) };
     if !request.wait {
         if let Some(init) = here.init
             && let Some(pidfd) = PidFd::open(init).map_err(proc_error)?
         {
-            pidfd.signal(signal(init)).map_err(proc_error)?;
+            pidfd.signal(wish.signal(init)).map_err(proc_error)?;
         }
         return Ok(StopOutcome::Asked);
     }
     let before = here.init.filter(|_| request.reboot);
-    match ask(host, record, signal, before, begin, limit, cancel) {
+    match ask(host, record, wish, before, begin, limit, cancel) {
         Ok(Some(init)) => {
             note_reboot(host, record, init)?;
             Ok(StopOutcome::Rebooted)
@@ -242,12 +246,29 @@ pub(crate) fn stop_locked(
     }
 }
 
-/// Asks the guest's init with `signal` until it has ended, and LXC with it. With `before`, the init that is to reboot:
+/// What a guest's init is asked for.
+#[derive(Debug, Clone, Copy)]
+enum Wish {
+    Halt(Signals),
+    Reboot(Signals),
+}
+
+impl Wish {
+    /// The signal that says it to this init: the one that the guest was booted with, or else LXC's choice.
+    fn signal(self, init: Process) -> i32 {
+        match self {
+            Self::Halt(signals) => signals.halt.map_or_else(|| halt_signal(init), Signal::number),
+            Self::Reboot(signals) => signals.reboot.map_or(libc::SIGINT, Signal::number),
+        }
+    }
+}
+
+/// Asks the guest's init for `wish` until it has ended, and LXC with it. With `before`, the init that is to reboot:
 /// until there is another, which is returned.
 fn ask(
     host: &Host,
     record: &Record,
-    signal: fn(Process) -> i32,
+    wish: Wish,
     before: Option<Process>,
     begin: Instant,
     limit: Duration,
@@ -272,7 +293,7 @@ fn ask(
             && let Some(pidfd) = PidFd::open(init).map_err(proc_error)?
         {
             // Sent again: an init that has just been executed has no handler yet, and the kernel drops the signal.
-            pidfd.signal(signal(init)).map_err(proc_error)?;
+            pidfd.signal(wish.signal(init)).map_err(proc_error)?;
             let left = limit.saturating_sub(begin.elapsed());
             pidfd.wait(left.min(ASK_AGAIN), &|| cancel.is_cancelled()).map_err(proc_error)?;
         }
@@ -313,6 +334,22 @@ fn halt_signal(init: Process) -> i32 {
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
         .unwrap_or(0);
     if blocked & (1 << (halt - 1)) != 0 { halt } else { libc::SIGPWR }
+}
+
+/// Sends the guest's init a signal, and returns its pid. No lock is taken: it reaches a guest that is being updated, too.
+pub(crate) fn kill(host: &Host, name: &ContainerName, signal: Signal, cancel: &Cancel) -> Result<i32, Error> {
+    let record = host.record(name)?;
+    let here = wait_while_passing(host, &record, Action::Signal, host.config.timeouts.start(), cancel)?;
+    let refused = |state| Error::State { name: name.clone(), state, action: Action::Signal };
+    if here.state.permits(Action::Signal) != Permission::Allowed {
+        return Err(refused(here.state));
+    }
+    // One that has ended since it was looked at gets no signal, and whoever has its pid now gets none either.
+    let ended = || refused(State::Stopping);
+    let init = here.init.ok_or_else(ended)?;
+    let pidfd = PidFd::open(init).map_err(proc_error)?.ok_or_else(ended)?;
+    pidfd.signal(signal.number()).map_err(proc_error)?;
+    Ok(init.pid)
 }
 
 pub(crate) fn terminate(host: &Host, name: &ContainerName, cancel: &Cancel) -> Result<StopOutcome, Error> {
@@ -426,8 +463,12 @@ pub(crate) fn freeze(host: &Host, name: &ContainerName, frozen: bool, cancel: &C
         Permission::Already => Ok(()),
         Permission::Allowed => {
             let request = Request::Freeze { target: target(host, name), frozen };
-            host.worker.call(&request, Stdio::Null, Some(host.config.timeouts.start()), cancel)?;
-            Ok(())
+            match host.worker.call(&request, Stdio::Null, Some(host.config.timeouts.start()), cancel) {
+                Ok(_) => Ok(()),
+                // With a signal to end it in wait, it may be gone before LXC can tell that it goes on.
+                Err(_) if !frozen && presence::look(&host.layout, &record)?.state != State::Frozen => Ok(()),
+                Err(failure) => Err(failure.into()),
+            }
         }
         _ => Err(Error::State { name: name.clone(), state: here.state, action }),
     }

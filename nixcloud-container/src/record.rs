@@ -17,6 +17,7 @@ use crate::layout::Layout;
 use crate::name::ContainerName;
 use crate::network::HostPort;
 use crate::proc::{FileId, Process};
+use crate::signal::Signal;
 
 /// The schema of records that this version writes.
 pub const SCHEMA: u32 = 1;
@@ -191,6 +192,35 @@ pub struct Run {
     /// The cgroups that LXC made for it. LXC removes them, unless its monitor is killed.
     #[serde(default)]
     pub cgroups: Vec<PathBuf>,
+    /// The signals that it was booted with.
+    #[serde(default)]
+    pub signals: Signals,
+}
+
+/// What a guest's init takes for a wish, where its LXC configuration says so (`lxc.signal.halt`, `lxc.signal.reboot`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signals {
+    /// To shut down.
+    pub halt: Option<Signal>,
+    /// To reboot.
+    pub reboot: Option<Signal>,
+}
+
+impl Signals {
+    /// Those of items of an LXC configuration, of which the last counts. An empty one is LXC's own choice.
+    #[must_use]
+    pub fn of<'a>(items: impl IntoIterator<Item = &'a (String, String)>) -> Self {
+        let mut signals = Self::default();
+        for (key, value) in items {
+            match key.as_str() {
+                "lxc.signal.halt" => signals.halt = value.parse().ok(),
+                "lxc.signal.reboot" => signals.reboot = value.parse().ok(),
+                _ => {}
+            }
+        }
+        signals
+    }
 }
 
 /// A record that cannot be read or written.
@@ -562,6 +592,7 @@ mod tests {
             switched: false,
             config: "lxc.a = 1\n# \"quoted\"\n".into(),
             cgroups: vec!["/sys/fs/cgroup/lxc.payload.web".into()],
+            signals: Signals { halt: "SIGRTMIN+4".parse().ok(), reboot: None },
         };
         run.save(&layout, &name).unwrap();
         assert_eq!(Run::load(&layout, &name, "a").unwrap(), Some(run));

@@ -38,6 +38,8 @@ pub enum Action {
     Terminate,
     /// Run a command or a shell in it.
     Enter,
+    /// Send its init a signal.
+    Signal,
     /// Remove it.
     Destroy,
     /// Make a new generation, or go to another.
@@ -90,6 +92,11 @@ impl State {
             (Action::Enter, Self::Starting) => Wait,
             (Action::Enter, _) => Refused,
 
+            // The kernel gives it to init; a frozen one takes it when it is thawed.
+            (Action::Signal, Self::Running | Self::Frozen | Self::Unreachable) => Allowed,
+            (Action::Signal, Self::Starting) => Wait,
+            (Action::Signal, _) => Refused,
+
             (Action::Destroy, Self::Stopped | Self::Incomplete) => Allowed,
             (Action::Destroy, Self::Stopping) => Wait,
             (Action::Destroy, _) => Refused,
@@ -127,6 +134,7 @@ impl fmt::Display for Action {
             Self::Stop => "stop",
             Self::Terminate => "terminate",
             Self::Enter => "enter",
+            Self::Signal => "send a signal to",
             Self::Destroy => "destroy",
             Self::Update => "update",
             Self::Freeze => "freeze",

@@ -10,6 +10,10 @@ use rustix::io::Errno;
 
 use crate::fs::atomic;
 
+/// The name that our own lines stand under. No user has to have it: `useradd`, `adduser` and `usermod` keep off every line.
+/// Not root, whose lines Incus, LXD and LXC take for what their containers may have.
+pub const OURS: &str = "nixcloud-container";
+
 /// How long `adduser` and its kin may hold their lock: as long as they wait for us.
 const LOCK: Duration = Duration::from_secs(15);
 
@@ -50,7 +54,13 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether it gives ids to root.
+    /// Whether it is what is kept for containers of ours.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.user == OURS
+    }
+
+    /// Whether it gives ids to root, and so to containers of Incus, LXD or LXC.
     #[must_use]
     pub fn is_roots(&self) -> bool {
         matches!(self.user.as_str(), "root" | "0")

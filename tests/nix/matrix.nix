@@ -137,9 +137,9 @@ in
         forwarding = boot.kernel.sysctl."net.ipv4.conf.all.forwarding".content or boot.kernel.sysctl."net.ipv4.conf.all.forwarding";
         # Where ranges begin, and how many ids there are in all; the same for groups.
         subids = {
-          users = map (range: range.startUid) users.users.root.subUidRanges;
-          groups = map (range: range.startGid) users.users.root.subGidRanges;
-          counts = map (kind: lib.foldl' (sum: range: sum + range.count) 0 users.users.root.${kind}) [ "subUidRanges" "subGidRanges" ];
+          users = map (range: range.startUid) users.users.nixcloud-container.subUidRanges;
+          groups = map (range: range.startGid) users.users.nixcloud-container.subGidRanges;
+          counts = map (kind: lib.foldl' (sum: range: sum + range.count) 0 users.users.nixcloud-container.${kind}) [ "subUidRanges" "subGidRanges" ];
         };
         worker = builtins.unsafeDiscardStringContext "${evaluated.config.environment.etc."nixcloud-container/worker".source}";
         networkd = systemd.network.networks."10-nixcloud-container" or null;

@@ -86,8 +86,12 @@ fn facts_hold(release: &str, case: &str, facts: &Value) {
     for (unit, mounts) in facts["mounts"].as_object().unwrap() {
         assert_eq!(mounts, "/var/lib/lxc /var/lib/nixcloud", "{release} {case} {unit}");
     }
-    // As many as `host up` keeps, so that it has nothing to add; only a pool at the end of all ids has fewer.
-    let ids = if case == "networkd" { u64::from(u32::MAX) - 4_294_000_000 } else { 4096 * 65536 };
+    // As many as `host up` keeps, so that it has nothing to add: all of the pool, or the first of one that has no end.
+    let ids = match case {
+        "networkd" => u64::from(u32::MAX) - 4_294_000_000,
+        "everything" => 4096 * 65_536,
+        _ => (524_288 - 100_000) + 4094 * 65_536,
+    };
     assert_eq!(facts["subids"]["counts"], json!([ids, ids]), "{release} {case}");
     assert_eq!(facts["subids"]["users"], facts["subids"]["groups"], "{release} {case}");
     let unmanaged = json!({ "Unmanaged": true });

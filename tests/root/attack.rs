@@ -17,15 +17,19 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nixcloud_container::State;
 
-use crate::harness::{File, Guest, Kind, Lab, Must, chain, eventually, scenarios};
+use crate::harness::{File, Guest, Kind, Lab, Must, Pty, chain, eventually, scenarios};
 use list::{Attack, Seen};
 
 scenarios! {
-    once: [root_an_idmapped_folder_holds_plain_files_alone],
+    once: [
+        root_an_idmapped_folder_holds_plain_files_alone,
+        root_a_profile_of_its_own_is_all_that_a_guest_has,
+    ],
     both: [
         root_attacks_are_refused_and_seen_to_succeed_on_a_weaker_setup,
         root_attacks_on_the_store_are_refused,
         root_guest_root_gets_nothing_of_the_host,
+        root_no_way_into_a_guest_is_without_the_profile,
     ],
 }
 
@@ -181,9 +185,6 @@ fn root_attacks_are_refused_and_seen_to_succeed_on_a_weaker_setup(lab: &Lab, kin
 
     web.start();
     assert_eq!(web.shell("cat /srv/scratch/victim; stat -c %u /srv/scratch/victim"), "untouched\n0");
-    // Other namespaces, other capabilities, the same program: init's own profile is the command's, too.
-    let filters = "grep -h ^Seccomp_filters /proc/1/status /proc/self/status | sort -u | wc -l";
-    assert_eq!(web.shell(filters), "1", "a command has another profile than init");
     let refused = attack(&every, &web, "/srv/scratch", "victim", &scratch.name);
     scratch.assert_untouched();
     web.terminate();
@@ -352,6 +353,61 @@ impl Drop for Held {
         umount2(&self.0, MntFlags::MNT_DETACH).unwrap();
         fs::remove_dir(&self.0).unwrap();
     }
+}
+
+/// The profile's filter and the worker's own, for init and for each command, whichever way that came to be.
+fn root_no_way_into_a_guest_is_without_the_profile(lab: &Lab, kind: Kind) {
+    let web = lab.guest("web", kind);
+    let init = web.boot();
+    probe(lab, &web);
+    // Those of this test are everybody's.
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let ours = status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:")).unwrap();
+    let both = ours.trim().parse::<u32>().unwrap() + 2;
+    let counted = "grep -h ^Seccomp_filters /proc/1/status /proc/self/status | tr -dc '0-9\\n' | sort -u";
+    // Each is refused, and ordinary sockets are not: 40 is vsock, 2 and 1 are inet and unix.
+    let judged = "for what in 'socket 40' 'socket-i386 40' 'socketcall-i386 40' 'lease /root/probe' 'socket 2' \
+                  'socket-i386 2' 'socket-i386 1'; do \
+                  /root/probe $what 2>/dev/null; printf $?; done; echo ' ju''dged'";
+    for round in ["begun", "rebooted"] {
+        assert_eq!(web.shell(counted), both.to_string(), "{round}: filters");
+        assert_eq!(web.shell(judged), "1111000 judged", "{round}: run");
+        let mut login = Pty::spawn(&lab.actor(false, "login", &web), 33, 101);
+        login.awaits("# ");
+        login.types(&format!("{counted}; {judged}; exit\n"));
+        login.awaits("1111000 judged");
+        login.exit();
+        assert!(login.seen().contains(&format!("\n{both}\r")), "{round}: {:?}", login.seen());
+        if round == "begun" {
+            match kind {
+                Kind::Busybox => drop(web.sh("rm /run/greeting; kill -INT 1")),
+                Kind::Systemd => drop(web.sh("systemctl reboot")),
+            }
+            eventually("it rebooted", std::time::Duration::from_secs(60), || {
+                let now = web.container().status().must("status").init_pid;
+                web.state() == State::Running && now.is_some_and(|now| now != init)
+            });
+            web.await_version();
+        }
+    }
+    assert!(web.pings());
+}
+
+/// 32-bit programs that know `socketcall` alone are to be asked for.
+fn root_a_profile_of_its_own_is_all_that_a_guest_has(lab: &Lab) {
+    let profile = lab.path("/files/own.seccomp");
+    fs::write(&profile, "2\ndenylist\n[all]\nadd_key errno 38\n").unwrap();
+    let web = lab.busybox("web");
+    let file = web.file().extra(&format!("lxc.seccomp.profile = {}", profile.display()));
+    let manager = lab.manager_with(|config| config.allow_lxc_keys = vec!["lxc.seccomp.profile".to_owned()]);
+    let own = manager.container(web.name().clone());
+    own.create(&web.request(&file), &mut ()).must("create");
+    own.start(&mut ()).must("start");
+    web.await_version();
+    probe(lab, &web);
+    let ends = web
+        .shell("for what in 'socketcall-i386 40' add-key; do /root/probe $what 2>/dev/null; printf $?; done");
+    assert_eq!(ends, "01");
 }
 
 fn root_guest_root_gets_nothing_of_the_host(lab: &Lab, kind: Kind) {

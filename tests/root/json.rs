@@ -112,6 +112,7 @@ fn root_json_of_every_command(lab: &Lab, kind: Kind) {
 
     assert_eq!(said("freeze @web", "power")["outcome"], "frozen");
     assert_eq!(said("unfreeze @web", "power")["outcome"], "running");
+    assert_eq!(said("kill @web -s rtmin+20", "kill")["signal"], "SIGRTMIN+20");
 
     lab.file("web", &web.file().version("2"));
     let updated = said("update @web", "change");

@@ -210,7 +210,7 @@ fn root_mistakes_of_the_host(lab: &Lab) {
     page.types("create @web web.nix");
     fs::write(&config, good.replace("[nix]\n", "[nix]\nbin = \"/no/such/bin\"\n")).unwrap();
     page.types("create @web web.nix");
-    fs::write(&config, good.replace("first = 100000", "first = 4294967000")).unwrap();
+    fs::write(&config, good.replace("[ids]\n", "[ids]\nfirst = 4294967000\n")).unwrap();
     page.types("create @web web.nix");
     // All that there is belongs to another user.
     page.file("subuid", "joe:100000:4294867295\n");

@@ -18,6 +18,8 @@ scenarios! {
         root_a_fixed_ipv6_address_has_one_owner,
         root_a_reserved_address_waits_for_its_container,
         root_host_up_keeps_ids_from_users,
+        root_what_incus_has_stays_its_own,
+        root_ids_in_use_are_passed_over,
         root_a_create_among_hundreds,
     ],
     both: [],
@@ -185,8 +187,9 @@ fn root_host_up_keeps_ids_from_users(lab: &Lab) {
     assert_eq!(ids(manager.host_up().must("host up")), [Change::Made, Change::Made]);
     assert_eq!(ids(manager.host_up().must("host up")), [Change::Kept, Change::Kept]);
     assert!(findings().iter().all(|finding| finding.verdict == Verdict::Good));
-    // What nobody has, up to 4096 ranges.
-    let after = format!("{before}\nroot:165536:334464\nroot:565536:434464\nroot:1070000:267465456\n");
+    // What nobody has, by a name that neither Incus nor LXC looks for.
+    let after =
+        format!("{before}\nnixcloud-container:165536:334464\nnixcloud-container:1879048192:268304384\n");
     for file in [&subuid, &subgid] {
         assert_eq!(fs::read_to_string(file).unwrap(), after);
         assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o7777, 0o664);
@@ -219,14 +222,91 @@ fn root_host_up_keeps_ids_from_users(lab: &Lab) {
     let mut useradd = Command::new("useradd");
     useradd.arg("--prefix").arg(lab.root()).args(["--no-create-home", "carl"]);
     assert!(useradd.status().unwrap().success());
-    assert!(fs::read_to_string(&subuid).unwrap().contains("\ncarl:268535456:65536\n"));
+    assert!(fs::read_to_string(&subuid).unwrap().contains("\ncarl:565536:65536\n"));
     // It sorts the file, and ours are known all the same.
     assert_eq!(ids(manager.host_down().must("host down")), [Change::Removed, Change::Removed]);
-    assert!(!fs::read_to_string(&subuid).unwrap().contains("root:165536:"));
+    assert!(!fs::read_to_string(&subuid).unwrap().contains("nixcloud-container"));
     // A try-out makes no file and leaves the host's own alone.
     assert!(!missing.exists());
     assert_eq!(fs::read_to_string("/etc/subuid").ok(), theirs);
     assert!(!lab.path("/var/lib/nixcloud/container/subids.toml").exists());
+}
+
+/// Incus has a line of root, and systemd-nspawn picks from what is between the parts of the pool. A version of ours wrote lines
+/// of root, too.
+fn root_what_incus_has_stays_its_own(lab: &Lab) {
+    use nixcloud_container::{Part, Verdict};
+    let incus = "root:1000000:1000000000\n";
+    let old = format!("{incus}root:100000:900000\n");
+    let files = vec![subid_file(lab, "subuid", &old), subid_file(lab, "subgid", &old)];
+    let notes = lab.path("/var/lib/nixcloud/container/subids.toml");
+    let noted =
+        files.iter().map(|file| format!("[[line]]\nfile = {file:?}\nfirst = 100000\ncount = 900000\n"));
+    fs::write(&notes, noted.collect::<String>()).unwrap();
+    let manager = lab.manager_with(|config| config.ids.foreign = files.clone());
+    let guests: Vec<_> = (0..8).map(|n| lab.busybox(&format!("c{n}"))).collect();
+    let bases = guests.iter().map(|guest| {
+        let container = manager.container(guest.name().clone());
+        container.create(&guest.request(&guest.file()), &mut ()).must("create");
+        container.status().must("status").ids.unwrap().base()
+    });
+    let bases: Vec<u32> = bases.collect();
+    let low = (0..6).map(|n| 100_000 + n * 65_536);
+    assert_eq!(bases, low.chain([1_879_048_192, 1_879_113_728]).collect::<Vec<_>>());
+    manager.host_up().must("host up");
+    // The sixth one is not wholly in the first part: a range is never cut.
+    let ours = "nixcloud-container:100000:424288\nnixcloud-container:1879048192:268304384\n";
+    for file in &files {
+        assert_eq!(fs::read_to_string(file).unwrap(), format!("{incus}{ours}"));
+    }
+    let wrong = |manager: &nixcloud_container::Manager| -> Vec<String> {
+        let findings = manager.host_check().must("check").into_iter();
+        let wrong = findings
+            .filter(|finding| finding.part == Part::Ids && finding.verdict == Verdict::Wrong)
+            .map(|finding| finding.what);
+        wrong.collect()
+    };
+    assert_eq!(wrong(&manager), Vec::<String>::new());
+    // A container that has its ids from a pool of before keeps them; that Incus may give them, too, is told.
+    let before = lab.manager_with(|config| {
+        config.ids.foreign = Vec::new();
+        config.ids.first = Some(1_000_000);
+    });
+    let late = lab.busybox("late");
+    before.container(late.name().clone()).create(&late.request(&late.file()), &mut ()).must("create");
+    assert_eq!(late.container().status().must("status").ids.unwrap().base(), 1_000_000);
+    let told = format!("`root:1000000:1000000000` has ids of container `{}`, from 1000000 up", late.name());
+    assert_eq!(wrong(&manager), [told.clone(), told]);
+    manager.host_up().must("host up");
+    assert_eq!(fs::read_to_string(&files[0]).unwrap(), format!("{incus}{ours}"));
+    manager.host_down().must("host down");
+    assert_eq!(fs::read_to_string(&files[0]).unwrap(), incus);
+    assert!(!notes.exists());
+}
+
+/// Two roots on one machine do not see each other's claims.
+fn root_ids_in_use_are_passed_over(lab: &Lab) {
+    let (web, db) = (lab.busybox("web"), lab.busybox("db"));
+    web.boot();
+    let ids = web.container().status().must("status").ids.unwrap();
+    let second = |skip_running| {
+        let root = lab.path("/second");
+        lab.manager_with(|config| {
+            config.root = root;
+            config.ids.skip_running = skip_running;
+        })
+    };
+    let created = |skip_running| {
+        let manager = second(skip_running);
+        let container = manager.container(db.name().clone());
+        container.create(&db.request(&db.file()), &mut ()).must("create");
+        let given = container.status().must("status").ids.unwrap();
+        container.destroy(nixcloud_container::DestroyRequest { force: true }).must("destroy");
+        given
+    };
+    assert_eq!(created(false), ids);
+    assert!(!created(true).overlaps(ids.base().into(), 65_536));
+    web.stop();
 }
 
 /// Takes the copies away, also where the scenario fails: to destroy each would take minutes.
@@ -248,14 +328,18 @@ fn root_a_create_among_hundreds(lab: &Lab) {
     let list = lab.manager().list().must("list");
     assert_eq!(list.len(), 501);
     assert!(list.is_sorted_by_key(|listed| listed.name().to_owned()));
+    let ids_of = |n: u32| {
+        let base = if n < 6 { 100_000 } else { 1_879_048_192 - 6 * 65_536 };
+        base + n * 65_536
+    };
     for (n, listed) in (1..=COUNT).zip(&list) {
         let Listed::Container(status) = listed else { panic!("{listed:?}") };
         let address = std::net::Ipv4Addr::from(u32::from_be_bytes([10, 101, 0, 2]) + n);
         assert_eq!((status.name.as_str(), status.state), (format!("m{n:05}").as_str(), State::Stopped));
-        assert_eq!((status.address, status.ids.unwrap().base()), (Some(address), 100_000 + n * 65_536));
+        assert_eq!((status.address, status.ids.unwrap().base()), (Some(address), ids_of(n)));
     }
     // A gap is filled, and else the next one is claimed.
-    for claim in ["addresses/10.101.0.252", "ids/16484000"] {
+    for claim in ["addresses/10.101.0.252".to_owned(), format!("ids/{}", ids_of(250))] {
         fs::remove_file(lab.path("/var/lib/nixcloud/container").join(claim)).unwrap();
     }
     db.create();
@@ -263,10 +347,10 @@ fn root_a_create_among_hundreds(lab: &Lab) {
         let status = guest.container().status().must("status");
         (status.address.unwrap().to_string(), status.ids.unwrap().base())
     };
-    assert_eq!(claimed(&db), ("10.101.0.252".to_owned(), 16_484_000));
+    assert_eq!(claimed(&db), ("10.101.0.252".to_owned(), ids_of(250)));
     let next = lab.busybox("next");
     next.create();
-    assert_eq!(claimed(&next), ("10.101.1.247".to_owned(), 100_000 + 501 * 65_536));
+    assert_eq!(claimed(&next), ("10.101.1.247".to_owned(), ids_of(501)));
     // The running one among them is seen.
     next.start();
     let list = lab.manager().list().must("list");

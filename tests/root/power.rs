@@ -28,6 +28,8 @@ scenarios! {
         root_poweroff_from_inside,
         root_a_stop_that_is_not_waited_for,
         root_a_reboot_that_is_asked_for,
+        root_signals_of_the_container_file_are_what_its_init_is_sent,
+        root_a_signal_reaches_the_init,
     ],
 }
 
@@ -276,6 +278,86 @@ fn root_poweroff_from_inside(lab: &Lab, kind: Kind) {
     assert_eq!(web.container().status().must("status").booted, None);
     web.start();
     web.stop();
+    web.destroy();
+    lab.assert_nothing_left();
+}
+
+/// The stand-ins know these for the same, beside those that LXC sends by itself; those are shut.
+fn root_signals_of_the_container_file_are_what_its_init_is_sent(lab: &Lab, kind: Kind) {
+    let web = lab.guest("web", kind);
+    let (halt, reboot) = match kind {
+        Kind::Busybox => ("SIGUSR1", "12"),
+        Kind::Systemd => ("SIGRTMIN+4", "SIGRTMIN+5"),
+    };
+    let file = web.file().extra(&format!("lxc.signal.halt = {halt}\\nlxc.signal.reboot = {reboot}"));
+    web.create_from(&file);
+    let shut = |web: &Guest<'_>| match kind {
+        Kind::Busybox => {}
+        Kind::Systemd => drop(web.shell("systemctl mask --runtime halt.target ctrl-alt-del.target")),
+    };
+    let ignoring = file.module("standin.ignoreHalt = true;");
+    web.update(&ignoring);
+    let init = web.start();
+    web.await_version();
+    shut(&web);
+    // What the file says from now on is for the next boot.
+    web.update(&web.file().module("standin.ignoreHalt = true;"));
+    let limit = Some(Duration::from_secs(20));
+    let request = StopRequest { timeout: limit, reboot: true, ..StopRequest::default() };
+    assert_eq!(stop(&web, request), StopOutcome::Rebooted);
+    assert_ne!(web.init(), init);
+    web.await_version();
+    shut(&web);
+    assert_eq!(stop(&web, StopRequest { reboot: false, ..request }), StopOutcome::Stopped);
+    // Those of one boot win.
+    web.update(&ignoring);
+    let items = vec![("lxc.signal.halt".to_owned(), "SIGWINCH".to_owned())];
+    let request = nixcloud_container::StartRequest { items, ..nixcloud_container::StartRequest::default() };
+    web.container().start_with(&request, &mut ()).must("start");
+    web.await_version();
+    let error = web.container().stop(Some(Duration::from_secs(1))).unwrap_err();
+    assert!(matches!(error, Error::StopTimeout { .. }), "{error:?}");
+    web.terminate();
+}
+
+fn root_a_signal_reaches_the_init(lab: &Lab, kind: Kind) {
+    let web = lab.guest("web", kind);
+    web.create();
+    let name = web.name().as_str();
+    let told = lab.cli(["kill", name, "-s", "TERM"]);
+    assert_eq!(told.code, 1);
+    assert!(told.stderr.contains("it is stopped"), "{}", told.stderr);
+    let told = lab.cli(["kill", name, "-s", "FOO"]);
+    assert_eq!(told.code, 2);
+    assert!(told.stderr.contains("RTMIN+3"), "{}", told.stderr);
+    assert_eq!(lab.cli(["kill", "nobody", "-s", "1"]).code, 1);
+    web.start();
+    web.await_version();
+    let init = web.init();
+    let asks_for_a_reboot = match kind {
+        Kind::Busybox => "usr2",
+        Kind::Systemd => "RTMIN+5",
+    };
+    let told = lab.cli(["--json", "kill", name, "-s", asks_for_a_reboot]);
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    let answer: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!(answer["init_pid"], init);
+    eventually("it rebooted", Duration::from_secs(20), || {
+        web.state() == State::Running && web.container().status().must("status").init_pid != Some(init)
+    });
+    web.await_version();
+    // A frozen one takes it when it is thawed.
+    web.container().freeze().must("freeze");
+    let halts = if kind == Kind::Busybox { "SIGPWR" } else { "RTMIN+3" };
+    web.container().kill(halts.parse().unwrap()).must("kill");
+    assert_eq!(web.state(), State::Frozen);
+    web.container().unfreeze().must("unfreeze");
+    eventually("it is stopped", Duration::from_secs(20), || web.state() == State::Stopped);
+    web.start();
+    assert_eq!(lab.cli(["kill", name, "-s9"]).code, 0);
+    eventually("it is stopped", Duration::from_secs(10), || web.state() == State::Stopped);
+    let error = web.container().kill(nixcloud_container::Signal::KILL).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
     web.destroy();
     lab.assert_nothing_left();
 }

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use nixcloud_container::idmap;
 use nixcloud_container::interface::InterfaceId;
 
 /// One container that was created, and what others are to be made of it.
@@ -23,6 +24,13 @@ fn value<'t>(record: &'t str, key: &str) -> io::Result<&'t str> {
     found
         .map(|value| value.trim_matches('"'))
         .ok_or_else(|| io::Error::other(format!("no {key} in the record")))
+}
+
+/// The `n`th range after that from `base` up, over the gap in the pool that is the default.
+fn ids_after(base: u32, n: u32) -> u32 {
+    let [[_, last], [second, _]] = idmap::POOL;
+    let left = if base < last { (last - base + 1) / idmap::RANGE } else { u32::MAX };
+    if n < left { base + n * idmap::RANGE } else { second + (n - left) * idmap::RANGE }
 }
 
 impl Original<'_> {
@@ -58,7 +66,7 @@ impl Original<'_> {
         for n in 1..=count {
             let name = name(n);
             let address = Ipv4Addr::from(u32::from(first) + n).to_string();
-            let ids_here = (base + n * 65_536).to_string();
+            let ids_here = ids_after(base, n).to_string();
             let typed = name.parse().map_err(io::Error::other)?;
             let id = InterfaceId::of(&lxc, &typed, 0);
             let claims =

@@ -12,7 +12,10 @@ const NARROWEST: usize = 30;
 pub(crate) const GROUPS: [(&str, &[&str]); 6] = [
     ("Containers", &["create", "update", "apply", "eval", "destroy"]),
     ("Generations", &["list-generations", "switch-generation", "rollback", "delete-generations"]),
-    ("Power", &["start", "stop", "restart", "terminate", "freeze", "unfreeze", "autostart", "autostop"]),
+    (
+        "Power",
+        &["start", "stop", "restart", "terminate", "kill", "freeze", "unfreeze", "autostart", "autostop"],
+    ),
     ("Inside", &["login", "run"]),
     ("Look", &["list", "state", "exists", "show-ip"]),
     ("This host", &["host", "completions", "man"]),

@@ -238,6 +238,7 @@ fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failur
             reader.terminate(args)?;
             Box::new(|context| power::terminate(context, args))
         }
+        Command::Kill(args) => Box::new(|context| power::kill(context, args)),
         Command::Freeze(args) => Box::new(|context| power::freeze(context, args)),
         Command::Unfreeze(args) => Box::new(|context| power::unfreeze(context, args)),
         Command::Autostart(args) => Box::new(|context| autostart::start(context, args)),

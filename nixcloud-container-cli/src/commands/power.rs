@@ -1,12 +1,12 @@
-//! start, stop, restart, terminate, freeze, unfreeze.
+//! start, stop, restart, terminate, kill, freeze, unfreeze.
 
 use nixcloud_container::{Container, ContainerName, Error, Screen, StartOutcome, StartRequest, StopOutcome};
 
 use super::{Context, Failure};
-use crate::cli::{NameArgs, StartArgs, StopArgs, ToolArgs};
+use crate::cli::{KillArgs, NameArgs, StartArgs, StopArgs, ToolArgs};
 use crate::exit::Status;
 use crate::lxc_args::{How, Start, Stop};
-use crate::view::{Outcome, PowerView};
+use crate::view::{KillView, Outcome, PowerView};
 
 pub(super) fn start(context: &Context<'_>, args: &StartArgs, asked: Start) -> Result<Status, Failure> {
     let request = StartRequest {
@@ -70,6 +70,12 @@ pub(super) fn terminate(context: &Context<'_>, args: &ToolArgs) -> Result<Status
         _ => Outcome::Terminated,
     };
     context.reply(&PowerView::new(&args.name, outcome));
+    Ok(Status::Done)
+}
+
+pub(super) fn kill(context: &Context<'_>, args: &KillArgs) -> Result<Status, Failure> {
+    let init = context.container(&args.name).kill(args.signal)?;
+    context.reply(&KillView::new(&args.name, args.signal, init));
     Ok(Status::Done)
 }
 

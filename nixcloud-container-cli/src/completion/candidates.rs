@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use jiff::tz::TimeZone;
-use nixcloud_container::{ContainerName, Generation, GenerationId, HostConfig, Manager};
+use nixcloud_container::{ContainerName, Generation, GenerationId, HostConfig, Manager, Signal};
 
 use crate::cli::{Cli, Globals};
 use crate::spelling;
@@ -160,6 +160,23 @@ impl Said {
         starting_with(current, commands.chain(self.pages.is_empty().then_some(toml)))
     }
 
+    /// All that have a name, and what systemd takes for a wish. With `SIG` where that is typed.
+    #[expect(clippy::unused_self, reason = "it is asked as all others are")]
+    fn signals(&self, current: &str) -> Vec<CompletionCandidate> {
+        let named =
+            (1..32).filter_map(|number: i32| Some((number.to_string().parse::<Signal>().ok()?, None)));
+        let wishes =
+            [("RTMIN+3", "systemd halts"), ("RTMIN+4", "systemd powers off"), ("RTMIN+5", "systemd reboots")];
+        let wishes =
+            wishes.into_iter().filter_map(|(name, help)| Some((name.parse().ok()?, Some(help.into()))));
+        let candidates = named.chain(wishes).map(|(signal, help)| {
+            let name = signal.to_string();
+            let name = if current.starts_with("SIG") { &name } else { name.trim_start_matches("SIG") };
+            CompletionCandidate::new(name).help(help)
+        });
+        starting_with(current, candidates)
+    }
+
     fn ids(&self, current: &str) -> Vec<CompletionCandidate> {
         starting_with(current, self.generations().iter().map(generation))
     }
@@ -210,7 +227,7 @@ fn generation(generation: &Generation) -> CompletionCandidate {
 /// Whether a command is for running containers, or for those that do not run.
 fn wants_running(command: &str) -> Option<bool> {
     match command {
-        "login" | "run" | "stop" | "restart" | "terminate" | "freeze" | "unfreeze" => Some(true),
+        "login" | "run" | "stop" | "restart" | "terminate" | "kill" | "freeze" | "unfreeze" => Some(true),
         "start" | "destroy" => Some(false),
         _ => None,
     }
@@ -244,6 +261,7 @@ fn completer(command: &str, arg: &Arg, said: &Arc<Said>) -> Option<ArgValueCompl
         ("run", "words") => asked(Said::names),
         ("man", "command") => asked(Said::pages),
         ("delete-generations", "generations") => asked(Said::selections),
+        ("kill", "signal") => asked(Said::signals),
         (_, "file") => Some(ArgValueCompleter::new(Files(container_file))),
         (_, "config") => Some(ArgValueCompleter::new(Files(toml_file))),
         // A folder of the guest.

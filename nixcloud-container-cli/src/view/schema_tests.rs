@@ -26,6 +26,7 @@ fn answers() -> Vec<(&'static str, &'static [&'static str], Schema)> {
         ("generations", &["list-generations"], schema_for!(GenerationsView)),
         ("deleted", &["delete-generations"], schema_for!(Deleted)),
         ("power", &["start", "stop", "restart", "terminate", "freeze", "unfreeze"], schema_for!(PowerView)),
+        ("kill", &["kill"], schema_for!(KillView)),
         ("autostart", &["autostart"], schema_for!(AutostartView)),
         ("autostop", &["autostop"], schema_for!(AutostopView)),
         ("run", &["run", "login"], schema_for!(RunView)),

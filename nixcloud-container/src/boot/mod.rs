@@ -27,7 +27,7 @@ use crate::power::{
     remove_left_interfaces, stopped, target, terminate_locked, wait_until_stopped, wait_while_passing,
 };
 use crate::proc::{self, Process};
-use crate::record::{Record, Run};
+use crate::record::{Record, Run, Signals};
 use crate::recover;
 use crate::render::Rendered;
 use crate::spec::ContainerSpec;
@@ -120,6 +120,7 @@ impl Boot<'_> {
             switched: false,
             config: String::new(),
             cgroups: Vec::new(),
+            signals: Signals::default(),
         };
         generations.root_booted(current)?;
         let mut started = self.start(record, &spec, &mut run, observer);
@@ -162,6 +163,7 @@ impl Boot<'_> {
         install::write_config(host, record, &rendered, observer)?;
         // Without the items of this boot: what differs from it at the next start is what waits for one.
         run.config.clone_from(&rendered.text);
+        run.signals = Signals::of(rendered.extra.iter().chain(&self.plan.items));
         run.save(&host.layout, &record.name)?;
         forget_neighbours(host, record, Some(spec));
         let Some(init_pid) = self.call(record, &rendered, self.user_namespace(record, spec, &rendered))?

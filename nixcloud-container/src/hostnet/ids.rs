@@ -1,86 +1,24 @@
 //! The ids of containers in `/etc/subuid` and `/etc/subgid`, so that `adduser` gives them to nobody else.
 //!
-//! Lines of root, for what the pool may use and nobody has. Which lines are ours is noted before they are written:
-//! `host down` takes exactly those out.
+//! Lines of a name of our own, for what the pool may use and nobody has. Which lines are ours is noted before they are
+//! written: `host down` takes exactly those out.
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::Error;
-use crate::fs::atomic::{self, Durability};
 use crate::host::Host;
 use crate::idmap::{IdMap, RANGE};
 use crate::lease::Leases;
 use crate::part::{Change, Finding, HostChange, Part, Verdict};
-use crate::subid::{self, Entry};
+use crate::subid::{self, Entry, OURS};
+use crate::subid_notes::Notes;
 
-/// How many ranges are reserved at least. `adduser` stops with an error when 100000 to 600100000 is full (9,155 ranges):
+/// How many ranges of each part of the pool are reserved at least. `adduser` stops with an error when 100000 to 600100000 is full (9,155 ranges):
 /// this leaves it more than half.
-const RANGES: u32 = 4096;
+const RANGES: u64 = 4096;
 
 /// With more containers than that, so many ranges more at a time.
-const STEP: u32 = 1024;
-
-/// The lines that are ours.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Notes {
-    #[serde(default)]
-    line: Vec<Note>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Note {
-    file: PathBuf,
-    first: u64,
-    count: u64,
-}
-
-impl Note {
-    fn entry(&self) -> Entry {
-        Entry { user: "root".to_owned(), first: self.first, count: self.count }
-    }
-}
-
-impl Notes {
-    fn load(path: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
-        match std::fs::read_to_string(path) {
-            Ok(text) => toml::from_str(&text).map_err(|error| failed(std::io::Error::other(error))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(failed(source)),
-        }
-    }
-
-    fn save(&self, path: &Path) -> Result<(), Error> {
-        let failed = |action, source| Error::Io { action, path: path.to_owned(), source };
-        if self.line.is_empty() {
-            return match std::fs::remove_file(path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", error)),
-                _ => Ok(()),
-            };
-        }
-        let text = toml::to_string(self).map_err(|error| failed("write", std::io::Error::other(error)))?;
-        Ok(atomic::write(path, text.as_bytes(), 0o600, Durability::Synced)?)
-    }
-
-    fn of(&self, file: &Path) -> Vec<Entry> {
-        self.line.iter().filter(|note| note.file == file).map(Note::entry).collect()
-    }
-
-    /// With these lines of a file in place of those that were noted.
-    fn with(&self, file: &Path, lines: &[Entry]) -> Self {
-        let others = self.line.iter().filter(|note| note.file != file).cloned();
-        let new = lines.iter().map(|Entry { first, count, .. }| Note {
-            file: file.to_owned(),
-            first: *first,
-            count: *count,
-        });
-        Self { line: others.chain(new).collect() }
-    }
-}
+const STEP: u64 = 1024;
 
 /// A file as it is: the lines that we put there, and all others.
 struct Looked {
@@ -109,18 +47,38 @@ fn look(host: &Host, notes: &Notes) -> Result<Vec<Looked>, Error> {
     Ok(looked)
 }
 
-/// The lines that a file should have of us: what the pool may use, without what any user has in any of the files, and
-/// what root has in this one.
+/// The lines that a file should have of us: what the pool may use and what containers have, without what anybody has in
+/// any of the files, and what is kept for us in this one by others (the host module of NixOS).
 fn wanted(host: &Host, file: &Looked, all: &[Looked]) -> Result<Vec<Entry>, Error> {
-    let first = host.config.ids.first;
     let claimed = Leases::new(&host.layout, &host.config).claimed_ids()?;
-    let highest = claimed.last().map_or(0, |ids| ids.base().saturating_sub(first) / RANGE + 1);
-    let ranges = if highest <= RANGES { RANGES } else { highest.next_multiple_of(STEP) };
-    let end = u64::from(first) + u64::from(ranges) * u64::from(RANGE);
-    let users = all.iter().flat_map(|looked| &looked.others).filter(|entry| !entry.is_roots());
-    let taken = users.chain(file.others.iter().filter(|entry| entry.is_roots()));
-    let taken = taken.map(|entry| (entry.first, entry.first.saturating_add(entry.count))).collect();
-    Ok(gaps(u64::from(first), end.min(u64::from(u32::MAX)), taken))
+    let users = all.iter().flat_map(|looked| &looked.others).filter(|entry| !entry.is_ours());
+    let taken = users.chain(file.others.iter().filter(|entry| entry.is_ours()));
+    let taken: Vec<_> = taken.map(|entry| (entry.first, entry.first.saturating_add(entry.count))).collect();
+    let spans = spans(&host.config.ids.pool(), &claimed);
+    Ok(spans.into_iter().flat_map(|(first, end)| gaps(first, end, taken.clone())).collect())
+}
+
+/// What is to be reserved, each with its end: the pool, as far as it is used or may soon be, and what containers were given
+/// when the pool was another one.
+fn spans(pool: &[[u32; 2]], claimed: &[IdMap]) -> Vec<(u64, u64)> {
+    let range = u64::from(RANGE);
+    let ends = claimed.iter().map(|ids| u64::from(ids.base()) + range);
+    let mut spans: Vec<(u64, u64)> = ends.clone().map(|end| (end - range, end)).collect();
+    spans.extend(pool.iter().map(|&[first, last]| {
+        let (first, end) = (u64::from(first), u64::from(last) + 1);
+        let highest = ends.clone().filter(|used| *used > first && *used <= end).max();
+        let used = highest.map_or(0, |used| (used - first).div_ceil(range));
+        let ranges = if used <= RANGES { RANGES } else { used.next_multiple_of(STEP) };
+        (first, end.min(first + ranges * range))
+    }));
+    spans.sort_unstable();
+    spans.into_iter().fold(Vec::new(), |mut merged, (first, end)| {
+        match merged.last_mut() {
+            Some((_, before)) if *before >= first => *before = end.max(*before),
+            _ => merged.push((first, end)),
+        }
+        merged
+    })
 }
 
 /// What of `first..end` is in none of `taken`, as far as a container's ids fit into it.
@@ -131,7 +89,7 @@ fn gaps(first: u64, end: u64, mut taken: Vec<(u64, u64)>) -> Vec<Entry> {
     for (from, to) in taken {
         let from = from.min(end);
         if from >= at + u64::from(RANGE) {
-            gaps.push(Entry { user: "root".to_owned(), first: at, count: from - at });
+            gaps.push(Entry { user: OURS.to_owned(), first: at, count: from - at });
         }
         at = at.max(to);
     }
@@ -168,10 +126,8 @@ pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
 pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
     let path = host.layout.subids();
     let mut notes = Notes::load(&path)?;
-    let mut files: Vec<PathBuf> = notes.line.iter().map(|note| note.file.clone()).collect();
-    files.dedup();
     let mut changes = Vec::new();
-    for file in files {
+    for file in notes.files() {
         let gone = subid::edit(&file, &notes.of(&file), &[])?;
         changes.push(changed(&file, if gone { Change::Removed } else { Change::Absent }));
         notes = notes.with(&file, &[]);
@@ -207,20 +163,24 @@ fn conflicts(host: &Host, all: &[Looked]) -> Result<Vec<Finding>, Error> {
     let claimed = leases.claimed_ids()?;
     let mut findings = Vec::new();
     for looked in all {
-        for entry in looked.others.iter().filter(|entry| !entry.is_roots()) {
+        for entry in looked.others.iter().filter(|entry| !entry.is_ours()) {
             let meets = |ids: &&IdMap| ids.overlaps(entry.first, entry.count);
             let Some(ids) = claimed.iter().find(meets) else { continue };
             let owner = leases.owner_of_ids(*ids)?.unwrap_or_default();
-            findings.push(Finding {
-                part: Part::Ids,
-                name: looked.file.display().to_string(),
-                verdict: Verdict::Wrong,
-                what: format!("`{entry}` has ids of container `{owner}`, from {} up", ids.base()),
-                mend: Some(format!(
+            let mend = if entry.is_roots() {
+                // Where LXC, Incus or LXD look for what their containers may have.
+                format!(
+                    "containers of LXC, Incus or LXD may get the same: take that line out where there are none; else an \
+                     update of `{owner}` with `idmap = \"shared\"`, and one without, gives it other ids"
+                )
+            } else {
+                format!(
                     "take that line out, or destroy the container: {} is who its files belong to",
                     entry.user
-                )),
-            });
+                )
+            };
+            let what = format!("`{entry}` has ids of container `{owner}`, from {} up", ids.base());
+            findings.push(Finding::wrong(Part::Ids, looked.file.display().to_string(), what, mend));
         }
     }
     Ok(findings)
@@ -231,13 +191,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn spans(entries: &[Entry]) -> Vec<(u64, u64)> {
+    fn bounds(entries: &[Entry]) -> Vec<(u64, u64)> {
         entries.iter().map(|entry| (entry.first, entry.first + entry.count)).collect()
     }
 
     #[test]
     fn what_nobody_has_is_reserved() {
-        let gaps = |taken: &[(u64, u64)]| spans(&gaps(100_000, 1_000_000, taken.to_vec()));
+        let gaps = |taken: &[(u64, u64)]| bounds(&gaps(100_000, 1_000_000, taken.to_vec()));
         assert_eq!(gaps(&[]), [(100_000, 1_000_000)]);
         // The first user of a Debian host.
         assert_eq!(gaps(&[(100_000, 165_536)]), [(165_536, 1_000_000)]);
@@ -251,13 +211,28 @@ mod tests {
         assert_eq!(gaps(&[(2_000_000, 3_000_000)]), [(100_000, 1_000_000)]);
     }
 
+    #[test]
+    fn what_containers_have_is_reserved_wherever_it_is() {
+        let ids = |base| IdMap::new(base).unwrap();
+        let pool = [[100_000, 524_287], [2_000_000, u32::MAX - 1]];
+        let reserved = |claimed: &[IdMap]| spans(&pool, claimed);
+        let second = (2_000_000, 2_000_000 + 4096 * 65_536);
+        assert_eq!(reserved(&[ids(100_000)]), [(100_000, 524_288), second]);
+        // From a pool of before: right behind the first part, and by itself.
+        let given = [ids(493_216), ids(1_000_000)];
+        assert_eq!(reserved(&given), [(100_000, 558_752), (1_000_000, 1_065_536), second]);
+        // With more than 4096 there are 1024 more at a time.
+        let second = (2_000_000, 2_000_000 + 5120 * 65_536);
+        assert_eq!(reserved(&[ids(2_000_000 + 4096 * 65_536)]), [(100_000, 524_288), second]);
+    }
+
     proptest! {
         #[test]
         fn each_free_id_is_reserved_once_and_no_other(
             users in prop::collection::vec((0u64..3_000_000, 1u64..400_000), 0..10),
         ) {
             let taken: Vec<_> = users.iter().map(|(first, count)| (*first, first + count)).collect();
-            let gaps = spans(&gaps(100_000, 2_000_000, taken.clone()));
+            let gaps = bounds(&gaps(100_000, 2_000_000, taken.clone()));
             let inside = |spans: &[(u64, u64)], id: u64| spans.iter().filter(|(a, b)| (*a..*b).contains(&id)).count();
             let fits = |id: u64| {
                 // The whole gap around it.

@@ -1,17 +1,18 @@
 //! Ranges of user and group ids.
 
 use super::{Foreign, LeaseError, Leases, names, read_owner};
-use crate::config::Ids;
 use crate::idmap::{IdMap, IdMapKind, RANGE};
 use crate::name::ContainerName;
+use crate::proc;
 use crate::subid;
+use crate::subid_notes::Notes;
 
 /// Owns the range that all `idmap = "shared"` containers use. No container can have this name.
 const SHARED: &str = ".shared";
 
 impl Leases<'_> {
-    /// Claims ids: the lowest range from `ids.first` up that no container and no other user of the host has, or the
-    /// one that shared containers have in common. `intend` is told each range before it is tried, as with
+    /// Claims ids: the lowest range of the pool that no container, no other user of the host and no process of it
+    /// has, or the one that shared containers have in common. `intend` is told each range before it is tried, as with
     /// [`lease_address`](Self::lease_address). For shared ids the caller holds the host lock until the container's
     /// record names them: whoever looks for their last user has to see it.
     ///
@@ -39,17 +40,21 @@ impl Leases<'_> {
         let mut others: Vec<(u64, u64)> =
             taken.iter().map(|base| (u64::from(*base), u64::from(RANGE))).collect();
         others.extend(&foreign.ids);
-        others.extend(subordinate_ids(&self.config.ids)?);
+        others.extend(self.subordinate_ids()?);
+        if self.config.ids.skip_running {
+            others.extend(proc::ids_in_use());
+        }
         others.sort_unstable();
-        let first = self.config.ids.first;
-        for map in free_ranges(first, &others) {
+        let pool = self.config.ids.pool();
+        for map in pool.iter().flat_map(|part| free_ranges(*part, &others)) {
             intend(map)?;
             let base = map.base();
             if self.claim(&self.layout.id_range(base), owner, &format!("ids from {base}"))? {
                 return Ok(map);
             }
         }
-        Err(LeaseError::IdsExhausted { first }.into())
+        let pool: Vec<String> = pool.iter().map(|[first, last]| format!("{first} to {last}")).collect();
+        Err(LeaseError::IdsExhausted { pool: pool.join(" and ") }.into())
     }
 
     /// Claims these very ids, which a container has already: one of us may have been killed before it claimed them.
@@ -100,6 +105,20 @@ impl Leases<'_> {
         Ok(names::<u32>(&self.layout.ids())?.into_iter().filter_map(|base| IdMap::new(base).ok()).collect())
     }
 
+    /// What `/etc/subuid` and `/etc/subgid` give to anybody but us: to users, and to root, which means containers of Incus,
+    /// LXD and LXC.
+    fn subordinate_ids(&self) -> Result<Vec<(u64, u64)>, LeaseError> {
+        let notes = Notes::load(&self.layout.subids())?;
+        let mut ranges = Vec::new();
+        for path in &self.config.ids.foreign {
+            let ours = notes.of(path);
+            let entries = subid::entries(path)?.unwrap_or_default();
+            let others = entries.iter().filter(|entry| !entry.is_ours() && !ours.contains(entry));
+            ranges.extend(others.map(|entry| (entry.first, entry.count)));
+        }
+        Ok(ranges)
+    }
+
     /// Who claimed a range: a container's name, or that of the shared ones.
     ///
     /// # Errors
@@ -116,9 +135,9 @@ fn owner_of(name: &ContainerName, kind: IdMapKind) -> &str {
     }
 }
 
-/// The ranges from `first` up, lowest first, that overlap none of `others`, which are sorted. They stay on the grid from
-/// `first` up, so that a freed one fits the next container. One walk over the others serves them all.
-fn free_ranges(first: u32, others: &[(u64, u64)]) -> impl Iterator<Item = IdMap> {
+/// The ranges from `first` to `last`, lowest first, that overlap none of `others`, which are sorted. They stay on the grid
+/// from `first` up, so that a freed one fits the next container. One walk over the others serves them all.
+fn free_ranges([first, last]: [u32; 2], others: &[(u64, u64)]) -> impl Iterator<Item = IdMap> {
     let (first, range) = (u64::from(first), u64::from(RANGE));
     let (mut base, mut at) = (first, 0);
     std::iter::from_fn(move || {
@@ -132,17 +151,6 @@ fn free_ranges(first: u32, others: &[(u64, u64)]) -> impl Iterator<Item = IdMap>
         }
         let map = u32::try_from(base).ok().and_then(|base| IdMap::new(base).ok())?;
         base += range;
-        Some(map)
+        (base <= u64::from(last) + 1).then_some(map)
     })
-}
-
-/// What `/etc/subuid` and `/etc/subgid` give to users other than root. Root's lines are there for us.
-fn subordinate_ids(ids: &Ids) -> Result<Vec<(u64, u64)>, LeaseError> {
-    let mut ranges = Vec::new();
-    for path in &ids.foreign {
-        let entries = subid::entries(path)?.unwrap_or_default();
-        ranges
-            .extend(entries.iter().filter(|entry| !entry.is_roots()).map(|entry| (entry.first, entry.count)));
-    }
-    Ok(ranges)
 }

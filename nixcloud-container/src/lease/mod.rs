@@ -89,10 +89,10 @@ pub enum LeaseError {
         owner: String,
     },
     /// No id range is left.
-    #[error("no range of {RANGE} ids from {first} up is free")]
+    #[error("no range of {RANGE} ids is free in {pool}")]
     IdsExhausted {
-        /// Where the search began.
-        first: u32,
+        /// Where they were looked for.
+        pool: String,
     },
     /// No identity of interfaces is left.
     #[error("no names of interfaces are free")]

@@ -17,6 +17,8 @@ struct Host {
 fn host() -> Host {
     let root = tempfile::tempdir().unwrap();
     let mut config = HostConfig { root: root.path().to_owned(), ..HostConfig::default() };
+    // Other tests and programs of this machine have containers.
+    config.ids.skip_running = false;
     config.ids.foreign = vec![root.path().join("subuid"), root.path().join("subgid")];
     let layout = Layout::new(&config).unwrap();
     for dir in layout.state_dirs() {
@@ -64,7 +66,7 @@ fn the_lowest_free_address_is_given_and_given_again() {
 fn what_is_claimed_was_intended_before() {
     let host = host();
     let leases = Leases::new(&host.layout, &host.config);
-    let refused = |_| Err(LeaseError::IdsExhausted { first: 0 });
+    let refused = |_| Err(LeaseError::IdsExhausted { pool: String::new() });
     assert!(leases.lease_address(&name(0), &Foreign::default(), &mut |_| refused(())).is_err());
     assert!(
         leases.claim_ids(&name(0), IdMapKind::Isolated, &Foreign::default(), &mut |_| refused(())).is_err()
@@ -103,7 +105,11 @@ fn field_12_each_container_has_ids_of_its_own() {
     let host = host();
     let leases = Leases::new(&host.layout, &host.config);
     let foreign = Foreign { ids: vec![(231_072, 10)], ..Foreign::default() };
-    std::fs::write(&host.config.ids.foreign[0], "root:100000:65536\nbob:165536:65536\nbroken\n").unwrap();
+    std::fs::write(
+        &host.config.ids.foreign[0],
+        "nixcloud-container:100000:65536\nbob:165536:65536\nbroken\n",
+    )
+    .unwrap();
     let get = |n, kind| ids(&leases, &name(n), kind, &foreign).base();
     assert_eq!(get(1, IdMapKind::Isolated), 100_000);
     assert_eq!(get(2, IdMapKind::Isolated), 296_608, "bob has 165536, another container 231072");
@@ -113,6 +119,21 @@ fn field_12_each_container_has_ids_of_its_own() {
     assert_eq!(get(5, IdMapKind::Shared), 362_144);
     leases.free_ids(&name(1), IdMap::new(100_000).unwrap()).unwrap();
     assert_eq!(get(6, IdMapKind::Isolated), 100_000);
+}
+
+/// Incus's line of root, and one that a version of ours wrote under that name.
+#[test]
+fn ids_that_root_has_for_others_are_left_to_them() {
+    let host = host();
+    let leases = Leases::new(&host.layout, &host.config);
+    let [file, _] = &host.config.ids.foreign[..] else { panic!() };
+    std::fs::write(file, "root:100000:65536\nroot:165536:65536\nroot:1000000:1000000000\n").unwrap();
+    let noted = format!("[[line]]\nfile = {file:?}\nfirst = 100000\ncount = 65536\n");
+    std::fs::write(host.layout.subids(), noted).unwrap();
+    let given: Vec<u32> =
+        (0..8).map(|n| ids(&leases, &name(n), IdMapKind::Isolated, &Foreign::default()).base()).collect();
+    let expected = [100_000, 231_072, 296_608, 362_144, 427_680, 1_879_048_192, 1_879_113_728, 1_879_179_264];
+    assert_eq!(given, expected);
 }
 
 #[test]
@@ -296,11 +317,12 @@ proptest! {
             prop_assert!(!map.overlaps(*start, *count));
         }
         // The lowest: every earlier place on the grid is taken.
-        let mut base = host.config.ids.first;
-        while base < map.base() {
+        let grid = host.config.ids.pool().into_iter().flat_map(|[first, last]| {
+            (first..=last - (RANGE - 1)).step_by(RANGE as usize)
+        });
+        for base in grid.take_while(|base| *base < map.base()) {
             let earlier = IdMap::new(base).unwrap();
             prop_assert!(starts.iter().any(|(start, count)| earlier.overlaps(*start, *count)));
-            base += RANGE;
         }
     }
 

@@ -136,6 +136,11 @@ impl Handle {
         let prepared = Prepared::new(command)?;
         self.expect_running()?;
         process::cloexec_all()?;
+        // A command on the host, or one that is to be spared the profile, has not the profile either.
+        let within = command.namespaces.as_ref().is_none_or(|entered| entered.contains(&Namespace::Mount));
+        if within && !command.elevated.lsm {
+            self.filter_sockets()?;
+        }
 
         let mut environment = pointers(&prepared.environment);
         let mut argv = pointers(&prepared.argv);

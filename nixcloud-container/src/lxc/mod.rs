@@ -37,6 +37,7 @@ pub mod pidfd;
 pub mod process;
 pub mod pty;
 pub mod scratch;
+mod seccomp;
 mod start;
 mod state;
 pub mod userns;

@@ -22,6 +22,7 @@ impl Handle {
     /// Starts the container with the init that its configuration names, and returns when it is RUNNING (which says that
     /// init was executed, not that the guest is up).
     ///
+    /// Where the container has our seccomp profile, this process has a filter of its own from here on.
     /// liblxc moves this process into the cgroup of the container's monitor and leaves it there: let it end soon. The
     /// hooks of the configuration inherit this process's environment.
     ///
@@ -34,6 +35,7 @@ impl Handle {
         let mark = self.log().mark();
         let chosen = call!(self, want_daemonize, options.daemonize);
         self.expect(chosen, mark, || Action::Daemonize)?;
+        self.filter_sockets()?;
         let mark = self.log().mark();
         if call!(self, start, 0, std::ptr::null()) {
             return Ok(());

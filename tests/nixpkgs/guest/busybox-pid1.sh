@@ -125,7 +125,7 @@ follow() {
 }
 
 finish() {
-  trap '' HUP PWR INT TERM
+  trap '' HUP PWR INT TERM USR1 USR2
   say "$1"
   names=
   for folder in "$run"/services/*/; do
@@ -142,6 +142,9 @@ finish() {
 trap follow HUP
 if [ @ignoreHalt@ = true ]; then trap : PWR; else trap 'finish halt' PWR; fi
 trap 'finish reboot' INT
+# What nobody sends who is not told to.
+trap 'finish halt' USR1
+trap 'finish reboot' USR2
 
 network
 for folder in "$current"/services/*/; do

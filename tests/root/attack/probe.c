@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/fs.h>
 #include <linux/mount.h>
 #include <linux/perf_event.h>
 #include <stddef.h>
@@ -83,11 +84,12 @@ int main(int count, char **arg) {
   }
   if (IS("socket")) return code(socket(atoi(first), number ? number : SOCK_STREAM, 0) >= 0);
   if (IS("socket-high")) return code(syscall(SYS_socket, 0x100000000L | atoi(first), SOCK_STREAM, 0) >= 0);
-  if (IS("socket-i386")) return code(i386(359, atoi(first), SOCK_STREAM, 0) >= 0);
+  if (IS("socket-i386")) return code(i386(359, atoi(first), number ? number : SOCK_STREAM, 0) >= 0);
+  if (IS("socket-x32")) return code(syscall(0x40000000 | SYS_socket, atoi(first), SOCK_STREAM, 0) >= 0);
   if (IS("socketcall-i386")) {
 #ifdef __x86_64__
     uint32_t *list = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-    list[0] = atoi(first), list[1] = SOCK_STREAM, list[2] = 0;
+    list[0] = atoi(first), list[1] = number ? number : SOCK_STREAM, list[2] = 0;
     return code(i386(102, 1, (long)list, 0) >= 0);
 #endif
   }
@@ -174,6 +176,32 @@ int main(int count, char **arg) {
   if (IS("take-file")) { int process = syscall(SYS_pidfd_open, atoi(first), 0); return code(process >= 0 && syscall(SYS_pidfd_getfd, process, 0, 0) >= 0); }
   if (IS("signal")) { int process = syscall(SYS_pidfd_open, atoi(first), 0); return code(process >= 0 && syscall(SYS_pidfd_send_signal, process, 0, NULL, 0) == 0); }
   if (IS("priority-of")) return code(setpriority(PRIO_PROCESS, atoi(first), getpriority(PRIO_PROCESS, atoi(first))) == 0);
+  if (IS("lock-for-writing")) {
+    int fd = open(first, O_RDWR);
+    if (fd < 0) fd = open(first, O_RDONLY);
+    struct flock all = {.l_type = F_WRLCK};
+    return code(fcntl(fd, F_OFD_SETLK, &all) == 0);
+  }
+  if (IS("clone") || IS("merge")) {
+    char own[512];
+    snprintf(own, sizeof own, "%s/own", first);
+    int from = open(own, O_CREAT | O_RDWR, 0600), to = open(second, O_RDWR);
+    if (to < 0) to = open(second, O_RDONLY);
+    if (from < 0 || to < 0) return perror("open"), 2;
+    unlink(own);
+    if (ftruncate(from, 4096)) return 2;
+    if (IS("clone")) return code(ioctl(to, FICLONE, from) == 0);
+    struct { struct file_dedupe_range head; struct file_dedupe_range_info to; } wanted = {.head = {.src_length = 4096, .dest_count = 1}, .to = {.dest_fd = to}};
+    if (ioctl(from, FIDEDUPERANGE, &wanted)) return code(0);
+    errno = -wanted.to.status;
+    return code(wanted.to.status >= 0);
+  }
+  if (IS("pin")) {
+    size_t much = 64 << 20;
+    char *memory = mmap(NULL, much, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return code(mlock(memory, much) == 0);
+  }
+  if (IS("large-pipe")) { int ends[2]; return code(!pipe(ends) && fcntl(ends[1], F_SETPIPE_SZ, 4 << 20) >= 0); }
   if (IS("lock")) { int fd = open(first, O_RDONLY); return code(fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0); }
   fprintf(stderr, "no attack %s\n", what);
   return 2;

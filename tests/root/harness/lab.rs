@@ -166,6 +166,8 @@ pub fn root_of(pid: u32) -> PathBuf {
 pub fn config(root: &Path) -> HostConfig {
     let mut config = HostConfig { root: root.to_owned(), ..HostConfig::default() };
     config.nix.nixpkgs = std::env::var(runner::STANDIN).ok();
+    // Labs run side by side, each with ids from the first one up.
+    config.ids.skip_running = false;
     config.timeouts.stop = 30;
     config.timeouts.lock = 60;
     config.timeouts.activate = 60;
