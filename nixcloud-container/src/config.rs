@@ -254,6 +254,8 @@ pub struct Timeouts {
     pub lock: u32,
     /// For a guest's `switch-to-configuration`.
     pub activate: u32,
+    /// For a guest to boot: from the start of its init until NixOS has activated its system.
+    pub boot: u32,
 }
 
 impl Default for HostConfig {
@@ -409,7 +411,7 @@ impl Default for Limits {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { start: 60, stop: 60, lock: 300, activate: 600 }
+        Self { start: 60, stop: 60, lock: 300, activate: 600, boot: 60 }
     }
 }
 
@@ -436,6 +438,12 @@ impl Timeouts {
     #[must_use]
     pub fn activate(&self) -> Duration {
         Duration::from_secs(self.activate.into())
+    }
+
+    /// For a guest to boot.
+    #[must_use]
+    pub fn boot(&self) -> Duration {
+        Duration::from_secs(self.boot.into())
     }
 }
 

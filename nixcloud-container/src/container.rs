@@ -214,8 +214,21 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not run or cannot be entered. A command that fails is no error: see [`Exit`].
     pub fn run(&self, request: RunRequest, streams: Streams) -> Result<Exit, Error> {
+        self.run_observed(request, streams, &mut ())
+    }
+
+    /// As [`run`](Self::run), and says what it waits for: a guest that has not finished booting.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_observed(
+        &self,
+        request: RunRequest,
+        streams: Streams,
+        observer: &mut dyn Observer,
+    ) -> Result<Exit, Error> {
         let _span = tracing::debug_span!("run", name = %self.name).entered();
-        session::run(self.host, &self.name, request, streams, self.cancel)
+        session::run(self.host, &self.name, request, streams, observer, self.cancel)
     }
 
     /// What it does.

@@ -24,7 +24,7 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | host, freeing, names, expression, source, evaluation, extra_check, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, foreground, boot, guest_units, activation, destroy, create, switch, update, apply, session, addresses, inspect, autostart |
+//! | operations | host, freeing, names, expression, source, evaluation, extra_check, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, booting, foreground, boot, guest_units, activation, destroy, create, switch, update, apply, session, addresses, inspect, autostart |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | reference, manifest, record, lease, original, generations, forwards, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, sysctl, subid, subid_notes, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`], resolver |
@@ -60,6 +60,7 @@ mod adopt;
 mod apply;
 mod autostart;
 mod boot;
+mod booting;
 mod build;
 mod container;
 mod create;

@@ -9,10 +9,15 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::idmap::IdMap;
+
+/// In how many parts a second is told in `/proc/PID/stat`: the kernel's constant on all machines that we run on.
+const TICKS: u64 = 100;
 
 /// One process of this boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +102,14 @@ impl Process {
     #[must_use]
     pub fn is_staying(self) -> bool {
         self.is_alive() && stat(self.pid).is_some_and(|stat| stat.start == self.start && !stat.ending)
+    }
+
+    /// How long ago it started.
+    #[must_use]
+    pub fn age(self) -> Duration {
+        let now = clock_gettime(ClockId::Boottime);
+        let now = Duration::from_secs(now.tv_sec.unsigned_abs());
+        now.saturating_sub(Duration::from_secs(self.start / TICKS))
     }
 
     /// The user whose rights it has, in the host's ids.

@@ -3,6 +3,7 @@
 
 use crate::activation;
 use crate::adopt;
+use crate::booting;
 use crate::error::{Error, FailedActivation};
 use crate::extra_check;
 use crate::generation::{GenerationId, Health, Selection};
@@ -159,6 +160,12 @@ pub(crate) fn settle(
     let running = here.state == State::Running;
     let (mut pending_restart, mut failed_before) = (Vec::new(), Vec::new());
     if running {
+        // Its switch compares with what stage 2 writes at its end, and runs the activation that stage 2 may be running.
+        if let Some(init) = here.init
+            && let Err(failure) = booting::wait(host, &name, init, observer, cancel)
+        {
+            return Err(put_back(host, record, observer, failure));
+        }
         if let Some(run) = &here.run {
             pending_restart = render::compare(&run.config, &rendered.text);
             Run { switched: true, ..run.clone() }.save(&host.layout, &name)?;

@@ -18,6 +18,7 @@ mod arguments;
 mod attack;
 mod autostart;
 mod boot;
+mod booting;
 mod cli;
 mod completion;
 mod crash;
@@ -76,6 +77,7 @@ fn scenarios() -> Vec<Scenario> {
         power::scenarios(),
         foreground::scenarios(),
         boot::scenarios(),
+        booting::scenarios(),
         progress::scenarios(),
         room::scenarios(),
         update::scenarios(),

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread::JoinHandle;
 
-use nixcloud_container::{Container, Exit, RunRequest, Streams};
+use nixcloud_container::{Container, Exit, Observer, RunRequest, Streams};
 
 use super::Failure;
 use crate::view::Captured;
@@ -18,13 +18,14 @@ const KEPT: usize = 16 << 20;
 pub(super) fn run(
     container: &Container<'_>,
     request: RunRequest,
+    observer: &mut dyn Observer,
 ) -> Result<(Exit, Captured, Captured), Failure> {
     let (out, stdout) = io::pipe().map_err(Failure::Streams)?;
     let (err, stderr) = io::pipe().map_err(Failure::Streams)?;
     let stdin = stdin().map_err(Failure::Streams)?;
     let (out, err) = (Kept::of(out), Kept::of(err));
     let streams = Streams::Fds { stdin, stdout: stdout.into(), stderr: stderr.into() };
-    let exit = container.run(request, streams)?;
+    let exit = container.run_observed(request, streams, observer)?;
     // The library has let go of the pipes.
     Ok((exit, out.end(), err.end()))
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use nixcloud_container::{ContainerName, Exit, RunRequest, Streams};
+use nixcloud_container::{ContainerName, Event, Exit, RunRequest, Streams};
 
 use super::{Context, Failure, capture};
 use crate::cli::{Globals, LoginArgs, RunArgs, SessionArgs};
@@ -66,10 +66,10 @@ pub(super) fn run(context: &Context<'_>, target: Target) -> Result<Status, Failu
     let program = target.request.command.first().cloned().unwrap_or_default();
     let container = context.container(&target.name);
     let (exit, said) = if context.globals.json {
-        let (exit, stdout, stderr) = capture::run(&container, target.request)?;
+        let (exit, stdout, stderr) = capture::run(&container, target.request, &mut notes(context))?;
         (exit, Some((stdout, stderr)))
     } else {
-        (container.run(target.request, Streams::Inherit)?, None)
+        (container.run_observed(target.request, Streams::Inherit, &mut notes(context))?, None)
     };
     context.reply(&RunView::new(&target.name, exit, said));
     unrunnable(context, &target.name, &format!("`{}`", program.display()), exit);
@@ -85,10 +85,20 @@ pub(super) fn login(context: &Context<'_>, args: &LoginArgs, asked: Attach) -> R
     }
     args.session.apply(asked, &mut request);
     let shell = request.user.as_ref().map_or("the shell".to_owned(), |user| format!("the shell of `{user}`"));
-    let exit = context.container(&args.name).run(request, Streams::Inherit)?;
+    let exit = context.container(&args.name).run_observed(request, Streams::Inherit, &mut notes(context))?;
     context.reply(&RunView::new(&args.name, exit, None));
     unrunnable(context, &args.name, &shell, exit);
     Ok(exit.into())
+}
+
+/// Says what is waited for before the command begins. Nothing is drawn: the streams are the command's.
+fn notes(context: &Context<'_>) -> impl FnMut(Event) {
+    let printer = context.printer;
+    move |event| {
+        if let Event::Note(text) = event {
+            printer.note(Tone::Hint, "note", &text);
+        }
+    }
 }
 
 /// Says so, as a shell does, when a program was never run: the exit code alone could be its own.

@@ -1,5 +1,6 @@
 //! Starting all containers that start with the host.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::Gathered;
@@ -7,10 +8,12 @@ use super::crew::{self, Ended, Job};
 use super::plan::{AfterError, Step};
 use super::schedule::Rules;
 use crate::boot::{self, StartOutcome, StartRequest};
+use crate::booting;
 use crate::error::Error;
 use crate::host::Host;
 use crate::name::ContainerName;
 use crate::observe::{Cancel, ContainerChange, Observer, Phase, phase};
+use crate::presence;
 
 /// How to start them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,9 +84,18 @@ pub(crate) fn start_all(
             strict: true,
         };
         tracing::debug!(containers = plan.steps.len(), parallel = rules.parallel, "autostart");
+        // Others come after these: they are to find them booted.
+        let awaited: HashSet<usize> = plan.steps.iter().flat_map(|step| step.after.iter().copied()).collect();
+        let awaited: HashSet<&ContainerName> = awaited.iter().map(|&index| &plan.steps[index].name).collect();
         let job = Job {
             begin: ContainerChange::Starting,
-            work: &|step, observer| start(&host, step, observer, cancel),
+            work: &|step, observer| {
+                let ended = start(&host, step, observer, cancel);
+                if ended.delay.is_some() && awaited.contains(&step.name) {
+                    await_boot(&host, &step.name, observer, cancel);
+                }
+                ended
+            },
             skip: &|_, after| AutostartOutcome::Skipped { after: after.name.clone() },
         };
         let outcomes = crew::run(&plan, rules, &job, observer, cancel)?;
@@ -103,6 +115,17 @@ pub(crate) fn start_all(
         }
         Ok(all)
     })
+}
+
+/// A guest that cannot be looked at, or does not boot, keeps none of those that come after it from starting: it runs.
+fn await_boot(host: &Host, name: &ContainerName, observer: &mut dyn Observer, cancel: &Cancel) {
+    let waited = host.record(name).and_then(|record| {
+        let here = presence::look(&host.layout, &record)?;
+        here.init.map_or(Ok(()), |init| booting::wait(host, name, init, observer, cancel))
+    });
+    if let Err(error) = waited {
+        tracing::debug!(%name, %error, "not waited for until it has booted");
+    }
 }
 
 fn start(host: &Host, step: &Step, observer: &mut dyn Observer, cancel: &Cancel) -> Ended<AutostartOutcome> {

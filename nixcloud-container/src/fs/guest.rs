@@ -43,6 +43,22 @@ pub fn read(root: &File, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether there is something at `path` below `root`; the last part may be a link to anywhere. Nothing is opened. With
+/// `at_once` the kernel answers from memory, and no file system is asked.
+///
+/// # Errors
+/// When that is not known: the guest may not look there, or with `at_once`, the kernel does not have it in memory.
+pub fn is_there(root: &File, path: &Path, at_once: bool) -> io::Result<bool> {
+    let mut resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    resolve.set(ResolveFlags::CACHED, at_once);
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -74,6 +90,22 @@ mod tests {
             assert!(read(bad).is_err(), "{bad}");
         }
         assert!(begin.elapsed() < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_link_is_there_wherever_it_leads() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        std::fs::create_dir_all(root.join("run")).unwrap();
+        std::fs::write(folder.path().join("outside"), "").unwrap();
+        symlink("/nix/store/none", root.join("run/system")).unwrap();
+        symlink("../..", root.join("up")).unwrap();
+        let open = File::open(&root).unwrap();
+        for at_once in [true, false] {
+            let there = |path: &str| is_there(&open, Path::new(path), at_once).unwrap_or(false);
+            assert!(there("run/system") && there("/run/system"));
+            assert!(!there("run/other") && !there("up/outside") && !there("../outside"));
+        }
     }
 
     #[test]

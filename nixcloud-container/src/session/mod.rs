@@ -9,12 +9,13 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::booting;
 use crate::error::Error;
 use crate::host::Host;
 use crate::install;
 use crate::name::ContainerName;
 use crate::namespace::{self, Elevated, Namespace, Side};
-use crate::observe::Cancel;
+use crate::observe::{Cancel, Observer};
 use crate::power;
 use crate::proc::Process;
 use crate::state::{Action, Permission};
@@ -110,6 +111,7 @@ pub(crate) fn run(
     name: &ContainerName,
     request: RunRequest,
     streams: Streams,
+    observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Exit, Error> {
     let side = judge(name, &request)?;
@@ -118,6 +120,12 @@ pub(crate) fn run(
     let here = power::wait_while_passing(host, &record, Action::Enter, limit, cancel)?;
     if here.state.permits(Action::Enter) != Permission::Allowed {
         return Err(Error::State { name: name.clone(), state: here.state, action: Action::Enter });
+    }
+    // Before its activation a guest has neither programs nor users.
+    if side == Side::Guest
+        && let Some(init) = here.init
+    {
+        booting::wait(host, name, init, observer, cancel)?;
     }
     let identity = match &request.user {
         Some(user) => {

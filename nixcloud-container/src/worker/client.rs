@@ -240,7 +240,7 @@ impl Client {
             // To kill it is the way to undo a start.
             _ => Duration::ZERO,
         };
-        let may_hang = matches!(request, Request::Identify { .. });
+        let may_hang = matches!(request, Request::Identify { .. } | Request::AwaitBoot { .. });
         let mut guard = Guard { child, grace, may_hang };
         let group = match request {
             // Signals to its own terminal reach it from there; it has no group of its own.

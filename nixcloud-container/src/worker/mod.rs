@@ -21,6 +21,7 @@
 //! `nixcloud-container-worker` in the host configuration.
 
 mod abandoned;
+mod booted;
 mod client;
 mod companion;
 mod console;
@@ -40,6 +41,7 @@ use crate::port::HOOK;
 
 pub use crate::lxc::Exit;
 pub(crate) use abandoned::end_abandoned;
+pub(crate) use booted::has_booted;
 pub use client::WorkerError;
 pub(crate) use client::{Client, Stdio};
 pub(crate) use companion::Companion;

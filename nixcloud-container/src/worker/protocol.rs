@@ -66,6 +66,8 @@ pub(crate) enum Request {
     Attach { target: Target, command: AttachCommand },
     /// Read who a user of the guest with this init is.
     Identify { init: Process, user: User },
+    /// Wait until the guest with this init has booted, or has ended.
+    AwaitBoot { init: Process },
     /// Ask liblxc whether it takes these configuration items.
     Check {
         items: Vec<(String, String)>,

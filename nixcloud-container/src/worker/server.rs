@@ -11,7 +11,7 @@ use ::nix::sys::signal::{Signal, killpg};
 
 use super::protocol::{Answer, AttachCommand, Fault, LogFile, Request, Target};
 use super::terminal::{self, Caller, End};
-use super::{CHANNEL, TERMINAL, console, mounts, users};
+use super::{CHANNEL, TERMINAL, booted, console, mounts, users};
 use crate::lxc::log::{self, Log};
 use crate::lxc::pidfd::PidFd;
 use crate::lxc::pty::{self, Pty};
@@ -86,6 +86,7 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
         }
         Request::Attach { target, command } => Answer::Exited(attach(&target, command, channel)?),
         Request::Identify { init, user } => users::identify(init, &user)?,
+        Request::AwaitBoot { init } => booted::wait(init)?,
         Request::Check { items, log } => {
             if let Some(log) = log {
                 Log::init_at(log::Target::File(log.path), log.level)?;

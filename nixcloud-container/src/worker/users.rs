@@ -71,7 +71,7 @@ pub(super) fn identify(init: Process, user: &User) -> Result<Answer, UsersError>
 }
 
 /// The root folder of a process; `None` when it has ended.
-fn root(process: Process) -> io::Result<Option<File>> {
+pub(super) fn root(process: Process) -> io::Result<Option<File>> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match rustix::fs::open(format!("/proc/{}/root", process.pid), flags, Mode::empty()) {
         // Its pid may have been given out again before; if it lives now, it was not.
