@@ -281,7 +281,7 @@ impl<'a> Workshop<'a> {
         let places = request.containers.values().map(|entry| &entry.place).chain(&request.set);
         let folders: BTreeSet<&Path> = places.filter_map(|place| place.origin.folder()).collect();
         for folder in folders {
-            search = search.with("nixcloud-container-file", folder);
+            search = search.with_container_files(folder);
         }
         let mode = Mode::default().read_only(self.read_only).flakes(flakes);
         Ok(self.nix.evaluate(&self.expression, &path, &search, user, mode, observer, cancel)?)

@@ -211,8 +211,8 @@ fn root_a_failed_start_leaves_no_cgroup(lab: &Lab) {
         &web.file().extra(&format!("lxc.mount.entry = {} srv/x none bind,create=dir 0 0", missing.display())),
     );
     let error = web.container().start(&mut ()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Lxc, "{error:?}");
-    // LXC's own words, with what is missing.
+    assert_eq!(error.kind(), ErrorKind::Host, "{error:?}");
+    // What is missing.
     assert!(crate::harness::chain(&error).contains("/files/missing"), "{}", crate::harness::chain(&error));
     assert_eq!(web.state(), State::Stopped);
     fs::create_dir(&missing).unwrap();

@@ -78,6 +78,9 @@ impl Invocation {
     }
 }
 
+/// What the folders of container files are called on the search path. Nobody asks for them by it.
+const CONTAINER_FILES: &str = "nixcloud-container-file";
+
 /// Entries of Nix's search path that the host configuration gives, such as `nixpkgs=/path`.
 /// The user's own `-I` come before them, `NIX_PATH` after them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,9 +100,16 @@ impl SearchPath {
         self
     }
 
-    /// The targets that are absolute paths.
+    /// Allows Nix to read `folder`, which has container files, where `restrict-eval` forbids what is not on the path.
+    #[must_use]
+    pub fn with_container_files(self, folder: impl Into<OsString>) -> Self {
+        self.with(CONTAINER_FILES, folder)
+    }
+
+    /// The targets that are absolute paths, but for the folders of container files: those are the user's own.
     pub(super) fn paths(&self) -> impl Iterator<Item = PathBuf> {
-        self.0.iter().map(|(_, target)| PathBuf::from(target)).filter(|path| path.is_absolute())
+        let others = self.0.iter().filter(|(prefix, _)| prefix != CONTAINER_FILES);
+        others.map(|(_, target)| PathBuf::from(target)).filter(|path| path.is_absolute())
     }
 
     fn args(&self) -> impl Iterator<Item = OsString> {

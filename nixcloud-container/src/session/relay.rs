@@ -164,7 +164,8 @@ fn from(stream: OwnedFd, ended: &PipeReader, input: &mut Crew) -> io::Result<Own
         return null(OFlags::RDONLY);
     }
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-        return Err(io::ErrorKind::IsADirectory.into());
+        let why = "standard input is a folder of the host, which leads to all of the host's";
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, why));
     }
     let ((reader, writer), ended) = (copy::pipe()?, ended.try_clone()?);
     input.add("stdin", move || copy::input(stream, writer, ended))?;
