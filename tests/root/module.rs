@@ -135,7 +135,9 @@ fn root_the_modules_units_follow_a_switch(lab: &Lab) {
             does("reload"),
             does("flush")
         );
-        put(&format!("{units}/{name}.service"), &text);
+        // Wins over the guest's own unit of that name.
+        web.shell("mkdir -p /run/systemd/system.control");
+        put(&format!("/run/systemd/system.control/{name}.service"), &text);
         // As NixOS links what has `wantedBy`.
         web.shell(&format!(
             "mkdir {units}/{name}.service.wants; \
