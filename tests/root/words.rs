@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use crate::harness::{File, Lab, Pty, scenarios};
+use nixcloud_container::DestroyRequest;
+
+use crate::harness::{File, Lab, Must, Pty, scenarios};
 
 scenarios! {
     once: [
@@ -133,7 +135,7 @@ fn root_an_update_that_its_set_changes_back_says_so(lab: &Lab) {
     assert!(lab.cli(["apply", set.to_str().unwrap()]).done().contains("1 updated"));
     let told = lab.line("update @web");
     assert!(told.code == 0 && !told.stderr.contains("declares"), "{told:?}");
-    web.destroy();
+    web.container().destroy(DestroyRequest { force: true }).must("destroy");
 }
 
 fn root_a_dry_run_with_nothing_to_do_says_so(lab: &Lab) {
@@ -142,7 +144,7 @@ fn root_a_dry_run_with_nothing_to_do_says_so(lab: &Lab) {
     crate::apply::apply(lab, &set);
     let told = lab.cli(["apply", set.to_str().unwrap(), "--prune", "--dry-run"]).done();
     assert_eq!(told, "there is nothing to do: 1 unchanged");
-    web.destroy();
+    web.container().destroy(DestroyRequest { force: true }).must("destroy");
     let none = lab.write("none", "{ }\n");
     let told = lab.cli(["apply", none.to_str().unwrap(), "--prune", "--dry-run"]).done();
     assert_eq!(told, "there is nothing to do");
@@ -216,7 +218,7 @@ fn root_a_narrow_terminal_breaks_no_words(lab: &Lab) {
         for line in &narrow {
             // A word may be wider than the terminal: a path.
             let word = line.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0);
-            assert!(line.chars().count() <= 40 || word > 30, "{call:?}: {line:?} of {narrow:#?}");
+            assert!(line.chars().count() <= 40 || word > 25, "{call:?}: {line:?} of {narrow:#?}");
         }
         let words = |lines: &[String]| -> BTreeSet<String> {
             lines.iter().flat_map(|line| line.split_whitespace()).map(str::to_lowercase).collect()
