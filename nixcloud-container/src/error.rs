@@ -764,16 +764,7 @@ impl Error {
 
 /// Errors, each with all that it came from.
 fn list(failures: &[Error]) -> String {
-    let chain = |error: &Error| {
-        let mut text = error.to_string();
-        let mut next = std::error::Error::source(error);
-        while let Some(source) = next {
-            text = format!("{text}: {source}");
-            next = source.source();
-        }
-        text
-    };
-    failures.iter().map(chain).collect::<Vec<_>>().join("; ")
+    failures.iter().map(|error| chain(error)).collect::<Vec<_>>().join("; ")
 }
 
 fn state_hint(name: &ContainerName, state: State, action: Action) -> Option<String> {

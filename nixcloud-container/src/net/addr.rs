@@ -130,7 +130,8 @@ fn parse(payload: &[u8]) -> Result<Option<Entry>, DecodeError> {
     Ok(Some(Entry { index: header.index, address, netns }))
 }
 
-fn ip(value: &[u8]) -> Option<IpAddr> {
+/// An address of the kernel's, by its length.
+pub(super) fn ip(value: &[u8]) -> Option<IpAddr> {
     let v4 = || <[u8; 4]>::try_from(value).ok().map(|octets| Ipv4Addr::from(octets).into());
     let v6 = || <[u8; 16]>::try_from(value).ok().map(|octets| Ipv6Addr::from(octets).into());
     v4().or_else(v6)

@@ -3,12 +3,13 @@
 //! The kernel keeps an entry for as long as it likes, and asks again only when the old MAC address has not answered for
 //! a while: an address that another container has by then would not be reached for 40 s.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use netlink_packet_core::{DecodeError, NlasIterator};
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use super::addr;
 use super::socket::{Answer, Error, Netlink};
 
 const RTM_NEWNEIGH: u16 = 28;
@@ -90,18 +91,12 @@ fn parse(answer: &Answer) -> Result<Option<Neighbour>, DecodeError> {
     for attribute in NlasIterator::new(payload.get(HEADER..).unwrap_or_default()) {
         let attribute = attribute?;
         match attribute.kind() {
-            NDA_DST => address = ip(attribute.value()),
+            NDA_DST => address = addr::ip(attribute.value()),
             NDA_LLADDR => mac = attribute.value().try_into().ok(),
             _ => {}
         }
     }
     Ok(address.map(|address| Neighbour { index, address, mac }))
-}
-
-fn ip(value: &[u8]) -> Option<IpAddr> {
-    let v4 = || <[u8; 4]>::try_from(value).ok().map(|octets| Ipv4Addr::from(octets).into());
-    let v6 = || <[u8; 16]>::try_from(value).ok().map(|octets| Ipv6Addr::from(octets).into());
-    v4().or_else(v6)
 }
 
 #[cfg(test)]

@@ -12,6 +12,15 @@ let
   };
 
   address = types.submodule { options = { address = mkOption { type = types.str; }; prefixLength = mkOption { type = types.ints.between 0 128; }; }; };
+  gateway = option
+    (types.nullOr (types.coercedTo types.str (address: { inherit address; }) (types.submodule {
+      options = {
+        address = mkOption { type = types.str; };
+        interface = option (types.nullOr types.str) null;
+        metric = option (types.nullOr types.int) null;
+      };
+    })))
+    null;
   old = !(lib.versionAtLeast lib.release "20.03");
 in
 {
@@ -23,24 +32,8 @@ in
     useHostResolvConf = option types.bool false;
     nameservers = option (types.listOf types.str) [ ];
     extraHosts = option types.lines "";
-    defaultGateway = option
-      (types.nullOr (types.coercedTo types.str (address: { inherit address; }) (types.submodule {
-        options = {
-          address = mkOption { type = types.str; };
-          interface = option (types.nullOr types.str) null;
-          metric = option (types.nullOr types.int) null;
-        };
-      })))
-      null;
-    defaultGateway6 = option
-      (types.nullOr (types.coercedTo types.str (address: { inherit address; }) (types.submodule {
-        options = {
-          address = mkOption { type = types.str; };
-          interface = option (types.nullOr types.str) null;
-          metric = option (types.nullOr types.int) null;
-        };
-      })))
-      null;
+    defaultGateway = gateway;
+    defaultGateway6 = gateway;
     interfaces = option
       (types.attrsOf (types.submodule ({ name, ... }: {
         options = {
