@@ -30,6 +30,7 @@ scenarios! {
         root_a_reader_that_is_gone_ends_the_command,
         root_streams_that_are_one_keep_their_order,
         root_run_passes_signals_on,
+        root_streams_are_opened_by_name,
         root_words_that_are_no_text_come_as_they_are,
         root_commands_piped_into_login_run,
     ],
@@ -348,6 +349,23 @@ fn root_words_that_are_no_text_come_as_they_are(lab: &Lab, kind: Kind) {
     // Of a number without a name nothing is known, and `/` is home.
     let told = lab.cli(["run", "-u", "4000", web.name().as_str(), "sh", "-c", "echo $HOME; cd; pwd"]);
     assert_eq!(told.done(), "/\n/");
+}
+
+/// As programs do that are told to log there.
+fn root_streams_are_opened_by_name(lab: &Lab, kind: Kind) {
+    let web = lab.guest("web", kind);
+    web.boot();
+    for user in ["root", "1000"] {
+        let script = "echo out >/dev/stdout; echo err >/dev/stderr; cat /dev/stdin";
+        let mut command = lab.command(["run", "-u", user, web.name().as_str(), "sh", "-c", script]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"in\n").unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let said = (output.status.code(), text(&output.stdout), text(&output.stderr));
+        assert_eq!(said, (Some(0), "out\nin\n".to_owned(), "err\n".to_owned()), "{user}");
+    }
 }
 
 fn root_commands_piped_into_login_run(lab: &Lab, kind: Kind) {

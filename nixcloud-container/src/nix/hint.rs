@@ -118,6 +118,13 @@ fn unknown_key(message: &str) -> Option<String> {
     let (_, rest) = message.split_once("unknown key `")?;
     let (key, rest) = rest.split_once('\'')?;
     let (_, known) = rest.rsplit_once(": ")?;
+    if key == "ephemeral" {
+        return Some(
+            "the module of the host says that of a container that it declares \
+             (`nixcloud.container.containers.NAME.ephemeral`); whoever creates one by hand destroys it"
+                .to_owned(),
+        );
+    }
     let (path, last) = key.rsplit_once('.').map_or(("", key), |(path, last)| (path, last));
     let known = known.split(", ").map(|name| name.rsplit('.').next().unwrap_or(name));
     let (distance, nearest) = known.map(|name| (distance(last, name), name)).min()?;
@@ -127,23 +134,7 @@ fn unknown_key(message: &str) -> Option<String> {
 
 /// How many letters must be put in, left out, replaced or swapped with the next to get from one to the other.
 fn distance(from: &str, to: &str) -> usize {
-    let lower = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<Vec<char>>();
-    let (from, to) = (lower(from), lower(to));
-    let mut rows = vec![(0..=to.len()).collect::<Vec<usize>>()];
-    for i in 1..=from.len() {
-        let mut row = vec![i];
-        for j in 1..=to.len() {
-            let same = from[i - 1] == to[j - 1];
-            let mut best =
-                (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + usize::from(!same));
-            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[from.len()][to.len()]
+    strsim::osa_distance(&from.to_lowercase(), &to.to_lowercase())
 }
 
 #[cfg(test)]
@@ -219,6 +210,12 @@ mod tests {
             of("The option `autoStart' does not exist. Definition values:\n- In `/m.nix': true").unwrap();
         assert!(said.starts_with("`autostart` stands beside"), "{said}");
         assert_eq!(of("The option `services.x' does not exist."), None);
+    }
+
+    #[test]
+    fn what_only_a_declared_container_has_is_told() {
+        let said = of("container 'web' (/w.nix): unknown key `ephemeral'; the keys of a container file are: autostart, name").unwrap();
+        assert!(said.contains("the module of the host"), "{said}");
     }
 
     #[test]

@@ -31,9 +31,13 @@ const BACKGROUND: Duration = Duration::from_millis(100);
 /// What statfs(2) says of a pipe without a name.
 const NAMELESS: i64 = 0x5049_5045;
 
-/// A pipe for a command.
-pub(super) fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
+/// A pipe for a command that runs as the user `owner` of the host, who then can open it by its name, too, such as
+/// `/dev/stdout`. It holds nothing but what that command reads or writes.
+pub(super) fn pipe(owner: Option<u32>) -> io::Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = io::pipe()?;
+    if let Some(owner) = owner {
+        std::os::unix::fs::fchown(&writer, Some(owner), None)?;
+    }
     // A small one works as well.
     let _ = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(PIPE));
     Ok((reader, writer))

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::booting;
 use crate::error::Error;
 use crate::host::Host;
+use crate::idmap::RANGE;
 use crate::install;
 use crate::name::ContainerName;
 use crate::namespace::{self, Elevated, Namespace, Side};
@@ -136,8 +137,11 @@ pub(crate) fn run(
     };
     let terminal = request.terminal;
     let command = command(request, identity, side);
+    // As whom it runs, in the ids of the host; a program of the host's is root anyway.
+    let user = command.uid.unwrap_or(0);
+    let owner = record.ids.filter(|_| side == Side::Guest && user < RANGE).map(|ids| ids.base() + user);
     let wire = Request::Attach { target: power::target(host, name), command };
-    let relay = if terminal { Relay::of_terminal(streams) } else { Relay::of(streams) };
+    let relay = if terminal { Relay::of_terminal(streams) } else { Relay::of(streams, owner) };
     let (stdio, relay) = relay.map_err(|source| Error::Io {
         action: "connect the streams of",
         path: name.as_str().into(),

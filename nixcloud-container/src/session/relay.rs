@@ -40,17 +40,17 @@ pub(super) struct Broken {
 }
 
 impl Relay {
-    /// For a command that has pipes.
-    pub(super) fn of(streams: Streams) -> io::Result<(Stdio, Self)> {
+    /// For a command that has pipes, and runs as the user `owner` of the host.
+    pub(super) fn of(streams: Streams, owner: Option<u32>) -> io::Result<(Stdio, Self)> {
         let (ended, running) = io::pipe()?;
         let (mut input, mut outputs) = (Crew::new(), Crew::new());
         let [stdin, stdout, stderr] = callers(streams)?;
         // Of two streams that are one, the order is to be that in which the command writes.
         let one = same(&stdout, &stderr)?;
-        let stdout = to(stdout, &ended, &mut outputs)?;
+        let stdout = to(stdout, owner, &ended, &mut outputs)?;
         let stdio = Stdio::Fds {
-            stdin: from(stdin, &ended, &mut input)?,
-            stderr: if one { stdout.try_clone()? } else { to(stderr, &ended, &mut outputs)? },
+            stdin: from(stdin, owner, &ended, &mut input)?,
+            stderr: if one { stdout.try_clone()? } else { to(stderr, owner, &ended, &mut outputs)? },
             stdout,
         };
         Ok((stdio, Self { input, outputs, running: Some(running), saved: None }))
@@ -157,7 +157,7 @@ fn same(one: &OwnedFd, other: &OwnedFd) -> io::Result<bool> {
 }
 
 /// What a command reads in place of the caller's stream.
-fn from(stream: OwnedFd, ended: &PipeReader, input: &mut Crew) -> io::Result<OwnedFd> {
+fn from(stream: OwnedFd, owner: Option<u32>, ended: &PipeReader, input: &mut Crew) -> io::Result<OwnedFd> {
     let stat = fstat(&stream)?;
     // One that can only be written, as nohup makes it, has nothing to say.
     if is_null(&stat) || fcntl_getfl(&stream)? & OFlags::RWMODE == OFlags::WRONLY {
@@ -167,17 +167,17 @@ fn from(stream: OwnedFd, ended: &PipeReader, input: &mut Crew) -> io::Result<Own
         let why = "standard input is a folder of the host, which leads to all of the host's";
         return Err(io::Error::new(io::ErrorKind::IsADirectory, why));
     }
-    let ((reader, writer), ended) = (copy::pipe()?, ended.try_clone()?);
+    let ((reader, writer), ended) = (copy::pipe(owner)?, ended.try_clone()?);
     input.add("stdin", move || copy::input(stream, writer, ended))?;
     Ok(reader.into())
 }
 
 /// What a command writes to in place of the caller's stream.
-fn to(stream: OwnedFd, ended: &PipeReader, outputs: &mut Crew) -> io::Result<OwnedFd> {
+fn to(stream: OwnedFd, owner: Option<u32>, ended: &PipeReader, outputs: &mut Crew) -> io::Result<OwnedFd> {
     if is_null(&fstat(&stream)?) {
         return null(OFlags::WRONLY);
     }
-    let ((reader, writer), ended) = (copy::pipe()?, ended.try_clone()?);
+    let ((reader, writer), ended) = (copy::pipe(owner)?, ended.try_clone()?);
     outputs.add("output", move || copy::output(&reader.into(), &stream, &ended))?;
     Ok(writer.into())
 }
