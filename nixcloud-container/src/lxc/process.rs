@@ -14,7 +14,7 @@ use ::nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use ::nix::mount::{MsFlags, mount};
 use ::nix::sched::{CloneFlags, unshare};
 use ::nix::sys::prctl::{set_dumpable, set_pdeathsig};
-use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use ::nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
 use ::nix::sys::stat::{Mode, umask};
 use ::nix::unistd::{Gid, Pid, Uid, getpid, getppid, setgroups, setresgid, setresuid};
 use thiserror::Error;
@@ -292,6 +292,18 @@ pub fn unblocked(command: &mut Command) {
     let unblock = || Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?);
     // SAFETY: between fork and exec, one call of the kernel: nothing is allocated and no lock is taken.
     unsafe { command.pre_exec(unblock) };
+}
+
+/// Lets the process of `command` begin with the default action of `signal`: who ignores it hands that on, as a shell does to
+/// what it runs in the background, and then nobody can be asked by it.
+pub fn hearing(command: &mut Command, signal: Signal) {
+    let reset = move || {
+        // SAFETY: the default action runs nothing of ours.
+        unsafe { ::nix::sys::signal::signal(signal, SigHandler::SigDfl) }?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec, one call of the kernel: nothing is allocated and no lock is taken.
+    unsafe { command.pre_exec(reset) };
 }
 
 /// The host's id of the root of a guest, of which `init` is a process. `map` is `uid_map` or `gid_map`.

@@ -62,6 +62,7 @@ pub(super) fn run(
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     // Else a build that outlives a killed operation would register its root after the next one has tidied up.
     process::end_with_caller(&mut command, ::nix::sys::signal::Signal::SIGTERM);
+    process::hearing(&mut command, ::nix::sys::signal::Signal::SIGINT);
     let child = command.spawn().map_err(|source| {
         let path = command.get_program().into();
         match source.kind() {

@@ -106,6 +106,18 @@ fn cancelling_is_quick_when_the_program_obeys() {
     assert!(took < grace(Program::NixStore), "{took:?}");
 }
 
+/// As what a script runs in the background does.
+#[test]
+fn it_is_as_quick_for_a_caller_that_ignores_that_signal() {
+    let status = Command::new("env")
+        .arg("--ignore-signal=INT")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "nix::runner::tests::cancelling_is_quick_when_the_program_obeys"])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
 #[test]
 fn the_token_is_seen_while_nothing_is_printed() {
     let cancel = Cancel::new();
