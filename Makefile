@@ -15,7 +15,7 @@ BUILT ?= target/release
 # Of this repository: what people read, and what they begin with.
 PAGES = README.md CHANGELOG.md LICENSE docs examples
 
-.PHONY: demo test setup lint unit root-tests attack vm-test install-test bindings bench build install uninstall
+.PHONY: demo test setup lint unit root-tests attack vm-test install-test bindings bench bench-before build install uninstall
 
 # The main job, shown: create, start, ping, update in place, roll back, stop, destroy.
 demo: setup
@@ -69,6 +69,12 @@ bench: setup
 	built=$$($(CARGO) bench --no-run --locked -p nixcloud-container-tests --benches --message-format=json 2>/dev/null \
 		| sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'); \
 	PAIRS=$$(echo "$$built" | grep /pairs-) MANY=$$(echo "$$built" | grep /many-) scripts/bench.sh
+
+# What a change of ours cost: this tree's program beside that of another tree, BEFORE, in which `make build` ran.
+bench-before: build
+	built=$$($(CARGO) bench --no-run --locked -p nixcloud-container-tests --benches --message-format=json 2>/dev/null \
+		| sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'); \
+	PAIRS=$$(echo "$$built" | grep /pairs-) scripts/bench-before.sh
 
 build:
 	$(CARGO) build --quiet --release --locked -p nixcloud-container -p nixcloud-container-cli

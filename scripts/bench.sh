@@ -49,6 +49,7 @@ tidy() {
   code=$?
   for peer in stock same; do lxc-stop -k -P "$work/peers" -n "$peer" 2>/dev/null || :; done
   for name in a b c; do "$ours" --quiet destroy --force "$name" 2>/dev/null || :; done
+  rm -f "/dev/shm/nixcloud-container-bench.$$"
   exit "$code"
 }
 trap tidy EXIT INT TERM
@@ -86,12 +87,19 @@ lxc-start -P "$work/peers" -n stock
   printf 'run sh / lxc-attach sh\t\t%s run a /bin/sh -c :\tlxc-attach --clear-env %s stock -- /bin/sh -c :\t\n' "$ours" "$peer"
 } | "$PAIRS" $((rounds * 5))
 
-# How fast bytes go: 1 GiB from a file to a pipe, and from a pipe to a pipe.
+# How fast bytes go: 1 GiB from a file to a pipe, from a pipe to a pipe, and to files (emptied by each round, since a
+# disk is no part of the question: they lie in memory).
 truncate -s 1G "$work/gigabyte"
+sink=/dev/shm/nixcloud-container-bench.$$
 {
   printf 'cat a file of 1 GiB\t\t%s run a cat <%s\tlxc-attach --clear-env %s stock -- /run/current-system/sw/bin/cat <%s\t\n' "$ours" "$work/gigabyte" "$peer" "$work/gigabyte"
   printf 'cat 1 GiB through pipes\t\t%s run a cat <<1073741824\tlxc-attach --clear-env %s stock -- /run/current-system/sw/bin/cat <<1073741824\t\n' "$ours" "$peer"
+  for how in '>' '>>'; do
+    printf 'cat 1 GiB %s a file\ttruncate -s 0 %s\t%s run a cat <%s %s%s\tlxc-attach --clear-env %s stock -- /run/current-system/sw/bin/cat <%s %s%s\t\n' \
+      "$how" "$sink" "$ours" "$work/gigabyte" "$how" "$sink" "$peer" "$work/gigabyte" "$how" "$sink"
+  done
 } | "$PAIRS" $((rounds / 2 + 1))
+rm "$sink"
 
 # Everything is built: what is left is Nix's own time and ours.
 creates() {

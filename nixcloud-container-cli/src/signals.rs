@@ -29,6 +29,8 @@ const PASSED: [i32; 5] = [SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT];
 /// # Errors
 /// When the system does not take the handlers.
 pub(crate) fn cancel_on_interrupt(bottom: &Bottom, session: bool) -> io::Result<Cancel> {
+    let ignored = ignored();
+    let ignored = |signal: i32| ignored & (1 << (signal - 1)) != 0;
     // Under nohup it goes on.
     let which: Vec<i32> = [SIGINT, SIGTERM, SIGHUP]
         .into_iter()
@@ -68,10 +70,11 @@ pub(crate) fn cancel_on_interrupt(bottom: &Bottom, session: bool) -> io::Result<
     Ok(cancel)
 }
 
-/// Whether whoever started this program has it ignore a signal.
-fn ignored(signal: i32) -> bool {
+/// The signals that whoever started this program has it ignore, a bit each.
+fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask =
-        status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+    status
+        .lines()
+        .find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok())
+        .unwrap_or(0)
 }

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Commands are words without quoting, run without a shell, whose start would count. `<FILE` is their stdin, `<<BYTES` a
-//! pipe through which so many come; what they print is read and dropped.
+//! pipe through which so many come. What they print is read and dropped, or goes to the end of a file by `>>FILE`, or to a
+//! file that is emptied first, before the clock runs, by `>FILE`.
 
 #![expect(clippy::print_stdout, reason = "it reports by printing")]
 
@@ -59,10 +60,11 @@ fn all(commands: &str) -> Result<(), Box<dyn std::error::Error>> {
 
 fn timed(command: &str) -> Result<Duration, Box<dyn std::error::Error>> {
     let (redirected, words): (Vec<&str>, Vec<&str>) =
-        command.split_whitespace().partition(|word| word.starts_with('<'));
+        command.split_whitespace().partition(|word| word.starts_with(['<', '>']));
+    let of = |direction| redirected.iter().find(|word| word.starts_with(direction));
     let (program, words) = words.split_first().ok_or("an empty command")?;
     let mut feed = None;
-    let stdin = match redirected.first().map(|word| (word.strip_prefix("<<"), &word[1..])) {
+    let stdin = match of('<').map(|word| (word.strip_prefix("<<"), &word[1..])) {
         None => Stdio::null(),
         Some((None, file)) => File::open(file)?.into(),
         Some((Some(bytes), _)) => {
@@ -71,15 +73,15 @@ fn timed(command: &str) -> Result<Duration, Box<dyn std::error::Error>> {
             reader.into()
         }
     };
+    let stdout = match of('>').map(|word| (word.strip_prefix(">>"), &word[1..])) {
+        None => Stdio::piped(),
+        Some((None, file)) => File::create(file)?.into(),
+        Some((Some(file), _)) => File::options().create(true).append(true).open(file)?.into(),
+    };
     let begin = Instant::now();
-    let mut child = Command::new(program)
-        .args(words)
-        .stdin(stdin)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let (mut stdout, mut stderr) =
-        (child.stdout.take().ok_or("no stdout")?, child.stderr.take().ok_or("no stderr")?);
+    let mut child =
+        Command::new(program).args(words).stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn()?;
+    let mut stderr = child.stderr.take().ok_or("no stderr")?;
     let errors = std::thread::spawn(move || {
         let mut text = String::new();
         stderr.read_to_string(&mut text).map(|_| text)
@@ -90,8 +92,10 @@ fn timed(command: &str) -> Result<Duration, Box<dyn std::error::Error>> {
             (0..bytes / BLOCK as u64).try_for_each(|_| writer.write_all(&block))
         })
     });
-    let mut block = vec![0; BLOCK];
-    while stdout.read(&mut block)? > 0 {}
+    if let Some(mut stdout) = child.stdout.take() {
+        let mut block = vec![0; BLOCK];
+        while stdout.read(&mut block)? > 0 {}
+    }
     let status = child.wait()?;
     let took = begin.elapsed();
     if let Some(fed) = fed {

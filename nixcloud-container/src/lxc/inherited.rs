@@ -69,13 +69,13 @@ pub fn reset() {
 
 /// Sets a limit, or the nearest one that the kernel lets this process have.
 fn limit(resource: Resource, soft: rlim_t, hard: rlim_t) {
+    let set = |most: rlim_t| setrlimit(resource, soft.min(most), hard.min(most)).is_ok();
     // The kernel's own bound for open files may be lower; and without CAP_SYS_RESOURCE no limit is raised.
-    let bound = fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
-    let bound = bound.filter(|_| resource == Resource::RLIMIT_NOFILE);
-    let there = getrlimit(resource).ok().map(|(_, hard)| hard);
-    for most in [Some(hard), bound, there].into_iter().flatten() {
-        if setrlimit(resource, soft.min(most), hard.min(most)).is_ok() {
-            return;
-        }
-    }
+    let bound = || {
+        let text = fs::read_to_string("/proc/sys/fs/nr_open").ok()?;
+        text.trim().parse().ok()
+    };
+    let there = || getrlimit(resource).ok().map(|(_, hard)| hard);
+    let files = resource == Resource::RLIMIT_NOFILE;
+    let _ = set(hard) || (files && bound().is_some_and(set)) || there().is_some_and(set);
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ::nix::fcntl::{FcntlArg, fcntl};
 use ::nix::sys::signal::{SigSet, Signal};
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -64,7 +65,7 @@ pub(super) fn output(from: &OwnedFd, to: &OwnedFd, ended: &PipeReader) -> io::Re
     rustix::io::ioctl_fionbio(from, true)?;
     // A FIFO with a name may get another reader, and what else there is tells at a write.
     let watched = rustix::fs::fstatfs(to).is_ok_and(|fs| fs.f_type == NAMELESS);
-    let mut block = vec![0; BLOCK];
+    let mut block = Vec::with_capacity(BLOCK);
     let mut last: Option<(u64, Instant)> = None;
     loop {
         let left = last.map(|(_, until)| until.saturating_duration_since(Instant::now()));
@@ -88,14 +89,15 @@ pub(super) fn output(from: &OwnedFd, to: &OwnedFd, ended: &PipeReader) -> io::Re
         if last.is_none() && fds[2].revents().contains(PollFlags::HUP) {
             last = Some((rustix::io::ioctl_fionread(from)?, Instant::now() + LAST_OUTPUT));
         }
-        let count = match rustix::io::read(from, &mut block) {
+        block.clear();
+        let count = match rustix::io::read(from, spare_capacity(&mut block)) {
             Ok(0) => return Ok(()),
             Ok(count) => count,
             Err(Errno::INTR) => continue,
             Err(Errno::AGAIN) => 0,
             Err(error) => return Err(error.into()),
         };
-        match put(to, &block[..count]) {
+        match put(to, &block) {
             Ok(()) => {}
             Err(Errno::PIPE | Errno::CONNRESET) => return Ok(()),
             // A terminal that has hung up.
@@ -179,16 +181,17 @@ struct Feed {
 impl Feed {
     /// Whether the input came to its end.
     fn copy(&mut self) -> io::Result<bool> {
-        let mut block = vec![0; BLOCK];
+        let mut block = Vec::with_capacity(BLOCK);
         while self.wait(true)? {
             // To read in the background would stop this process, and a command that reads nothing is to run there.
             if self.terminal && tcgetpgrp(&self.from).is_ok_and(|foreground| foreground != getpgrp()) {
                 std::thread::sleep(BACKGROUND);
                 continue;
             }
-            match rustix::io::read(&self.from, &mut block) {
+            block.clear();
+            match rustix::io::read(&self.from, spare_capacity(&mut block)) {
                 Ok(0) => return Ok(true),
-                Ok(count) if self.give(&block[..count])? => {}
+                Ok(_) if self.give(&block)? => {}
                 Ok(_) => return Ok(false),
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 // A terminal that has hung up.
