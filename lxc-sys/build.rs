@@ -110,10 +110,14 @@ fn find() -> Result<Result<Installed, String>, String> {
         (Some(include), Some(lib)) => {
             println!("cargo::rustc-link-search=native={}", Path::new(&lib).display());
             println!("cargo::rustc-link-lib=dylib=lxc");
+            tell_where_it_lies(&[PathBuf::from(lib)]);
             (vec![PathBuf::from(include)], None)
         }
         (None, None) => match pkg_config::Config::new().statik(false).probe("lxc") {
-            Ok(library) => (library.include_paths, Some(library.version)),
+            Ok(library) => {
+                tell_where_it_lies(&library.link_paths);
+                (library.include_paths, Some(library.version))
+            }
             Err(error) => return Ok(Err(first_line(&error.to_string()))),
         },
         _ => return Err("set both LXC_INCLUDE_DIR and LXC_LIB_DIR, or neither".into()),
@@ -137,6 +141,13 @@ fn find() -> Result<Result<Installed, String>, String> {
         }
     }
     Ok(Ok(Installed { include, version }))
+}
+
+/// Tells `src/loaded.rs` the folders that the loader does not know by itself: pkg-config leaves the system's own out.
+fn tell_where_it_lies(folders: &[PathBuf]) {
+    if let Ok(folders) = env::join_paths(folders) {
+        println!("cargo::rustc-env=LXC_SYS_FOLDERS={}", folders.display());
+    }
 }
 
 /// Reads `<lxc/version.h>`, which every release since 3.0 installs.

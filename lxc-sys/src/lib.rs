@@ -20,9 +20,10 @@
 //! `build.rs` says which variables steer it. Its cfgs (`lxc_4_0_7`, `lxc_5_0`, `lxc_6_0`, `lxc_6_0_6`) name the headers,
 //! not the library that runs; build scripts of dependents see `DEP_LXC_VERSION`. Without libclang or liblxc the
 //! committed bindings are used (`lxc_pregenerated`); `regenerate.sh` renews them. liblxc (LGPL-2.1-or-later) is linked
-//! dynamically only.
+//! dynamically only: by the `extern` block, or when it is first used, by [`liblxc`].
 
 mod attach;
+mod loaded;
 
 #[allow(
     clippy::all,
@@ -40,6 +41,8 @@ mod bindings {
 
 pub use attach::*;
 pub use bindings::*;
+pub use libloading::Error as LoadError;
+pub use loaded::{Liblxc, liblxc};
 
 /// Whether these are the committed bindings rather than those of the installed headers.
 pub const PREGENERATED: bool = cfg!(lxc_pregenerated);

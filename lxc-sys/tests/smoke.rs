@@ -111,3 +111,18 @@ fn committed_bindings_equal_fresh_ones() {
         assert!(tokens(COMMITTED) == tokens(USED), "src/pregenerated.rs is out of date: run regenerate.sh");
     }
 }
+
+/// The functions that are loaded have the types that the headers give them, and are those that linking finds.
+#[test]
+fn what_is_loaded_is_what_would_be_linked() {
+    let lxc = lxc_sys::liblxc().unwrap();
+    let linked = lxc_sys::Liblxc {
+        lxc_get_version: lxc_sys::lxc_get_version,
+        lxc_log_init: lxc_sys::lxc_log_init,
+        lxc_container_new: lxc_sys::lxc_container_new,
+        lxc_container_put: lxc_sys::lxc_container_put,
+        lxc_config_item_is_supported: lxc_sys::lxc_config_item_is_supported,
+    };
+    // Debug prints the addresses.
+    assert_eq!(format!("{lxc:?}"), format!("{linked:?}"));
+}

@@ -15,6 +15,8 @@ pub struct HostChange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Part {
+    /// The library that runs containers.
+    Lxc,
     /// A bridge.
     Bridge,
     /// A setting of the kernel.
@@ -44,6 +46,7 @@ impl Part {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Lxc => "lxc",
             Self::Bridge => "bridge",
             Self::Sysctl => "sysctl",
             Self::Filter => "filter",

@@ -21,6 +21,7 @@ scenarios! {
         root_relative_includes_hold_from_another_folder,
         root_a_nix_that_restricts_evaluation_evaluates_container_files,
         root_reasons_of_git_and_of_builds_are_told,
+        root_a_host_without_liblxc_says_so,
     ],
     both: [],
 }
@@ -58,6 +59,31 @@ fn root_eval_and_create_refuse_the_same_lines(lab: &Lab) {
         evaluated(lab, &web, line).must(line);
     }
     lab.assert_nothing_left();
+}
+
+/// It is loaded when a guest is started or entered, not before: everything else works without it.
+fn root_a_host_without_liblxc_says_so(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    let listed = Command::new("ldconfig").arg("-p").output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let line = listed.lines().find(|line| line.trim_start().starts_with("liblxc.so.1 ")).expect("liblxc");
+    let library = fs::canonicalize(line.rsplit(" => ").next().unwrap()).unwrap();
+    let none = None::<&str>;
+    nix::mount::mount(Some("/dev/null"), &library, none, nix::mount::MsFlags::MS_BIND, none).unwrap();
+    let said = |words: &[&str]| {
+        let output = lab.command(words).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    assert_eq!(said(&["state", web.name().as_str()]), (Some(0), "stopped\n".to_owned()));
+    let (code, text) = said(&["start", web.name().as_str()]);
+    assert!(code == Some(1) && text.contains("liblxc cannot be loaded"), "{text}");
+    let (code, text) = said(&["host", "check"]);
+    assert!(code == Some(1) && text.contains("wrong  lxc liblxc"), "{text}");
+    nix::mount::umount(&library).unwrap();
+    assert_eq!(said(&["start", web.name().as_str()]).0, Some(0));
+    assert!(said(&["host", "check"]).1.contains("good   lxc liblxc"));
 }
 
 /// Binds the name as an unprivileged user, and answers like a monitor whose guest runs and has this init.

@@ -8,6 +8,7 @@ mod firewall;
 mod forwarding;
 mod ids;
 mod limits;
+mod lxc;
 mod ports;
 mod resolver;
 mod shares;
@@ -53,6 +54,7 @@ const DOWN: &[Step] = &[
 type Look = (Part, fn(&Host) -> Result<Vec<Finding>, Error>);
 
 const CHECK: &[Look] = &[
+    (Part::Lxc, lxc::check),
     (Part::Bridge, bridges::check),
     (Part::Port, ports::check),
     (Part::Sysctl, forwarding::check),

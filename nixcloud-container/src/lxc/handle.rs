@@ -7,6 +7,8 @@ use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::time::{Duration, Instant};
 
+use lxc_sys::Liblxc;
+
 use super::address::Address;
 use super::error::{Action, Error};
 use super::log::{self, Log, Mark};
@@ -41,6 +43,7 @@ pub(super) use call;
 /// A handle keeps the configuration that it read when it was opened. [`Handle::attach`] changes that copy, so do not
 /// read the configuration from a handle that has attached.
 pub struct Handle {
+    lxc: &'static Liblxc,
     container: NonNull<lxc_sys::lxc_container>,
     address: Address,
     log: &'static Log,
@@ -53,7 +56,7 @@ unsafe impl Send for Handle {}
 impl Drop for Handle {
     fn drop(&mut self) {
         // SAFETY: the one reference that `lxc_container_new` gave us, given back once.
-        unsafe { lxc_sys::lxc_container_put(self.container.as_ptr()) };
+        unsafe { (self.lxc.lxc_container_put)(self.container.as_ptr()) };
         log::hush();
     }
 }
@@ -81,16 +84,16 @@ impl Handle {
     /// # Errors
     /// As [`Handle::open`].
     pub fn open_address(address: Address) -> Result<Self, Error> {
-        Version::supported()?;
+        let lxc = Version::library()?;
         let log = Log::get()?;
         refuse_half_made(&address)?;
         let (path, name) = (address.c_path()?, address.c_name()?);
         let mark = log.mark();
         // SAFETY: two NUL-terminated strings that outlive the call; liblxc copies them.
-        let container = unsafe { lxc_sys::lxc_container_new(name.as_ptr(), path.as_ptr()) };
+        let container = unsafe { (lxc.lxc_container_new)(name.as_ptr(), path.as_ptr()) };
         log::hush();
         match NonNull::new(container) {
-            Some(container) => Ok(Self { container, address, log }),
+            Some(container) => Ok(Self { lxc, container, address, log }),
             None => Err(Error::Failed {
                 action: Action::Open,
                 name: address.name().to_owned(),
@@ -137,7 +140,7 @@ impl Handle {
             let length = call!(self, get_config_item, c_key.as_ptr(), ptr::null_mut(), 0);
             if length < 0 {
                 // -1 on a handle without any configuration: nothing is set.
-                return if NO_SUCH_KEY.contains(&length) || self.is_known(&c_key).is_err() {
+                return if NO_SUCH_KEY.contains(&length) || !self.supports(&c_key) {
                     Err(self.failed(Action::ReadConfig(key.to_owned()), mark))
                 } else {
                     Ok(None)
@@ -162,9 +165,10 @@ impl Handle {
         }
     }
 
-    fn is_known(&self, key: &CStr) -> Result<(), ()> {
+    /// Whether the library has this very key.
+    pub(super) fn supports(&self, key: &CStr) -> bool {
         // SAFETY: a NUL-terminated string that outlives the call.
-        if unsafe { lxc_sys::lxc_config_item_is_supported(key.as_ptr()) } { Ok(()) } else { Err(()) }
+        unsafe { (self.lxc.lxc_config_item_is_supported)(key.as_ptr()) }
     }
 
     /// The value that the *running* container has for a key (`lxc.net.0.veth.pair` is known there alone); `None` where
@@ -180,7 +184,7 @@ impl Handle {
             if self.state()? == State::Stopped {
                 return Err(Error::NotRunning { name: self.name() });
             }
-            return if self.log.errors_since(mark).is_empty() && self.is_known(&c_key).is_ok() {
+            return if self.log.errors_since(mark).is_empty() && self.supports(&c_key) {
                 Ok(None)
             } else {
                 Err(self.failed(Action::ReadConfig(key.to_owned()), mark))

@@ -59,6 +59,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// It is not there, or lacks what each release has.
+    #[error("liblxc cannot be loaded")]
+    NotLoaded(#[source] &'static lxc_sys::LoadError),
     /// The C library would not give its standard error a buffer.
     #[error("cannot keep liblxc off standard error")]
     Stderr,
@@ -138,6 +141,7 @@ impl Log {
             CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::Refused { path: path.clone() })?;
         let c_level = CString::new(level.as_str()).map_err(|_| Error::Refused { path: path.clone() })?;
 
+        let lxc = lxc_sys::liblxc().map_err(Error::NotLoaded)?;
         buffer_stderr()?;
         let mut request = lxc_sys::lxc_log {
             name: ptr::null(),
@@ -148,7 +152,7 @@ impl Log {
             quiet: true,
         };
         // SAFETY: the strings live until the call returns, liblxc copies what it keeps; `INIT` is held.
-        let result = unsafe { lxc_sys::lxc_log_init(&raw mut request) };
+        let result = unsafe { (lxc.lxc_log_init)(&raw mut request) };
         hush();
         if result < 0 { Err(Error::Refused { path }) } else { Ok(Self { file }) }
     }

@@ -60,7 +60,7 @@ fn try_line(handle: &mut Handle, key: &str, value: &str) -> Option<String> {
     match handle.set_config_item(key, value) {
         Ok(()) => None,
         Err(Error::Failed { reason, .. }) if !reason.records().is_empty() => Some(reason.to_string()),
-        Err(_) if is_unknown(&c_key) => Some(format!("this liblxc has no key {key:?}")),
+        Err(_) if is_unknown(handle, &c_key) => Some(format!("this liblxc has no key {key:?}")),
         Err(_) => Some("liblxc does not take this value".to_owned()),
     }
 }
@@ -70,10 +70,8 @@ fn try_line(handle: &mut Handle, key: &str, value: &str) -> Option<String> {
 const OPEN_ENDED: &[&str] =
     &["lxc.net.", "lxc.cgroup.", "lxc.cgroup2.", "lxc.prlimit.", "lxc.sysctl.", "lxc.proc."];
 
-fn is_unknown(key: &CStr) -> bool {
-    // SAFETY: a NUL-terminated string that outlives the call.
-    let exact = unsafe { lxc_sys::lxc_config_item_is_supported(key.as_ptr()) };
-    !exact && !OPEN_ENDED.iter().any(|start| key.to_bytes().starts_with(start.as_bytes()))
+fn is_unknown(handle: &Handle, key: &CStr) -> bool {
+    !handle.supports(key) && !OPEN_ENDED.iter().any(|start| key.to_bytes().starts_with(start.as_bytes()))
 }
 
 /// An LXC path that is nowhere. liblxc makes a directory for its lock all the same, which goes with this value.

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::fmt;
 
+use lxc_sys::Liblxc;
 use thiserror::Error;
 
 /// A version of liblxc. What follows the numbers (`-devel`, `.beta1`) is dropped.
@@ -17,7 +18,7 @@ pub struct Version {
 }
 
 /// Why the liblxc that runs is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum Error {
     /// It has not what we call, or has it elsewhere in its struct.
@@ -28,6 +29,9 @@ pub enum Error {
         /// The least that works.
         needed: Version,
     },
+    /// It is not there, or lacks what each release has.
+    #[error("liblxc cannot be loaded")]
+    NotLoaded(#[source] &'static lxc_sys::LoadError),
     /// What it calls its version is none.
     #[error("liblxc calls its version {text:?}")]
     Unreadable {
@@ -45,10 +49,14 @@ impl Version {
     /// The version of the library that runs.
     ///
     /// # Errors
-    /// When it does not name itself by three numbers.
+    /// When it is not there, or does not name itself by three numbers.
     pub fn runtime() -> Result<Self, Error> {
+        Self::of(lxc_sys::liblxc().map_err(Error::NotLoaded)?)
+    }
+
+    fn of(lxc: &Liblxc) -> Result<Self, Error> {
         // SAFETY: takes nothing, touches nothing.
-        let text = unsafe { lxc_sys::lxc_get_version() };
+        let text = unsafe { (lxc.lxc_get_version)() };
         if text.is_null() {
             return Err(Error::Unreadable { text: String::new() });
         }
@@ -67,10 +75,17 @@ impl Version {
         }
     }
 
+    /// liblxc, if the version that runs will do.
+    pub(super) fn library() -> Result<&'static Liblxc, Error> {
+        let lxc = lxc_sys::liblxc().map_err(Error::NotLoaded)?;
+        Self::of(lxc)?.at_least(Self::NEEDED)?;
+        Ok(lxc)
+    }
+
     /// The version that runs, if it will do.
     ///
     /// # Errors
-    /// When it is older than [`Version::NEEDED`] or does not name itself.
+    /// When it is older than [`Version::NEEDED`], does not name itself or is not there.
     pub fn supported() -> Result<Self, Error> {
         Self::runtime()?.at_least(Self::NEEDED)
     }
