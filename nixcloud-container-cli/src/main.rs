@@ -25,6 +25,7 @@ use printer::Printer;
 fn main() -> ExitCode {
     // First: this program re-executes itself as the worker that talks to LXC.
     nixcloud_container::worker::init();
+    nixcloud_container::worker::waits_alone();
     if let Some(answer) = completion::answer(std::env::args_os()) {
         Printer::new(true, false).raw(&answer);
         return ExitCode::SUCCESS;

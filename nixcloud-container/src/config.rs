@@ -53,7 +53,7 @@ pub struct HostConfig {
     /// Keys that `lxcExtraConfig` may set although they can undo the protection; a trailing `*` matches the rest.
     pub allow_lxc_keys: Vec<String>,
     /// The installed worker binary, for programs that do not call `worker::init()`. LXC runs it, or else the program that
-    /// started a guest, at each of its boots.
+    /// started a guest as it was then, at each of its boots.
     pub worker: Option<PathBuf>,
 }
 

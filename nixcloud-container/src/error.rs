@@ -563,7 +563,7 @@ impl Error {
                 | LeaseError::InterfacesExhausted,
             )
             | Self::Nix(nix::Error::Missing { .. })
-            | Self::Worker(WorkerError::None) => ErrorKind::Host,
+            | Self::Worker(WorkerError::None | WorkerError::Threads { .. }) => ErrorKind::Host,
             Self::Worker(WorkerError::Lxc { .. } | WorkerError::NoAnswer { .. }) => ErrorKind::Lxc,
             Self::StopTimeout { .. }
             | Self::RebootTimeout { .. }
@@ -711,6 +711,12 @@ impl Error {
             Self::Worker(WorkerError::None) => {
                 "call `nixcloud_container::worker::init()` first in `main`, or name an installed \
                  nixcloud-container-worker in the host configuration (`worker`)"
+                    .to_owned()
+            }
+            Self::Worker(WorkerError::Threads { .. }) => {
+                "call it first in `main`, before a runtime or a logger makes threads (with tokio: build the runtime in `main` after \
+                 it, in place of `#[tokio::main]`); or leave it out and name an installed nixcloud-container-worker in the \
+                 host configuration (`worker`)"
                     .to_owned()
             }
             _ => return None,

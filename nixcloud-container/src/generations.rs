@@ -218,10 +218,18 @@ impl Generations {
         roots::add(&booted, &target, Path::new(NIX_STATE)).map_err(GenerationsError::Roots)
     }
 
-    /// Lets it go.
+    /// Keeps the program that LXC runs when that guest reboots, with all that it needs.
+    pub(crate) fn root_program(&self, program: &StorePath) -> Result<(), GenerationsError> {
+        let root = self.layout.program_root(&self.name);
+        roots::add(&root, program, Path::new(NIX_STATE)).map_err(GenerationsError::Roots)
+    }
+
+    /// Lets both go.
     pub(crate) fn unroot_booted(&self) -> Result<(), GenerationsError> {
-        let booted = self.layout.booted(&self.name);
-        roots::remove(&booted, Path::new(NIX_STATE)).map_err(GenerationsError::Roots).map(drop)
+        for root in [self.layout.booted(&self.name), self.layout.program_root(&self.name)] {
+            roots::remove(&root, Path::new(NIX_STATE)).map_err(GenerationsError::Roots)?;
+        }
+        Ok(())
     }
 
     /// Fault 5 of the shell original: destroy left the generation links for ever.

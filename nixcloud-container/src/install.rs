@@ -360,7 +360,7 @@ fn render_for(
     let Some(ids) = ids else {
         return Err(Error::Incomplete { name: record.name.clone(), what: "ids" });
     };
-    let (facts, hook) = (host.facts()?, host.worker.hook());
+    let (facts, hook) = (host.facts()?, host.worker.hook(&host.layout, &record.name));
     let input = Input {
         name: &record.name,
         spec,

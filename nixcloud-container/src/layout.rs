@@ -112,6 +112,13 @@ impl Layout {
         self.container_dir(name).join("locked")
     }
 
+    /// Where LXC finds the program that sets the ports of a container: as it was at the start, for as long as the monitor is
+    /// there, whatever becomes of its file on the host. Of the worker's own mount namespace, as all in that folder.
+    #[must_use]
+    pub fn kept_program(&self, name: &ContainerName) -> PathBuf {
+        self.locked(name).join("program")
+    }
+
     /// What LXC logged at the last start.
     #[must_use]
     pub fn lxc_log(&self, name: &ContainerName) -> PathBuf {
@@ -134,6 +141,12 @@ impl Layout {
     #[must_use]
     pub fn booted(&self, name: &ContainerName) -> PathBuf {
         self.profile_dir(name).join("booted")
+    }
+
+    /// The GC root of the program that sets the ports of the running guest, where that is of the store.
+    #[must_use]
+    pub fn program_root(&self, name: &ContainerName) -> PathBuf {
+        self.profile_dir(name).join("program")
     }
 
     /// The state folder.

@@ -27,7 +27,7 @@
 //! | operations | host, freeing, names, expression, source, evaluation, extra_check, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, booting, foreground, boot, guest_units, activation, destroy, create, switch, update, apply, session, addresses, inspect, autostart |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | reference, manifest, record, lease, original, generations, forwards, rootfs, facts, foreign, presence |
-//! | drivers | `fs`, `proc`, sysctl, subid, subid_notes, `tool`, `nft`, `lxc`, `net`, `nix`, [`worker`], resolver |
+//! | drivers | `fs`, `proc`, `lxc`, reporter, sysctl, subid, subid_notes, `tool`, `nft`, `net`, `nix`, [`worker`], resolver |
 //! | contracts | [`config`], doubts, `layout`, `render`, `ruleset`, dnsmasq |
 //! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], signal, port, part, [`spec`], [`observe`] |
 
@@ -101,6 +101,7 @@ mod recover;
 mod reference;
 mod release;
 mod render;
+mod reporter;
 mod resolver;
 mod rootfs;
 mod ruleset;

@@ -425,6 +425,7 @@ pub(crate) fn stopped(host: &Host, record: &Record) -> Result<(), Error> {
             remove_cgroups_of_a_failed_start(&record.name);
         }
         run.cgroups.iter().for_each(|cgroup| proc::remove_empty_cgroup(cgroup));
+        [run.init, run.monitor].into_iter().flatten().for_each(Process::reap);
     }
     freeing.step(run.map(drop));
     freeing.step(Run::delete(&host.layout, &record.name));

@@ -104,6 +104,19 @@ impl Process {
         self.is_alive() && stat(self.pid).is_some_and(|stat| stat.start == self.start && !stat.ending)
     }
 
+    /// Takes note of its end where nobody else would: of a process that began in the background the parent is whoever takes
+    /// orphans, which this process is where it is a subreaper, or the first of a pid namespace. Of another's child, or of one
+    /// that runs, nothing is done.
+    pub fn reap(self) {
+        let ours = stat(self.pid).is_some_and(|stat| {
+            stat.start == self.start && stat.state == 'Z' && stat.parent.unsigned_abs() == std::process::id()
+        });
+        if let Some(pid) = rustix::process::Pid::from_raw(self.pid).filter(|_| ours) {
+            // As a zombie it keeps its number until this.
+            let _others = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG);
+        }
+    }
+
     /// How long ago it started.
     #[must_use]
     pub fn age(self) -> Duration {

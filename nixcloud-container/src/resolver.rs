@@ -222,6 +222,7 @@ fn end(processes: Vec<Process>) -> Result<(), ResolverError> {
             }
             std::thread::sleep(PAUSE);
         }
+        process.reap();
     }
     Ok(())
 }

@@ -6,6 +6,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::reporter::{End, Reported};
+
 /// How long one may take. They answer in milliseconds, unless another holds their lock.
 const LIMIT: Duration = Duration::from_secs(30);
 /// The first and the longest pause between two looks at whether it has ended.
@@ -74,19 +76,17 @@ impl Tool {
     pub fn run(&self, arguments: &[&str], input: &str) -> Result<String, Error> {
         let command = format!("{} {}", self.program.display(), arguments.join(" "));
         let path = std::env::var("PATH").map_or_else(|_| SBIN.to_owned(), |path| format!("{path}:{SBIN}"));
-        let mut child = Command::new(&self.program)
-            .args(arguments)
-            .env("PATH", path)
-            // Its words are read, not only shown.
-            .env("LC_ALL", "C")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::NotFound => Error::Missing { program: self.program.clone() },
-                _ => Error::Run { program: self.program.clone(), source },
-            })?;
+        let not_started = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => Error::Missing { program: self.program.clone() },
+            _ => Error::Run { program: self.program.clone(), source },
+        };
+        let mut tool = Command::new(&self.program);
+        // Its words are read, not only shown.
+        tool.args(arguments).env("PATH", path).env("LC_ALL", "C");
+        let mut tool = Reported::new(tool).map_err(not_started)?;
+        tool.command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = tool.spawn().map_err(not_started)?;
+        let child = &mut running.child;
         let begin = Instant::now();
         let (mut stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (status, stdout, stderr) = thread::scope(|scope| {
@@ -98,15 +98,17 @@ impl Tool {
             });
             let out = scope.spawn(move || read(out));
             let err = scope.spawn(move || read(err));
-            let status = wait(&mut child);
+            let status = wait(child);
             (status, out.join().unwrap_or_default(), err.join().unwrap_or_default())
         });
         tracing::debug!(%command, ?status, took = ?begin.elapsed(), "a program ended");
-        let status = status.map_err(|source| Error::Run { program: self.program.clone(), source })?;
-        match status {
-            None => Err(Error::Timeout { command }),
-            Some(status) if status.success() => Ok(stdout),
-            Some(status) => Err(Error::Refused { command, words: stderr.trim().to_owned(), status }),
+        let Some(waited) = status else { return Err(Error::Timeout { command }) };
+        let end =
+            running.end(waited).map_err(|source| Error::Run { program: self.program.clone(), source })?;
+        match end {
+            End::Ended(status) if status.success() => Ok(stdout),
+            End::Ended(status) => Err(Error::Refused { command, words: stderr.trim().to_owned(), status }),
+            End::NotStarted(source) => Err(not_started(source)),
         }
     }
 }
@@ -119,18 +121,19 @@ fn read(from: Option<impl Read>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// `None` if it had to be killed.
-fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+/// What waiting for it says once it has ended; `None` if it had to be killed.
+fn wait(child: &mut Child) -> Option<io::Result<ExitStatus>> {
     let begin = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+        if let Some(waited) = child.try_wait().transpose() {
+            return Some(waited);
         }
         if begin.elapsed() > LIMIT {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
+            // It has not been waited for, so nobody else has its number.
+            let _ = child.kill();
+            let _ = child.wait();
+            return None;
         }
         thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);

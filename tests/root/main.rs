@@ -19,6 +19,7 @@ mod attack;
 mod autostart;
 mod boot;
 mod booting;
+mod callers;
 mod cli;
 mod completion;
 mod crash;
@@ -78,6 +79,7 @@ fn scenarios() -> Vec<Scenario> {
         foreground::scenarios(),
         boot::scenarios(),
         booting::scenarios(),
+        callers::scenarios(),
         progress::scenarios(),
         room::scenarios(),
         update::scenarios(),
@@ -118,6 +120,9 @@ fn scenarios() -> Vec<Scenario> {
 
 fn main() -> ExitCode {
     // First of all, as the library asks of its users; one scenario shows what happens without it.
+    if std::env::var_os(harness::THREADED).is_some() {
+        std::thread::spawn(std::thread::park);
+    }
     if std::env::var_os(harness::NO_WORKER).is_none() {
         nixcloud_container::worker::init();
     }

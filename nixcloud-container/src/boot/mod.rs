@@ -123,6 +123,9 @@ impl Boot<'_> {
             signals: Signals::default(),
         };
         generations.root_booted(current)?;
+        if let Some(program) = host.worker.hook_in_store() {
+            generations.root_program(&program)?;
+        }
         let mut started = self.start(record, &spec, &mut run, observer);
         if let Err(Error::Worker(failure)) = &started
             && host.facts()?.idmapped_store
@@ -221,6 +224,7 @@ impl Boot<'_> {
             caller: std::process::id(),
             log: plan.log.clone(),
             locked: host.layout.locked(&record.name),
+            kept: host.worker.kept_hook(&host.layout, &record.name),
             user_namespace,
             sources: rendered.locked.iter().chain(&plan.sources).cloned().collect(),
             items: plan.items.iter().cloned().chain(console).collect(),

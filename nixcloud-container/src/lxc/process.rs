@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr;
@@ -154,19 +155,43 @@ pub(super) fn close_all_but(keep: BorrowedFd<'_>) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Has the ends of this process's children told again, where whoever started it ignores SIGCHLD: that goes through exec, and
-/// no wait for a child would say how it ended.
-pub fn hear_of_children() {
+/// What this process does when a child of it ends.
+fn child_action() -> Option<libc::sigaction> {
     // SAFETY: a zeroed `sigaction` is one; the kernel writes the present action into it, and nothing is changed.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: as above; without a new action (NULL) it only reads.
     let read = unsafe { libc::sigaction(libc::SIGCHLD, ptr::null(), &raw mut action) };
-    if read == 0 && action.sa_sigaction == libc::SIG_IGN {
+    (read == 0).then_some(action)
+}
+
+/// Has the ends of this process's children told again, where whoever started it ignores SIGCHLD: that goes through exec, and
+/// no wait for a child would say how it ended.
+pub fn hear_of_children() {
+    if let Some(mut action) = child_action()
+        && action.sa_sigaction == libc::SIG_IGN
+    {
         action.sa_sigaction = libc::SIG_DFL;
         action.sa_flags &= !libc::SA_NOCLDWAIT;
         // SAFETY: the default action runs nothing of ours.
         unsafe { libc::sigaction(libc::SIGCHLD, &raw const action, ptr::null_mut()) };
     }
+}
+
+/// Whether this process may not learn how a child of it ended: ends are not told, or somebody else in it, a handler or a
+/// thread, may wait for whatever ends.
+#[must_use]
+pub fn may_lose_children() -> bool {
+    let default = |action: libc::sigaction| {
+        action.sa_sigaction == libc::SIG_DFL && action.sa_flags & libc::SA_NOCLDWAIT == 0
+    };
+    !child_action().is_some_and(default) || threads() > 1
+}
+
+/// How many threads this process has.
+#[must_use]
+pub fn threads() -> u64 {
+    // Of a folder the kernel counts those in it, itself and its parent.
+    fs::metadata("/proc/self/task").map_or(1, |tasks| tasks.nlink().saturating_sub(2).max(1))
 }
 
 /// Sets the umask to 022.

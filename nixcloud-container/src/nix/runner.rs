@@ -4,7 +4,8 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -18,6 +19,7 @@ use super::log::Log;
 use super::tree;
 use crate::lxc::process;
 use crate::observe::{Cancel, Observer};
+use crate::reporter::{self, End, Reported};
 
 /// How often the token is looked at while Nix says nothing.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 25_000_000 };
@@ -49,7 +51,7 @@ pub(super) struct Finished {
 /// It gets an own process group (the terminal's Ctrl-C is the caller's to handle, by `cancel`) and
 /// no stdin. If an observer panics, everything below is killed on the way out.
 pub(super) fn run(
-    mut command: Command,
+    command: Command,
     program: Program,
     observer: &mut dyn Observer,
     cancel: &Cancel,
@@ -59,46 +61,70 @@ pub(super) fn run(
     if cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
+    let path = PathBuf::from(command.get_program());
+    let not_started = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => Error::Missing { program, path: path.clone() },
+        _ => Error::Spawn { path: path.clone(), source },
+    };
+    let mut nix = Reported::new(command).map_err(not_started)?;
+    let command = nix.command();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     // Else a build that outlives a killed operation would register its root after the next one has tidied up.
-    process::end_with_caller(&mut command, ::nix::sys::signal::Signal::SIGTERM);
-    process::hearing(&mut command, ::nix::sys::signal::Signal::SIGINT);
-    let child = command.spawn().map_err(|source| {
-        let path = command.get_program().into();
-        match source.kind() {
-            io::ErrorKind::NotFound => Error::Missing { program, path },
-            _ => Error::Spawn { path, source },
-        }
-    })?;
+    process::end_with_caller(command, ::nix::sys::signal::Signal::SIGTERM);
+    process::hearing(command, ::nix::sys::signal::Signal::SIGINT);
     let lost = |source| Error::Pipe { program, source };
-    let mut running = Running::new(child, grace(program)).map_err(lost)?;
-    running.finish(observer, cancel).map_err(lost)?.ok_or(Error::Cancelled)
+    let mut running = Running::new(nix.spawn().map_err(not_started)?, grace(program)).map_err(lost)?;
+    let (end, stdout, log) = running.finish(observer, cancel).map_err(lost)?.ok_or(Error::Cancelled)?;
+    match end {
+        End::Ended(status) => Ok(Finished { status, stdout, log }),
+        End::NotStarted(source) => Err(not_started(source)),
+    }
 }
 
 /// A child that is killed, with all below it, unless it was seen to end.
 struct Guard {
-    child: Child,
+    running: reporter::Running,
+    /// `None` where it had ended, and somebody else had waited for it, before it could be taken hold of.
+    pidfd: Option<OwnedFd>,
     reaped: bool,
 }
 
 impl Guard {
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+    fn new(running: reporter::Running) -> io::Result<Self> {
+        let mut guard = Self { running, pidfd: None, reaped: false };
+        guard.pidfd = match pidfd_open(guard.pid(), PidfdFlags::empty()) {
+            Ok(pidfd) => Some(pidfd),
+            Err(Errno::SRCH) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(guard)
     }
 
-    fn reap(&mut self) -> io::Result<ExitStatus> {
-        let status = self.child.wait()?;
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.running.child)
+    }
+
+    /// Kills it with all below it. Once it has ended its number may be another's.
+    fn kill(&self) {
+        let fd = self.pidfd.as_ref().map(|pidfd| PollFd::new(pidfd, PollFlags::IN));
+        if fd.is_some_and(|fd| poll(&mut [fd], Some(&Timespec::default())) == Ok(0)) {
+            tree::kill(self.pid());
+        }
+    }
+
+    fn reap(&mut self) -> io::Result<End> {
+        let waited = self.running.child.wait();
         self.reaped = true;
-        Ok(status)
+        self.running.end(waited)
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if !self.reaped {
-            tree::kill(self.pid());
+            self.kill();
             // Nobody is left to tell.
-            let _status = self.child.wait();
+            let _status = self.running.child.wait();
         }
     }
 }
@@ -106,7 +132,6 @@ impl Drop for Guard {
 struct Running {
     guard: Guard,
     grace: Duration,
-    pidfd: OwnedFd,
     stdout: Pipe,
     stderr: Pipe,
 }
@@ -118,16 +143,20 @@ enum Stop {
 }
 
 impl Running {
-    fn new(child: Child, grace: Duration) -> io::Result<Self> {
-        let mut guard = Guard { child, reaped: false };
-        let pidfd = pidfd_open(guard.pid(), PidfdFlags::empty())?;
-        let stdout = Pipe::new(guard.child.stdout.take().map(OwnedFd::from))?;
-        let stderr = Pipe::new(guard.child.stderr.take().map(OwnedFd::from))?;
-        Ok(Self { guard, grace, pidfd, stdout, stderr })
+    fn new(running: reporter::Running, grace: Duration) -> io::Result<Self> {
+        let mut guard = Guard::new(running)?;
+        let child = &mut guard.running.child;
+        let stdout = Pipe::new(child.stdout.take().map(OwnedFd::from))?;
+        let stderr = Pipe::new(child.stderr.take().map(OwnedFd::from))?;
+        Ok(Self { guard, grace, stdout, stderr })
     }
 
     /// `None` when it was cancelled.
-    fn finish(&mut self, observer: &mut dyn Observer, cancel: &Cancel) -> io::Result<Option<Finished>> {
+    fn finish(
+        &mut self,
+        observer: &mut dyn Observer,
+        cancel: &Cancel,
+    ) -> io::Result<Option<(End, Vec<u8>, Log)>> {
         let mut stop = None;
         let mut output = Vec::new();
         let mut lines = Lines::default();
@@ -148,16 +177,18 @@ impl Running {
             stop = self.stop(stop, cancel);
         }
         if stop.is_some() {
-            // The zombie still holds the group's number, so this can hit nobody else.
+            // The zombie still holds the group's number, so this can hit nobody else; where somebody else has waited for it,
+            // the number is free only once the group is empty.
             let _gone = kill_process_group(self.guard.pid(), Signal::KILL);
         }
-        let status = self.guard.reap()?;
-        Ok(stop.is_none().then_some(Finished { status, stdout: output, log }))
+        let end = self.guard.reap()?;
+        Ok(stop.is_none().then_some((end, output, log)))
     }
 
     /// Waits for output, the end or a tick. Returns whether the process has ended.
     fn wait(&self) -> io::Result<bool> {
-        let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
+        let Some(pidfd) = &self.guard.pidfd else { return Ok(true) };
+        let mut fds = vec![PollFd::new(pidfd, PollFlags::IN)];
         fds.extend([&self.stdout, &self.stderr].into_iter().filter_map(Pipe::poll_fd));
         match poll(&mut fds, Some(&TICK)) {
             Ok(_) => Ok(!fds[0].revents().is_empty()),
@@ -176,7 +207,7 @@ impl Running {
             }
             Some(Stop::Asked(late)) if Instant::now() >= late => {
                 tracing::debug!(pid = self.guard.pid().as_raw_nonzero(), "Nix does not obey: killed");
-                tree::kill(self.guard.pid());
+                self.guard.kill();
                 Some(Stop::Killed)
             }
             stop => stop,

@@ -6,12 +6,19 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use ::nix::sys::prctl::get_child_subreaper;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 
 /// Rounds of stop and look again. Each one goes a generation deeper at least.
 const ROUNDS: usize = 64;
+
+/// How long a killed process may take to be gone.
+const KILLED: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 struct Process {
     parent: i32,
@@ -44,6 +51,22 @@ pub(super) fn kill(root: Pid) {
     for fd in stopped.values() {
         let _gone = pidfd_send_signal(fd, Signal::KILL);
     }
+    if adopts_orphans() {
+        stopped.remove(&root.as_raw_nonzero().get());
+        stopped.values().for_each(reap);
+    }
+}
+
+/// Whether what is left of a process that ended becomes this process's child.
+fn adopts_orphans() -> bool {
+    get_child_subreaper().unwrap_or(false) || std::process::id() == 1
+}
+
+/// Waits for one that was killed, if it has become this process's child: nobody else would.
+fn reap(fd: &OwnedFd) {
+    let mut fds = [PollFd::new(fd, PollFlags::IN)];
+    let _ended = poll(&mut fds, Some(&KILLED));
+    let _others = waitid(WaitId::PidFd(fd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
 }
 
 /// A handle of the process that had this pid when it was seen.

@@ -22,6 +22,7 @@ pub(crate) fn end_abandoned(name: &str) {
             && pidfd.signal(libc::SIGKILL).is_ok()
         {
             let _ = pidfd.wait(END.saturating_sub(begin.elapsed()), &|| false);
+            process.reap();
         }
     }
 }

@@ -9,13 +9,19 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use ::nix::sys::signal::{Signal, kill, killpg};
-use ::nix::unistd::Pid;
+use ::nix::unistd::{AccessFlags, Pid, access};
 use command_fds::{CommandFdExt, FdMapping};
 
 use super::protocol::{Answer, Fault, Request};
 use super::server::LAST_WORDS;
-use super::{CHANNEL, MARK, is_initialised};
+use super::{CHANNEL, MARK, OWN_PROGRAM, initialised};
+use crate::layout::{Layout, NIX_STORE};
+use crate::lxc::pidfd::PidFd;
+use crate::name::ContainerName;
+use crate::nix::StorePath;
 use crate::observe::Cancel;
+use crate::proc::Process;
+use crate::reporter;
 
 /// The worker's `PATH`: for the tools that LXC's hooks run. newuidmap of these folders is masked in its namespace.
 const PATH: &str = "/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -62,6 +68,14 @@ pub enum WorkerError {
     /// There is no worker to run.
     #[error("this program cannot run LXC operations: it has no worker")]
     None,
+    /// This program was to be its own worker, and had threads already when it said so: what liblxc forks of such a process
+    /// may wait for ever.
+    #[error("this program cannot run LXC operations: it had {threads} threads when it called `worker::init`")]
+    #[non_exhaustive]
+    Threads {
+        /// How many.
+        threads: u64,
+    },
     /// The worker cannot be started.
     #[error("cannot start the worker {}", .path.display())]
     Spawn {
@@ -134,6 +148,9 @@ impl From<Fault> for WorkerError {
 /// Ends and reaps the worker when the caller leaves early, by an error or a panic.
 struct Guard {
     child: Child,
+    /// By which it is killed: where somebody else in this process has waited for it, its number may be another's. `None` where
+    /// that was so before it could be taken hold of.
+    pidfd: Option<PidFd>,
     /// How long it may take to end by itself once the channel is closed, which takes its command with it.
     grace: Duration,
     /// Whether it may hang in a file system of the guest's, where no signal reaches it.
@@ -147,7 +164,9 @@ impl Drop for Guard {
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let _ = self.child.kill();
+        if let Some(pidfd) = &self.pidfd {
+            let _ = pidfd.signal(libc::SIGKILL);
+        }
         if self.may_hang {
             let end = Instant::now() + KILLED;
             while matches!(self.child.try_wait(), Ok(None)) {
@@ -175,29 +194,49 @@ impl Guard {
 impl Client {
     /// A client that re-executes this program where it can be its own worker, and else runs `installed`.
     pub(crate) fn new(installed: Option<&Path>) -> Self {
+        if let Some(installed) = installed {
+            reporter::known(installed);
+        }
         Self { installed: installed.map(Path::to_owned) }
     }
 
     pub(super) fn program(&self) -> Result<PathBuf, WorkerError> {
-        if is_initialised() {
-            // The link itself, not what it points to: it still works when the binary was replaced on disk.
-            return Ok("/proc/self/exe".into());
+        match initialised() {
+            Some(1) => {
+                // The link itself, not what it points to: it still works when the binary was replaced on disk.
+                return Ok(OWN_PROGRAM.into());
+            }
+            Some(threads) if self.installed.is_none() => return Err(WorkerError::Threads { threads }),
+            _ => {}
         }
-        self.installed.clone().ok_or(WorkerError::None)
+        let path = self.installed.clone().ok_or(WorkerError::None)?;
+        // Asked before: where the ends of this process's children are another's to wait for, the standard library panics when
+        // a program cannot be executed.
+        match access(&path, AccessFlags::X_OK) {
+            Ok(()) => Ok(path),
+            Err(error) => Err(WorkerError::Spawn { path, source: error.into() }),
+        }
     }
 
     /// The program that LXC runs to set a port, also when the guest reboots long after this process has ended: the installed
-    /// worker, or else this program, by a path that lasts.
-    pub(crate) fn hook(&self) -> PathBuf {
-        if let Some(installed) = &self.installed {
-            return installed.clone();
-        }
-        let own = std::env::current_exe().unwrap_or_else(|_| MARK[0].into());
-        // Of one that was replaced since it was started. What is there now is a newer one.
-        match own.to_str().and_then(|path| path.strip_suffix(" (deleted)")) {
-            Some(path) => path.into(),
-            None => own,
-        }
+    /// worker, by the path that the administrator answers for, or else this program as it is now.
+    pub(crate) fn hook(&self, layout: &Layout, name: &ContainerName) -> PathBuf {
+        self.installed.clone().unwrap_or_else(|| layout.kept_program(name))
+    }
+
+    /// Where the worker is to keep this program for LXC; `None` where LXC runs the installed one.
+    pub(crate) fn kept_hook(&self, layout: &Layout, name: &ContainerName) -> Option<PathBuf> {
+        self.installed.is_none().then(|| layout.kept_program(name))
+    }
+
+    /// The store path that LXC's program is of, if it is of one: without it the program lacks its libraries, too.
+    pub(crate) fn hook_in_store(&self) -> Option<StorePath> {
+        let program = match &self.installed {
+            Some(installed) => installed.canonicalize().ok()?,
+            None => std::env::current_exe().ok()?,
+        };
+        let inside = program.strip_prefix(NIX_STORE).ok()?;
+        StorePath::try_from(Path::new(NIX_STORE).join(inside.components().next()?).as_path()).ok()
     }
 
     /// Asks a worker and waits for its answer. `limit` is the deadline; `None` waits as long as the command runs.
@@ -241,7 +280,8 @@ impl Client {
             _ => Duration::ZERO,
         };
         let may_hang = matches!(request, Request::Identify { .. } | Request::AwaitBoot { .. });
-        let mut guard = Guard { child, grace, may_hang };
+        let pidfd = held(&child).map_err(WorkerError::Channel)?;
+        let mut guard = Guard { child, pidfd, grace, may_hang };
         let group = match request {
             // Signals to its own terminal reach it from there; it has no group of its own.
             Request::Attach { command, .. } if command.terminal => None,
@@ -277,6 +317,11 @@ impl Client {
         }
         command
     }
+}
+
+/// A hold of a child that nobody of ours has waited for; `None` when somebody else has.
+pub(super) fn held(child: &Child) -> io::Result<Option<PidFd>> {
+    Process::now(child.id().cast_signed()).map_or(Ok(None), PidFd::open)
 }
 
 /// The worker at `path`, told what it is.

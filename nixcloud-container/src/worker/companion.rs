@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 
-use super::client::{Client, Stdio, WorkerError};
+use super::client::{Client, Stdio, WorkerError, held};
 use super::protocol::{Answer, Request};
 use super::{CHANNEL, TERMINAL};
+use crate::lxc::pidfd::PidFd;
 
 /// A running worker. It is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Companion {
     child: Child,
+    pidfd: Option<PidFd>,
     channel: UnixStream,
     text: Vec<u8>,
 }
@@ -41,7 +43,8 @@ impl Client {
         ours.set_write_timeout(Some(Duration::from_secs(5))).map_err(WorkerError::Channel)?;
         let sent = ours.write_all(&request).and_then(|()| ours.shutdown(std::net::Shutdown::Write));
         // Before the channel: where it is no use, the child is reaped by the drop.
-        let companion = Companion { child, channel: ours, text: Vec::new() };
+        let pidfd = held(&child).map_err(WorkerError::Channel)?;
+        let companion = Companion { child, pidfd, channel: ours, text: Vec::new() };
         match sent {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(WorkerError::Channel(error)),
             _ => Ok(companion),
@@ -88,8 +91,10 @@ impl Companion {
 
 impl Drop for Companion {
     fn drop(&mut self) {
-        // One that was reaped already is not signalled again.
-        let _ = self.child.kill();
+        // One that has ended is not signalled again.
+        if let Some(pidfd) = &self.pidfd {
+            let _ = pidfd.signal(libc::SIGKILL);
+        }
         let _ = self.child.wait();
     }
 }

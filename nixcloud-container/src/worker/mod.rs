@@ -34,10 +34,12 @@ mod supervise;
 mod terminal;
 mod users;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::lxc::process;
 use crate::port::HOOK;
+use crate::reporter::{self, REPORT};
 
 pub use crate::lxc::Exit;
 pub(crate) use abandoned::end_abandoned;
@@ -52,7 +54,7 @@ pub use protocol::{LogRequest, NoAccount};
 pub(crate) use supervise::SUPERVISE;
 
 /// What a worker is called and told: its first two arguments. No variable, which LXC's hooks would inherit.
-const MARK: [&str; 2] = ["nixcloud-container-worker", "serve"];
+const MARK: [&str; 2] = [reporter::WORKER, "serve"];
 
 /// The file descriptor of the control channel.
 const CHANNEL: i32 = 3;
@@ -60,8 +62,12 @@ const CHANNEL: i32 = 3;
 /// The file descriptor of a pseudo terminal, for the request that has one.
 const TERMINAL: i32 = 4;
 
-/// Whether this program called [`init`]: only then does re-executing it give a worker and not a second program.
-static INITIALISED: AtomicBool = AtomicBool::new(false);
+/// The file that this process was executed from, whatever its name is now.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// How many threads this program had when it called [`init`], if it has: only then does re-executing it give a worker and not a
+/// second program.
+static INITIALISED: AtomicU64 = AtomicU64::new(0);
 
 /// Makes this program able to be its own worker. Call it first in `main`, before any thread exists.
 ///
@@ -69,7 +75,8 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 /// and ends the process.
 ///
 /// Where whoever started this program ignores SIGCHLD, which goes through exec, it is put back to its default: else nobody
-/// here could wait for a child.
+/// here could wait for a child. Called when there are threads, all that needs a worker fails with
+/// [`WorkerError::Threads`], unless the host configuration names an installed one.
 ///
 /// ```no_run
 /// # fn the_program_itself() {}
@@ -84,14 +91,27 @@ pub fn init() {
     if args.next().is_some_and(|arg| arg == MARK[0]) {
         match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
             Some(word) if word == MARK[1] => server::main(),
+            Some(REPORT) => reporter::main(args),
             Some(word) => supervise::main(word, args),
             None => {}
         }
     }
     process::hear_of_children();
-    INITIALISED.store(true, Ordering::Relaxed);
+    reporter::known(Path::new(OWN_PROGRAM));
+    INITIALISED.store(process::threads(), Ordering::Relaxed);
 }
 
-fn is_initialised() -> bool {
-    INITIALISED.load(Ordering::Relaxed)
+/// Says that nothing in this program but the library waits for children that the library has started: no thread waits for
+/// whatever ends, no handler of SIGCHLD does, and the signal is not ignored.
+///
+/// Without this the library takes care where it could be otherwise, which costs 2 ms for each program of the host that it runs.
+/// What it starts in the background, the monitors of guests, has this process for a parent only if this is a subreaper
+/// (`PR_SET_CHILD_SUBREAPER`) or the first process of a pid namespace: the library waits for those that it sees to have
+/// ended, and for those that end by themselves the program does, as for all its orphans.
+pub fn waits_alone() {
+    reporter::wait_alone();
+}
+
+fn initialised() -> Option<u64> {
+    Some(INITIALISED.load(Ordering::Relaxed)).filter(|threads| *threads > 0)
 }

@@ -6,11 +6,15 @@
 
 use std::fs::FileType;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ::nix::mount::{MsFlags, mount};
+use rustix::fs::CWD;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
+use super::OWN_PROGRAM;
 use crate::lxc::userns::{Held, Ids};
 use crate::render::LockedSource;
 
@@ -65,6 +69,29 @@ pub(super) fn lock(folder: &Path, sources: &[LockedSource]) -> Result<(), MountE
         }
     }
     Ok(())
+}
+
+/// This program, to be mounted elsewhere. It is of the mount namespace that it was started in, so this comes before that is
+/// left; `None` where it was started in yet another one.
+pub(super) fn own_program() -> Option<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, OWN_PROGRAM, flags).ok()
+}
+
+/// Keeps this program at `place` for as long as the monitor lives, whose mounts these become: LXC runs it again when the guest
+/// reboots, and by then its file may have been moved, replaced or removed. A mount costs no room, and is run where the
+/// file itself was, also where everything of ours is mounted `noexec`.
+pub(super) fn keep_program(own: Option<OwnedFd>, place: &Path) -> Result<(), MountError> {
+    std::fs::File::create_new(place).map_err(failed("make", place))?;
+    match own {
+        Some(own) => move_mount(&own, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .map_err(failed("keep the program that sets ports at", place))?,
+        None => {
+            let program = std::fs::read_link(OWN_PROGRAM).map_err(failed("read", Path::new(OWN_PROGRAM)))?;
+            mount(Some(&program), place, NONE, MsFlags::MS_BIND, NONE).map_err(failed("bind", &program))?;
+        }
+    }
+    mount(NONE, place, NONE, MsFlags::MS_PRIVATE, NONE).map_err(failed("keep to itself", place))
 }
 
 /// Nothing is added any more; the guest's root can look through it, not into it.

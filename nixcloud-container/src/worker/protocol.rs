@@ -47,6 +47,8 @@ pub(crate) enum Request {
         locked: PathBuf,
         /// What it shows.
         sources: Vec<LockedSource>,
+        /// Where LXC finds the program that sets the ports, which is the worker's own.
+        kept: Option<PathBuf>,
         /// The user namespace that is made for it; without, LXC makes it.
         user_namespace: Option<Ids>,
         /// Items for this boot, beside those of the configuration file.

@@ -68,11 +68,11 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
         ::nix::unistd::setsid()?;
     }
     Ok(match request {
-        Request::Start { target, caller, log, locked, sources, user_namespace, items, foreground } => {
+        Request::Start { target, caller, log, locked, sources, kept, user_namespace, items, foreground } => {
             // Without its caller nobody would note what it started. In the foreground this goes on: the guest ends with
             // its monitor, which is this process.
             process::die_with_parent(caller.cast_signed())?;
-            prepare_start(log, &locked, &sources)?;
+            prepare_start(log, &locked, &sources, kept.as_deref())?;
             let shared = user_namespace.map(|ids| mounts::user_namespace(&locked, ids)).transpose()?;
             mounts::seal(&locked)?;
             start(&target, &items, shared.as_deref(), foreground)?
@@ -112,7 +112,12 @@ fn open(target: &Target) -> Result<Handle, lxc::Error> {
     Handle::open(&target.lxc_path, &target.name)
 }
 
-fn prepare_start(log: LogFile, locked: &Path, sources: &[LockedSource]) -> Result<(), Failure> {
+fn prepare_start(
+    log: LogFile,
+    locked: &Path,
+    sources: &[LockedSource],
+    kept: Option<&Path>,
+) -> Result<(), Failure> {
     if log.anew
         && let Err(error) = std::fs::remove_file(&log.path)
         && error.kind() != std::io::ErrorKind::NotFound
@@ -120,8 +125,12 @@ fn prepare_start(log: LogFile, locked: &Path, sources: &[LockedSource]) -> Resul
         return Err(error.into());
     }
     Log::init_at(log::Target::File(log.path), log.level)?;
+    let own = kept.and_then(|_| mounts::own_program());
     process::private_mounts()?;
     mounts::lock(locked, sources)?;
+    if let Some(place) = kept {
+        mounts::keep_program(own, place)?;
+    }
     mounts::hide_id_helpers(&std::env::var("PATH").unwrap_or_default())?;
     Ok(())
 }

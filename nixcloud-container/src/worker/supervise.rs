@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,6 +17,7 @@ use ::nix::sys::signal::{SigSet, Signal, kill};
 use ::nix::sys::signalfd::{SfdFlags, SignalFd};
 use ::nix::unistd::{Pid, setsid};
 
+use super::OWN_PROGRAM;
 use super::client::{Client, WorkerError, told};
 use crate::dnsmasq;
 use crate::lxc::process;
@@ -26,6 +27,9 @@ pub(crate) const SUPERVISE: &str = "supervise";
 
 /// What the process that makes it is told, which then ends: a supervisor is nobody's child.
 const DETACH: &str = "supervise-detached";
+
+/// What that process says when there is a supervisor.
+const DETACHED: &str = "detached";
 
 /// The pause before a daemon that fails is started again: the first and the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -44,9 +48,15 @@ impl Client {
         let path = self.program()?;
         let mut command = told(&path, DETACH);
         command.arg(program).args(configs).current_dir("/");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let status = command.status().map_err(|source| WorkerError::Spawn { path, source })?;
-        if status.success() { Ok(()) } else { Err(WorkerError::NoAnswer { status: status.to_string() }) }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().map_err(|source| WorkerError::Spawn { path, source })?;
+        let mut said = String::new();
+        if let Some(mut stdout) = child.stdout.take() {
+            stdout.read_to_string(&mut said).map_err(WorkerError::Channel)?;
+        }
+        // By its word: how it ended may have been told to somebody else.
+        let status = child.wait().map_or_else(|_| "unknown".to_owned(), |status| status.to_string());
+        if said == DETACHED { Ok(()) } else { Err(WorkerError::NoAnswer { status }) }
     }
 }
 
@@ -71,7 +81,10 @@ fn detach(program: &OsString, configs: impl Iterator<Item = OsString>) -> io::Re
     clean()?;
     // No terminal of the caller's reaches it.
     setsid()?;
-    told(Path::new("/proc/self/exe"), SUPERVISE).arg(program).args(configs).spawn().map(drop)
+    let mut supervisor = told(Path::new(OWN_PROGRAM), SUPERVISE);
+    supervisor.arg(program).args(configs).stdout(Stdio::null()).spawn()?;
+    io::stdout().write_all(DETACHED.as_bytes())?;
+    io::stdout().flush()
 }
 
 fn supervise(program: &Path, configs: impl Iterator<Item = PathBuf>) -> io::Result<()> {

@@ -1,14 +1,20 @@
 //! A second process in a scenario: one call of the library by somebody else.
 //!
-//! Arguments: `[netns] ROOT VERB NAME [FILE]`. It says the error's `Debug` on stderr and exits with 1 where the call fails.
+//! Arguments: `[KIND] ROOT VERB NAME [FILE]`, where a kind makes an odd caller of it. It says the error's `Debug` on stderr and exits with 1 where the call fails.
 
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
-use nixcloud_container::{CreateRequest, DestroyRequest, Error, Manager, RunRequest, Streams, UpdateRequest};
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::wait::waitpid;
+use nixcloud_container::{
+    Container, CreateRequest, DestroyRequest, Error, HostConfig, Manager, RunRequest, Streams, UpdateRequest,
+};
 
-use super::{Guest, Lab, lab};
+use super::{CONFIG, Guest, Lab, NO_WORKER, lab};
 
 impl Lab {
     /// The command line of an actor. `netns` puts it into a network namespace of its own.
@@ -29,8 +35,18 @@ impl Lab {
 
 pub fn act(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     let mut root = arguments.next().unwrap();
-    if root == "netns" {
-        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+    let odd = match root.as_str() {
+        "netns" => unshare(CloneFlags::CLONE_NEWNET).is_ok(),
+        // It comes with SIGCHLD ignored.
+        "ignoring" => true,
+        "reaping" => {
+            std::thread::spawn(reap_all);
+            true
+        }
+        "adopting" => set_child_subreaper(true).is_ok(),
+        _ => false,
+    };
+    if odd {
         root = arguments.next().unwrap();
     }
     let (verb, name, file) = (arguments.next().unwrap(), arguments.next().unwrap(), arguments.next());
@@ -46,8 +62,55 @@ pub fn act(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     }
 }
 
+/// Waits for whatever ends, as some programs do to have no zombies.
+fn reap_all() {
+    loop {
+        if waitpid(None, None).is_err() {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+}
+
+fn settings(root: &str) -> HostConfig {
+    let mut config = match std::env::var_os(CONFIG) {
+        Some(path) => toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap(),
+        None => lab::config(root.as_ref()),
+    };
+    if std::env::var_os(NO_WORKER).is_some() && std::env::args().nth(2).as_deref() == Some("ignoring") {
+        config.worker = Some(super::command::program().with_file_name("nixcloud-container-worker"));
+    }
+    config
+}
+
+/// What is not even stopped when one caller has done all that there is to do.
+fn round(manager: &Manager, container: &Container<'_>, file: PathBuf) -> Result<String, Error> {
+    let two = file.with_file_name("two.nix");
+    container.create(&CreateRequest { file, ..Default::default() }, &mut ())?;
+    container.start(&mut ())?;
+    container.run(RunRequest::new(["/bin/sh", "-c", "exit 0"]), Streams::Null)?;
+    container.update(&UpdateRequest { file: Some(two), ..Default::default() }, &mut ())?;
+    let generations = container.generations()?.len();
+    container.stop(None)?;
+    container.start(&mut ())?;
+    container.terminate()?;
+    container.destroy(DestroyRequest { force: false })?;
+    manager.host_down()?;
+    manager.host_up()?;
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let children = tasks.flat_map(|task| {
+        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        children.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    });
+    // The supervisor of the host's name servers is one of a subreaper's.
+    let ended = children.filter(|pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
+    });
+    Ok(format!("{generations} left: {:?}", ended.collect::<Vec<_>>()))
+}
+
 fn call(root: &str, verb: &str, name: &str, file: Option<String>) -> Result<String, Error> {
-    let manager = Manager::open(lab::config(root.as_ref()))?;
+    let manager = Manager::open(settings(root))?;
     let container = manager.container(name.parse().unwrap());
     Ok(match verb {
         "create" => {
@@ -58,6 +121,7 @@ fn call(root: &str, verb: &str, name: &str, file: Option<String>) -> Result<Stri
             let request = UpdateRequest { file: file.map(Into::into), ..Default::default() };
             format!("{:?}", container.update(&request, &mut ())?)
         }
+        "round" => round(&manager, &container, file.unwrap().into())?,
         "start" => format!("{:?}", container.start(&mut ())?),
         "state" => format!("{:?}", container.state()?),
         "stop" => format!("{:?}", container.stop(None)?),

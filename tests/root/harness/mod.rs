@@ -23,6 +23,12 @@ pub use pty::Pty;
 /// Set where this program is not to call `worker::init`.
 pub const NO_WORKER: &str = "NIXCLOUD_TEST_NO_WORKER";
 
+/// Set where this program is to have a thread before it calls `worker::init`.
+pub const THREADED: &str = "NIXCLOUD_TEST_THREADED";
+
+/// A host configuration in place of the lab's, for an actor.
+pub const CONFIG: &str = "NIXCLOUD_TEST_CONFIG";
+
 /// One scenario: a name that begins with `root_`, and what it plays.
 #[derive(Clone)]
 pub struct Scenario {
