@@ -149,6 +149,18 @@ pub enum Error {
         /// What LXC said.
         source: WorkerError,
     },
+    /// A process that is none of the container's has its ids.
+    #[error("container `{name}` cannot start: process {pid} (`{program}`) has ids of it, from {base} up")]
+    IdsInUse {
+        /// The container.
+        name: ContainerName,
+        /// The first of its ids.
+        base: u32,
+        /// The process.
+        pid: i32,
+        /// What it calls itself.
+        program: String,
+    },
     /// Another user's process has the name of the socket by which LXC is asked about a container.
     #[error(
         "container `{name}` cannot start: process {pid} (`{program}`) of user {uid} holds the name of its LXC socket"
@@ -519,6 +531,7 @@ impl Error {
             Self::Foreign { .. }
             | Self::State { .. }
             | Self::NameHeld { .. }
+            | Self::IdsInUse { .. }
             | Self::Mounted { .. }
             | Self::Declared { .. }
             | Self::DeclaredByHost { .. }
@@ -593,6 +606,11 @@ impl Error {
             Self::NameHeld { pid, uid, .. } => format!(
                 "any user of this host can take such a name: `kill {pid}`, and ask user {uid}; docs/security.md says more"
             ),
+            Self::IdsInUse { name, .. } => format!(
+                "it is of another root of this machine, of a user or of another program's container, and could write each \
+                 other's files: an update of `{name}` with `idmap = \"shared\"`, and one without, gives it other ids while \
+                 that runs; `ids.skip_running = false` in the host configuration lets both run"
+            ),
             Self::Mounted { mount, .. } => {
                 format!("nothing was changed; `umount {}` first, what is mounted there stays", mount.display())
             }
@@ -655,6 +673,11 @@ impl Error {
             Self::Bridge(bridge::Error::AddressConflict { .. } | bridge::Error::RouteConflict { .. }) => {
                 "take that away, or choose another network for the containers in the host configuration \
                  (`network.hostonly.address`, `network.internet.address`)"
+                    .to_owned()
+            }
+            Self::Bridge(bridge::Error::AnotherRoot { .. }) => {
+                "one network namespace has the networks of one root: give them up there first (its `host down`), or run this one \
+                 in a network namespace of its own; containers with a `network.bridge` of yours need none"
                     .to_owned()
             }
             Self::Bridge(bridge::Error::NotABridge { .. }) => {

@@ -244,12 +244,17 @@ pub(crate) fn is_ours(host: &Host, bridge: &InterfaceName) -> bool {
     *bridge == network.hostonly.bridge || *bridge == network.internet.bridge
 }
 
+/// The bridges that a container is on.
+pub(crate) fn bridges<'a>(host: &'a Host, spec: &'a ContainerSpec) -> Vec<&'a InterfaceName> {
+    let second = spec.network.enable_nat.then_some(&host.config.network.internet.bridge);
+    std::iter::once(render::bridge(spec, &host.config)).chain(second).collect()
+}
+
 /// The bridges that a container needs and that are not there.
 pub(crate) fn missing_bridges(host: &Host, spec: &ContainerSpec) -> Result<Vec<InterfaceName>, Error> {
-    let second = spec.network.enable_nat.then_some(&host.config.network.internet.bridge);
     let mut netlink = Netlink::open()?;
     let mut missing = Vec::new();
-    for bridge in std::iter::once(render::bridge(spec, &host.config)).chain(second) {
+    for bridge in bridges(host, spec) {
         if netlink.link(bridge.as_str())?.is_none() {
             missing.push(bridge.clone());
         }

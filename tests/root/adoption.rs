@@ -7,7 +7,8 @@ use std::process::Command;
 
 use nixcloud_container::{
     AutostartOutcome, AutostartRequest, AutostopOutcome, AutostopRequest, CreateRequest, DestroyRequest,
-    Error, ErrorKind, Event, Listed, Manager, Observer, State, UpdateAllRequest, UpdateRequest,
+    Error, ErrorKind, Event, Listed, Manager, Observer, Part, State, UpdateAllRequest, UpdateRequest,
+    Verdict,
 };
 
 use crate::apply::{expect, failure};
@@ -20,6 +21,7 @@ scenarios! {
         root_adopted_and_its_whole_life,
         root_looking_adopts_nothing,
         root_two_that_share_the_old_range,
+        root_the_line_that_the_original_needed_is_no_fault,
         root_adopted_with_a_fixed_address_and_a_nat_interface,
         root_adopted_while_it_runs,
         root_lines_of_the_original_are_kept_as_far_as_they_are_safe,
@@ -228,6 +230,32 @@ fn root_adopted_with_a_fixed_address_and_a_nat_interface(lab: &Lab) {
     web.stop();
     web.destroy();
     lab.assert_nothing_left();
+}
+
+fn root_the_line_that_the_original_needed_is_no_fault(lab: &Lab) {
+    let subuid = lab.path("/etc/subuid");
+    fs::create_dir_all(subuid.parent().unwrap()).unwrap();
+    fs::write(&subuid, "root:100000:65536\n").unwrap();
+    let manager = lab.manager_with(|config| config.ids.foreign = vec![subuid.clone()]);
+    let web = made(lab, "web");
+    web.start_by(&manager);
+    assert_eq!(ids(&web), 100_000);
+    manager.host_up().must("host up");
+    let verdicts = || {
+        let mut findings = manager.host_check().must("check");
+        findings.retain(|finding| finding.part == Part::Ids);
+        findings.iter().map(|finding| finding.verdict).collect::<Vec<_>>()
+    };
+    assert_eq!(verdicts(), [Verdict::Good, Verdict::Off]);
+    // Another one of root's is, as ever, what Incus may give to others.
+    fs::write(
+        &subuid,
+        fs::read_to_string(&subuid).unwrap().replace("root:100000:65536", "root:100000:1000000"),
+    )
+    .unwrap();
+    assert!(verdicts().contains(&Verdict::Wrong));
+    web.stop();
+    manager.host_down().must("host down");
 }
 
 fn root_adopted_while_it_runs(lab: &Lab) {

@@ -20,6 +20,7 @@ scenarios! {
         root_host_up_keeps_ids_from_users,
         root_what_incus_has_stays_its_own,
         root_ids_in_use_are_passed_over,
+        root_two_roots_of_one_machine_are_told_apart,
         root_a_create_among_hundreds,
     ],
     both: [],
@@ -306,6 +307,79 @@ fn root_ids_in_use_are_passed_over(lab: &Lab) {
     };
     assert_eq!(created(false), ids);
     assert!(!created(true).overlaps(ids.base().into(), 65_536));
+    web.stop();
+}
+
+/// Neither sees what the other has given: the bridges say whose they are, and processes which ids they have.
+fn root_two_roots_of_one_machine_are_told_apart(lab: &Lab) {
+    use nixcloud_container::{DestroyRequest, Part, Verdict};
+    let (web, db) = (lab.busybox("web"), lab.busybox("db"));
+    web.create();
+    let second = |skip_running| {
+        let root = lab.path("/second");
+        lab.manager_with(|config| {
+            config.root = root;
+            config.ids.skip_running = skip_running;
+        })
+    };
+    let manager = second(true);
+    // As if no guest of anybody's ran when it was made: it has the same of everything.
+    let careless = second(false);
+    careless.container(db.name().clone()).create(&db.request(&db.file()), &mut ()).must("create");
+    let container = manager.container(db.name().clone());
+    let status = container.status().must("status");
+    assert_eq!(status.ids, web.container().status().must("status").ids);
+    web.start();
+    let theirs = format!("is for the containers of {}", lab.path("/var/lib/nixcloud/container").display());
+    let refused = |what: &str, error: Option<Error>| {
+        let error = error.unwrap_or_else(|| panic!("{what} is not refused"));
+        assert!(
+            error.to_string().contains(&theirs) && error.kind() == ErrorKind::Refused,
+            "{what}: {}",
+            chain(&error)
+        );
+    };
+    refused("start", container.start(&mut ()).err());
+    refused("host up", manager.host_up().err());
+    refused("host down", manager.host_down().err());
+    let wrong = |finding: &nixcloud_container::Finding| {
+        finding.part == Part::Bridge && finding.verdict == Verdict::Wrong && finding.what.contains(&theirs)
+    };
+    assert!(manager.host_check().must("check").iter().any(wrong));
+    assert!(
+        !lab.manager()
+            .host_check()
+            .must("check")
+            .iter()
+            .any(|finding| finding.part == Part::Bridge && finding.verdict != Verdict::Good)
+    );
+    assert!(web.pings());
+    // On a bridge of the administrator's the ids are the same all the same.
+    for line in ["link add br-admin type bridge", "link set br-admin up"] {
+        assert!(Command::new("ip").args(line.split(' ')).status().unwrap().success());
+    }
+    let file =
+        lab.file("admin", &db.file().keys("network.bridge = \"br-admin\"; network.ip = \"192.0.2.9/24\";"));
+    let request = nixcloud_container::UpdateRequest { file: Some(file), ..Default::default() };
+    container.update(&request, &mut ()).must("update");
+    let error = container.start(&mut ()).unwrap_err();
+    assert!(
+        matches!(&error, Error::IdsInUse { base, .. } if Some(*base) == status.ids.map(nixcloud_container::IdMap::base)),
+        "{}",
+        chain(&error)
+    );
+    assert_eq!(container.state().must("state"), State::Stopped);
+    // Who knows what that means says so.
+    careless.container(db.name().clone()).start(&mut ()).must("start");
+    container.destroy(DestroyRequest { force: true }).must("destroy");
+    assert!(Command::new("ip").args(["link", "del", "br-admin"]).status().unwrap().success());
+    web.stop();
+    // Of a root that is gone nobody's bridge is left.
+    let alias = ["link", "set", "brNC-hostonly", "alias", "nixcloud-container /no/such/root"];
+    assert!(Command::new("ip").args(alias).status().unwrap().success());
+    lab.manager().host_up().must("host up");
+    web.start();
+    assert!(web.pings());
     web.stop();
 }
 

@@ -14,6 +14,7 @@ use crate::foreground::Foreground;
 use crate::fs::atomic::{self, Durability};
 use crate::generations::Generations;
 use crate::host::Host;
+use crate::hostnet;
 use crate::idmap::{IdMapKind, RANGE};
 use crate::install;
 use crate::lxc::command::{self, Holder};
@@ -109,6 +110,7 @@ impl Boot<'_> {
         let spec = generations.spec(current)?;
         require_bridges(host, &spec)?;
         moving::complete(host, record, spec.idmap, observer, cancel)?;
+        require_free_ids(host, record, spec.idmap)?;
         remove_left_interfaces(host, record)?;
         let mut run = Run {
             boot_id: proc::boot_id().map_err(proc_error)?,
@@ -294,8 +296,27 @@ fn isolation_failed(name: &ContainerName, failure: Error) -> Error {
 
 /// LXC's own message for a missing bridge is "failed to create network devices".
 fn require_bridges(host: &Host, spec: &ContainerSpec) -> Result<(), Error> {
+    hostnet::require_own(host, &install::bridges(host, spec))?;
     match install::missing_bridges(host, spec)?.into_iter().next() {
         Some(bridge) => Err(Error::NoBridge { ours: install::is_ours(host, &bridge), bridge }),
+        None => Ok(()),
+    }
+}
+
+/// Nothing of the container runs, so whoever has its ids is another's: of a second root of this machine that has given the same
+/// to a container of its own, while neither ran. Shared ones are other containers' of this root, too.
+fn require_free_ids(host: &Host, record: &Record, kind: IdMapKind) -> Result<(), Error> {
+    let Some(ids) = record.ids_for(kind).filter(|_| kind == IdMapKind::Isolated && host.config.ids.skip_running)
+    else {
+        return Ok(());
+    };
+    match proc::with_ids(ids) {
+        Some(process) => Err(Error::IdsInUse {
+            name: record.name.clone(),
+            base: ids.base(),
+            pid: process.pid,
+            program: process.command(),
+        }),
         None => Ok(()),
     }
 }

@@ -7,8 +7,9 @@ use ipnetwork::IpNetwork;
 use crate::error::Error;
 use crate::host::Host;
 use crate::interface::Slot;
+use crate::name::InterfaceName;
 use crate::net::Netlink;
-use crate::net::bridge::{self, BridgeSpec, Outcome};
+use crate::net::bridge::{self, BridgeSpec, Outcome, Owner};
 use crate::net::link::Link;
 use crate::part::{Change, Finding, HostChange, Part};
 use crate::record::Record;
@@ -19,21 +20,63 @@ fn bridges(host: &Host) -> [BridgeSpec; 2] {
     let networks = &host.config.network;
     let (hostonly, internet) = (&networks.hostonly, &networks.internet);
     [
-        BridgeSpec { name: hostonly.bridge.to_string(), address: hostonly.address, address6: None },
+        BridgeSpec {
+            name: hostonly.bridge.to_string(),
+            address: hostonly.address,
+            address6: None,
+            mark: mark(host),
+        },
         BridgeSpec {
             name: internet.bridge.to_string(),
             address: internet.address,
             address6: internet.ipv6.as_ref().map(|ipv6| ipv6.address),
+            mark: mark(host),
         },
     ]
+}
+
+/// By which the bridges of this root are known: of several on one machine none sees what addresses the others have given.
+fn mark(host: &Host) -> String {
+    bridge::mark_of(host.layout.state())
+}
+
+/// A bridge of another root of this machine, where there is one. The table of the packet filter and the host's own name server
+/// are one a network namespace, so that these are that root's as well.
+fn of_another(host: &Host) -> Result<Option<(String, String)>, Error> {
+    let mark = mark(host);
+    let mut links = Netlink::open()?.links()?.into_iter().filter(Link::is_bridge);
+    Ok(links.find_map(|link| match bridge::owner(&link, &mark) {
+        Owner::Another(owner) => Some((link.name, owner)),
+        _ => None,
+    }))
+}
+
+/// That the networks here are not another root's.
+pub(super) fn require_sole(host: &Host) -> Result<(), Error> {
+    match of_another(host)? {
+        Some((name, owner)) => Err(bridge::Error::AnotherRoot { name, owner }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Whether they are.
+pub(super) fn are_anothers(host: &Host) -> Result<bool, Error> {
+    Ok(of_another(host)?.is_some())
+}
+
+/// That none of the bridges that a container is to be on is another root's.
+pub(crate) fn require_own(host: &Host, bridges: &[&InterfaceName]) -> Result<(), Error> {
+    let mut netlink = Netlink::open()?;
+    let mark = mark(host);
+    bridges.iter().try_for_each(|name| Ok(bridge::require_own(&mut netlink, name.as_str(), &mark)?))
 }
 
 /// The names of those that we made.
 pub(super) fn ours(host: &Host) -> Result<Vec<String>, Error> {
     let mut netlink = Netlink::open()?;
     let mut ours = Vec::new();
-    for BridgeSpec { name, .. } in bridges(host) {
-        if netlink.link(&name)?.is_some_and(|link| bridge::is_ours(&link)) {
+    for BridgeSpec { name, mark, .. } in bridges(host) {
+        if netlink.link(&name)?.is_some_and(|link| bridge::owner(&link, &mark) == Owner::Ours) {
             ours.push(name);
         }
     }
@@ -57,8 +100,8 @@ pub(super) fn macs(host: &Host) -> Result<Macs, Error> {
 /// That no container is attached to one that `down` would remove.
 pub(super) fn require_free(host: &Host) -> Result<(), Error> {
     let mut netlink = Netlink::open()?;
-    for BridgeSpec { name, .. } in bridges(host) {
-        match bridge::require_free(&mut netlink, &name) {
+    for BridgeSpec { name, mark, .. } in bridges(host) {
+        match bridge::require_free(&mut netlink, &name, &mark) {
             Err(bridge::Error::InUse { name, ports }) => {
                 let ports = owned(host, ports);
                 return Err(bridge::Error::InUse { name, ports }.into());
@@ -112,8 +155,8 @@ pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
 pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
     let mut netlink = Netlink::open()?;
     let mut changes = Vec::new();
-    for BridgeSpec { name, .. } in bridges(host).into_iter().rev() {
-        let change = match bridge::remove(&mut netlink, &name) {
+    for BridgeSpec { name, mark, .. } in bridges(host).into_iter().rev() {
+        let change = match bridge::remove(&mut netlink, &name, &mark) {
             Ok(true) => Change::Removed,
             Ok(false) => Change::Absent,
             Err(bridge::Error::NotOurs { .. }) => Change::Foreign,
@@ -127,11 +170,25 @@ pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
 pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
     let mut netlink = Netlink::open()?;
     let mut findings = Vec::new();
+    if let Some((name, owner)) = of_another(host)? {
+        let mend = "one network namespace has the networks of one root: `nixcloud-container host down` with the configuration of \
+                    that one gives them up; containers with a `network.bridge` of yours need none";
+        findings.push(Finding::wrong(
+            Part::Bridge,
+            name,
+            format!("it is for the containers of {owner}"),
+            mend,
+        ));
+    }
     for (spec, key) in bridges(host).into_iter().zip(["hostonly", "internet"]) {
         let in_the_way = bridge::in_the_way(&mut netlink, &spec)?;
-        let BridgeSpec { name, address, address6 } = spec;
+        let BridgeSpec { name, address, address6, mark } = spec;
         let link = netlink.link(&name)?;
-        let foreign = link.as_ref().is_some_and(|link| !bridge::is_ours(link));
+        let owner = link.as_ref().map_or(Owner::Ours, |link| bridge::owner(link, &mark));
+        if matches!(owner, Owner::Another(_)) {
+            continue;
+        }
+        let foreign = owner == Owner::Foreign;
         let is_bridge = link.as_ref().is_none_or(Link::is_bridge);
         let wanted: Vec<IpNetwork> =
             std::iter::once(address.into()).chain(address6.map(IpNetwork::from)).collect();

@@ -123,6 +123,9 @@ pub(crate) enum Reloaded {
 /// it is to be seen.
 pub(crate) fn reload(host: &Host) -> Result<Reloaded, Error> {
     let _lock = host.lock_network()?;
+    if bridges::are_anothers(host)? {
+        return Ok(Reloaded::NotUp);
+    }
     let (nft, wanted) = (nft(host), wanted(host)?);
     match nft.table(FAMILY, TABLE) {
         Ok(None) => Ok(Reloaded::NotUp),

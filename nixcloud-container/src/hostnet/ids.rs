@@ -10,6 +10,7 @@ use crate::host::Host;
 use crate::idmap::{IdMap, RANGE};
 use crate::lease::Leases;
 use crate::part::{Change, Finding, HostChange, Part, Verdict};
+use crate::record::Record;
 use crate::subid::{self, Entry, OURS};
 use crate::subid_notes::Notes;
 
@@ -167,6 +168,19 @@ fn conflicts(host: &Host, all: &[Looked]) -> Result<Vec<Finding>, Error> {
             let meets = |ids: &&IdMap| ids.overlaps(entry.first, entry.count);
             let Some(ids) = claimed.iter().find(meets) else { continue };
             let owner = leases.owner_of_ids(*ids)?.unwrap_or_default();
+            if entry.is_roots() && is_of_the_original(host, entry, *ids) {
+                findings.push(Finding {
+                    part: Part::Ids,
+                    name: looked.file.display().to_string(),
+                    verdict: Verdict::Off,
+                    what: format!(
+                        "`{entry}` is what the shell original needed for the containers that were adopted, and we need it no \
+                         more"
+                    ),
+                    mend: Some("take that line out, unless other containers of LXC, Incus or LXD have these ids".to_owned()),
+                });
+                continue;
+            }
             let mend = if entry.is_roots() {
                 // Where LXC, Incus or LXD look for what their containers may have.
                 format!(
@@ -184,6 +198,17 @@ fn conflicts(host: &Host, all: &[Looked]) -> Result<Vec<Finding>, Error> {
         }
     }
     Ok(findings)
+}
+
+/// Whether a line of root's is the one by which the original's containers, which keep their ids, were started.
+fn is_of_the_original(host: &Host, entry: &Entry, ids: IdMap) -> bool {
+    let same = entry.first == u64::from(ids.base()) && entry.count == u64::from(RANGE);
+    same && Record::names(&host.layout).unwrap_or_default().iter().any(|name| {
+        Record::load(&host.layout, name)
+            .ok()
+            .flatten()
+            .is_some_and(|record| record.adopted.is_some() && record.claims(ids))
+    })
 }
 
 #[cfg(test)]

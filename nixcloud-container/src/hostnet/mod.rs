@@ -14,6 +14,7 @@ mod resolver;
 mod shares;
 mod xtables;
 
+pub(crate) use bridges::require_own;
 pub(crate) use filter::{Reloaded, reload, shadowed};
 
 use crate::error::{self, Error};
@@ -68,11 +69,13 @@ const CHECK: &[Look] = &[
 
 pub(crate) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
     let _lock = host.lock_network()?;
+    bridges::require_sole(host)?;
     all(host, UP)
 }
 
 pub(crate) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
     let _lock = host.lock_network()?;
+    bridges::require_sole(host)?;
     // Before anything is taken away from them.
     bridges::require_free(host)?;
     all(host, DOWN)

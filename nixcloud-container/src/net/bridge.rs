@@ -1,8 +1,12 @@
 //! The host's bridges: made if they are missing, completed if they are ours, otherwise left alone.
 //!
-//! A bridge is ours if its alias is [`MARK`]. The kernel takes no alias at creation, so a bridge is made with a
+//! A bridge is ours if its alias is [`MARK`] with the state folder whose containers it is for: several roots of one
+//! machine know nothing of each other's addresses. The kernel takes no alias at creation, so a bridge is made with a
 //! hardware address that follows from its name: one with this address and no alias is ours too, left by a process
-//! that was killed before it could mark it.
+//! that was killed before it could mark it. So are those that older versions marked, without a folder, and those
+//! whose folder is gone.
+
+use std::path::Path;
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use sha2::{Digest, Sha256};
@@ -11,9 +15,49 @@ use super::addr;
 use super::link::{Link, SETTINGS};
 use super::route::{self, Route};
 use super::socket::{self, Netlink};
+use crate::render;
 
-/// The alias of a bridge that is ours.
+/// What the alias of a bridge begins with that one of us made.
 pub const MARK: &str = "nixcloud-container";
+
+/// How long an alias may be.
+const ALIAS: usize = 255;
+
+/// The alias of bridges for the containers of a state folder.
+#[must_use]
+pub fn mark_of(state: &Path) -> String {
+    let whole = format!("{MARK} {}", state.display());
+    // What does not fit is told apart by a hash, and never taken for a folder that is gone.
+    if whole.len() <= ALIAS { whole } else { format!("{MARK} #{}", render::fingerprint(&whole)) }
+}
+
+/// Whose a bridge is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// Ours.
+    Ours,
+    /// Containers' of another root of this machine, by the state folder.
+    Another(String),
+    /// Somebody else's altogether.
+    Foreign,
+}
+
+/// Whose a bridge is, for the root with this mark.
+#[must_use]
+pub fn owner(link: &Link, mark: &str) -> Owner {
+    let Some(alias) = link.alias.as_deref() else {
+        let unmarked = link.is_bridge() && link.mac == Some(mac_of(&link.name));
+        return if unmarked { Owner::Ours } else { Owner::Foreign };
+    };
+    if alias == mark || alias == MARK {
+        return Owner::Ours;
+    }
+    match alias.strip_prefix(MARK).and_then(|rest| rest.strip_prefix(' ')) {
+        Some(state) if state.starts_with('/') && !Path::new(state).is_dir() => Owner::Ours,
+        Some(state) => Owner::Another(state.to_owned()),
+        None => Owner::Foreign,
+    }
+}
 
 /// The table of routes that is meant where none is named.
 const MAIN: u32 = 254;
@@ -27,6 +71,8 @@ pub struct BridgeSpec {
     pub address: Ipv4Network,
     /// The same for IPv6, if any.
     pub address6: Option<Ipv6Network>,
+    /// The alias by which it is ours: [`mark_of`].
+    pub mark: String,
 }
 
 /// What [`ensure`] found and did.
@@ -64,6 +110,14 @@ pub enum Error {
     NotOurs {
         /// The bridge.
         name: String,
+    },
+    /// It is for the containers of another root of this machine. It was left alone.
+    #[error("bridge {name} is for the containers of {owner}")]
+    AnotherRoot {
+        /// The bridge.
+        name: String,
+        /// The state folder of that root.
+        owner: String,
     },
     /// Another interface is in the same network, or has the same address. No address was given.
     #[error("bridge {name} cannot have {wanted}: interface {interface} has {address}")]
@@ -114,11 +168,15 @@ pub fn ensure(netlink: &mut Netlink, spec: &BridgeSpec) -> Result<Outcome, Error
         Some(link) if !link.is_bridge() => {
             return Err(Error::NotABridge { name: name.to_owned(), kind: link.kind });
         }
-        Some(link) if !is_ours(&link) => {
-            let has_address = netlink.addresses(link.index)?.contains(&address);
-            return Ok(Outcome::Foreign { has_address, up: link.up });
-        }
-        other => other,
+        Some(link) => match owner(&link, &spec.mark) {
+            Owner::Ours => Some(link),
+            Owner::Another(owner) => return Err(Error::AnotherRoot { name: name.to_owned(), owner }),
+            Owner::Foreign => {
+                let has_address = netlink.addresses(link.index)?.contains(&address);
+                return Ok(Outcome::Foreign { has_address, up: link.up });
+            }
+        },
+        None => None,
     };
     let index = existing.as_ref().map(|link| link.index);
     let own = match index {
@@ -130,15 +188,15 @@ pub fn ensure(netlink: &mut Netlink, spec: &BridgeSpec) -> Result<Outcome, Error
     }
     let (link, mut changed) = match existing {
         Some(link) => (link, false),
-        None => match make(netlink, name)? {
+        None => match make(netlink, spec)? {
             Some(link) => (link, true),
             // Another process made it in the meantime, perhaps one of ours: look again.
             None => return ensure(netlink, spec),
         },
     };
     let created = changed;
-    if link.alias.as_deref() != Some(MARK) {
-        netlink.set_alias(name, MARK)?;
+    if link.alias.as_ref() != Some(&spec.mark) {
+        netlink.set_alias(name, &spec.mark)?;
         changed = true;
     }
     if link.bridge != Some(SETTINGS) {
@@ -164,12 +222,12 @@ pub fn ensure(netlink: &mut Netlink, spec: &BridgeSpec) -> Result<Outcome, Error
 /// # Errors
 ///
 /// [`Error::NotOurs`], [`Error::NotABridge`], and [`Error::InUse`] while it has ports.
-pub fn remove(netlink: &mut Netlink, name: &str) -> Result<bool, Error> {
+pub fn remove(netlink: &mut Netlink, name: &str, mark: &str) -> Result<bool, Error> {
     let Some(link) = netlink.link(name)? else { return Ok(false) };
     if !link.is_bridge() {
         return Err(Error::NotABridge { name: name.to_owned(), kind: link.kind });
     }
-    if !is_ours(&link) {
+    if owner(&link, mark) != Owner::Ours {
         return Err(Error::NotOurs { name: name.to_owned() });
     }
     no_ports(netlink, &link)?;
@@ -181,25 +239,28 @@ pub fn remove(netlink: &mut Netlink, name: &str) -> Result<bool, Error> {
     }
 }
 
-/// Whether a bridge was made by us, see the module's description.
-#[must_use]
-pub fn is_ours(link: &Link) -> bool {
-    match link.alias.as_deref() {
-        Some(alias) => alias == MARK,
-        None => link.is_bridge() && link.mac == Some(mac_of(&link.name)),
-    }
-}
-
 /// That the bridge can be removed, as far as it is ours.
 ///
 /// # Errors
 ///
 /// [`Error::InUse`] while it has ports.
-pub fn require_free(netlink: &mut Netlink, name: &str) -> Result<(), Error> {
-    let Some(link) = netlink.link(name)?.filter(|link| link.is_bridge() && is_ours(link)) else {
-        return Ok(());
-    };
-    no_ports(netlink, &link)
+pub fn require_free(netlink: &mut Netlink, name: &str, mark: &str) -> Result<(), Error> {
+    match netlink.link(name)? {
+        Some(link) if link.is_bridge() && owner(&link, mark) == Owner::Ours => no_ports(netlink, &link),
+        _ => Ok(()),
+    }
+}
+
+/// That containers of the root with this mark may be on a bridge: it is no other root's.
+///
+/// # Errors
+///
+/// [`Error::AnotherRoot`].
+pub fn require_own(netlink: &mut Netlink, name: &str, mark: &str) -> Result<(), Error> {
+    match netlink.link(name)?.map(|link| owner(&link, mark)) {
+        Some(Owner::Another(owner)) => Err(Error::AnotherRoot { name: name.to_owned(), owner }),
+        _ => Ok(()),
+    }
 }
 
 fn no_ports(netlink: &mut Netlink, link: &Link) -> Result<(), Error> {
@@ -217,8 +278,9 @@ pub fn mac_of(name: &str) -> [u8; 6] {
 }
 
 /// `None` if the name was taken meanwhile.
-fn make(netlink: &mut Netlink, name: &str) -> Result<Option<Link>, Error> {
-    match netlink.add_bridge(name, MARK, Some(mac_of(name))) {
+fn make(netlink: &mut Netlink, spec: &BridgeSpec) -> Result<Option<Link>, Error> {
+    let name = spec.name.as_str();
+    match netlink.add_bridge(name, &spec.mark, Some(mac_of(name))) {
         Ok(()) => Ok(netlink.link(name)?),
         Err(error) if error.errno() == Some(libc::EEXIST) => Ok(None),
         Err(error) => Err(error.into()),
@@ -325,162 +387,5 @@ fn set_address(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::interface::Mac;
-    use crate::net::testing::{in_own_netns, ip};
-
-    fn spec() -> BridgeSpec {
-        let address = "10.101.0.1/16".parse().unwrap();
-        BridgeSpec { name: "brNC-hostonly".to_owned(), address, address6: None }
-    }
-
-    fn addresses(netlink: &mut Netlink, name: &str) -> Vec<String> {
-        let index = netlink.link(name).unwrap().unwrap().index;
-        let v4 = netlink.addresses(index).unwrap().into_iter().filter(IpNetwork::is_ipv4);
-        v4.map(|address| address.to_string()).collect()
-    }
-
-    #[test]
-    fn the_mac_is_local_unicast_and_follows_the_name() {
-        assert_eq!(mac_of("a")[0] & 3, 2);
-        assert_eq!(mac_of("a"), mac_of("a"));
-        assert_ne!(mac_of("a"), mac_of("b"));
-        // The packet filter takes frames with those addresses for a container's.
-        assert!((0..2000).all(|n| !Mac(mac_of(&format!("br{n}"))).is_ours()));
-    }
-
-    #[test]
-    fn root_it_is_made_once_and_removed_once() {
-        in_own_netns(|| {
-            let mut netlink = Netlink::open().unwrap();
-            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Created);
-            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Unchanged);
-            let link = netlink.link("brNC-hostonly").unwrap().unwrap();
-            assert!(link.up && is_ours(&link));
-            assert_eq!((link.alias.as_deref(), link.bridge), (Some(MARK), Some(SETTINGS)));
-            assert_eq!(addresses(&mut netlink, "brNC-hostonly"), ["10.101.0.1/16"]);
-            assert!(remove(&mut netlink, "brNC-hostonly").unwrap());
-            assert!(!remove(&mut netlink, "brNC-hostonly").unwrap());
-            assert_eq!(netlink.links().unwrap().len(), 1);
-        });
-    }
-
-    #[test]
-    fn root_an_ipv6_address_is_given_beside() {
-        in_own_netns(|| {
-            let mut netlink = Netlink::open().unwrap();
-            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Created);
-            let six = "2001:db8:1::1/64".parse().unwrap();
-            let both = BridgeSpec { address6: Some(six), ..spec() };
-            assert_eq!(ensure(&mut netlink, &both).unwrap(), Outcome::Completed);
-            assert_eq!(ensure(&mut netlink, &both).unwrap(), Outcome::Unchanged);
-            let index = netlink.link("brNC-hostonly").unwrap().unwrap().index;
-            assert!(netlink.addresses(index).unwrap().contains(&IpNetwork::V6(six)));
-        });
-    }
-
-    #[test]
-    fn root_what_a_killed_process_left_is_completed() {
-        in_own_netns(|| {
-            let mut netlink = Netlink::open().unwrap();
-            let mac = mac_of("brNC-hostonly").map(|byte| format!("{byte:02x}")).join(":");
-            ip(&format!("link add brNC-hostonly address {mac} type bridge"));
-            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Completed);
-            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Unchanged);
-            // Each thing alone that a hand may have changed.
-            for change in [
-                "link set brNC-hostonly down",
-                "link set brNC-hostonly type bridge stp_state 1",
-                "addr del 10.101.0.1/16 dev brNC-hostonly",
-                "addr add 10.101.0.1/24 dev brNC-hostonly",
-            ] {
-                ip(change);
-                assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Completed, "{change}");
-                assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Unchanged, "{change}");
-                assert_eq!(addresses(&mut netlink, "brNC-hostonly"), ["10.101.0.1/16"], "{change}");
-            }
-        });
-    }
-
-    #[test]
-    fn root_what_is_not_ours_is_left_alone() {
-        in_own_netns(|| {
-            let mut netlink = Netlink::open().unwrap();
-            ip("link add brNC-hostonly type bridge");
-            let foreign = |has_address, up| Outcome::Foreign { has_address, up };
-            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), foreign(false, false));
-            assert!(matches!(remove(&mut netlink, "brNC-hostonly"), Err(Error::NotOurs { .. })));
-            assert_eq!(addresses(&mut netlink, "brNC-hostonly"), Vec::<String>::new());
-            ip("addr add 10.101.0.1/16 dev brNC-hostonly");
-            ip("link set brNC-hostonly up alias theirs");
-            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), foreign(true, true));
-            assert!(matches!(remove(&mut netlink, "brNC-hostonly"), Err(Error::NotOurs { .. })));
-
-            ip("link add v0 type veth peer name v1");
-            let veth = BridgeSpec { name: "v0".to_owned(), ..spec() };
-            let error = ensure(&mut netlink, &veth).unwrap_err();
-            assert_eq!(error.to_string(), "interface v0 is not a bridge but veth");
-            assert!(matches!(remove(&mut netlink, "v0"), Err(Error::NotABridge { .. })));
-            assert!(matches!(remove(&mut netlink, "lo"), Err(Error::NotABridge { kind: None, .. })));
-        });
-    }
-
-    #[test]
-    fn root_a_conflict_names_the_other_interface_and_makes_nothing() {
-        in_own_netns(|| {
-            let mut netlink = Netlink::open().unwrap();
-            ip("link add lan0 type veth peer name lan1");
-            ip("addr add 10.101.5.5/24 dev lan0");
-            let error = ensure(&mut netlink, &spec()).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                "bridge brNC-hostonly cannot have 10.101.0.1/16: interface lan0 has 10.101.5.5/24"
-            );
-            assert_eq!(netlink.link("brNC-hostonly").unwrap(), None);
-            ip("addr flush dev lan0");
-            ip("addr add 10.0.0.5/8 dev lan0");
-            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Created);
-        });
-    }
-
-    #[test]
-    fn root_a_bridge_with_ports_is_not_removed() {
-        in_own_netns(|| {
-            let mut netlink = Netlink::open().unwrap();
-            ensure(&mut netlink, &spec()).unwrap();
-            for port in ["nci-b", "nci-a"] {
-                ip(&format!("link add {port} type veth peer name p{port}"));
-                ip(&format!("link set {port} master brNC-hostonly"));
-            }
-            let error = remove(&mut netlink, "brNC-hostonly").unwrap_err();
-            assert_eq!(error.to_string(), "bridge brNC-hostonly is in use by nci-a, nci-b");
-            // The ports do not take its hardware address away.
-            assert_eq!(netlink.link("brNC-hostonly").unwrap().unwrap().mac, Some(mac_of("brNC-hostonly")));
-            ip("link del nci-a");
-            ip("link del nci-b");
-            assert!(remove(&mut netlink, "brNC-hostonly").unwrap());
-        });
-    }
-
-    #[test]
-    fn root_many_at_once_agree() {
-        in_own_netns(|| {
-            // Threads inherit the namespace.
-            let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..8)
-                    .map(|_| scope.spawn(|| ensure(&mut Netlink::open().unwrap(), &spec()).unwrap()))
-                    .collect();
-                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-            });
-            assert!(
-                !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Foreign { .. })),
-                "{outcomes:?}"
-            );
-            assert_eq!(outcomes.iter().filter(|&&outcome| outcome == Outcome::Created).count(), 1);
-            let mut netlink = Netlink::open().unwrap();
-            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Unchanged);
-            assert_eq!(addresses(&mut netlink, "brNC-hostonly"), ["10.101.0.1/16"]);
-        });
-    }
-}
+#[path = "bridge_tests.rs"]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! A pid alone names nobody: it is given out again. A pid with its start time, within one boot, is one process.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -15,6 +15,9 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::idmap::IdMap;
+
+mod ids;
+pub use ids::{ids_in_use, with_ids};
 
 /// In how many parts a second is told in `/proc/PID/stat`: the kernel's constant on all machines that we run on.
 const TICKS: u64 = 100;
@@ -104,9 +107,8 @@ impl Process {
         self.is_alive() && stat(self.pid).is_some_and(|stat| stat.start == self.start && !stat.ending)
     }
 
-    /// Takes note of its end where nobody else would: of a process that began in the background the parent is whoever takes
-    /// orphans, which this process is where it is a subreaper, or the first of a pid namespace. Of another's child, or of one
-    /// that runs, nothing is done.
+    /// Takes note of its end where nobody else would: the parent of what began in the background is whoever takes orphans, as this
+    /// process does where it is a subreaper. Of another's child, or of one that runs, nothing is done.
     pub fn reap(self) {
         let ours = stat(self.pid).is_some_and(|stat| {
             stat.start == self.start && stat.state == 'Z' && stat.parent.unsigned_abs() == std::process::id()
@@ -123,6 +125,12 @@ impl Process {
         let now = clock_gettime(ClockId::Boottime);
         let now = Duration::from_secs(now.tv_sec.unsigned_abs());
         now.saturating_sub(Duration::from_secs(self.start / TICKS))
+    }
+
+    /// What it calls itself.
+    #[must_use]
+    pub fn command(self) -> String {
+        fs::read_to_string(format!("/proc/{}/comm", self.pid)).unwrap_or_default().trim_end().to_owned()
     }
 
     /// The user whose rights it has, in the host's ids.
@@ -158,37 +166,6 @@ impl Process {
 pub fn all() -> impl Iterator<Item = Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| Process::now(entry.file_name().to_str()?.parse().ok()?))
-}
-
-/// The ids of this host that processes in other user namespaces have, each range with its first and its count: containers,
-/// of whichever program, that run now.
-#[must_use]
-pub fn ids_in_use() -> Vec<(u64, u64)> {
-    let mut seen: HashSet<FileId> = FileId::of(Path::new("/proc/self/ns/user")).into_iter().collect();
-    let mut ranges = Vec::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let process = entry.path();
-        if !entry.file_name().as_bytes().first().is_some_and(u8::is_ascii_digit) {
-            continue;
-        }
-        // One that has ended meanwhile has no ids any more.
-        let Ok(namespace) = FileId::of(&process.join("ns/user")) else { continue };
-        if seen.insert(namespace) {
-            for map in ["uid_map", "gid_map"] {
-                ranges.extend(mapped(&fs::read_to_string(process.join(map)).unwrap_or_default()));
-            }
-        }
-    }
-    ranges
-}
-
-/// What a map of ids gives away. Ids that are the same inside are no container's: a sandbox that keeps those of its host.
-fn mapped(map: &str) -> impl Iterator<Item = (u64, u64)> {
-    map.lines().filter_map(|line| {
-        let mut fields = line.split_whitespace().map_while(|field| field.parse::<u64>().ok());
-        let (inside, outside, count) = (fields.next()?, fields.next()?, fields.next()?);
-        (inside != outside).then_some((outside, count))
-    })
 }
 
 /// The network namespace of this thread: `/proc/self` would be that of the thread group's leader.
@@ -469,16 +446,6 @@ pub fn remove_empty_cgroup(cgroup: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_ids_of_a_container_are_in_use_and_those_of_a_sandbox_are_not() {
-        let given = |map: &str| mapped(map).collect::<Vec<_>>();
-        assert_eq!(given("         0     100000      65536\n"), [(100_000, 65_536)]);
-        // Of a user without rights, who was given some.
-        assert_eq!(given("0 1000 1\n1 165536 65536\n"), [(1000, 1), (165_536, 65_536)]);
-        assert_eq!(given("0 0 4294967295\n"), []);
-        assert_eq!(given("1000 1000 1\nbroken\n"), []);
-    }
 
     #[test]
     fn a_process_is_known_by_pid_and_start() {
