@@ -24,6 +24,7 @@ scenarios! {
         root_a_guest_without_a_console,
         root_the_log_of_a_start,
         root_some_namespaces_can_be_shared,
+        root_further_interfaces_keep_their_mac_addresses,
     ],
     both: [],
 }
@@ -280,4 +281,28 @@ fn root_some_namespaces_can_be_shared(lab: &Lab) {
             web.stop();
         }
     }
+}
+
+fn root_further_interfaces_keep_their_mac_addresses(lab: &Lab) {
+    let web = lab.busybox("web");
+    let own = "02:00:00:00:00:07";
+    let lines = format!(
+        "lxc.net.2.type = veth\\nlxc.net.2.name = lan\\nlxc.net.3.type = veth\\nlxc.net.3.name = own\\nlxc.net.3.hwaddr = {own}"
+    );
+    web.create_from(&web.file().extra(&lines));
+    let macs =
+        || ["lan", "own", "once"].map(|name| web.sh(&format!("cat /sys/class/net/{name}/address")).text());
+    let once = items([("lxc.net.4.type", "veth"), ("lxc.net.4.name", "once")]);
+    let init = start(&web, &once);
+    let first = macs();
+    assert!(first[0].starts_with("16:") && first[1] == own && first[2].starts_with("16:"), "{first:?}");
+    assert_ne!(first[0], first[2]);
+    web.shell("rm /run/greeting; kill -INT 1");
+    web.await_version();
+    eventually("it rebooted", Duration::from_secs(10), || web.init() != init);
+    assert_eq!(macs(), first);
+    web.stop();
+    start(&web, &once);
+    assert_eq!(macs(), first);
+    web.stop();
 }

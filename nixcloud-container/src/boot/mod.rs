@@ -30,7 +30,7 @@ use crate::power::{
 use crate::proc::{self, Process};
 use crate::record::{Record, Run, Signals};
 use crate::recover;
-use crate::render::Rendered;
+use crate::render::{self, Rendered};
 use crate::spec::ContainerSpec;
 use crate::state::{Action, Permission};
 use crate::worker::{Answer, HookFailure, Request, Stdio, WorkerError};
@@ -221,6 +221,10 @@ impl Boot<'_> {
     ) -> Result<Option<i32>, Error> {
         let Self { host, plan, cancel, .. } = *self;
         let console = self.foreground.as_deref().map(Foreground::item);
+        // Of interfaces of this boot alone; those of the configuration file have theirs.
+        let all: Vec<_> = rendered.extra.iter().chain(&plan.items).cloned().collect();
+        let mut macs = render::further_macs(&all, record.interface_id(&host.layout));
+        macs.retain(|(key, _)| !rendered.text.lines().any(|line| line.starts_with(&format!("{key} = "))));
         let request = Request::Start {
             target: target(host, &record.name),
             caller: std::process::id(),
@@ -229,7 +233,7 @@ impl Boot<'_> {
             kept: host.worker.kept_hook(&host.layout, &record.name),
             user_namespace,
             sources: rendered.locked.iter().chain(&plan.sources).cloned().collect(),
-            items: plan.items.iter().cloned().chain(console).collect(),
+            items: plan.items.iter().cloned().chain(macs).chain(console).collect(),
             foreground: self.foreground.is_some(),
         };
         if let Some(foreground) = &mut self.foreground {
@@ -306,7 +310,8 @@ fn require_bridges(host: &Host, spec: &ContainerSpec) -> Result<(), Error> {
 /// Nothing of the container runs, so whoever has its ids is another's: of a second root of this machine that has given the same
 /// to a container of its own, while neither ran. Shared ones are other containers' of this root, too.
 fn require_free_ids(host: &Host, record: &Record, kind: IdMapKind) -> Result<(), Error> {
-    let Some(ids) = record.ids_for(kind).filter(|_| kind == IdMapKind::Isolated && host.config.ids.skip_running)
+    let Some(ids) =
+        record.ids_for(kind).filter(|_| kind == IdMapKind::Isolated && host.config.ids.skip_running)
     else {
         return Ok(());
     };

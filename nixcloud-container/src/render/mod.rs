@@ -4,6 +4,7 @@
 //! back its own network, and an upgraded LXC never leaves a stale include path.
 
 mod extra;
+mod further;
 mod keys;
 mod port;
 mod seccomp;
@@ -24,6 +25,7 @@ use crate::spec::ContainerSpec;
 
 use extra::ExtraLine;
 pub use extra::{ExtraError, ItemError};
+pub use further::macs as further_macs;
 pub use port::{Port, ports};
 pub use seccomp::PROFILE as SECCOMP_PROFILE;
 
@@ -331,6 +333,11 @@ fn extra_lines(
             checked.push((key, value));
         }
     }
+    let macs = further_macs(&checked, input.interface);
+    if !macs.is_empty() {
+        text.comment("MAC addresses of those interfaces, the same at each boot.");
+    }
+    macs.iter().for_each(|(key, mac)| text.line(key, mac));
     Ok(checked)
 }
 
