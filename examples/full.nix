@@ -20,7 +20,8 @@
     isolated = true; # the default: no other container reaches it. false: those that say so, too
     ip6 = "fd00:101::7/64"; # a fixed IPv6 address of `hostonly`; default: none
     # Ports of the host that lead to it, one ("8000-8010" for a range) each; `containerPort` is the same one and `protocol` "tcp" when not given.
-    forwards = [ { hostPort = 8443; containerPort = 443; protocol = "tcp"; } ];
+    # `listen` is the one address of the host that they lead from; without, all do.
+    forwards = [ { hostPort = 8443; containerPort = 443; protocol = "tcp"; listen = null; } ];
   };
 
   # Lines for LXC's own configuration. Keys that would undo the protection of the host are refused.

@@ -168,7 +168,7 @@ let
   forward =
     let
       place = "network.forwards (an element of the list)";
-      keys = [ "containerPort" "hostPort" "protocol" ];
+      keys = [ "containerPort" "hostPort" "listen" "protocol" ];
       protocols = [ "tcp" "udp" ];
       # How many ports one element may stand for: each is claimed by itself.
       most = 1024;
@@ -199,7 +199,14 @@ let
       # One port for a range is where its first leads, as `8000-8010:80-90` and its kind count elsewhere.
       inside = if set ? containerPort then range "containerPort" set.containerPort else host;
       protocol = string "network.forwards.protocol" (set.protocol or "tcp");
-      each = n: {
+      # What an address is, the Rust side decides.
+      listen = orNull
+        (key: value:
+          if match "[0-9a-fA-F:.]+" (string key value) != null then value
+          else fail "`${key}' must be an address of the host, such as 192.0.2.1 or 2001:db8::1, but is \"${value}\"")
+        "network.forwards.listen"
+        (set.listen or null);
+      each = n: (if listen == null then { } else { inherit listen; }) // {
         hostPort = host.first + n;
         containerPort = port "containerPort" (inside.first + n);
         protocol =

@@ -558,7 +558,7 @@ impl Error {
             | Self::Share { .. }
             | Self::ExtraRefused { .. }
             | Self::Spec(_)
-            | Self::Forward(ForwardError::NoAddress { .. })
+            | Self::Forward(ForwardError::NoAddress { .. } | ForwardError::NoAddressOf { .. })
             | Self::Nix(nix::Error::Evaluation { .. } | nix::Error::Argument(_)) => ErrorKind::Input,
             Self::Nix(nix::Error::Build { .. }) => ErrorKind::Build,
             Self::Activation { .. } => ErrorKind::Activation,
@@ -669,6 +669,10 @@ impl Error {
             }
             Self::Forward(ForwardError::NoAddress { .. }) => {
                 "`network.ip` gives it a fixed one, `network.enableNat` one on the bridge that leads out".to_owned()
+            }
+            Self::Forward(ForwardError::NoAddressOf { .. }) => {
+                "`network.ip` and `network.ip6` give it fixed ones; `listen` in `network.forwards` is of the same family"
+                    .to_owned()
             }
             Self::Bridge(bridge::Error::AddressConflict { .. } | bridge::Error::RouteConflict { .. }) => {
                 "take that away, or choose another network for the containers in the host configuration \

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnetwork::IpNetwork;
@@ -13,7 +13,7 @@ use crate::fs::claim::{self, Claim};
 use crate::generations::{Generations, GenerationsError};
 use crate::layout::Layout;
 use crate::name::{ContainerName, InterfaceName};
-use crate::network::HostPort;
+use crate::network::{Forward, HostPort};
 use crate::record::{Phase, Record, RecordError};
 use crate::render;
 use crate::ruleset::Route;
@@ -39,6 +39,14 @@ pub enum ForwardError {
         /// The container.
         name: ContainerName,
     },
+    /// The container has no address of the family that a port of the host is to lead from.
+    #[error("{} of the host cannot lead to container `{name}`, of which no {} address is known here", .port.words(), family(*.port))]
+    NoAddressOf {
+        /// The container.
+        name: ContainerName,
+        /// The port.
+        port: HostPort,
+    },
     /// The folder of claims, or one of them, cannot be read.
     #[error("cannot read {}", .path.display())]
     Read {
@@ -63,6 +71,10 @@ pub enum ForwardError {
     Generations(#[from] GenerationsError),
 }
 
+fn family(port: HostPort) -> &'static str {
+    if port.listen.is_some_and(|listen| listen.is_ipv6()) { "IPv6" } else { "IPv4" }
+}
+
 /// Claims a port. Claiming one's own again is no error.
 ///
 /// # Errors
@@ -76,6 +88,32 @@ pub(crate) fn claim(layout: &Layout, owner: &ContainerName, port: HostPort) -> R
         }
         Err(source) => Err(ForwardError::Claim { port, source }),
     }
+}
+
+/// That ports that were just claimed meet none of another container's: claims are told apart by their names alone. Of two
+/// that claim such ports in one moment both may be refused.
+///
+/// # Errors
+/// When another container has one, by name.
+pub(crate) fn require_sole(
+    layout: &Layout,
+    owner: &ContainerName,
+    ports: impl Iterator<Item = HostPort>,
+) -> Result<(), ForwardError> {
+    let mut others = claims(layout)?;
+    others.retain(|(_, theirs)| theirs != owner);
+    for port in ports {
+        // They are sorted by protocol and port first.
+        let from =
+            others.partition_point(|(other, _)| (other.protocol, other.port) < (port.protocol, port.port));
+        let same = others[from..]
+            .iter()
+            .take_while(|(other, _)| (other.protocol, other.port) == (port.protocol, port.port));
+        if let Some((port, owner)) = same.into_iter().find(|(other, _)| other.overlaps(port)) {
+            return Err(ForwardError::Taken { port: *port, owner: owner.to_string() });
+        }
+    }
+    Ok(())
 }
 
 /// Gives a port back. One that is not the owner's stays.
@@ -156,7 +194,9 @@ fn of(
     };
     let mut routes = Vec::new();
     for (address, bridge) in targets(config, &record, &spec, reachable) {
-        for forward in &spec.network.forwards {
+        let same_family =
+            |forward: &&Forward| forward.listen.is_none_or(|listen| listen.is_ipv4() == address.is_ipv4());
+        for forward in spec.network.forwards.iter().filter(same_family) {
             routes.push(Route {
                 port: forward.host(),
                 target: SocketAddr::new(address, forward.container_port.get()),
@@ -207,14 +247,22 @@ pub(crate) fn require_address(
     if !spec.network.forwards.is_empty() && targets(config, record, spec, &[]).is_empty() {
         return Err(ForwardError::NoAddress { name: record.name.clone() });
     }
-    Ok(())
+    // Where the host has no way to its IPv6 address by now, it may have one later.
+    let any = IpNetwork::from(IpAddr::from(Ipv6Addr::UNSPECIFIED));
+    let any = IpNetwork::new(any.ip(), 0).unwrap_or(any);
+    let targets = targets(config, record, spec, &[any]);
+    let lacks = |listen: IpAddr| !targets.iter().any(|(address, _)| address.is_ipv4() == listen.is_ipv4());
+    match spec.network.forwards.iter().find(|forward| forward.listen.is_some_and(lacks)) {
+        Some(forward) => Err(ForwardError::NoAddressOf { name: record.name.clone(), port: forward.host() }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Ipv6Config;
-    use crate::network::{Forward, Protocol};
+    use crate::network::Protocol;
     use crate::spec::{Autostart, Effective, NetworkSpec, SCHEMA};
 
     fn lab() -> (tempfile::TempDir, Layout) {
@@ -233,8 +281,12 @@ mod tests {
 
     fn spec() -> ContainerSpec {
         let number = |number: u16| number.try_into().unwrap();
-        let forward =
-            Forward { host_port: number(8080), container_port: number(80), protocol: Protocol::Tcp };
+        let forward = Forward {
+            host_port: number(8080),
+            container_port: number(80),
+            protocol: Protocol::Tcp,
+            listen: None,
+        };
         ContainerSpec {
             schema: SCHEMA,
             name: None,
@@ -265,6 +317,25 @@ mod tests {
         free(&layout, &web, port("tcp-80")).unwrap();
         free(&layout, &web, port("tcp-80")).unwrap();
         claim(&layout, &db, port("tcp-80")).unwrap();
+    }
+
+    #[test]
+    fn ports_that_meet_have_one_owner_and_others_have_several() {
+        let (_root, layout) = lab();
+        let (web, db): (ContainerName, ContainerName) = ("web".parse().unwrap(), "db".parse().unwrap());
+        let sole = |owner: &ContainerName, ports: &[&str]| {
+            require_sole(&layout, owner, ports.iter().map(|text| port(text)))
+                .map_err(|error| error.to_string())
+        };
+        for text in ["tcp-80@192.0.2.1", "tcp-443", "udp-80"] {
+            claim(&layout, &web, port(text)).unwrap();
+        }
+        sole(&web, &["tcp-80@192.0.2.1", "tcp-443"]).unwrap();
+        sole(&db, &["tcp-80@192.0.2.2", "tcp-80@2001:db8::1", "tcp-81"]).unwrap();
+        let told =
+            |place: &str| Err(format!("tcp port {place} of the host leads to container `web` already"));
+        assert_eq!(sole(&db, &["tcp-81", "tcp-80"]), told("192.0.2.1:80"));
+        assert_eq!(sole(&db, &["tcp-443@192.0.2.1"]), told("443"));
     }
 
     #[test]

@@ -198,6 +198,7 @@ pub(crate) fn claim_ports(host: &Host, record: &mut Record, spec: &ContainerSpec
         record.save(&host.layout)?;
     }
     let claimed = wanted.clone().try_for_each(|port| forwards::claim(&host.layout, &record.name, port));
+    let claimed = claimed.and_then(|()| forwards::require_sole(&host.layout, &record.name, wanted.clone()));
     if claimed.is_err() && !new.is_empty() {
         for port in new {
             forwards::free(&host.layout, &record.name, port)?;
@@ -304,6 +305,13 @@ pub(crate) fn open_ports(host: &Host, record: &Record, observer: &mut dyn Observ
         observer.event(Event::Note(format!(
             "the networks of this host are not up: {} will lead to `{}` after `nixcloud-container host up`",
             ports.join(", "),
+            record.name
+        )));
+    }
+    for port in hostnet::absent(&record.ports)? {
+        observer.event(Event::Note(format!(
+            "{} will lead to `{}` when the host has that address, which it has not now",
+            port.words(),
             record.name
         )));
     }

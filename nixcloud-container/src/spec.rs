@@ -1,12 +1,12 @@
 //! The spec: a container file in its evaluated, typed form. The serde contract with `nix/containers.nix`.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::idmap::IdMapKind;
 use crate::name::{ContainerName, InterfaceName};
-use crate::network::Forward;
+use crate::network::{Forward, HostPort};
 
 /// The schema of requests, answers and `spec.json` that this version speaks.
 pub const SCHEMA: u32 = 1;
@@ -207,16 +207,34 @@ impl ContainerSpec {
             let why = "it is not the address of a host";
             return Err(SpecError::Value { field: "network.gateway6", value: address.to_string(), why });
         }
-        let mut taken = std::collections::BTreeSet::new();
-        for forward in &network.forwards {
-            if !taken.insert(forward.host()) {
-                let value = format!("{} {}", forward.protocol, forward.host_port);
-                let why = "that port of the host is in it twice";
-                return Err(SpecError::Value { field: "network.forwards", value, why });
-            }
-        }
-        Ok(())
+        forwards(&network.forwards)
     }
+}
+
+/// That each port of the host is in it once, and on addresses that something comes to.
+fn forwards(forwards: &[Forward]) -> Result<(), SpecError> {
+    let mut taken = std::collections::BTreeMap::<_, Vec<HostPort>>::new();
+    for forward in forwards {
+        let host = forward.host();
+        let refuse = |why| {
+            let value = format!("{} {}", host.protocol, host.place());
+            Err(SpecError::Value { field: "network.forwards", value, why })
+        };
+        if host.listen.is_some_and(|listen| {
+            let mapped = matches!(listen, IpAddr::V6(six) if six.to_ipv4_mapped().is_some());
+            listen.is_unspecified() || listen.is_loopback() || listen.is_multicast() || mapped
+        }) {
+            return refuse(
+                "`listen` is an address that others reach the host by; without it all of them lead there",
+            );
+        }
+        let others = taken.entry((host.protocol, host.port)).or_default();
+        if others.iter().any(|other| other.overlaps(host)) {
+            return refuse("that port of the host is in it twice");
+        }
+        others.push(host);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -253,6 +271,13 @@ mod tests {
         let twice = with(&format!("\"forwards\":[{forward},{forward}]")).unwrap_err();
         assert_eq!(twice, "network.forwards cannot be tcp 80: that port of the host is in it twice");
         with(r#""forwards":[{"hostPort":0,"containerPort":1,"protocol":"tcp"}]"#).unwrap_err();
+        let at = |listen: &str| forward.replacen('}', &format!(",\"listen\":\"{listen}\"}}"), 1);
+        with(&format!("\"forwards\":[{},{}]", at("192.0.2.1"), at("2001:db8::1"))).unwrap();
+        let twice = with(&format!("\"forwards\":[{},{forward}]", at("192.0.2.1"))).unwrap_err();
+        assert_eq!(twice, "network.forwards cannot be tcp 80: that port of the host is in it twice");
+        for bad in ["0.0.0.0", "127.0.0.1", "::1", "::", "ff02::1", "::ffff:192.0.2.1", "192.0.2"] {
+            with(&format!("\"forwards\":[{}]", at(bad))).unwrap_err();
+        }
         with(r#""ip6":"2001:db8::5","prefixLength6":64"#).unwrap();
         with(r#""gateway6":"fe80::1""#).unwrap();
         with(r#""gateway6":"ff02::1""#).unwrap_err();

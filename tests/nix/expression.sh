@@ -118,12 +118,12 @@ NIX
 spec "a set with only configuration has the defaults" "" "$defaults" <<'NIX'
 { configuration = { }; }
 NIX
-spec "every key" "" '{"autostart":{"after":["a","b"],"delay":3,"enable":true,"order":-2},"effective":{"ip":"10.10.1.2","prefixLength":24},"idmap":"shared","lxcExtraConfig":"lxc.a = b\n","name":"web","network":{"bridge":"br0","enableNat":true,"forwards":[{"containerPort":80,"hostPort":8080,"protocol":"tcp"},{"containerPort":53,"hostPort":53,"protocol":"udp"}],"gateway":"10.10.1.1","gateway6":"fe80::1","ip":"10.10.1.2","ip6":"2001:db8::5","isolated":false,"prefixLength":24,"prefixLength6":56},"schema":1}' <<'NIX'
+spec "every key" "" '{"autostart":{"after":["a","b"],"delay":3,"enable":true,"order":-2},"effective":{"ip":"10.10.1.2","prefixLength":24},"idmap":"shared","lxcExtraConfig":"lxc.a = b\n","name":"web","network":{"bridge":"br0","enableNat":true,"forwards":[{"containerPort":80,"hostPort":8080,"protocol":"tcp"},{"containerPort":53,"hostPort":53,"listen":"192.0.2.1","protocol":"udp"}],"gateway":"10.10.1.1","gateway6":"fe80::1","ip":"10.10.1.2","ip6":"2001:db8::5","isolated":false,"prefixLength":24,"prefixLength6":56},"schema":1}' <<'NIX'
 {
   name = "web";
   autostart = { order = -2; delay = 3; after = [ "a" "b" ]; };
   network = { bridge = "br0"; ip = "10.10.1.2"; prefixLength = 24; gateway = "10.10.1.1"; gateway6 = "fe80::1"; enableNat = true; isolated = false; ip6 = "2001:db8::5/56";
-    forwards = [ { hostPort = 8080; containerPort = 80; } { hostPort = 53; protocol = "udp"; } ]; };
+    forwards = [ { hostPort = 8080; containerPort = 80; } { hostPort = 53; protocol = "udp"; listen = "192.0.2.1"; } ]; };
   lxcExtraConfig = "lxc.a = b\n";
   idmap = "shared";
   configuration = { };
@@ -213,6 +213,10 @@ NIX
 
 bad "forwards without a port" "an element of \`network.forwards' needs \`hostPort'" <<'NIX'
 { network.forwards = [ { containerPort = 80; } ]; configuration = { }; }
+NIX
+
+bad "forwards from what is no address" "\`network.forwards.listen' must be an address of the host" "eth0" <<'NIX'
+{ network.forwards = [ { hostPort = 80; listen = "eth0"; } ]; configuration = { }; }
 NIX
 
 bad "forwards of another protocol" "\`network.forwards.protocol' must be one of" "sctp" <<'NIX'

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use nixcloud_container::{
     AutostartOutcome, AutostartRequest, AutostopOutcome, AutostopRequest, CreateRequest, DestroyRequest,
-    Error, ErrorKind, Event, Listed, Manager, Observer, Part, State, UpdateAllRequest, UpdateRequest, Verdict,
+    Error, ErrorKind, Event, Listed, Manager, Observer, Part, State, UpdateAllRequest, UpdateRequest,
+    Verdict,
 };
 
 use crate::apply::{expect, failure};
@@ -247,9 +248,14 @@ fn root_the_line_that_the_original_needed_is_no_fault(lab: &Lab) {
     };
     assert_eq!(verdicts(), [Verdict::Good, Verdict::Off]);
     // Another one of root's is, as ever, what Incus may give to others.
-    fs::write(&subuid, fs::read_to_string(&subuid).unwrap().replace("root:100000:65536", "root:100000:1000000")).unwrap();
+    fs::write(
+        &subuid,
+        fs::read_to_string(&subuid).unwrap().replace("root:100000:65536", "root:100000:1000000"),
+    )
+    .unwrap();
     assert!(verdicts().contains(&Verdict::Wrong));
     web.stop();
+    manager.host_down().must("host down");
 }
 
 fn root_adopted_while_it_runs(lab: &Lab) {

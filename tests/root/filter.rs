@@ -19,6 +19,7 @@ scenarios! {
         root_ipv6_reaches_guests_and_back,
         root_ports_of_the_host_lead_to_containers,
         root_ports_of_the_host_by_ipv6,
+        root_a_port_of_one_address_leads_from_it_alone,
         root_ports_come_and_go_with_generations,
         root_a_port_has_one_owner_and_listeners_are_noticed,
         root_a_forward_drop_of_others_is_passed_and_cleaned_up,
@@ -259,6 +260,53 @@ fn root_ports_of_the_host_by_ipv6(lab: &Lab) {
     container.destroy(nixcloud_container::DestroyRequest::default()).must("destroy");
     assert!(!run("nft", "list ruleset").contains("9090"));
     ip("link del up0");
+}
+
+fn root_a_port_of_one_address_leads_from_it_alone(lab: &Lab) {
+    let internet = internet();
+    ip("addr add 192.0.2.3/24 dev up0");
+    let at = |address: &str| {
+        format!(
+            "network.forwards = [ {{ hostPort = 8080; containerPort = {PORT}; listen = \"{address}\"; }} ];"
+        )
+    };
+    let all = format!("network.forwards = [ {{ hostPort = 8080; containerPort = {PORT}; }} ];");
+    let (web, db) = (lab.busybox("web"), lab.busybox("db"));
+    web.create_from(&web.file().keys(&at("192.0.2.2")));
+    let first = Space::of(web.start());
+    let _echo = Echo::start(&first, PORT);
+    let asked = |address: &str| internet.tcp(&format!("{address}:8080"));
+    assert!(asked("192.0.2.2").is_some());
+    assert_eq!(asked("192.0.2.3"), None);
+    // The port of the other address is another's to have, that of all addresses is not.
+    let error = db.try_create(&db.file().keys(&all)).unwrap_err();
+    let told = format!("tcp port 192.0.2.2:8080 of the host leads to container `{}` already", web.name());
+    assert_eq!(chain(&error), told);
+    let six = db.try_create(&db.file().keys(&at("2001:db8:9::2"))).unwrap_err();
+    assert!(chain(&six).contains("of which no IPv6 address is known here"), "{}", chain(&six));
+    db.create_from(&db.file().keys(&at("192.0.2.3")));
+    let second = Space::of(db.start());
+    assert_eq!(asked("192.0.2.3"), None, "nothing listens there yet");
+    let _other = Echo::start(&second, PORT);
+    assert!(asked("192.0.2.2").is_some() && asked("192.0.2.3").is_some());
+    let error = web.try_update(&web.file().version("2").keys(&all)).unwrap_err();
+    assert!(
+        chain(&error).contains(&format!("leads to container `{}` already", db.name())),
+        "{}",
+        chain(&error)
+    );
+    assert!(asked("192.0.2.2").is_some());
+    // An address that the host has no more.
+    ip("addr del 192.0.2.3/24 dev up0");
+    let findings = lab.manager().host_check().must("check");
+    let wrong: Vec<&str> = findings
+        .iter()
+        .filter(|finding| finding.part == Part::Forward && finding.verdict == Verdict::Wrong)
+        .map(|finding| finding.name.as_str())
+        .collect();
+    assert_eq!(wrong, ["tcp-8080@192.0.2.3"]);
+    drop((_echo, _other, first, second));
+    end(&[&web, &db]);
 }
 
 fn root_ports_come_and_go_with_generations(lab: &Lab) {

@@ -1,5 +1,7 @@
 //! Our table of the packet filter: what is forwarded, whose address is masqueraded, where ports of the host lead.
 
+use std::net::IpAddr;
+
 use ipnetwork::IpNetwork;
 
 use super::bridges;
@@ -95,8 +97,14 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
             }
         },
     }];
-    for (port, owner) in forwards::claims(&host.layout)? {
-        findings.push(if is_listened_on(port) {
+    let claims = forwards::claims(&host.layout)?;
+    let absent = absent(&claims.iter().map(|(port, _)| *port).collect::<Vec<_>>())?;
+    for (port, owner) in claims {
+        findings.push(if absent.contains(&port) {
+            let what = format!("it is to lead to container `{owner}` from an address that the host does not have");
+            let mend = format!("give the host that address, or `{owner}` another `listen` in `network.forwards`");
+            Finding::wrong(Part::Forward, port.to_string(), what, mend)
+        } else if is_listened_on(port) {
             let what = format!(
                 "leads to container `{owner}`, though a program of the host listens on it: that one is reached by the loopback \
                  addresses alone"
@@ -144,6 +152,20 @@ pub(crate) fn shadowed(ports: &[HostPort]) -> Vec<HostPort> {
     ports.iter().copied().filter(|port| is_listened_on(*port)).collect()
 }
 
+/// Those of `ports` that are of an address which the host does not have.
+pub(crate) fn absent(ports: &[HostPort]) -> Result<Vec<HostPort>, Error> {
+    if ports.iter().all(|port| port.listen.is_none()) {
+        return Ok(Vec::new());
+    }
+    let own: Vec<IpAddr> =
+        Netlink::open()?.all_addresses()?.into_iter().map(|(_, address)| address.ip()).collect();
+    Ok(ports
+        .iter()
+        .copied()
+        .filter(|port| port.listen.is_some_and(|listen| !own.contains(&listen)))
+        .collect())
+}
+
 fn is_listened_on(port: HostPort) -> bool {
-    listen::is_listened_on(port.protocol == Protocol::Tcp, port.port.get())
+    listen::is_listened_on(port.protocol == Protocol::Tcp, port.port.get(), port.listen)
 }

@@ -15,7 +15,7 @@ mod shares;
 mod xtables;
 
 pub(crate) use bridges::require_own;
-pub(crate) use filter::{Reloaded, reload, shadowed};
+pub(crate) use filter::{Reloaded, absent, reload, shadowed};
 
 use crate::error::{self, Error};
 use crate::host::Host;

@@ -153,15 +153,18 @@ fn finish(mut body: Text) -> Table {
 
 /// Where connections to ports of the host go: those from outside, and the host's own. Those of guests go nowhere else.
 fn destinations(text: &mut Text, input: &Input<'_>) {
-    let mut maps: BTreeMap<(Protocol, bool), BTreeSet<String>> = BTreeMap::new();
+    let mut maps: BTreeMap<Ports, BTreeSet<String>> = BTreeMap::new();
     for Route { port, target, .. } in input.forwards {
-        let element = format!("{} : {} . {}", port.port, target.ip(), target.port());
-        maps.entry((port.protocol, target.is_ipv6())).or_default().insert(element);
+        let from = port.listen.map_or_else(String::new, |listen| format!("{listen} . "));
+        let element = format!("{from}{} : {} . {}", port.port, target.ip(), target.port());
+        let ports = Ports { protocol: port.protocol, six: target.is_ipv6(), all: port.listen.is_none() };
+        maps.entry(ports).or_default().insert(element);
     }
-    let name = |protocol: Protocol, six: bool| format!("{protocol}{}", if six { 6 } else { 4 });
-    for ((protocol, six), elements) in &maps {
-        let kind = format!("inet_service : {} . inet_service", if *six { "ipv6_addr" } else { "ipv4_addr" });
-        text.collection("map", &name(*protocol, *six), &kind, elements);
+    for (ports, elements) in &maps {
+        let address = if ports.six { "ipv6_addr" } else { "ipv4_addr" };
+        let from = if ports.all { String::new() } else { format!("{address} . ") };
+        let kind = format!("{from}inet_service : {address} . inet_service");
+        text.collection("map", &ports.name(), &kind, elements);
     }
     let bridges: BTreeSet<&InterfaceName> =
         ours(input.networks).into_iter().chain(input.forwards.iter().map(|route| &route.bridge)).collect();
@@ -176,12 +179,31 @@ fn destinations(text: &mut Text, input: &Input<'_>) {
         text.rule("fib daddr type local jump forwards");
     });
     text.chain("forwards", None, |text| {
-        for (protocol, six) in maps.into_keys() {
-            let (family, version) = if six { ("ipv6", "ip6") } else { ("ipv4", "ip") };
-            let map = name(protocol, six);
-            text.rule(format_args!("meta nfproto {family} dnat {version} to {protocol} dport map @{map}"));
+        for ports in maps.into_keys() {
+            let (family, version) = if ports.six { ("ipv6", "ip6") } else { ("ipv4", "ip") };
+            let from = if ports.all { String::new() } else { format!("{version} daddr . ") };
+            let (protocol, map) = (ports.protocol, ports.name());
+            text.rule(format_args!(
+                "meta nfproto {family} dnat {version} to {from}{protocol} dport map @{map}"
+            ));
         }
     });
+}
+
+/// Ports of the host that one map leads elsewhere: of one protocol to addresses of one family, from all of the host's
+/// addresses or from one each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Ports {
+    protocol: Protocol,
+    six: bool,
+    all: bool,
+}
+
+impl Ports {
+    fn name(self) -> String {
+        let family = if self.six { 6 } else { 4 };
+        format!("{}{family}{}", self.protocol, if self.all { "" } else { "at" })
+    }
 }
 
 /// Who is seen as the sender.

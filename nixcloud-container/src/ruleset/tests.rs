@@ -58,6 +58,21 @@ fn the_identity_follows_what_it_is_made_of() {
     assert_ne!(one.identity, table(&networks(), &forwards()).identity);
 }
 
+fn listening() -> Vec<Route> {
+    vec![
+        route("tcp-8080@192.0.2.1", "10.101.0.2:80", "brNC-hostonly"),
+        route("tcp-8080@192.0.2.2", "10.101.0.3:80", "brNC-hostonly"),
+        route("tcp-8080@2001:db8::1", "[fd00:9::2]:80", "br7"),
+        route("udp-53@192.0.2.1", "10.101.0.2:53", "brNC-hostonly"),
+        route("tcp-443", "10.101.0.2:443", "brNC-hostonly"),
+    ]
+}
+
+#[test]
+fn ports_of_one_address_each() {
+    insta::assert_snapshot!(table(&networks(), &listening()).load());
+}
+
 /// nft and the kernel take it, and count as we do.
 #[test]
 fn root_it_loads() {
@@ -66,7 +81,9 @@ fn root_it_loads() {
     use crate::tool::Tool;
     in_own_netns(|| {
         let nft = Nft::new(Tool::new(std::path::Path::new("nft")));
-        for (networks, forwards) in [(networks(), vec![]), (whole(), forwards()), (networks(), forwards())] {
+        for (networks, forwards) in
+            [(networks(), vec![]), (whole(), forwards()), (networks(), forwards()), (networks(), listening())]
+        {
             let table = table(&networks, &forwards);
             nft.load(&table.load()).unwrap();
             let there = nft.table(FAMILY, TABLE).unwrap().unwrap();
