@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
-use crate::harness::{Guest, Kind, Lab, scenarios};
+use nixcloud_container::State;
+
+use crate::harness::{Guest, Kind, Lab, eventually, scenarios};
 
 scenarios! {
     once: [
         root_a_command_begins_in_the_documented_state,
+        root_a_guest_of_autostart_or_the_foreground_begins_in_the_documented_state,
     ],
     both: [
         root_a_guest_begins_in_the_documented_state,
@@ -25,7 +29,7 @@ fn odd(lab: &Lab, words: &[&str]) -> Command {
         .concat();
     let script = limits
         + "echo 0x10 >/proc/self/coredump_filter; \
-           exec nice -n 3 taskset -c 0 ionice -c 3 choom -n 800 -- setarch -R chrt -b 0 \"$@\"";
+           exec nice -n 15 taskset -c 0 ionice -c 3 choom -n 800 -- setarch -R chrt -b 0 \"$@\"";
     command.args(["-c", &script, "odd"]).arg(ours.get_program()).args(ours.get_args());
     for (name, value) in ours.get_envs() {
         match value {
@@ -110,6 +114,26 @@ fn root_a_guest_begins_in_the_documented_state(lab: &Lab, kind: Kind) {
             assert!(!raises() || plain.iter().any(|said| said == line), "no {line:?} in {plain:#?}");
         }
     }
+}
+
+/// A start at boot is begun by a unit with settings of its own, one in the foreground has its monitor below the caller.
+fn root_a_guest_of_autostart_or_the_foreground_begins_in_the_documented_state(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create_from(&web.file().keys("autostart = true;"));
+    web.start();
+    let plain = started(&web);
+    web.terminate();
+    let told = Lab::told(&mut odd(lab, &["autostart"]));
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(started(&web), plain);
+    web.terminate();
+    let mut foreground = odd(lab, &["start", "-F", web.name().as_str()]);
+    let null = std::process::Stdio::null;
+    let mut foreground = foreground.stdin(null()).stdout(null()).stderr(null()).spawn().unwrap();
+    eventually("it runs", Duration::from_secs(20), || web.state() == State::Running);
+    assert_eq!(started(&web), plain);
+    web.terminate();
+    foreground.wait().unwrap();
 }
 
 fn root_a_command_begins_in_the_documented_state(lab: &Lab) {
