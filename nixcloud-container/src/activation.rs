@@ -11,7 +11,8 @@ use crate::install;
 use crate::name::ContainerName;
 use crate::observe::{Cancel, Event, Observer, Phase as Progress, UnitChange};
 use crate::power;
-use crate::worker::{Answer, AttachCommand, Exit, Request, Stdio};
+use crate::proc::Process;
+use crate::worker::{Answer, AttachCommand, Exit, Request, Stdio, WorkerError};
 
 /// In the guest: the profile's system, whichever generation that is.
 const SWITCH: &str = "/init/profile/container/bin/switch-to-configuration";
@@ -27,6 +28,9 @@ const SNIPPET_FAILED: &str = "Activation script snippet '";
 
 /// A guest whose systemd does not answer within this is switched without a comparison.
 const UNITS_LIMIT: Duration = Duration::from_secs(5);
+
+/// A guest that takes longer to start its units is told of.
+const TOLD_AFTER: Duration = Duration::from_secs(1);
 
 /// After the switch has ended, how long its last lines may take. A background child may hold the pipe for ever.
 const LAST_LINES: Duration = Duration::from_millis(200);
@@ -58,6 +62,37 @@ pub(crate) fn failed_units(host: &Host, name: &ContainerName, cancel: &Cancel) -
     let known = matches!(exit, Ok(Exit::Code(0)));
     tracing::debug!(%name, ?exit, ?units, "failed units before the switch");
     known.then_some(units)
+}
+
+/// Waits until the systemd of a guest that has just booted has started its units: a switch meanwhile would be told of units that
+/// are about to start, or cut their start off. No longer than `timeouts.boot` after the start of its init.
+///
+/// # Errors
+/// When it was cancelled.
+pub(crate) fn await_units(
+    host: &Host,
+    name: &ContainerName,
+    init: Process,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    let command = || in_guest(&["systemctl", "is-system-running", "--wait"], &[]);
+    let started = |limit| match run(host, name, command(), limit, cancel, &mut drop) {
+        Err(Error::Worker(WorkerError::Deadline { .. })) => Ok(false),
+        Err(Error::Cancelled) => Err(Error::Cancelled),
+        // Whatever it says: units may have failed, or there is no systemd. Who cannot be entered is told so by the switch.
+        _ => Ok(true),
+    };
+    let left = host.config.timeouts.boot().saturating_sub(init.age());
+    let first = left.min(TOLD_AFTER);
+    if left.is_zero() || started(first)? {
+        return Ok(());
+    }
+    observer.event(Event::Note(format!("waiting for `{name}` to start its units")));
+    if left > first && !started(left.saturating_sub(first))? {
+        observer.event(Event::Note(format!("`{name}` still starts units: goes on all the same")));
+    }
+    Ok(())
 }
 
 /// Switches the running guest. Units that had failed `before` are not blamed on what it is switched to.

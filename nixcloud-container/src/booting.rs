@@ -1,7 +1,8 @@
 //! Whether a guest has booted far enough to be entered and switched: NixOS's stage 2 has run the activation script. LXC
 //! says "running" as soon as init was executed, which is before that.
 //!
-//! `State` says nothing of it: whoever needs a booted guest waits here.
+//! `State` says nothing of it, since scripts wait for "running": whoever needs a booted guest waits here, and a status says it
+//! beside the state.
 
 use std::time::Duration;
 
@@ -18,6 +19,11 @@ const ONE_LOOK: Duration = Duration::from_millis(250);
 
 /// A guest that takes longer is told of.
 const TOLD_AFTER: Duration = Duration::from_secs(1);
+
+/// Whether a guest is known to boot yet. One that has run for longer than `timeouts.boot` is taken for booted, whatever it hides.
+pub(crate) fn is_booting(host: &Host, init: Process) -> bool {
+    init.age() < host.config.timeouts.boot() && !worker::has_booted(init)
+}
 
 /// Waits until a guest has booted, but not longer than `timeouts.boot` after the start of its init: one that hides the
 /// links, or hangs, is to be entered and switched all the same, since that is how it is mended.

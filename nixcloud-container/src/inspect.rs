@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use crate::addresses::is_reachable;
+use crate::booting;
 use crate::error::Error;
 use crate::foreign;
 use crate::generation::{Generation, GenerationId};
@@ -30,6 +31,8 @@ pub struct Status {
     pub name: ContainerName,
     /// What it does.
     pub state: State,
+    /// Whether it is running and has not finished booting: its activation still runs.
+    pub booting: bool,
     /// Its address: fixed or leased. `None` where its bridge gives it one.
     pub address: Option<Ipv4Addr>,
     /// The generation that boots at the next start.
@@ -169,6 +172,8 @@ fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Err
     Ok(Status {
         name: record.name.clone(),
         state: here.state,
+        booting: here.state == State::Running
+            && here.init.is_some_and(|init| booting::is_booting(host, init)),
         address: address(&record, spec.as_ref()),
         generation: current,
         booted: here.booted(),

@@ -163,6 +163,7 @@ pub(crate) fn settle(
         // Its switch compares with what stage 2 writes at its end, and runs the activation that stage 2 may be running.
         if let Some(init) = here.init
             && let Err(failure) = booting::wait(host, &name, init, observer, cancel)
+                .and_then(|()| activation::await_units(host, &name, init, observer, cancel))
         {
             return Err(put_back(host, record, observer, failure));
         }

@@ -11,6 +11,7 @@ scenarios! {
         root_after_waits_until_the_other_has_booted,
         root_a_guest_that_never_activates_hangs_nobody,
         root_a_guest_without_the_links_costs_a_moment,
+        root_an_update_waits_for_units_that_start,
     ],
     both: [
         root_run_waits_until_the_guest_has_booted,
@@ -31,9 +32,17 @@ fn root_run_waits_until_the_guest_has_booted(lab: &Lab, kind: Kind) {
     let name = web.name().as_str();
     let waiting = format!("waiting for `{name}` to finish booting");
     web.start_only();
+    // It is known to boot, and "runs" for whoever waits for that.
+    let booting = || {
+        let list: serde_json::Value = serde_json::from_str(&lab.cli(["list", "--json"]).done()).unwrap();
+        (list["containers"][0]["state"].clone(), list["containers"][0]["booting"].clone())
+    };
+    assert_eq!(booting(), ("running".into(), true.into()));
+    assert_eq!(lab.cli(["state", name]).done(), "running");
     let told = lab.cli(["run", name, "ls", "/run/booted-system/init"]);
     assert_eq!((told.code, told.stdout.as_str()), (0, "/run/booted-system/init\n"), "{told:?}");
     assert!(told.stderr.contains(&waiting), "{told:?}");
+    assert_eq!(booting(), ("running".into(), false.into()));
     // By its name, too: the guest has its users from the activation.
     web.terminate();
     web.start_only();
@@ -121,4 +130,29 @@ fn root_a_guest_without_the_links_costs_a_moment(lab: &Lab) {
     std::thread::sleep(Duration::from_secs(2));
     let (good, notes, took) = entered(&web, lab, 1);
     assert!(good && notes.len() == 1 && took < Duration::from_secs(3), "{notes:?} {took:?}");
+}
+
+/// A unit that fails while the guest boots blames no update.
+fn root_an_update_waits_for_units_that_start(lab: &Lab) {
+    let web = lab.guest("web", Kind::Systemd);
+    let late = |version: &str| {
+        web.file().version(version).module(
+            "systemd.services.late = { wantedBy = [ \"multi-user.target\" ]; serviceConfig.Type = \"oneshot\"; \
+             script = \"sleep 2; exit 9\"; };",
+        )
+    };
+    web.create_from(&late("1"));
+    web.start_only();
+    let file = Some(lab.file(web.name().as_str(), &late("2")));
+    let request = nixcloud_container::UpdateRequest { file, ..Default::default() };
+    let mut notes = Vec::new();
+    let updated = web.container().update(&request, &mut |event| {
+        if let Event::Note(text) = event {
+            notes.push(text);
+        }
+    });
+    updated.must("update");
+    assert!(notes.iter().any(|note| note.contains("to start its units")), "{notes:?}");
+    assert_eq!(web.shell("systemctl is-active late || :"), "failed");
+    assert_eq!(web.version().as_deref(), Some("2"));
 }

@@ -18,6 +18,8 @@ pub(crate) struct ContainerView {
     name: String,
     /// `stopped`, `starting`, `running`, `frozen`, `stopping`, `unreachable` or `incomplete`.
     state: String,
+    /// Whether it is running and has not finished booting: its activation still runs.
+    booting: bool,
     /// Its address: fixed or leased. Null where its bridge gives it one.
     address: Option<Ipv4Addr>,
     /// The generation that boots at the next start.
@@ -163,6 +165,7 @@ impl From<&Status> for ContainerView {
         Self {
             name: status.name.to_string(),
             state: status.state.to_string(),
+            booting: status.booting,
             address: status.address,
             generation: status.generation.map(nixcloud_container::GenerationId::get),
             booted: status.booted.map(nixcloud_container::GenerationId::get),
@@ -236,7 +239,7 @@ impl Row {
         match self {
             Self::Container(container) => [
                 container.name.clone(),
-                container.state.clone(),
+                if container.booting { "booting".to_owned() } else { container.state.clone() },
                 or_nothing(container.address),
                 or_nothing(container.generation),
                 if container.autostart { "yes" } else { "no" }.to_owned(),

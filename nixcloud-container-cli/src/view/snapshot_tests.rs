@@ -21,6 +21,7 @@ fn status(name: &str) -> Status {
     Status {
         name: name.parse().unwrap(),
         state: State::Stopped,
+        booting: false,
         address: Some([10, 101, 0, 2].into()),
         generation: Some(id(1)),
         booted: None,
