@@ -9,6 +9,7 @@ packages="
   uidmap busybox-static systemd dbus
   dnsmasq-base nftables iptables iproute2 iputils-ping util-linux procps
   bash-completion zsh fish man-db groff-base
+  e2fsprogs xfsprogs btrfs-progs
   python3
 "
 

@@ -14,11 +14,13 @@ use crate::terminal;
 pub(crate) use autostart::{AutostartArgs, AutostopArgs};
 pub(crate) use declared::{ApplyArgs, EvalArgs, UpdateArgs};
 pub(crate) use documents::{CompletionsArgs, ManArgs};
+pub(crate) use repair::RepairArgs;
 
 mod autostart;
 mod declared;
 mod documents;
 pub(crate) mod groups;
+mod repair;
 
 /// Unprivileged NixOS containers on LXC, each with its own generations
 ///
@@ -180,6 +182,17 @@ Examples:
   nixcloud-container destroy web
   nixcloud-container destroy --force web   also when it runs or is declared")]
     Destroy(DestroyArgs),
+    /// Make anew what is damaged or lost of a container
+    ///
+    /// Its record, claims, profile and folders are made of each other, and each thing that was done is said. A record that
+    /// cannot be read is kept beside the new one, a root file system that is lost is made anew, empty. Nothing is removed but
+    /// claims that name nobody and links that lead nowhere. `host check` finds the same.
+    #[command(after_long_help = "\
+Examples:
+  nixcloud-container repair --dry-run  only say what is wrong
+  nixcloud-container repair web
+  nixcloud-container repair            all containers")]
+    Repair(RepairArgs),
     /// Show the generations of a container
     #[command(after_long_help = "\
 Columns: number, time, whether it boots next (current) or was booted (booted), system version, health.

@@ -201,7 +201,7 @@ pub(crate) fn set_profile(
     built: &Realised,
     cancel: &Cancel,
 ) -> Result<GenerationId, Error> {
-    rootfs::make_dirs(&host.layout.profile_dir(&record.name), 0o755)?;
+    rootfs::make_lasting_dirs(&host.layout.profile_dir(&record.name), 0o755)?;
     host.nix().set_profile(&host.layout.profile(&record.name), &built.0, cancel)?;
     clear_work(host, &record.name)?;
     Ok(Generations::new(&host.layout, &record.name).current()?)

@@ -75,8 +75,7 @@ impl<'m> Container<'m> {
     /// When there is none, another container holds its fixed address now, or its activation fails.
     pub fn rollback(&self, observer: &mut dyn Observer) -> Result<Switched, Error> {
         let _span = tracing::debug_span!("rollback", name = %self.name).entered();
-        let choose = |generations: &crate::generations::Generations| generations.previous();
-        switch::switch(self.host, &self.name, &choose, observer, self.cancel)
+        switch::switch(self.host, &self.name, &switch::before, observer, self.cancel)
     }
 
     /// Goes to a generation.
@@ -89,7 +88,7 @@ impl<'m> Container<'m> {
         observer: &mut dyn Observer,
     ) -> Result<Switched, Error> {
         let _span = tracing::debug_span!("switch_generation", name = %self.name).entered();
-        let choose = |generations: &crate::generations::Generations| generations.link(id).map(|_| id);
+        let choose = |generations: &crate::generations::Generations, _| generations.link(id).map(|_| id);
         switch::switch(self.host, &self.name, &choose, observer, self.cancel)
     }
 

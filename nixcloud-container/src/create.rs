@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::build::{self, Order};
 use crate::destroy;
+use crate::durable;
 use crate::error::Error;
 use crate::extra_check;
 use crate::generation::GenerationId;
@@ -17,6 +18,7 @@ use crate::original;
 use crate::presence;
 use crate::record::{Phase, Record};
 use crate::rootfs;
+use crate::salvage;
 use crate::source::Source;
 use crate::state::Action;
 use crate::worker::LogRequest;
@@ -147,7 +149,11 @@ fn refuse_strangers(host: &Host, name: &ContainerName) -> Result<(), Error> {
     if original::made(&host.layout, name) {
         return Err(Error::Exists { name: name.clone() });
     }
-    if exists(&host.layout.container_dir(name)) || exists(&host.layout.profile(name)) {
+    let there = exists(&host.layout.container_dir(name)) || exists(&host.layout.profile(name));
+    if there && salvage::is_ours(&host.layout, name) {
+        return Err(host.lost_record(name));
+    }
+    if there {
         return Err(Error::Foreign { name: name.clone() });
     }
     Ok(())
@@ -184,6 +190,7 @@ fn build_and_install(
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
+        durable::generation(host, &record.name, generation)?;
         (record.phase, record.unsettled) = (Phase::Ready, true);
         record.note_items(generation);
         record.save(&host.layout)?;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::build;
+use crate::durable;
 use crate::error::Error;
 use crate::freeing::Freeing;
 use crate::fs::lock::Lock;
@@ -38,9 +39,10 @@ pub(crate) fn destroy(
     request: DestroyRequest,
     cancel: &Cancel,
 ) -> Result<(), Error> {
-    host.record(name)?;
+    let record = || if request.force { host.record_or_rest(name) } else { host.record(name) };
+    record()?;
     let _lock = host.lock(name, cancel)?;
-    let record = host.record(name)?;
+    let record = record()?;
     // The remains of one are nobody's any more.
     if let Some(declared) = &record.declared
         && !request.force
@@ -117,6 +119,8 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     if !freeing.is_whole() {
         return freeing.end();
     }
+    // Gone for good before nobody speaks of it any more.
+    durable::removal(host, &name)?;
     release::claims(host, &record)?;
     if record.adopted.is_some() {
         original::forget(layout, &name)?;

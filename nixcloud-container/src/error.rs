@@ -74,6 +74,20 @@ pub enum Error {
         /// The name.
         name: ContainerName,
     },
+    /// A file or folder of a container is not there any more.
+    #[error("{} of container `{name}` is lost", .path.display())]
+    Lost {
+        /// The container.
+        name: ContainerName,
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// It is not known any more which container file a container is made of.
+    #[error("it is not known which container file `{name}` is made of")]
+    NoFile {
+        /// The container.
+        name: ContainerName,
+    },
     /// A record or an answer lacks something that it must have.
     #[error("what is known of container `{name}` is incomplete: its {what} are missing")]
     Incomplete {
@@ -293,6 +307,18 @@ pub enum Error {
         failure: Box<Error>,
         /// Why it could not be undone.
         undo: Box<Error>,
+    },
+    /// The new generation is the one that counts, but something that follows from it could not be done: others are not told
+    /// of it, or what the one before held is not given back.
+    #[error("generation {generation} of `{name}` is current now, but not all that follows from it is done")]
+    Unsettled {
+        /// The container.
+        name: ContainerName,
+        /// The generation.
+        generation: GenerationId,
+        /// What is not done, and why.
+        #[source]
+        source: Box<Error>,
     },
     /// The caller cancelled. What had been done was undone.
     #[error("cancelled")]
@@ -584,6 +610,7 @@ impl Error {
             | Self::Worker(WorkerError::Deadline { .. }) => ErrorKind::Timeout,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Undo { failure, .. } => failure.kind(),
+            Self::Unsettled { source, .. } => source.kind(),
             Self::HostParts { failures, .. } => {
                 failures.first().map_or(ErrorKind::System, |(_, error)| error.kind())
             }
@@ -597,6 +624,26 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NeedsRoot => "run it with sudo".to_owned(),
+            Self::NoFile { name } => format!("name it: `nixcloud-container update {name} FILE`"),
+            Self::Lost { name, path } if path.extension().is_some_and(|end| end == "toml") => format!(
+                "`nixcloud-container repair {name}` makes it anew of what there is; `destroy --force {name}` removes the container"
+            ),
+            Self::Lost { name, .. } => format!("`nixcloud-container repair {name}` makes it anew, empty"),
+            Self::Record(error) => record_hint(error)?,
+            Self::Generations(GenerationsError::NoCurrent { profile }) => {
+                let name = profile.parent().and_then(std::path::Path::file_name).unwrap_or_default().display();
+                format!(
+                    "`nixcloud-container repair {name}` points it to a generation that there is; where there is none, \
+                     `nixcloud-container update {name}` builds one"
+                )
+            }
+            Self::Generations(GenerationsError::Read { path, .. }) if path.ends_with("spec.json") => {
+                let name = path.ancestors().nth(2).and_then(std::path::Path::file_name)?.display();
+                format!("`nixcloud-container repair {name}` goes to a generation that is in the store")
+            }
+            Self::Lease(LeaseError::Damaged { .. }) | Self::Forward(ForwardError::Damaged { .. }) => {
+                "`nixcloud-container repair` finds out whose it is".to_owned()
+            }
             Self::NotFound { .. } => "`nixcloud-container list` shows those that exist".to_owned(),
             Self::Exists { name } => {
                 format!("`nixcloud-container update {name} FILE` makes a new generation of it")
@@ -659,6 +706,9 @@ impl Error {
                 format!("its own files name none; {ids} in numbers works all the same")
             }
             Self::Undo { failure, .. } => failure.hint()?,
+            Self::Unsettled { source, .. } => {
+                source.hint().unwrap_or_else(|| "the next change or start of it goes on with that".to_owned())
+            }
             Self::Remains { failures, .. } => failures.iter().find_map(Self::hint)?,
             Self::HostParts { failures, .. } => failures.iter().find_map(|(_, error)| error.hint())?,
             Self::Nft(error) if error.is_missing() => {
@@ -798,6 +848,21 @@ impl Error {
 /// Errors, each with all that it came from.
 fn list(failures: &[Error]) -> String {
     failures.iter().map(|error| chain(error)).collect::<Vec<_>>().join("; ")
+}
+
+/// By the name of the file, which is all that is known of a record that cannot be read.
+fn record_hint(error: &RecordError) -> Option<String> {
+    let (RecordError::Read { path, .. }
+    | RecordError::Damaged { path, .. }
+    | RecordError::Misplaced { path, .. }) = error
+    else {
+        return None;
+    };
+    let name: ContainerName = path.file_stem()?.to_str()?.parse().ok()?;
+    Some(format!(
+        "`nixcloud-container repair {name}` makes it anew of what there is; `terminate {name}` and `destroy --force {name}` \
+         work without"
+    ))
 }
 
 fn state_hint(name: &ContainerName, state: State, action: Action) -> Option<String> {

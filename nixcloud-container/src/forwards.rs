@@ -31,6 +31,12 @@ pub enum ForwardError {
         /// Whose it is.
         owner: String,
     },
+    /// Its claim says of nobody that he has it.
+    #[error("{} names no container", .path.display())]
+    Damaged {
+        /// The claim.
+        path: PathBuf,
+    },
     /// The container has no address that is known here.
     #[error(
         "no port of the host can lead to container `{name}`: its bridge gives it an address that is not known here"
@@ -84,6 +90,9 @@ pub(crate) fn claim(layout: &Layout, owner: &ContainerName, port: HostPort) -> R
         Ok(Claim::New | Claim::Ours) => Ok(()),
         Ok(Claim::Held { contents }) => {
             let owner = String::from_utf8_lossy(&contents).trim().to_owned();
+            if owner.parse::<ContainerName>().is_err() {
+                return Err(ForwardError::Damaged { path: layout.port(port) });
+            }
             Err(ForwardError::Taken { port, owner })
         }
         Err(source) => Err(ForwardError::Claim { port, source }),

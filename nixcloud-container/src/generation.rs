@@ -79,8 +79,11 @@ pub struct Generation {
     pub id: GenerationId,
     /// When it was made.
     pub created: Timestamp,
-    /// Whether the profile points to it: it boots at the next start.
+    /// Whether it boots at the next start.
     pub current: bool,
+    /// Whether the profile points to it although it has not proved itself: an operation is about to make it the current
+    /// one, or was cut off before it could. The next change or start of the container puts the current one back.
+    pub unproved: bool,
     /// Whether the running guest was booted from it.
     pub booted: bool,
     /// The NixOS version of its system, where the system names one.

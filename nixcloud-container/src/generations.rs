@@ -49,8 +49,11 @@ pub enum GenerationsError {
         have: Vec<GenerationId>,
     },
     /// The profile has no current generation.
-    #[error("no generation is current")]
-    NoCurrent,
+    #[error("{} leads to no generation", .profile.display())]
+    NoCurrent {
+        /// The profile's link.
+        profile: PathBuf,
+    },
     /// Nothing to roll back to.
     #[error("no generation is older than the current one, {current}")]
     NoOlder {
@@ -93,8 +96,29 @@ impl Generations {
 
     /// The current generation.
     pub(crate) fn current(&self) -> Result<GenerationId, GenerationsError> {
+        let profile = self.profile()?;
+        let current = profile.current().map_err(GenerationsError::Profile)?;
+        // A link to a generation that was taken away leads nowhere.
+        let current = current.filter(|id| profile.link(*id).symlink_metadata().is_ok());
+        let none = || GenerationsError::NoCurrent { profile: profile.path().to_owned() };
+        current.and_then(|id| GenerationId::new(id).ok()).ok_or_else(none)
+    }
+
+    /// The generation that boots at the next start, and the one that has not proved itself, see [`Record::counting`].
+    pub(crate) fn counting(
+        &self,
+        record: &Record,
+    ) -> Result<(Option<GenerationId>, Option<GenerationId>), GenerationsError> {
         let current = self.profile()?.current().map_err(GenerationsError::Profile)?;
-        current.and_then(|id| GenerationId::new(id).ok()).ok_or(GenerationsError::NoCurrent)
+        let current = current.and_then(|id| GenerationId::new(id).ok());
+        let (counts, unproved) = record.counting(current);
+        // Where somebody has deleted it, the current one is all there is.
+        let is_there = |id: GenerationId| self.link(id).is_ok();
+        Ok(if unproved.is_none() || counts.is_some_and(is_there) {
+            (counts, unproved)
+        } else {
+            (current, None)
+        })
     }
 
     /// The newest generation older than the current one.
@@ -102,6 +126,25 @@ impl Generations {
         let current = self.current()?;
         let older = self.ids()?.into_iter().filter(|id| *id < current).max();
         older.ok_or(GenerationsError::NoOlder { current })
+    }
+
+    /// Whether there is none at all: the profile is lost.
+    pub(crate) fn are_lost(&self) -> bool {
+        self.all().is_ok_and(|all| all.is_empty())
+    }
+
+    /// All links, oldest first, each with whether it leads to something.
+    pub(crate) fn links(&self) -> Result<Vec<(GenerationId, PathBuf, bool)>, GenerationsError> {
+        let all = self.all()?.into_iter().filter_map(|generation| {
+            let is_there = generation.target.symlink_metadata().is_ok();
+            Some((GenerationId::new(generation.id).ok()?, generation.link, is_there))
+        });
+        Ok(all.collect())
+    }
+
+    /// When each was made, oldest first.
+    pub(crate) fn made(&self) -> Result<Vec<jiff::Timestamp>, GenerationsError> {
+        Ok(self.all()?.iter().map(|generation| generation.created).collect())
     }
 
     /// The link of an existing generation.
@@ -139,14 +182,15 @@ impl Generations {
         record: &Record,
         booted: Option<GenerationId>,
     ) -> Result<Vec<Generation>, GenerationsError> {
-        let current = self.profile()?.current().map_err(GenerationsError::Profile)?;
+        let (current, unproved) = self.counting(record)?;
         let mut list = Vec::new();
         for found in self.all()? {
             let Ok(id) = GenerationId::new(found.id) else { continue };
             list.push(Generation {
                 id,
                 created: found.created,
-                current: current == Some(found.id),
+                current: current == Some(id),
+                unproved: unproved == Some(id),
                 booted: booted == Some(id),
                 system_version: system_version(&found.target),
                 health: record.health(id),

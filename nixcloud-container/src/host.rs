@@ -12,6 +12,7 @@ use crate::original;
 use crate::record::Record;
 use crate::render::HostFacts;
 use crate::rootfs;
+use crate::salvage;
 use crate::sysctl::Sysctl;
 use crate::worker::Client;
 
@@ -40,9 +41,9 @@ impl Host {
             return Ok(());
         }
         // Records name files and arguments of root: nobody else's business. dnsmasq, which runs as nobody, passes through.
-        rootfs::make_dirs(self.layout.state(), 0o711)?;
+        rootfs::make_lasting_dirs(self.layout.state(), 0o711)?;
         for dir in self.layout.state_dirs() {
-            rootfs::make_dirs(&dir, 0o700)?;
+            rootfs::make_lasting_dirs(&dir, 0o700)?;
         }
         Ok(())
     }
@@ -137,9 +138,27 @@ impl Host {
             Some(record) => Ok(record),
             None if self.layout.lxc_config(name).exists() => match original::record(&self.layout, name)? {
                 Some(record) => Ok(record),
+                None if salvage::is_ours(&self.layout, name) => Err(self.lost_record(name)),
                 None => Err(Error::Foreign { name: name.clone() }),
             },
+            None if salvage::is_ours(&self.layout, name) => Err(self.lost_record(name)),
             None => Err(Error::NotFound { name: name.clone() }),
+        }
+    }
+
+    pub(crate) fn lost_record(&self, name: &ContainerName) -> Error {
+        Error::Lost { name: name.clone(), path: self.layout.record(name) }
+    }
+
+    /// The record of a container that is to end or to go: where it is lost or damaged, what there is of the container says
+    /// what is to end or to go.
+    pub(crate) fn record_or_rest(&self, name: &ContainerName) -> Result<Record, Error> {
+        match self.record(name) {
+            Err(Error::Record(_) | Error::Lost { .. }) => {
+                tracing::debug!(%name, "the record is lost or damaged: put together of what there is");
+                Ok(salvage::record(&self.layout, &self.config, name))
+            }
+            other => other,
         }
     }
 }

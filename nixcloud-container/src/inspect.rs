@@ -21,6 +21,7 @@ use crate::presence::{self, Presence, Survey};
 use crate::proc::{self, Process};
 use crate::record::{Record, Run};
 use crate::render::{self, PendingRestart};
+use crate::salvage;
 use crate::spec::ContainerSpec;
 use crate::state::State;
 
@@ -37,6 +38,9 @@ pub struct Status {
     pub address: Option<Ipv4Addr>,
     /// The generation that boots at the next start.
     pub generation: Option<GenerationId>,
+    /// The generation that an operation is switching to, or was when it was cut off: it has not proved itself, and
+    /// [`generation`](Self::generation) is put back by the next change or start.
+    pub unproved: Option<GenerationId>,
     /// The generation that the running guest was booted from.
     pub booted: Option<GenerationId>,
     /// Whether it starts with the host.
@@ -109,7 +113,7 @@ pub(crate) fn list(host: &Host) -> Result<Vec<Listed>, Error> {
     let names = host.names()?;
     let is_ours = |name: &String| names.binary_search_by(|ours| ours.as_str().cmp(name)).is_ok();
     let foreign = foreign.into_iter().filter(|name| !is_ours(name));
-    let foreign: Vec<Listed> = foreign.map(|name| Listed::Foreign { name }).collect();
+    let foreign: Vec<Listed> = foreign.map(|name| foreign_or_lost(host, name)).collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = names.len().div_ceil(threads).max(AT_ONCE);
     let mut list = std::thread::scope(|scope| {
@@ -128,6 +132,16 @@ pub(crate) fn list(host: &Host) -> Result<Vec<Listed>, Error> {
     list.extend(foreign);
     list.sort_by(|a, b| a.name().cmp(b.name()));
     Ok(list)
+}
+
+/// A container without a record: somebody else's, or one of ours that has lost it.
+fn foreign_or_lost(host: &Host, name: String) -> Listed {
+    match name.parse::<ContainerName>() {
+        Ok(ours) if salvage::is_ours(&host.layout, &ours) => {
+            Listed::Broken { error: host.lost_record(&ours), name: ours }
+        }
+        _ => Listed::Foreign { name },
+    }
 }
 
 fn listed(host: &Host, survey: &Survey, names: &[ContainerName]) -> Vec<Listed> {
@@ -155,7 +169,7 @@ pub(crate) fn status(host: &Host, name: &ContainerName) -> Result<Status, Error>
 fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Error> {
     let name = &record.name;
     let generations = Generations::new(&host.layout, name);
-    let current = generations.current().ok();
+    let (current, unproved) = generations.counting(&record).unwrap_or_default();
     let spec = current.and_then(|id| generations.spec(id).ok());
     // What cannot be rendered any more is told at the next start; it does not hide the container.
     let pending_restart = match (&here.run, &spec) {
@@ -176,6 +190,7 @@ fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Err
             && here.init.is_some_and(|init| booting::is_booting(host, init)),
         address: address(&record, spec.as_ref()),
         generation: current,
+        unproved,
         booted: here.booted(),
         autostart: spec.as_ref().is_some_and(|spec| spec.autostart.enable),
         ids: record.ids,
@@ -222,7 +237,10 @@ pub(crate) fn state(host: &Host, name: &ContainerName) -> Result<State, Error> {
 }
 
 pub(crate) fn exists(host: &Host, name: &ContainerName) -> Result<bool, Error> {
-    Ok(Record::load(&host.layout, name)?.is_some() || original::made(&host.layout, name))
+    let layout = &host.layout;
+    Ok(Record::load(layout, name)?.is_some()
+        || original::made(layout, name)
+        || salvage::is_ours(layout, name))
 }
 
 /// The address that is its own; where its bridge gives it one, those that the running guest has.

@@ -167,6 +167,12 @@ impl Layout {
         self.records().join(format!("{name}.toml"))
     }
 
+    /// Where a damaged record is kept that was made anew. It is in no list of records.
+    #[must_use]
+    pub fn damaged_record(&self, name: &ContainerName) -> PathBuf {
+        self.records().join(format!("{name}.toml.damaged"))
+    }
+
     /// The folder of what is known of running guests.
     #[must_use]
     pub fn runs(&self) -> PathBuf {

@@ -24,7 +24,7 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | host, freeing, names, expression, source, evaluation, extra_check, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, booting, foreground, boot, guest_units, activation, destroy, create, switch, update, apply, session, addresses, inspect, autostart |
+//! | operations | salvage, host, durable, freeing, names, expression, source, evaluation, extra_check, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, booting, foreground, boot, guest_units, activation, destroy, create, switch, update, apply, session, addresses, inspect, repair, autostart |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | reference, manifest, record, lease, original, generations, forwards, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, `lxc`, reporter, sysctl, subid, subid_notes, `tool`, `nft`, `net`, `nix`, [`worker`], resolver |
@@ -67,6 +67,7 @@ mod create;
 mod destroy;
 mod dnsmasq;
 mod doubts;
+mod durable;
 mod error;
 mod eval;
 mod evaluation;
@@ -101,10 +102,12 @@ mod recover;
 mod reference;
 mod release;
 mod render;
+mod repair;
 mod reporter;
 mod resolver;
 mod rootfs;
 mod ruleset;
+mod salvage;
 mod session;
 mod shared_work;
 mod signal;
@@ -153,6 +156,7 @@ pub use presence::PresenceError;
 pub use record::RecordError;
 pub use reference::ReferenceError;
 pub use render::{ExtraError, ItemError, PendingRestart};
+pub use repair::{Repair, RepairOutcome, RepairRequest};
 pub use resolver::ResolverError;
 pub use rootfs::RootfsError;
 pub use session::{Environment, RunRequest, Streams};

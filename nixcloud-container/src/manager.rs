@@ -4,14 +4,15 @@ use crate::apply::{self, Applied, ApplyRequest, UpdateAllRequest};
 use crate::autostart::{self, AutostartRequest, Autostarted, AutostopRequest, Autostopped};
 use crate::config::HostConfig;
 use crate::container::Container;
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::eval::{EvalRequest, Evaluation, Evaluator};
 use crate::host::Host;
 use crate::hostnet;
 use crate::inspect::{self, Listed};
 use crate::name::ContainerName;
 use crate::observe::{Cancel, Observer};
-use crate::part::{Finding, HostChange};
+use crate::part::{Finding, HostChange, Part};
+use crate::repair::{self, Repair, RepairRequest};
 
 /// One host and its containers.
 ///
@@ -166,6 +167,24 @@ impl Manager {
     /// # Errors
     /// None: a part that cannot be looked at is a finding.
     pub fn host_check(&self) -> Result<Vec<Finding>, Error> {
-        Ok(hostnet::check(&self.host))
+        let mut findings = hostnet::check(&self.host);
+        findings.extend(match repair::check(&self.host) {
+            Ok(found) => found,
+            Err(error) => {
+                let what = format!("they cannot be looked at: {}", error::chain(&error));
+                vec![Finding::wrong(Part::Container, "all", what, error.hint().unwrap_or_default())]
+            }
+        });
+        Ok(findings)
+    }
+
+    /// Makes what is damaged or lost of containers anew, each thing of the others: record, claims, profile, folders. What
+    /// was done about each is in the answer; nothing is removed but what names nobody and what leads nowhere.
+    ///
+    /// # Errors
+    /// When there is no such container, or it cannot be looked at. What cannot be mended is no error: it is in the answer.
+    pub fn repair(&self, request: &RepairRequest, observer: &mut dyn Observer) -> Result<Vec<Repair>, Error> {
+        let _span = tracing::debug_span!("repair").entered();
+        repair::repair(&self.host, request, observer, &self.cancel)
     }
 }

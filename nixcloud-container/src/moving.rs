@@ -11,6 +11,7 @@
 //! The generation decides: each keeps its kind. Whoever is killed leaves one of these lines, and the next start, update
 //! or destroy goes on from it.
 
+use crate::durable;
 use crate::error::Error;
 use crate::fs::owner::Moved;
 use crate::host::Host;
@@ -67,11 +68,13 @@ pub(crate) fn complete(
             record.save(&host.layout)?;
         }
         move_files(host, &record.name, ids, moving.ids, observer, cancel)?;
+        durable::files(host, &record.name)?;
         let old = Moving { ids, idmap: record.idmap, begun: false };
         (record.ids, record.idmap, record.moving) = (Some(moving.ids), moving.idmap, Some(old));
         record.save(&host.layout)?;
     } else if moving.begun {
         move_files(host, &record.name, moving.ids, ids, observer, cancel)?;
+        durable::files(host, &record.name)?;
         record.moving = Some(Moving { begun: false, ..moving });
         record.save(&host.layout)?;
     }

@@ -39,6 +39,8 @@ pub enum Part {
     Resolver,
     /// The names of containers on the host itself.
     Names,
+    /// What is kept of a container: its record, claims, profile and folders.
+    Container,
 }
 
 impl Part {
@@ -58,6 +60,7 @@ impl Part {
             Self::Share => "share",
             Self::Resolver => "resolver",
             Self::Names => "names",
+            Self::Container => "container",
         }
     }
 }

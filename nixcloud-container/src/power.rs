@@ -353,9 +353,9 @@ pub(crate) fn kill(host: &Host, name: &ContainerName, signal: Signal, cancel: &C
 }
 
 pub(crate) fn terminate(host: &Host, name: &ContainerName, cancel: &Cancel) -> Result<StopOutcome, Error> {
-    host.record(name)?;
+    host.record_or_rest(name)?;
     let _lock = host.lock(name, cancel)?;
-    let record = host.record(name)?;
+    let record = host.record_or_rest(name)?;
     terminate_locked(host, &record, cancel)
 }
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::fs::atomic::{self, Durability};
+use crate::fs::{durable, room};
 use crate::generation::{GenerationId, Health};
 use crate::idmap::{IdMap, IdMapKind};
 use crate::interface::InterfaceId;
@@ -404,12 +405,24 @@ impl Record {
         mark().map_err(|source| RecordError::Read { path: path.clone(), source })
     }
 
-    /// Removes the record of a container.
+    /// Removes the record of a container, durably.
     ///
     /// # Errors
     /// When it cannot be removed; a missing one is no error.
     pub fn delete(layout: &Layout, name: &ContainerName) -> Result<(), RecordError> {
-        remove(&layout.record(name))
+        let path = layout.record(name);
+        let gone = |source| RecordError::Remove { path: path.clone(), source };
+        if std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
+            // Somebody put a folder there; what is in it is no record.
+            std::fs::remove_dir_all(&path).map_err(gone)?;
+        }
+        remove(&path)?;
+        remove(&layout.damaged_record(name))?;
+        match durable::entries(&layout.records()) {
+            // It is gone; on a disk without room that is as much as there is to be had.
+            Err(source) if !room::lacked(&source) => Err(RecordError::Remove { path, source }),
+            _ => Ok(()),
+        }
     }
 
     /// The names of all records, sorted. Files that are no record are passed over.
@@ -429,6 +442,18 @@ impl Record {
             .collect();
         names.sort();
         Ok(names)
+    }
+
+    /// The generation that boots at the next start, where the profile's current one is `current`; and that one, where it
+    /// has not proved itself: an operation that makes it so is under way, or was cut off.
+    #[must_use]
+    pub fn counting(&self, current: Option<GenerationId>) -> (Option<GenerationId>, Option<GenerationId>) {
+        match self.phase {
+            Phase::Switching { from } if current.is_some_and(|current| current != from) => {
+                (Some(from), current)
+            }
+            _ => (current, None),
+        }
     }
 
     /// The ids that it has when it next boots as `kind`, as far as they are claimed.

@@ -1,6 +1,8 @@
 //! What a killed operation left, seen by the next one that holds the container's lock.
 
+use crate::durable;
 use crate::error::Error;
+use crate::generation::GenerationId;
 use crate::generations::{Generations, GenerationsError};
 use crate::host::Host;
 use crate::install;
@@ -27,28 +29,42 @@ pub(crate) fn settle(
     Ok(record.save(&host.layout)?)
 }
 
+/// Notes that the current generation is the one that counts. Where that cannot be written, the record in memory is the one
+/// that is on disk, too: whoever goes on sees the switch that was under way.
+pub(crate) fn ready(host: &Host, record: &mut Record) -> Result<(), Error> {
+    let before = (record.phase, record.unsettled);
+    (record.phase, record.unsettled) = (Phase::Ready, true);
+    record.save(&host.layout).inspect_err(|_| (record.phase, record.unsettled) = before)?;
+    Ok(())
+}
+
 /// Ends a switch that was cut off: the generation that was current before is made so again, since the other one
-/// has not proved itself, unless that was on disk already. The guest, if it runs, is left to the next update.
+/// has not proved itself, unless that was on disk already. The guest, if it runs, is left to the next update. Returns the
+/// generation that was cut off, where there is one that was current.
 pub(crate) fn interrupted_switch(
     host: &Host,
     record: &mut Record,
     observer: &mut dyn Observer,
     cancel: &Cancel,
-) -> Result<(), Error> {
+) -> Result<Option<GenerationId>, Error> {
     let generations = Generations::new(&host.layout, &record.name);
     let from = match record.phase {
         Phase::Switching { from } => from,
         Phase::Ready if record.unsettled => {
             let spec = generations.spec(generations.current()?)?;
-            return settle(host, record, &spec, observer);
+            return settle(host, record, &spec, observer).map(|()| None);
         }
-        _ => return Ok(()),
+        _ => return Ok(None),
     };
+    let mut cut_off = None;
     tracing::debug!(name = %record.name, %from, "a switch was cut off: put back");
     match generations.spec(from) {
         Ok(spec) => {
             observer.event(Event::Note(format!("generation {from} of `{}` is put back", record.name)));
-            if generations.current()? != from {
+            // Without any the profile is put back, too.
+            let current = generations.current().ok();
+            if current != Some(from) {
+                cut_off = current;
                 host.nix().switch_generation(&host.layout.profile(&record.name), from.get(), cancel)?;
             }
             record.lxc_items = record.items_of(from);
@@ -63,10 +79,11 @@ pub(crate) fn interrupted_switch(
         Err(error) => return Err(error.into()),
     }
     crate::build::clear_work(host, &record.name)?;
+    durable::generation(host, &record.name, generations.current()?)?;
     // The configuration is not rendered here: the next start does that, and what refuses it (a key that is no longer
     // allowed) must not stand in the way of going back.
-    (record.phase, record.unsettled) = (Phase::Ready, true);
-    record.save(&host.layout)?;
+    ready(host, record)?;
     let spec = generations.spec(generations.current()?)?;
-    settle(host, record, &spec, observer)
+    settle(host, record, &spec, observer)?;
+    Ok(cut_off)
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use crate::fs::owner::{self, Moved, Shift};
-use crate::fs::{beneath, remove, tree};
+use crate::fs::{beneath, durable, remove, tree};
 use crate::idmap::{IdMap, RANGE};
 use crate::layout::Layout;
 use crate::name::ContainerName;
@@ -57,7 +57,7 @@ pub enum RootfsError {
 /// since a guest can make set-uid files of its own users.
 pub(crate) fn create(layout: &Layout, name: &ContainerName, ids: IdMap) -> Result<(), RootfsError> {
     let folder = layout.container_dir(name);
-    make_dirs(layout.lxc_path(), 0o755)?;
+    make_lasting_dirs(layout.lxc_path(), 0o755)?;
     match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         other => other.map_err(failed("make", &folder))?,
@@ -66,7 +66,12 @@ pub(crate) fn create(layout: &Layout, name: &ContainerName, ids: IdMap) -> Resul
     tree::skeleton(&layout.locked(name), &[(".", 0o711)], 0, 0)?;
     tree::skeleton(&layout.rootfs(name), SKELETON, ids.base(), ids.base())?;
     tracing::debug!(path = %folder.display(), base = ids.base(), "rootfs made");
-    Ok(())
+    let rootfs = layout.rootfs(name);
+    [&rootfs.join("nix"), &rootfs, &folder, layout.lxc_path()].into_iter().try_for_each(sync)
+}
+
+fn sync(folder: &Path) -> Result<(), RootfsError> {
+    durable::entries(folder).map_err(failed("sync", folder))
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RootfsError {
@@ -96,10 +101,19 @@ pub(crate) fn move_ids(
     to: IdMap,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Moved, RootfsError> {
-    let shift = Shift { from: from.base(), to: to.base(), count: RANGE };
-    let moved = owner::shift(&layout.rootfs(name), shift, cancelled).map_err(RootfsError::Move)?;
+    let moved = shift(layout, name, Shift { from: from.base(), to: to.base(), count: RANGE }, cancelled)?;
     open_to(&layout.container_dir(name), to)?;
     Ok(moved)
+}
+
+/// Moves all files of a container from one range of ids to another.
+pub(crate) fn shift(
+    layout: &Layout,
+    name: &ContainerName,
+    shift: Shift,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Moved, RootfsError> {
+    owner::shift(&layout.rootfs(name), shift, cancelled).map_err(RootfsError::Move)
 }
 
 /// Removes all that is in the container's folder, and the folder. Refuses when anything is mounted in it.
@@ -110,8 +124,20 @@ pub(crate) fn destroy(layout: &Layout, name: &ContainerName) -> Result<(), Rootf
 /// Makes a folder with `mode` and those above it that are missing, which anybody may pass through. The caller's umask
 /// does not count: a guest's root, who is nobody on the host, has to reach its rootfs.
 pub(crate) fn make_dirs(path: &Path, mode: u32) -> Result<(), RootfsError> {
-    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
-    for folder in missing.into_iter().rev() {
+    make(path, mode).map(drop)
+}
+
+/// As [`make_dirs`]; those that are made survive a power cut.
+pub(crate) fn make_lasting_dirs(path: &Path, mode: u32) -> Result<(), RootfsError> {
+    make(path, mode)?.into_iter().filter_map(Path::parent).try_for_each(sync)
+}
+
+/// The folders that were missing, outermost first.
+fn make(path: &Path, mode: u32) -> Result<Vec<&Path>, RootfsError> {
+    let mut missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
+    missing.reverse();
+    for folder in &missing {
+        let folder = *folder;
         let mode = if folder == path { mode } else { 0o755 };
         let failed = |source| RootfsError::Folder { action: "make", path: folder.to_owned(), source };
         match std::fs::DirBuilder::new().mode(0o700).create(folder) {
@@ -121,5 +147,5 @@ pub(crate) fn make_dirs(path: &Path, mode: u32) -> Result<(), RootfsError> {
             Err(error) => return Err(failed(error)),
         }
     }
-    Ok(())
+    Ok(missing)
 }

@@ -4,10 +4,11 @@
 use crate::activation;
 use crate::adopt;
 use crate::booting;
-use crate::error::{Error, FailedActivation};
+use crate::durable;
+use crate::error::{self, Error, FailedActivation};
 use crate::extra_check;
 use crate::generation::{GenerationId, Health, Selection};
-use crate::generations::Generations;
+use crate::generations::{Generations, GenerationsError};
 use crate::host::Host;
 use crate::install::{self, Beside};
 use crate::moving;
@@ -38,20 +39,33 @@ pub struct Switched {
     pub failed_before: Vec<String>,
 }
 
+/// Which generation is to be the current one. It is told of one that was cut off before it could be that, where the one
+/// before it was put back just now.
+pub(crate) type Choice<'a> =
+    dyn Fn(&Generations, Option<GenerationId>) -> Result<GenerationId, GenerationsError> + 'a;
+
+/// The generation before the current one. What was cut off was the current one for whoever looked.
+pub(crate) fn before(
+    generations: &Generations,
+    cut_off: Option<GenerationId>,
+) -> Result<GenerationId, GenerationsError> {
+    if cut_off.is_some() { generations.current() } else { generations.previous() }
+}
+
 pub(crate) fn switch(
     host: &Host,
     name: &ContainerName,
-    choose: &dyn Fn(&Generations) -> Result<GenerationId, crate::generations::GenerationsError>,
+    choose: &Choice<'_>,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Switched, Error> {
     host.record(name)?;
     let _lock = host.lock_observed(name, observer, cancel)?;
     let mut record = adopt::record(host, name, observer, cancel)?;
-    recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    let cut_off = recover::interrupted_switch(host, &mut record, observer, cancel)?;
     let here = allowed(host, &record, cancel)?;
     let generations = Generations::new(&host.layout, name);
-    let (from, to) = (generations.current()?, choose(&generations)?);
+    let (from, to) = (generations.current()?, choose(&generations, cut_off)?);
     let spec = generations.spec(to)?;
     if spec.original {
         adopt::tell(host, &spec.lxc_extra_config, observer);
@@ -60,13 +74,19 @@ pub(crate) fn switch(
     if let Err(failure) = prepare(host, &mut record, &spec, &beside, cancel) {
         return Err(failure.undone(release(host, &mut record, &generations.spec(from)?, &mut ())));
     }
-    begin(host, &mut record, from, beside.items)?;
-    if to != from
-        && let Err(failure) = host.nix().switch_generation(&host.layout.profile(name), to.get(), cancel)
-    {
-        return Err(put_back(host, &mut record, observer, Error::from(failure)));
+    let moved = begin(host, &mut record, from, beside.items).and_then(|()| {
+        let nix = host.nix();
+        if to == from {
+            Ok(())
+        } else {
+            Ok(nix.switch_generation(&host.layout.profile(name), to.get(), cancel)?)
+        }
+    });
+    if let Err(failure) = moved {
+        return Err(put_back(host, &mut record, observer, failure));
     }
-    settle(host, &mut record, &spec, &here, Step { from, to }, observer, cancel)
+    let switched = settle(host, &mut record, &spec, &here, Step { from, to }, observer, cancel)?;
+    Ok(Switched { from: cut_off.unwrap_or(from), ..switched })
 }
 
 /// Whether the container's state lets its generation change.
@@ -148,17 +168,18 @@ pub(crate) fn settle(
     if !live && let Err(failure) = moving::complete(host, record, spec.idmap, observer, cancel) {
         return Err(put_back(host, record, observer, failure));
     }
-    let rendered = match install::rendered(host, record, spec) {
+    let written = install::rendered(host, record, spec).and_then(|rendered| {
+        let file = if live { install::rendered_running(host, record, spec)? } else { rendered.clone() };
+        install::write_config(host, record, &file, observer).map(|()| rendered)
+    });
+    let rendered = match written {
         Ok(rendered) => rendered,
         Err(failure) => return Err(put_back(host, record, observer, failure)),
     };
-    let file = if live { install::rendered_running(host, record, spec) } else { Ok(rendered.clone()) };
-    if let Err(failure) = file.and_then(|file| install::write_config(host, record, &file, observer)) {
-        return Err(put_back(host, record, observer, failure));
-    }
     let name = record.name.clone();
     let running = here.state == State::Running;
     let (mut pending_restart, mut failed_before) = (Vec::new(), Vec::new());
+    let mut left = None;
     if running {
         // Its switch compares with what stage 2 writes at its end, and runs the activation that stage 2 may be running.
         if let Some(init) = here.init
@@ -169,7 +190,9 @@ pub(crate) fn settle(
         }
         if let Some(run) = &here.run {
             pending_restart = render::compare(&run.config, &rendered.text);
-            Run { switched: true, ..run.clone() }.save(&host.layout, &name)?;
+            if let Err(failure) = (Run { switched: true, ..run.clone() }).save(&host.layout, &name) {
+                return Err(put_back(host, record, observer, failure.into()));
+            }
         }
         let before = activation::failed_units(host, &name, cancel);
         let before = before.as_deref();
@@ -192,14 +215,7 @@ pub(crate) fn settle(
         match outcome {
             None => tell_failed_before(&name, &failed_before, observer),
             Some(outcome @ (FailedActivation::UnitsFailed { .. } | FailedActivation::NeedsRestart)) => {
-                finish(host, record, observer)?;
-                return Err(Error::Activation {
-                    name,
-                    generation: to,
-                    outcome,
-                    restored: None,
-                    pending_restart,
-                });
+                left = Some(outcome);
             }
             Some(outcome) => {
                 let failure = Error::Activation {
@@ -212,9 +228,29 @@ pub(crate) fn settle(
                 return Err(put_back_and_activate(host, record, before, observer, failure));
             }
         }
+        // From here on the guest has it, and nobody knows that it is the one that counts.
+        if let Err(failure) = prove(host, record) {
+            return Err(put_back_and_activate(host, record, before, observer, failure));
+        }
+    } else if let Err(failure) = prove(host, record) {
+        return Err(put_back(host, record, observer, failure));
     }
-    finish(host, record, observer)?;
-    Ok(Switched { name, from, to, activated: running, pending_restart, failed_before })
+    let followed = follow(host, record, to, observer);
+    let Some(outcome) = left else {
+        return followed.map(|()| Switched {
+            name,
+            from,
+            to,
+            activated: running,
+            pending_restart,
+            failed_before,
+        });
+    };
+    // What became of the generation is the news.
+    if let Err(failure) = followed {
+        observer.event(Event::Note(error::chain(&failure)));
+    }
+    Err(Error::Activation { name, generation: to, outcome, restored: None, pending_restart })
 }
 
 fn tell_failed_before(name: &ContainerName, units: &[String], observer: &mut dyn Observer) {
@@ -226,20 +262,38 @@ fn tell_failed_before(name: &ContainerName, units: &[String], observer: &mut dyn
     }
 }
 
-/// Ends the operation: the current generation is the one that counts. What the others held is given back after that
-/// is on disk, so that a kill in between undoes nothing that has proved itself.
-fn finish(host: &Host, record: &mut Record, observer: &mut dyn Observer) -> Result<(), Error> {
+/// Notes, on the disk, that the current generation is the one that counts.
+pub(crate) fn prove(host: &Host, record: &mut Record) -> Result<(), Error> {
     let generations = Generations::new(&host.layout, &record.name);
     let current = generations.current()?;
-    let spec = generations.spec(current)?;
-    (record.phase, record.unsettled) = (Phase::Ready, true);
     record.note_items(current);
     // Notes of generations that are gone.
     if let Ok(list) = generations.list(record, None) {
         record.generations.retain(|note| list.iter().any(|generation| generation.id == note.id));
     }
-    record.save(&host.layout)?;
-    recover::settle(host, record, &spec, observer)
+    durable::generation(host, &record.name, current)?;
+    recover::ready(host, record)
+}
+
+/// What follows from a generation that counts, after that is on disk, so that a kill in between undoes nothing that has
+/// proved itself: others are told, and what the other generations held is given back.
+pub(crate) fn follow(
+    host: &Host,
+    record: &mut Record,
+    current: GenerationId,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
+    let spec = Generations::new(&host.layout, &record.name).spec(current);
+    let settled = spec.map_err(Error::from).and_then(|spec| recover::settle(host, record, &spec, observer));
+    settled.map_err(|source| unsettled(&record.name, current, source))
+}
+
+/// A failure after the generation has begun to count.
+pub(crate) fn unsettled(name: &ContainerName, generation: GenerationId, failure: Error) -> Error {
+    match failure {
+        failure @ Error::Unsettled { .. } => failure,
+        failure => Error::Unsettled { name: name.clone(), generation, source: Box::new(failure) },
+    }
 }
 
 /// A failure before the guest was touched.
@@ -249,14 +303,19 @@ pub(crate) fn put_back(
     observer: &mut dyn Observer,
     failure: Error,
 ) -> Error {
+    // The failure of an activation says itself what was put back.
+    let says = matches!(failure, Error::Activation { .. });
     // The user's Ctrl-C does not cut the undoing off.
-    let undo = observe::phase(Progress::Undo, observer, |_| {
-        recover::interrupted_switch(host, record, &mut (), &Cancel::new())
+    let undo = observe::phase(Progress::Undo, observer, |observer| {
+        let mut silent = ();
+        let observer: &mut dyn Observer = if says { &mut silent } else { observer };
+        recover::interrupted_switch(host, record, observer, &Cancel::new()).map(drop)
     });
     failure.undone(undo)
 }
 
-/// A failure that may have left the guest half switched: the old generation is activated again.
+/// A failure that may have left the guest half switched: the old generation is activated again, as long as it is the one
+/// that the guest sees.
 fn put_back_and_activate(
     host: &Host,
     record: &mut Record,
@@ -265,24 +324,21 @@ fn put_back_and_activate(
     failure: Error,
 ) -> Error {
     let name = record.name.clone();
+    let from = if let Phase::Switching { from } = record.phase { Some(from) } else { None };
     let failure = put_back(host, record, observer, failure);
-    if matches!(failure, Error::Undo { .. }) {
-        return failure;
-    }
+    let current = Generations::new(&host.layout, &name).current();
+    let generation = match current {
+        Ok(current) if from.is_none_or(|from| from == current) => current,
+        // The undoing failed, and has told why.
+        _ => return failure,
+    };
     let undo = match activation::switch(host, &name, before, observer, &Cancel::new())
         .map(|switched| switched.failed)
     {
         Ok(None) => Ok(()),
-        Ok(Some(outcome)) => match Generations::new(&host.layout, &name).current() {
-            Ok(generation) => Err(Error::Activation {
-                name,
-                generation,
-                outcome,
-                restored: None,
-                pending_restart: Vec::new(),
-            }),
-            Err(error) => Err(error.into()),
-        },
+        Ok(Some(outcome)) => {
+            Err(Error::Activation { name, generation, outcome, restored: None, pending_restart: Vec::new() })
+        }
         Err(error) => Err(error),
     };
     failure.undone(undo)
@@ -305,7 +361,12 @@ pub(crate) fn delete_generations(
     if !chosen.is_empty() {
         let ids: Vec<u64> = chosen.iter().map(|id| id.get()).collect();
         host.nix().delete_generations(&host.layout.profile(name), &ids, cancel)?;
-        finish(host, &mut record, observer)?;
+        // They are gone, whether that can be noted or not: notes of those that are gone say nothing.
+        let current = generations.current()?;
+        if let Err(failure) = prove(host, &mut record) {
+            return Err(unsettled(name, current, failure));
+        }
+        follow(host, &mut record, current, observer)?;
     }
     Ok(chosen)
 }

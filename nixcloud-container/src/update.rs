@@ -10,6 +10,7 @@ use crate::generation::GenerationId;
 use crate::generations::Generations;
 use crate::host::Host;
 use crate::install::{self, Beside};
+use crate::moving;
 use crate::name::ContainerName;
 use crate::observe::{Cancel, Event, Observer};
 use crate::record::{Phase, Record};
@@ -81,6 +82,9 @@ pub(crate) fn update(
         Err(error) => return Err(error),
     };
     let file = request.file.as_ref().unwrap_or(&record.file);
+    if file.as_os_str().is_empty() {
+        return Err(Error::NoFile { name: name.clone() });
+    }
     let source = given(file, &record.nix_args)?;
     if let Some(declared) = record.declared.as_ref().filter(|_| source.reference.text != record.file) {
         observer.event(Event::Note(format!(
@@ -105,6 +109,9 @@ pub(crate) fn update_locked(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Switched, Error> {
+    if Generations::new(&host.layout, &record.name).are_lost() {
+        return first(host, record, order, request, observer, cancel);
+    }
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
     switch::allowed(host, &record, cancel)?;
     let had_lease = record.lease.is_some();
@@ -118,12 +125,63 @@ pub(crate) fn update_locked(
         if let Ok(spec) = spec {
             let dropped = install::drop_unused_lease(host, &mut record, &spec);
             return match outcome {
-                Ok(switched) => dropped.map(|()| switched),
+                Ok(switched) => {
+                    let to = switched.to;
+                    dropped.map(|()| switched).map_err(|source| switch::unsettled(&record.name, to, source))
+                }
                 Err(failure) => Err(failure.undone(dropped)),
             };
         }
     }
     outcome
+}
+
+/// The first generation of a container that has lost its profile, and with it all that it had. Its files stay. A guest that
+/// runs is not switched: it does not see the new profile before it boots.
+fn first(
+    host: &Host,
+    mut record: Record,
+    order: &Order<'_>,
+    request: &UpdateRequest,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Switched, Error> {
+    let name = record.name.clone();
+    let record = &mut record;
+    let here = switch::allowed(host, record, cancel)?;
+    let beside = beside(request, &record.lxc_items);
+    let foreign = install::others(host)?;
+    record.phase = Phase::Ready;
+    record.generations.clear();
+    let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
+    let spec = ready.spec.clone();
+    let rendered = switch::prepare(host, record, &spec, &beside, cancel)?;
+    install::tell_doubts(host, &spec, &rendered, observer)?;
+    let built = build::realise(host, record, order, ready, observer, cancel)?;
+    order.note(record);
+    record.lxc_items = beside.items;
+    let to = build::set_profile(host, record, &built, cancel)?;
+    let installed = (|| {
+        if here.state.is_live() {
+            let words =
+                format!("`{name}` runs on without a profile: the new one is there from its next start on");
+            observer.event(Event::Note(words));
+        } else {
+            moving::complete(host, record, spec.idmap, observer, cancel)?;
+            install::write_config(host, record, &install::rendered(host, record, &spec)?, observer)?;
+        }
+        switch::prove(host, record)?;
+        switch::follow(host, record, to, observer)
+    })();
+    installed.map_err(|source| switch::unsettled(&name, to, source))?;
+    Ok(Switched {
+        name,
+        from: to,
+        to,
+        activated: false,
+        pending_restart: Vec::new(),
+        failed_before: Vec::new(),
+    })
 }
 
 fn build_and_switch(

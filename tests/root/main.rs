@@ -32,6 +32,7 @@ mod field;
 mod filter;
 mod foreground;
 mod guest_firewall;
+mod half_way;
 mod harness;
 mod host;
 mod inherited;
@@ -48,7 +49,9 @@ mod pages;
 mod pools;
 mod ports;
 mod power;
+mod power_cut;
 mod progress;
+mod repair;
 mod room;
 mod scenario;
 mod session;
@@ -76,11 +79,13 @@ fn scenarios() -> Vec<Scenario> {
         together::scenarios(),
         users::scenarios(),
         power::scenarios(),
+        power_cut::scenarios(),
         foreground::scenarios(),
         boot::scenarios(),
         booting::scenarios(),
         callers::scenarios(),
         progress::scenarios(),
+        repair::scenarios(),
         room::scenarios(),
         update::scenarios(),
         moving::scenarios(),
@@ -89,6 +94,7 @@ fn scenarios() -> Vec<Scenario> {
         declared::scenarios(),
         attack::scenarios(),
         autostart::scenarios(),
+        half_way::scenarios(),
         host::scenarios(),
         guest_firewall::scenarios(),
         filter::scenarios(),

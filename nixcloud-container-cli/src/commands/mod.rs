@@ -10,6 +10,7 @@ mod inspect;
 mod lifecycle;
 mod lxc;
 mod power;
+mod repair;
 mod session;
 mod watch;
 
@@ -215,6 +216,7 @@ fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failur
             let asked = reader.destroy(args)?;
             Box::new(move |context| lifecycle::destroy(context, args, asked))
         }
+        Command::Repair(args) => Box::new(|context| repair::run(context, args)),
         Command::ListGenerations(args) => Box::new(|context| generations::list(context, args)),
         Command::DeleteGenerations(args) => {
             let selection = generations::selection(args)?;

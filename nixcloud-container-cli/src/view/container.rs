@@ -24,6 +24,9 @@ pub(crate) struct ContainerView {
     address: Option<Ipv4Addr>,
     /// The generation that boots at the next start.
     generation: Option<u64>,
+    /// The generation that an operation is switching to, or was when it was cut off: it has not proved itself, and the next
+    /// change or start puts `generation` back.
+    unproved: Option<u64>,
     /// The generation that the running guest was booted from.
     booted: Option<u64>,
     /// Whether it starts with the host.
@@ -168,6 +171,7 @@ impl From<&Status> for ContainerView {
             booting: status.booting,
             address: status.address,
             generation: status.generation.map(nixcloud_container::GenerationId::get),
+            unproved: status.unproved.map(nixcloud_container::GenerationId::get),
             booted: status.booted.map(nixcloud_container::GenerationId::get),
             autostart: status.autostart,
             memory: status.memory,
@@ -241,7 +245,10 @@ impl Row {
                 container.name.clone(),
                 if container.booting { "booting".to_owned() } else { container.state.clone() },
                 or_nothing(container.address),
-                or_nothing(container.generation),
+                match container.unproved {
+                    Some(unproved) => format!("{}, {unproved} unproved", or_nothing(container.generation)),
+                    None => or_nothing(container.generation),
+                },
                 if container.autostart { "yes" } else { "no" }.to_owned(),
                 or_nothing(container.memory.map(size)),
             ],

@@ -30,6 +30,9 @@ struct GenerationView {
     created: String,
     /// Whether it boots at the next start.
     current: bool,
+    /// Whether an operation is switching to it, or was when it was cut off: it has not proved itself, and the next change or
+    /// start puts the current one back.
+    unproved: bool,
     /// Whether the running guest was booted from it.
     booted: bool,
     /// The version of its NixOS.
@@ -48,6 +51,7 @@ impl GenerationsView {
             id: generation.id.get(),
             created: generation.created.to_string(),
             current: generation.current,
+            unproved: generation.unproved,
             booted: generation.booted,
             system_version: generation.system_version.clone(),
             health: generation.health.to_string(),
@@ -64,7 +68,7 @@ impl GenerationsView {
             table.row([
                 generation.id.to_string(),
                 created,
-                role(generation.current, generation.booted).to_owned(),
+                generation.role(),
                 or_nothing(generation.system_version.as_deref()),
                 generation.health.clone(),
             ]);
@@ -83,12 +87,11 @@ impl View for GenerationsView {
     }
 }
 
-fn role(current: bool, booted: bool) -> &'static str {
-    match (current, booted) {
-        (true, true) => "current,booted",
-        (true, false) => "current",
-        (false, true) => "booted",
-        (false, false) => NOTHING,
+impl GenerationView {
+    fn role(&self) -> String {
+        let roles = [("current", self.current), ("unproved", self.unproved), ("booted", self.booted)];
+        let roles: Vec<&str> = roles.into_iter().filter(|(_, is)| *is).map(|(role, _)| role).collect();
+        if roles.is_empty() { NOTHING.to_owned() } else { roles.join(",") }
     }
 }
 
@@ -126,6 +129,7 @@ mod tests {
             id: GenerationId::new(id).unwrap(),
             created: Timestamp::from_second(1_700_000_000).unwrap(),
             current,
+            unproved: false,
             booted: !current,
             system_version: version.map(str::to_owned),
             health: Health::Good,

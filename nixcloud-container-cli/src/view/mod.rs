@@ -14,6 +14,7 @@ mod host;
 mod kill;
 pub(crate) mod ls;
 mod power;
+mod repair;
 mod session;
 mod table;
 
@@ -32,6 +33,7 @@ pub(crate) use host::{CheckView, HostView};
 pub(crate) use kill::KillView;
 pub(crate) use ls::{LsView, NamesView};
 pub(crate) use power::{Outcome, PowerView};
+pub(crate) use repair::RepairView;
 pub(crate) use session::{Captured, RunView};
 pub(crate) use table::Table;
 

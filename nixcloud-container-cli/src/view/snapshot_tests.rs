@@ -24,6 +24,7 @@ fn status(name: &str) -> Status {
         booting: false,
         address: Some([10, 101, 0, 2].into()),
         generation: Some(id(1)),
+        unproved: None,
         booted: None,
         autostart: false,
         ids: Some(IdMap::new(100_000).unwrap()),
@@ -45,6 +46,7 @@ fn running(name: &str) -> Status {
     Status {
         state: State::Running,
         generation: Some(id(12)),
+        unproved: Some(id(13)),
         booted: Some(id(11)),
         autostart: true,
         memory: Some(61_341_696),
@@ -75,6 +77,7 @@ fn generations() -> GenerationsView {
         id: id(number),
         created: "2026-11-22T10:00:00Z".parse().unwrap(),
         current,
+        unproved: number == 11,
         booted,
         system_version: (number > 1).then(|| "26.05.20261101.abcdef".to_owned()),
         health,

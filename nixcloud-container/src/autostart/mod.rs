@@ -18,7 +18,6 @@ use crate::error::Error;
 use crate::generations::Generations;
 use crate::host::Host;
 use crate::name::ContainerName;
-use crate::record::Phase;
 use crate::spec::Autostart;
 pub use plan::AfterError;
 use plan::{Plan, Wish};
@@ -69,12 +68,9 @@ fn read(host: &Host, name: &ContainerName) -> Result<Option<Autostart>, Error> {
         other => other?,
     };
     let generations = Generations::new(&host.layout, name);
-    let boots = match record.phase {
-        Phase::Creating | Phase::Destroying => return Ok(None),
-        Phase::Ready => generations.current()?,
-        // The start puts it back, unless somebody deleted it.
-        Phase::Switching { from } if generations.link(from).is_ok() => from,
-        Phase::Switching { .. } => generations.current()?,
-    };
+    if record.phase.is_unfinished() {
+        return Ok(None);
+    }
+    let boots = generations.counting(&record)?.0.map_or_else(|| generations.current(), Ok)?;
     Ok(Some(generations.spec(boots)?.autostart))
 }

@@ -56,6 +56,7 @@ pub(crate) fn start(
         Permission::Allowed => {}
         _ => return Err(Error::State { name: name.clone(), state: here.state, action: Action::Start }),
     }
+    require_folders(host, name)?;
     let plan = Plan::new(host, name, request, cancel)?;
     // What a guest left whose monitor was killed, or that ended by itself.
     stopped(host, &record)?;
@@ -295,6 +296,15 @@ fn isolation_failed(name: &ContainerName, failure: Error) -> Error {
             }
         }
         other => other,
+    }
+}
+
+/// LXC's own lines of a missing root file system name half of it.
+fn require_folders(host: &Host, name: &ContainerName) -> Result<(), Error> {
+    let folders = [host.layout.rootfs(name), host.layout.locked(name)];
+    match folders.into_iter().find(|folder| !folder.is_dir()) {
+        Some(path) => Err(Error::Lost { name: name.clone(), path }),
+        None => Ok(()),
     }
 }
 

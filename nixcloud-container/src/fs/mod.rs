@@ -4,6 +4,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`atomic`] | replacing a file or a symlink as one step |
+//! | [`durable`] | bringing to the disk what others have written |
 //! | [`claim`] | a file that exactly one of many processes creates |
 //! | [`lock`] | waiting for a lock, with a time limit, in the order of arrival |
 //! | [`room`] | whether a file system has room for anything new |
@@ -18,6 +19,7 @@
 pub mod atomic;
 pub mod beneath;
 pub mod claim;
+pub mod durable;
 pub mod guest;
 pub mod lock;
 pub mod mounts;

@@ -103,6 +103,9 @@ impl Leases<'_> {
             }
             match read_owner(&path)? {
                 Some(theirs) if theirs == owner.as_str() => return Ok(()),
+                Some(theirs) if theirs.parse::<ContainerName>().is_err() => {
+                    return Err(LeaseError::Damaged { path });
+                }
                 Some(owner) => return Err(LeaseError::AddressTaken { address, owner }),
                 // Freed in between.
                 None => {}

@@ -42,6 +42,12 @@ pub enum LeaseError {
         /// Its owner.
         owner: String,
     },
+    /// Its claim says of nobody that he has it.
+    #[error("{} names no container", .path.display())]
+    Damaged {
+        /// The claim.
+        path: PathBuf,
+    },
     /// It is kept for somebody else.
     #[error("address {address} is reserved for container `{name}`")]
     AddressReserved {
