@@ -135,24 +135,26 @@ static int opens(const char *what, int pid, int number)
 	return fd >= 0;
 }
 
-/* The command has no file but its three streams: whatever else is opened is the host's. */
-/* Whether a process whose file was opened is one of the guest's own: its manager starts some, too, and they have files. One
- * that enters has the name of the host's program, and then that of this one, whose next process it becomes. */
+/* Whether a process whose file was opened is one of the guest's own: its init starts some, too, and they have files. Who
+ * enters has a parent that is seen from outside alone: 0. */
 static int is_guests(int pid)
 {
-	char path[64], name[32] = "";
+	char path[64], line[128];
+	int parent = 0;
 	FILE *file;
 
-	snprintf(path, sizeof path, "/proc/%d/comm", pid);
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
 	file = fopen(path, "r");
 	if (!file)
 		return 0;
-	if (!fgets(name, sizeof name, file))
-		name[0] = 0;
+	while (fgets(line, sizeof line, file))
+		if (sscanf(line, "PPid: %d", &parent) == 1)
+			break;
 	fclose(file);
-	return !strncmp(name, "systemd", 7) || !strncmp(name, "(sd-", 4) || !strncmp(name, "(s", 2);
+	return parent != 0;
 }
 
+/* The command has no file but its three streams: whatever else is opened is the host's. */
 static int files(int pid)
 {
 	struct sched_param none = { 0 };
