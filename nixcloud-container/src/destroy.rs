@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::build;
+use crate::cut_off;
 use crate::durable;
 use crate::error::Error;
 use crate::freeing::Freeing;
@@ -105,6 +106,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     let mut freeing = Freeing::of(&name);
     freeing.step(power::remove_left_interfaces(host, &record));
     freeing.step(power::stopped(host, &record));
+    cut_off::end_all(layout, &record);
     power::forget_neighbours(host, &record, None);
     // Before its addresses may be another's.
     freeing.step(names::publish(host, &name));
@@ -151,10 +153,17 @@ fn note(host: &Host, record: &Record) -> Result<(), Error> {
 fn sweep(host: &Host) -> Result<(), Error> {
     sweep_locks(host)?;
     shared_work::sweep(host)?;
-    // Half-written files.
-    for folder in [&host.layout.state_dirs()[..], &[host.layout.state().join("nix")]].concat() {
+    sweep_half_written(host)
+}
+
+/// Removes files that somebody was writing who was killed, wherever in the state any are written.
+fn sweep_half_written(host: &Host) -> Result<(), Error> {
+    let layout = &host.layout;
+    let state = layout.state();
+    let others = [state.to_owned(), state.join("nix"), layout.sysctl(), layout.resolvers()];
+    for folder in layout.state_dirs().iter().chain(&others).chain(&names::folders(host)) {
         if folder.exists() {
-            atomic::sweep(&folder)?;
+            atomic::sweep(folder)?;
         }
     }
     Ok(())

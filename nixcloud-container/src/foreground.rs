@@ -14,6 +14,7 @@ use ::nix::sys::termios::{Termios, tcgetattr};
 use ::nix::unistd::{getpgrp, tcgetpgrp};
 use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 
+use crate::cgroup::Pair;
 use crate::error::Error;
 use crate::host::Host;
 use crate::name::ContainerName;
@@ -86,7 +87,7 @@ fn pseudo_terminal(size: Option<Winsize>) -> io::Result<(OwnedFd, OwnedFd, PathB
 
 impl Foreground {
     /// Makes the console and shows it.
-    pub(crate) fn open(host: &Host, name: &ContainerName, screen: Screen) -> Result<Self, Error> {
+    pub(crate) fn open(host: &Host, starts: &[Pair], screen: Screen) -> Result<Self, Error> {
         let failed = |source| Error::Io { action: "make", path: "a pseudo terminal".into(), source };
         let before = terminal(screen);
         let size = before.as_ref().and_then(|_| tcgetwinsize(io::stdin()).ok());
@@ -95,7 +96,8 @@ impl Foreground {
             Screen::Inherit => Stdio::Inherit,
             Screen::Null => Stdio::Null,
         };
-        let request = Request::Show { name: name.to_string(), keys: before.is_some() };
+        let cgroups = starts.iter().flat_map(Pair::folders).collect();
+        let request = Request::Show { cgroups, keys: before.is_some() };
         let show = host.worker.accompany(&request, stdio, Some(master))?;
         Ok(Self { path, slave: Some(slave), show: Some(show), before, monitor: None })
     }
@@ -118,10 +120,8 @@ impl Foreground {
         match &booted {
             Ok(Some(_)) => self.monitor = Some(monitor),
             Ok(None) => {}
-            Err(_) => {
-                drop(monitor);
-                worker::end_abandoned(record.name.as_str());
-            }
+            // The guest ends with its monitor; what it leaves is found by its cgroups.
+            Err(_) => drop(monitor),
         }
         booted
     }

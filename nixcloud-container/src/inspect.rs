@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::addresses::is_reachable;
 use crate::booting;
+use crate::cgroup;
 use crate::error::Error;
 use crate::foreign;
 use crate::generation::{Generation, GenerationId};
@@ -108,9 +109,10 @@ impl Listed {
 const AT_ONCE: usize = 64;
 
 pub(crate) fn list(host: &Host) -> Result<Vec<Listed>, Error> {
-    let survey = Survey::new(&host.layout)?;
+    let mut survey = Survey::new(&host.layout)?;
     let foreign = foreign::containers(&host.layout)?;
     let names = host.names()?;
+    survey.ask(&host.layout, names.iter().map(ContainerName::as_str));
     let is_ours = |name: &String| names.binary_search_by(|ours| ours.as_str().cmp(name)).is_ok();
     let foreign = foreign.into_iter().filter(|name| !is_ours(name));
     let foreign: Vec<Listed> = foreign.map(|name| foreign_or_lost(host, name)).collect();
@@ -194,8 +196,8 @@ fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Err
         booted: here.booted(),
         autostart: spec.as_ref().is_some_and(|spec| spec.autostart.enable),
         ids: record.ids,
-        memory: here.run.as_ref().and_then(|run| proc::memory_of(&run.cgroups)),
-        swap: here.run.as_ref().and_then(|run| proc::swap_of(&run.cgroups)),
+        memory: here.run.as_ref().and_then(|run| cgroup::memory_of(&run.cgroups)),
+        swap: here.run.as_ref().and_then(|run| cgroup::swap_of(&run.cgroups)),
         init_pid: here.init.map(|init| init.pid),
         started: here.run.as_ref().map(|run| run.started),
         created: record.created,

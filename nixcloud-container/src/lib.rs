@@ -24,10 +24,10 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | salvage, host, durable, freeing, names, expression, source, evaluation, extra_check, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, power, booting, foreground, boot, guest_units, activation, destroy, create, switch, update, apply, session, addresses, inspect, repair, autostart |
+//! | operations | salvage, host, durable, freeing, names, expression, source, evaluation, extra_check, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, cut_off, power, booting, foreground, boot, guest_units, activation, destroy, create, switch, update, apply, session, addresses, inspect, repair, autostart |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | reference, manifest, record, lease, original, generations, forwards, rootfs, facts, foreign, presence |
-//! | drivers | `fs`, `proc`, `lxc`, reporter, sysctl, subid, subid_notes, `tool`, `nft`, `net`, `nix`, [`worker`], resolver |
+//! | drivers | `fs`, `proc`, `lxc`, reporter, sysctl, subid, subid_notes, `tool`, `nft`, `cgroup`, `net`, `nix`, [`worker`], resolver |
 //! | contracts | [`config`], doubts, `layout`, `render`, `ruleset`, dnsmasq |
 //! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], signal, port, part, [`spec`], [`observe`] |
 
@@ -45,6 +45,8 @@ pub mod user;
 pub mod worker;
 
 // The drivers are seen by this repository's own tests, which look at a host from outside. They promise nothing.
+#[doc(hidden)]
+pub mod cgroup;
 #[doc(hidden)]
 pub mod lxc;
 #[doc(hidden)]
@@ -64,6 +66,7 @@ mod booting;
 mod build;
 mod container;
 mod create;
+mod cut_off;
 mod destroy;
 mod dnsmasq;
 mod doubts;

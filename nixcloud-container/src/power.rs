@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::cgroup::Search;
+use crate::cut_off;
 use crate::error::Error;
 use crate::freeing::Freeing;
 use crate::generations::Generations;
@@ -23,7 +25,7 @@ use crate::record::{Record, Run, Signals};
 use crate::signal::Signal;
 use crate::spec::ContainerSpec;
 use crate::state::{Action, Permission, State};
-use crate::worker::{self, Request, Stdio, Target};
+use crate::worker::{Request, Stdio, Target};
 
 /// How often a passing state is looked at.
 const TICK: Duration = Duration::from_millis(2);
@@ -34,9 +36,6 @@ const PASSING: Duration = Duration::from_secs(1);
 
 /// How long a killed guest's monitor may take to end by itself.
 pub(crate) const MONITOR_END: Duration = Duration::from_secs(10);
-
-/// How long a monitor whose start failed may still be in its cgroups.
-const CGROUP_END: Duration = Duration::from_secs(1);
 
 /// How often a guest is asked to shut down.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -201,7 +200,7 @@ pub(crate) fn stop_locked(
     let name = &record.name;
     let limit = request.timeout.unwrap_or_else(|| host.config.timeouts.stop());
     let begin = Instant::now();
-    end_cut_off_boot(host, record)?;
+    cut_off::settle(host, record)?;
     let here = presence::look(&host.layout, record)?;
     match here.state.permits(Action::Stop) {
         Permission::Already => {
@@ -313,13 +312,7 @@ fn note_reboot(host: &Host, record: &Record, init: Process) -> Result<(), Error>
     let generations = Generations::new(&host.layout, &record.name);
     let current = generations.current()?;
     generations.root_booted(current)?;
-    let monitor = init.parent();
-    for cgroup in proc::lxc_cgroups(&std::iter::once(init).chain(monitor).collect::<Vec<_>>()) {
-        if !run.cgroups.contains(&cgroup) {
-            run.cgroups.push(cgroup);
-        }
-    }
-    (run.init, run.monitor) = (Some(init), monitor);
+    run.booted(init);
     (run.generation, run.switched, run.started) = (Some(current), false, Timestamp::now());
     Ok(run.save(&host.layout, &record.name)?)
 }
@@ -361,7 +354,7 @@ pub(crate) fn terminate(host: &Host, name: &ContainerName, cancel: &Cancel) -> R
 
 /// Ends a guest at once and returns when its name can be used again.
 pub(crate) fn terminate_locked(host: &Host, record: &Record, cancel: &Cancel) -> Result<StopOutcome, Error> {
-    end_cut_off_boot(host, record)?;
+    cut_off::settle(host, record)?;
     // One that is ending by itself is let do so, but not for long: "at once" is what was asked.
     let here = match wait_while_passing(host, record, Action::Terminate, PASSING, cancel) {
         Err(Error::StillThere { .. }) => presence::look(&host.layout, record)?,
@@ -393,18 +386,13 @@ pub(crate) fn terminate_locked(host: &Host, record: &Record, cancel: &Cancel) ->
             pidfd.wait(MONITOR_END, &|| false).map_err(proc_error)?;
         }
     }
+    if here.init.is_none() || here.monitor.is_none() {
+        // Whatever holds it has no name but that of its cgroups.
+        cut_off::end_own(&host.layout, record, here.run.as_ref());
+    }
     wait_until_stopped(host, record, MONITOR_END, cancel)?;
     stopped(host, record)?;
     Ok(StopOutcome::Stopped)
-}
-
-/// Ends what is left of a boot whose note was never completed. The container's lock is held.
-pub(crate) fn end_cut_off_boot(host: &Host, record: &Record) -> Result<(), Error> {
-    let boot = proc::boot_id().map_err(proc_error)?;
-    if Run::load(&host.layout, &record.name, &boot)?.is_some_and(|run| run.init.is_none()) {
-        worker::end_abandoned(record.name.as_str());
-    }
-    Ok(())
 }
 
 /// A frozen process takes its SIGKILL only when it is thawed.
@@ -420,11 +408,9 @@ pub(crate) fn stopped(host: &Host, record: &Record) -> Result<(), Error> {
     let mut freeing = Freeing::of(&record.name);
     let boot = proc::boot_id().map_err(proc_error)?;
     let run = Run::load(&host.layout, &record.name, &boot);
+    cut_off::end_own(&host.layout, record, run.as_ref().ok().and_then(Option::as_ref));
+    cut_off::end_left(&host.layout, record, Search::Quick);
     if let Ok(Some(run)) = &run {
-        if run.cgroups.is_empty() {
-            remove_cgroups_of_a_failed_start(&record.name);
-        }
-        run.cgroups.iter().for_each(|cgroup| proc::remove_empty_cgroup(cgroup));
         [run.init, run.monitor].into_iter().flatten().for_each(Process::reap);
     }
     freeing.step(run.map(drop));
@@ -438,20 +424,6 @@ pub(crate) fn stopped(host: &Host, record: &Record) -> Result<(), Error> {
         other => drop(freeing.step(other)),
     }
     freeing.end()
-}
-
-/// A monitor whose start failed cannot remove the cgroup that it is in itself, and may be in it for a moment yet. Which
-/// ones it was given nobody noted; one of that name in which nothing lives is nobody's.
-pub(crate) fn remove_cgroups_of_a_failed_start(name: &ContainerName) {
-    let begin = Instant::now();
-    loop {
-        let cgroups = proc::named_cgroups(name.as_str());
-        if cgroups.is_empty() || begin.elapsed() > CGROUP_END {
-            return;
-        }
-        cgroups.iter().for_each(|cgroup| proc::remove_empty_cgroup(cgroup));
-        std::thread::sleep(TICK);
-    }
 }
 
 pub(crate) fn freeze(host: &Host, name: &ContainerName, frozen: bool, cancel: &Cancel) -> Result<(), Error> {

@@ -1,9 +1,10 @@
 //! Whether a container runs. The command socket alone does not say: it is abstract, so it is seen only in the
 //! network namespace that the container was started from.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 
+use crate::cgroup::{self, Marks, Owner, Root};
 use crate::generation::GenerationId;
 use crate::idmap::IdMapKind;
 use crate::layout::Layout;
@@ -55,8 +56,12 @@ pub(crate) struct Survey {
     sockets: Running,
     /// The containers with a note of their start.
     noted: HashSet<String>,
-    /// The names in payload cgroups.
+    /// The names of payload cgroups.
     payloads: BTreeSet<String>,
+    /// What ours are known by.
+    root: Root,
+    /// What monitors said, as far as they were asked and are there; `None` is one that does not answer.
+    answers: HashMap<String, Option<lxc::State>>,
 }
 
 impl Survey {
@@ -66,25 +71,55 @@ impl Survey {
         let noted = entries
             .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".toml")?.to_owned()))
             .collect();
-        Ok(Self { sockets, noted, payloads: proc::all_payloads_once() })
+        Ok(Self {
+            sockets,
+            noted,
+            payloads: cgroup::all_payloads_once(),
+            root: Root::of(layout),
+            answers: HashMap::new(),
+        })
+    }
+
+    /// Asks the monitors of these containers, all at the same time, as far as they have one.
+    pub(crate) fn ask<'a>(&mut self, layout: &Layout, names: impl IntoIterator<Item = &'a str>) {
+        let names: Vec<&str> = names.into_iter().filter(|name| self.listens(layout, name)).collect();
+        let states = Client::new(ANSWER).states(layout.lxc_path(), &names);
+        // One that is going, or of which something else is not as usual, is asked again when its turn comes.
+        let told = states.into_iter().map(|state| match state {
+            Ok(lxc::State::Stopped) => None,
+            Ok(state) => Some(Some(state)),
+            Err(command::Error::Timeout { .. }) => Some(None),
+            Err(_) => None,
+        });
+        self.answers =
+            names.into_iter().zip(told).filter_map(|(name, told)| Some((name.to_owned(), told?))).collect();
+    }
+
+    fn listens(&self, layout: &Layout, name: &str) -> bool {
+        match Address::new(layout.lxc_path(), name) {
+            Ok(address) => self.sockets.contains(&address),
+            Err(_) => true,
+        }
     }
 
     /// Whether nothing hints at a guest: then it is stopped, and nobody is to be asked.
     fn is_quiet(&self, layout: &Layout, name: &str) -> bool {
-        let listens = match Address::new(layout.lxc_path(), name) {
-            Ok(address) => self.sockets.contains(&address),
-            Err(_) => true,
-        };
+        let listens = self.listens(layout, name);
         let begin = name.to_owned();
         let mut payloads = self.payloads.range(begin..).take_while(|found| found.starts_with(name));
-        !listens && !self.noted.contains(name) && !payloads.any(|found| proc::is_named(found, name))
+        !listens && !self.noted.contains(name) && !payloads.any(|found| self.root.may_be(found, name))
     }
 }
 
 /// Looks at a container of ours, more closely where the survey has seen something of it.
 pub(crate) fn look_in(survey: &Survey, layout: &Layout, record: &Record) -> Result<Presence, PresenceError> {
     if !survey.is_quiet(layout, record.name.as_str()) {
-        return look(layout, record);
+        let name = record.name.as_str();
+        let timeout = || command::Error::Timeout { name: name.to_owned(), timeout: ANSWER };
+        return match survey.answers.get(name) {
+            Some(told) => look_with(layout, record, |_| told.ok_or_else(timeout)),
+            None => look(layout, record),
+        };
     }
     let state = at_rest(record);
     Ok(Presence { state, init: None, monitor: None, run: None, rebooted: false })
@@ -100,6 +135,15 @@ fn at_rest(record: &Record) -> State {
 
 /// Looks at a container of ours.
 pub(crate) fn look(layout: &Layout, record: &Record) -> Result<Presence, PresenceError> {
+    look_with(layout, record, |client| client.state(layout.lxc_path(), record.name.as_str()))
+}
+
+/// The same with what its monitor says.
+fn look_with(
+    layout: &Layout,
+    record: &Record,
+    says: impl FnOnce(&Client) -> Result<lxc::State, command::Error>,
+) -> Result<Presence, PresenceError> {
     let name = &record.name;
     let boot = proc::boot_id().map_err(PresenceError::Proc)?;
     let run = Run::load(layout, name, &boot)?;
@@ -107,7 +151,13 @@ pub(crate) fn look(layout: &Layout, record: &Record) -> Result<Presence, Presenc
     let noted_monitor = run.as_ref().and_then(|run| run.monitor).filter(|monitor| monitor.is_alive());
     let client = Client::new(ANSWER);
     let path = layout.lxc_path();
-    let (state, asked_init) = match client.state(path, name.as_str()) {
+    let mut found = false;
+    let mut stranger = || {
+        let stranger = stranger(layout, record);
+        found = stranger.is_some();
+        stranger
+    };
+    let (state, asked_init) = match says(&client) {
         // No socket in this network namespace, or one that is not root's: any user of the host can bind the name.
         // What was noted, and the kernel, know better.
         Ok(lxc::State::Stopped) | Err(command::Error::Foreign { .. }) => {
@@ -116,7 +166,7 @@ pub(crate) fn look(layout: &Layout, record: &Record) -> Result<Presence, Presenc
             } else if noted_init.is_some() || noted_monitor.is_some() {
                 (State::Stopping, None)
             } else {
-                match stranger(layout, record) {
+                match stranger() {
                     Some(init) => (State::Unreachable, Some(init)),
                     None => (State::Stopped, None),
                 }
@@ -129,14 +179,16 @@ pub(crate) fn look(layout: &Layout, record: &Record) -> Result<Presence, Presenc
         }
         // A monitor that was stopped, or hangs.
         Err(command::Error::Timeout { .. }) => {
-            (State::Unreachable, if noted_init.is_none() { stranger(layout, record) } else { None })
+            (State::Unreachable, if noted_init.is_none() { stranger() } else { None })
         }
         // It closed the connection: it is on its way out.
         Err(command::Error::HungUp { .. }) => (State::Stopping, None),
         Err(error) => return Err(PresenceError::Socket(error)),
     };
     let init = asked_init.or(noted_init);
-    let monitor = asked_init.and_then(Process::parent).or(noted_monitor);
+    // What only lives in a guest's cgroups may be anybody's child.
+    let of_lxc = |parent: &Process| !found || !cgroup::of(&[*parent]).is_empty();
+    let monitor = asked_init.and_then(Process::parent).filter(of_lxc).or(noted_monitor);
     let state = match state {
         State::Stopped => at_rest(record),
         // The monitor answers for a while after its init has gone, or was killed.
@@ -161,14 +213,20 @@ impl Presence {
 
 /// A live guest of ours that nobody noted: started by another tool, or by one of us that was killed.
 fn stranger(layout: &Layout, record: &Record) -> Option<Process> {
-    let cgroups = proc::payload_cgroups_once(record.name.as_str());
+    let cgroups = Owner::of(layout, &record.name).payloads_once();
     if cgroups.is_empty() {
         return None;
     }
-    let root = FileId::of(&layout.rootfs(&record.name)).ok();
-    // Shared ids are other containers' too.
-    let ids = record.ids.filter(|_| record.idmap == IdMapKind::Isolated);
-    proc::lives_in(&cgroups, root, ids)
+    cgroup::lives_in(&cgroups, &marks(layout, record))
+}
+
+/// What a process of a container is known by.
+pub(crate) fn marks(layout: &Layout, record: &Record) -> Marks {
+    Marks {
+        root: FileId::of(&layout.rootfs(&record.name)).ok(),
+        // Shared ids are other containers' too.
+        ids: record.ids.filter(|_| record.idmap == IdMapKind::Isolated),
+    }
 }
 
 fn translate(state: lxc::State) -> State {

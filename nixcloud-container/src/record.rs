@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup;
 use crate::fs::atomic::{self, Durability};
 use crate::fs::{durable, room};
 use crate::generation::{GenerationId, Health};
@@ -190,7 +191,7 @@ pub struct Run {
     pub switched: bool,
     /// The LXC configuration that it was booted with.
     pub config: String,
-    /// The cgroups that LXC made for it. LXC removes them, unless its monitor is killed.
+    /// The cgroups that LXC makes for it, noted before it does. LXC removes them, unless its monitor is killed.
     #[serde(default)]
     pub cgroups: Vec<PathBuf>,
     /// The signals that it was booted with.
@@ -524,6 +525,16 @@ impl Run {
     #[must_use]
     pub fn lives(&self) -> bool {
         [self.init, self.monitor].into_iter().flatten().any(Process::is_alive)
+    }
+
+    /// Notes the init of its guest, and with it LXC's monitor and the cgroups that they are in as the kernel names them.
+    pub fn booted(&mut self, init: Process) {
+        (self.init, self.monitor) = (Some(init), init.parent());
+        for cgroup in cgroup::of(&self.init.into_iter().chain(self.monitor).collect::<Vec<_>>()) {
+            if !self.cgroups.contains(&cgroup) {
+                self.cgroups.push(cgroup);
+            }
+        }
     }
 
     /// Writes it.

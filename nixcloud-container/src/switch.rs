@@ -4,6 +4,7 @@
 use crate::activation;
 use crate::adopt;
 use crate::booting;
+use crate::cut_off;
 use crate::durable;
 use crate::error::{self, Error, FailedActivation};
 use crate::extra_check;
@@ -92,6 +93,7 @@ pub(crate) fn switch(
 /// Whether the container's state lets its generation change.
 pub(crate) fn allowed(host: &Host, record: &Record, cancel: &Cancel) -> Result<Presence, Error> {
     let limit = host.config.timeouts.start();
+    cut_off::settle(host, record)?;
     let here = power::wait_while_passing(host, record, Action::Update, limit, cancel)?;
     match here.state.permits(Action::Update) {
         Permission::Allowed => Ok(here),

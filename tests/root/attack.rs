@@ -420,7 +420,7 @@ fn root_guest_root_gets_nothing_of_the_host(lab: &Lab, kind: Kind) {
     assert!(pids < 60, "{pids} processes are seen");
     assert_eq!(web.shell("ls /sys/class/net | tr '\\n' ' '"), "hostonly lo");
     // The limit on processes is set.
-    let cgroups = nixcloud_container::proc::payload_cgroups(web.name().as_str());
+    let cgroups = nixcloud_container::cgroup::payloads(web.name().as_str());
     let limits: Vec<String> =
         cgroups.iter().filter_map(|cgroup| fs::read_to_string(cgroup.join("pids.max")).ok()).collect();
     let all =

@@ -22,7 +22,6 @@ scenarios! {
         root_a_foreground_guest_ends_with_who_shows_it,
         root_a_foreground_guest_ends_with_its_killed_monitor,
         root_a_foreground_start_killed_at_any_moment,
-        root_what_lxc_abandons_is_found,
         root_a_foreground_start_that_fails_gives_the_terminal_back,
         root_a_foreground_guest_whose_terminal_hangs_up,
         root_a_foreground_guest_in_a_pipe,
@@ -130,7 +129,7 @@ fn root_a_foreground_guest_on_a_terminal(lab: &Lab, kind: Kind) {
 fn no_host_terminal(name: &str) {
     let host = fs::metadata("/dev/pts/ptmx").unwrap().dev();
     let mut seen = 0;
-    for cgroup in nixcloud_container::proc::payload_cgroups_once(name) {
+    for cgroup in nixcloud_container::cgroup::payloads(name) {
         for pid in pids_below(&cgroup) {
             for fd in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
                 seen += 1;
@@ -253,49 +252,6 @@ fn root_a_foreground_start_killed_at_any_moment(lab: &Lab) {
     }
     web.destroy();
     lab.assert_nothing_left();
-}
-
-/// The same by hand: how the first process of a guest looks whose monitor was killed at the wrong moment.
-fn root_what_lxc_abandons_is_found(lab: &Lab) {
-    let name = lab.name("web").to_string();
-    // Every guest is on these, where they are hierarchies, or on the only one.
-    let top = Path::new("/sys/fs/cgroup");
-    let mut cgroups: Vec<_> = ["systemd", "unified"].map(|name| top.join(name)).to_vec();
-    cgroups.retain(|hierarchy| hierarchy.is_dir());
-    if cgroups.is_empty() {
-        cgroups.push(top.to_owned());
-    }
-    for cgroup in &mut cgroups {
-        cgroup.push(format!("lxc.monitor.{name}-1"));
-        fs::create_dir(&cgroup).unwrap();
-    }
-    let words = ["nixcloud-container-worker", "serve"];
-    // It waits for a writer of the pipe `serve`, and its session's leader for us.
-    let script = "mkfifo serve; (exec -a nixcloud-container-worker cat serve) & echo $!; read -r line";
-    let mut leader = Command::new("setsid");
-    let leader = leader.args(["bash", "-c", script]).current_dir(lab.root());
-    let mut leader = leader.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(leader.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let pid: i32 = line.trim().parse().unwrap();
-    for cgroup in &cgroups {
-        fs::write(cgroup.join("cgroup.procs"), line.trim()).unwrap();
-    }
-    let found = || nixcloud_container::proc::abandoned(&name, &words);
-    eventually("it is what it is to be", Duration::from_secs(5), || {
-        fs::read(format!("/proc/{pid}/cmdline")).unwrap() == b"nixcloud-container-worker\0serve\0"
-    });
-    assert_eq!(found(), [], "its session's leader lives");
-    drop(leader.stdin.take());
-    leader.wait().unwrap();
-    eventually("it is abandoned", Duration::from_secs(5), || found().iter().any(|found| found.pid == pid));
-    assert_eq!(nixcloud_container::proc::abandoned(&format!("{name}-2"), &words), []);
-    signal(pid, Signal::SIGKILL);
-    eventually("it is gone", Duration::from_secs(5), || found().is_empty());
-    for cgroup in cgroups {
-        eventually("its cgroup can go", Duration::from_secs(5), || fs::remove_dir(&cgroup).is_ok());
-    }
-    fs::remove_file(lab.root().join("serve")).unwrap();
 }
 
 fn root_a_foreground_start_that_fails_gives_the_terminal_back(lab: &Lab) {

@@ -204,7 +204,7 @@ fn root_guests_are_nobody_on_the_host(lab: &Lab, kind: Kind) {
     assert_eq!(one.shell("id -u; id -g; stat -c %u /nix/store; stat -c %u:%g /root"), "0\n0\n0\n0:0");
     // No process of the guest is of the host's root, whoever starts it.
     one.shell("sleep 1000 >/dev/null 2>&1 & echo $!");
-    let cgroup = nixcloud_container::proc::payload_cgroups(one.name().as_str());
+    let cgroup = nixcloud_container::cgroup::payloads(one.name().as_str());
     assert!(!cgroup.is_empty());
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Ok(cgroups) = fs::read_to_string(entry.path().join("cgroup")) else { continue };

@@ -20,6 +20,7 @@ mod autostart;
 mod boot;
 mod booting;
 mod callers;
+mod cgroups;
 mod cli;
 mod completion;
 mod crash;
@@ -70,6 +71,7 @@ use harness::Scenario;
 fn scenarios() -> Vec<Scenario> {
     [
         life::scenarios(),
+        cgroups::scenarios(),
         other_hosts::scenarios(),
         session::scenarios(),
         streams::scenarios(),

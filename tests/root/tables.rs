@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::inotify::{InitFlags, Inotify};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use nixcloud_container::{Part, Verdict, proc};
+use nixcloud_container::{Part, Verdict, cgroup};
 
 use crate::harness::space::{self, Echo, PORT, Space};
 use crate::harness::{Kind, Lab, Must, eventually, scenarios};
@@ -97,7 +97,7 @@ fn root_cgroups_of_a_guest_have_an_end(lab: &Lab, kind: Kind) {
     let init = web.boot();
     web.await_version();
     let (mut limited, mut counted) = (0, Vec::new());
-    for cgroup in proc::payload_cgroups(web.name().as_str()) {
+    for cgroup in cgroup::payloads(web.name().as_str()) {
         let mut attack = as_guest_root(init, MAKE);
         attack.arg(&cgroup).stderr(Stdio::null()).status().unwrap();
         let count = made(&cgroup);

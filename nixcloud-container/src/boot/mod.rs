@@ -8,6 +8,8 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::adopt;
+use crate::cgroup::{Owner, Pair};
+use crate::cut_off;
 use crate::error::{self, Error};
 use crate::facts;
 use crate::foreground::Foreground;
@@ -24,8 +26,8 @@ use crate::name::ContainerName;
 use crate::names;
 use crate::observe::{Cancel, Event, Observer};
 use crate::power::{
-    MONITOR_END, end_cut_off_boot, forget_neighbours, proc_error, remove_cgroups_of_a_failed_start,
-    remove_left_interfaces, stopped, target, terminate_locked, wait_until_stopped, wait_while_passing,
+    MONITOR_END, forget_neighbours, proc_error, remove_left_interfaces, stopped, target, terminate_locked,
+    wait_until_stopped, wait_while_passing,
 };
 use crate::proc::{self, Process};
 use crate::record::{Record, Run, Signals};
@@ -49,7 +51,7 @@ pub(crate) fn start(
     let mut record = adopt::record(host, name, observer, cancel)?;
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
     tell_host(host, &record, observer);
-    end_cut_off_boot(host, &record)?;
+    cut_off::settle(host, &record)?;
     let here = wait_while_passing(host, &record, Action::Start, host.config.timeouts.start(), cancel)?;
     match here.state.permits(Action::Start) {
         Permission::Already => return Ok(StartOutcome::AlreadyRunning),
@@ -61,15 +63,16 @@ pub(crate) fn start(
     // What a guest left whose monitor was killed, or that ended by itself.
     stopped(host, &record)?;
     let mut record = host.record(name)?;
+    let starts = Owner::of(&host.layout, name).starts();
     if !request.foreground {
-        let mut boot = Boot { host, plan: &plan, foreground: None, cancel };
+        let mut boot = Boot { host, plan: &plan, foreground: None, starts, cancel };
         return match boot.run(&mut record, observer)? {
             Some(init_pid) => Ok(StartOutcome::Started { init_pid }),
             None => Err(install::unexpected(&Answer::Ended)),
         };
     }
-    let mut foreground = Foreground::open(host, name, request.screen)?;
-    let mut boot = Boot { host, plan: &plan, foreground: Some(&mut foreground), cancel };
+    let mut foreground = Foreground::open(host, &starts, request.screen)?;
+    let mut boot = Boot { host, plan: &plan, foreground: Some(&mut foreground), starts, cancel };
     let init = boot.run(&mut record, observer)?;
     // Others may stop it, run commands in it, destroy it.
     drop(lock);
@@ -99,6 +102,8 @@ struct Boot<'a> {
     host: &'a Host,
     plan: &'a Plan,
     foreground: Option<&'a mut Foreground>,
+    /// The cgroups of its first try and of its second.
+    starts: [Pair; 2],
     cancel: &'a Cancel,
 }
 
@@ -129,7 +134,8 @@ impl Boot<'_> {
         if let Some(program) = host.worker.hook_in_store() {
             generations.root_program(&program)?;
         }
-        let mut started = self.start(record, &spec, &mut run, observer);
+        let [first, second] = self.starts.clone();
+        let mut started = self.start(record, &spec, &mut run, &first, observer);
         if let Err(Error::Worker(failure)) = &started
             && host.facts()?.idmapped_store
             && idmap_failed(failure)
@@ -140,9 +146,9 @@ impl Boot<'_> {
             wait_until_stopped(host, record, MONITOR_END, cancel)?;
             // What the first try made: its monitor may still be in its cgroups, and the kernel at its interfaces.
             remove_left_interfaces(host, record)?;
-            remove_cgroups_of_a_failed_start(&record.name);
+            cut_off::end_own(&host.layout, record, Some(&run));
             facts::refuse_idmapped_store(&host.layout);
-            started = self.start(record, &spec, &mut run, observer);
+            started = self.start(record, &spec, &mut run, &second, observer);
             if started.is_err() {
                 facts::allow_idmapped_store(&host.layout);
             }
@@ -161,6 +167,7 @@ impl Boot<'_> {
         record: &mut Record,
         spec: &ContainerSpec,
         run: &mut Run,
+        cgroups: &Pair,
         observer: &mut dyn Observer,
     ) -> Result<Option<i32>, Error> {
         let host = self.host;
@@ -170,17 +177,18 @@ impl Boot<'_> {
         // Without the items of this boot: what differs from it at the next start is what waits for one.
         run.config.clone_from(&rendered.text);
         run.signals = Signals::of(rendered.extra.iter().chain(&self.plan.items));
+        let cgroups = Some(cgroups).filter(|_| !self.chooses_cgroups(&rendered));
+        run.cgroups = cgroups.map(Pair::folders).unwrap_or_default();
         run.save(&host.layout, &record.name)?;
         forget_neighbours(host, record, Some(spec));
-        let Some(init_pid) = self.call(record, &rendered, self.user_namespace(record, spec, &rendered))?
+        let Some(init_pid) =
+            self.call(record, &rendered, self.user_namespace(record, spec, &rendered), cgroups)?
         else {
             return Ok(None);
         };
         let gone = || Error::Worker(WorkerError::NoAnswer { status: "the guest's init is gone".to_owned() });
         let init = Process::now(init_pid).ok_or_else(gone)?;
-        let monitor = init.parent();
-        run.cgroups = proc::lxc_cgroups(&std::iter::once(init).chain(monitor).collect::<Vec<_>>());
-        (run.init, run.monitor) = (Some(init), monitor);
+        run.booted(init);
         run.save(&host.layout, &record.name)?;
         if self.foreground.is_none() && self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
@@ -213,12 +221,19 @@ impl Boot<'_> {
         Some(Ids { owner, base: ids.base(), count: RANGE })
     }
 
+    /// Whether the host configuration lets somebody choose where its cgroups are. Beside such a line LXC refuses ours.
+    fn chooses_cgroups(&self, rendered: &Rendered) -> bool {
+        let chooses = |key: &str| key.starts_with("lxc.cgroup.dir") || key == "lxc.cgroup.relative";
+        rendered.extra.iter().chain(&self.plan.items).any(|(key, _)| chooses(key))
+    }
+
     /// Lets a worker start it.
     fn call(
         &mut self,
         record: &Record,
         rendered: &Rendered,
         user_namespace: Option<Ids>,
+        cgroups: Option<&Pair>,
     ) -> Result<Option<i32>, Error> {
         let Self { host, plan, cancel, .. } = *self;
         let console = self.foreground.as_deref().map(Foreground::item);
@@ -234,7 +249,10 @@ impl Boot<'_> {
             kept: host.worker.kept_hook(&host.layout, &record.name),
             user_namespace,
             sources: rendered.locked.iter().chain(&plan.sources).cloned().collect(),
-            items: plan.items.iter().cloned().chain(macs).chain(console).collect(),
+            items: {
+                let cgroups = cgroups.into_iter().flat_map(Pair::items);
+                plan.items.iter().cloned().chain(macs).chain(console).chain(cgroups).collect()
+            },
             foreground: self.foreground.is_some(),
         };
         if let Some(foreground) = &mut self.foreground {

@@ -2,19 +2,16 @@
 //!
 //! A pid alone names nobody: it is given out again. A pid with its start time, within one boot, is one process.
 
-use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-
-use crate::idmap::IdMap;
 
 mod ids;
 pub use ids::{ids_in_use, with_ids};
@@ -54,7 +51,6 @@ impl FileId {
 struct Stat {
     state: char,
     parent: i32,
-    session: i32,
     start: u64,
     /// It is on its way out, or a SIGKILL that it has not taken yet will send it there.
     ending: bool,
@@ -74,7 +70,6 @@ fn stat(pid: i32) -> Option<Stat> {
     Some(Stat {
         state: fields.first()?.chars().next()?,
         parent: fields.get(1)?.parse().ok()?,
-        session: fields.get(3)?.parse().ok()?,
         start: number(22)?,
         ending: number(9)? & PF_EXITING != 0 || number(31)? & SIGKILL_PENDING != 0,
     })
@@ -100,6 +95,12 @@ impl Process {
         stat(self.pid).is_some_and(|stat| stat.start == self.start && !matches!(stat.state, 'Z' | 'X'))
     }
 
+    /// Whether a signal has stopped it, or a debugger: it does nothing, though it is there.
+    #[must_use]
+    pub fn is_stopped(self) -> bool {
+        stat(self.pid).is_some_and(|stat| stat.start == self.start && matches!(stat.state, 'T' | 't'))
+    }
+
     /// Whether it still runs and will go on. One that was killed a moment ago is alive until it has taken the signal,
     /// and the init of a pid namespace until it has seen all others out.
     #[must_use]
@@ -122,8 +123,7 @@ impl Process {
     /// How long ago it started.
     #[must_use]
     pub fn age(self) -> Duration {
-        let now = clock_gettime(ClockId::Boottime);
-        let now = Duration::from_secs(now.tv_sec.unsigned_abs());
+        let now = Duration::from_secs(uptime().as_secs());
         now.saturating_sub(Duration::from_secs(self.start / TICKS))
     }
 
@@ -189,258 +189,20 @@ pub fn may_raise_limits() -> bool {
         .is_none_or(|mask| mask & SYS_RESOURCE != 0)
 }
 
+/// How long this boot has lasted.
+#[must_use]
+pub fn uptime() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    // Neither is ever negative, and there are fewer nanoseconds than a second has.
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
 /// The random id of this boot.
 ///
 /// # Errors
 /// When `/proc` is not mounted.
 pub fn boot_id() -> io::Result<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned())
-}
-
-/// The folders of the mounted cgroup hierarchies: v1 and hybrid have one each, v2 the top alone.
-fn hierarchies() -> Vec<PathBuf> {
-    let top = PathBuf::from("/sys/fs/cgroup");
-    if top.join("cgroup.procs").exists() {
-        return vec![top];
-    }
-    fs::read_dir(top).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-}
-
-/// The cgroup folders that LXC may have given to the payload of `name`, on any hierarchy. Those of other containers
-/// may be among them: LXC appends `-1`, `-2` ... where a name is taken, and `web-1` is a name too.
-#[must_use]
-pub fn payload_cgroups(name: &str) -> Vec<PathBuf> {
-    payloads(&hierarchies(), name)
-}
-
-/// The same on one hierarchy: a guest is on all of them, so to find one this is enough.
-#[must_use]
-pub fn payload_cgroups_once(name: &str) -> Vec<PathBuf> {
-    payloads(&one_hierarchy(), name)
-}
-
-/// What payload cgroups are called, before the container's name.
-const PAYLOAD: &str = "lxc.payload.";
-
-/// The names of all containers that have a payload cgroup on that hierarchy, as LXC wrote them: with `-1`, `-2` ... where
-/// a name was taken.
-#[must_use]
-pub fn all_payloads_once() -> BTreeSet<String> {
-    let entries = one_hierarchy().into_iter().flat_map(fs::read_dir).flatten().flatten();
-    entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_prefix(PAYLOAD)?.to_owned())).collect()
-}
-
-/// A hierarchy that every guest is on; all, where none is known to be.
-fn one_hierarchy() -> Vec<PathBuf> {
-    let one = hierarchies().into_iter().find(|hierarchy| {
-        hierarchy.file_name().is_some_and(|name| name == "unified" || name == "systemd" || name == "cgroup")
-    });
-    one.map_or_else(hierarchies, |one| vec![one])
-}
-
-fn payloads(hierarchies: &[PathBuf], name: &str) -> Vec<PathBuf> {
-    let payload = format!("{PAYLOAD}{name}");
-    hierarchies.iter().flat_map(|hierarchy| named(hierarchy, &payload)).collect()
-}
-
-/// Whether a cgroup may be that of `name`: LXC appends `-1`, `-2` ... where that is taken.
-#[must_use]
-pub fn is_named(cgroup: &str, name: &str) -> bool {
-    match cgroup.strip_prefix(name) {
-        Some("") => true,
-        Some(rest) => rest.strip_prefix('-').is_some_and(|n| n.parse::<u32>().is_ok()),
-        None => false,
-    }
-}
-
-/// The cgroups of a hierarchy that are called `name`, or `name-1`, `name-2` ...
-fn named(hierarchy: &Path, name: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(hierarchy).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.file_name().to_str().is_some_and(|found| is_named(found, name)))
-        .map(|entry| entry.path())
-        .collect()
-}
-
-/// The cgroups that LXC makes first for a guest of this name and its monitor, as far as they are there.
-#[must_use]
-pub fn named_cgroups(name: &str) -> Vec<PathBuf> {
-    let names = [format!("lxc.payload.{name}"), format!("lxc.monitor.{name}")];
-    let all =
-        hierarchies().into_iter().flat_map(|hierarchy| names.each_ref().map(|name| hierarchy.join(name)));
-    all.filter(|cgroup| cgroup.is_dir()).collect()
-}
-
-/// The processes in LXC's cgroups for `name` (those for a monitor, too) that `arguments` were given to and whose session
-/// has lost its leader. The kernel does not give the leader's pid out again while they live.
-#[must_use]
-pub fn abandoned(name: &str, arguments: &[&str]) -> Vec<Process> {
-    let arguments: Vec<u8> = arguments.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect();
-    let is_abandoned = |pid: i32| {
-        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == arguments)
-            && stat(pid)
-                .is_some_and(|process| Process::now(process.session).is_none_or(|leader| !leader.is_alive()))
-    };
-    let mut found = Vec::new();
-    for cgroup in one_hierarchy().iter().flat_map(|hierarchy| {
-        ["monitor", "payload"].into_iter().flat_map(|kind| named(hierarchy, &format!("lxc.{kind}.{name}")))
-    }) {
-        let pids = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
-        let pids = pids.lines().filter_map(|pid| pid.parse().ok());
-        found.extend(pids.filter(|pid| is_abandoned(*pid)).filter_map(Process::now));
-    }
-    found
-}
-
-/// A live process in one of `cgroups` that is a container's: its root directory is `root`, or its user is of `ids`.
-/// Its namespaces do not matter, nor that it may have changed its root.
-#[must_use]
-pub fn lives_in(cgroups: &[PathBuf], root: Option<FileId>, ids: Option<IdMap>) -> Option<Process> {
-    let theirs = |process: Process| {
-        let user = process.user().map(u64::from);
-        root.is_some() && process.root() == root
-            || ids.zip(user).is_some_and(|(ids, user)| ids.overlaps(user, 1))
-    };
-    let mut pending: Vec<PathBuf> = cgroups.to_vec();
-    while let Some(cgroup) = pending.pop() {
-        let pids = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
-        for process in pids.lines().filter_map(|pid| Process::now(pid.parse().ok()?)) {
-            if process.is_alive() && theirs(process) {
-                return Some(process);
-            }
-        }
-        pending.extend(folders_in(&cgroup));
-    }
-    None
-}
-
-fn folders_in(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
-}
-
-/// The cgroups that LXC made for a guest and its monitor, on all hierarchies, as the kernel names them.
-#[must_use]
-pub fn lxc_cgroups(processes: &[Process]) -> Vec<PathBuf> {
-    let mounted = hierarchies();
-    let mut found = Vec::new();
-    for process in processes {
-        let text = fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap_or_default();
-        for line in text.lines() {
-            let mut fields = line.splitn(3, ':').skip(1);
-            let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
-            let folder = match controllers {
-                "" if mounted.len() == 1 => None,
-                "" => Some("unified"),
-                controllers => Some(controllers.strip_prefix("name=").unwrap_or(controllers)),
-            };
-            let hierarchy = Path::new("/sys/fs/cgroup").join(folder.unwrap_or(""));
-            // systemd in the guest moves itself into a cgroup below.
-            let mut own = PathBuf::new();
-            for part in Path::new(path.trim_start_matches('/')).components() {
-                own.push(part);
-                let name = part.as_os_str().as_encoded_bytes();
-                if name.starts_with(b"lxc.payload.") || name.starts_with(b"lxc.monitor.") {
-                    found.push(hierarchy.join(own));
-                    break;
-                }
-            }
-        }
-    }
-    found
-}
-
-/// Keeps a guest, whose init this is, from making cgroups without end. On cgroup v2 it may make `most`, nested `depth` deep:
-/// LXC itself sets such limits only where there is no v1 beside. Below controllers of v1, which have no such limit and whose
-/// numbers all guests share (65,535 for memory), it makes none: LXC has given them to the guest's root by its group. What is
-/// the guest's own is the unified hierarchy and `name=systemd`, which has no controller.
-///
-/// # Errors
-/// When it cannot be done.
-pub fn keep_controllers(init: i32, most: u32, depth: u32) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let pure = hierarchies().len() == 1;
-    for line in fs::read_to_string(format!("/proc/{init}/cgroup"))?.lines() {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
-        // Whatever LXC did not move it from is the host's.
-        let ours = path.split('/').any(|part| part.starts_with("lxc.payload."));
-        if controllers.starts_with("name=") || !ours {
-            continue;
-        }
-        let hierarchy = if controllers.is_empty() && !pure { "unified" } else { controllers };
-        let folder = Path::new("/sys/fs/cgroup").join(hierarchy).join(path.trim_start_matches('/'));
-        if controllers.is_empty() {
-            fs::write(folder.join("cgroup.max.descendants"), most.to_string())?;
-            fs::write(folder.join("cgroup.max.depth"), depth.to_string())?;
-            continue;
-        }
-        fs::set_permissions(&folder, PermissionsExt::from_mode(0o755))?;
-    }
-    Ok(())
-}
-
-/// The memory, in bytes, that the payload among `cgroups` needs: what it is charged with, without the page cache that has
-/// not been used for a while. That is the working set as other tools count it; the kernel takes the rest back as soon as
-/// anybody needs it. `None` where no controller counts memory.
-#[must_use]
-pub fn memory_of(cgroups: &[PathBuf]) -> Option<u64> {
-    payloads_among(cgroups).find_map(|cgroup| {
-        let read = |file: &str| fs::read_to_string(cgroup.join(file)).ok();
-        // On cgroup v1, of which a hybrid host has the controllers, the plain names in memory.stat are of the cgroup
-        // itself; those of a tree begin with `total_`. On v2 all are of the tree.
-        let (usage, inactive) = match read("memory.current") {
-            Some(usage) => (usage, "inactive_file"),
-            None => (read("memory.usage_in_bytes")?, "total_inactive_file"),
-        };
-        let cache = read("memory.stat").and_then(|stat| stat_line(&stat, inactive));
-        // The two files are not read at one instant.
-        Some(usage.trim().parse::<u64>().ok()?.saturating_sub(cache.unwrap_or(0)))
-    })
-}
-
-/// A line of memory.stat.
-fn stat_line(stat: &str, name: &str) -> Option<u64> {
-    let value = stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
-    value.trim().parse().ok()
-}
-
-/// The swap space, in bytes, likewise.
-#[must_use]
-pub fn swap_of(cgroups: &[PathBuf]) -> Option<u64> {
-    payloads_among(cgroups).find_map(|cgroup| {
-        // v1 has it as a line among others; the difference of its two counters can be negative.
-        let v2 = || fs::read_to_string(cgroup.join("memory.swap.current")).ok();
-        let v1 = || {
-            let stat = fs::read_to_string(cgroup.join("memory.stat")).ok()?;
-            stat.lines().find_map(|line| line.strip_prefix("swap ").map(str::to_owned))
-        };
-        v2().or_else(v1)?.trim().parse().ok()
-    })
-}
-
-fn payloads_among(cgroups: &[PathBuf]) -> impl Iterator<Item = &PathBuf> {
-    cgroups.iter().filter(|cgroup| {
-        cgroup.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"lxc.payload."))
-    })
-}
-
-/// Removes a cgroup and those below it, if no process is in any of them: a killed monitor leaves them.
-pub fn remove_empty_cgroup(cgroup: &Path) {
-    fn is_empty(cgroup: &Path) -> bool {
-        fs::read_to_string(cgroup.join("cgroup.procs")).is_ok_and(|pids| pids.is_empty())
-            && folders_in(cgroup).all(|below| is_empty(&below))
-    }
-    fn remove(cgroup: &Path) {
-        for below in folders_in(cgroup) {
-            remove(&below);
-        }
-        // The kernel refuses where a process came meanwhile.
-        let _ = fs::remove_dir(cgroup);
-    }
-    if is_empty(cgroup) {
-        remove(cgroup);
-    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,6 @@
 //! A program that embeds the library calls [`init`] first in `main`; others name an installed
 //! `nixcloud-container-worker` in the host configuration.
 
-mod abandoned;
 mod booted;
 mod client;
 mod companion;
@@ -39,10 +38,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::lxc::process;
 use crate::port::HOOK;
+use crate::proc::Process;
 use crate::reporter::{self, REPORT};
 
 pub use crate::lxc::Exit;
-pub(crate) use abandoned::end_abandoned;
 pub(crate) use booted::has_booted;
 pub use client::WorkerError;
 pub(crate) use client::{Client, Stdio};
@@ -99,6 +98,13 @@ pub fn init() {
     process::hear_of_children();
     reporter::known(Path::new(OWN_PROGRAM));
     INITIALISED.store(process::threads(), Ordering::Relaxed);
+}
+
+/// Whether a process is LXC's, run by a worker, and has not become a guest's init yet.
+pub(crate) fn is_setting_up(process: Process) -> bool {
+    let words = process.arguments();
+    // LXC renames the monitor, before it makes the guest's first process of itself.
+    words == MARK || words.first().is_some_and(|word| word.as_encoded_bytes().starts_with(b"[lxc monitor]"))
 }
 
 /// Says that nothing in this program but the library waits for children that the library has started: no thread waits for

@@ -8,11 +8,11 @@
 use std::error::Error as _;
 use std::io::Write;
 
+use crate::cgroup;
 use crate::interface::{InterfaceId, Slot};
 use crate::net::Netlink;
 use crate::net::port::{self, Error};
 use crate::port::PortPolicy;
-use crate::proc;
 use crate::render::{CGROUP_DEPTH, CGROUPS};
 
 /// Why a port was not set. What LXC says of it is the number that its program ended with.
@@ -99,7 +99,7 @@ fn set() -> Result<(), (HookFailure, String)> {
     if InterfaceId::of_host_name(&interface).is_none_or(|(_, slot)| slot == Slot::First)
         && let Some(init) = std::env::var("LXC_PID").ok().and_then(|pid| pid.parse().ok())
     {
-        proc::keep_controllers(init, CGROUPS, CGROUP_DEPTH).map_err(|error| {
+        cgroup::keep_controllers(init, CGROUPS, CGROUP_DEPTH).map_err(|error| {
             (HookFailure::Cgroups, format!("cannot keep the guest from making cgroups: {error}"))
         })?;
     }

@@ -59,8 +59,8 @@ pub(crate) enum Request {
     /// Show what comes out of a pseudo terminal, whose master is the file descriptor after the channel, on the worker's
     /// own stdout, until nobody has its other end.
     Show {
-        /// The container.
-        name: String,
+        /// The cgroups of the guest and its monitor, which end where both have lost their caller.
+        cgroups: Vec<PathBuf>,
         /// Whether stdin and stdout are a terminal whose keys go in.
         keys: bool,
     },

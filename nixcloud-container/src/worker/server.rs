@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ::nix::sys::signal::{Signal, killpg};
@@ -12,6 +12,7 @@ use ::nix::sys::signal::{Signal, killpg};
 use super::protocol::{Answer, AttachCommand, Fault, LogFile, Request, Target};
 use super::terminal::{self, Caller, End};
 use super::{CHANNEL, TERMINAL, booted, console, mounts, users};
+use crate::cgroup;
 use crate::lxc::log::{self, Log};
 use crate::lxc::pidfd::PidFd;
 use crate::lxc::pty::{self, Pty};
@@ -27,6 +28,9 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long a killed monitor's last children may take to show.
 const LAST_CHILDREN: Duration = Duration::from_millis(300);
+
+/// How often is looked for them.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A failure here only ever becomes words in the answer.
 type Failure = Box<dyn Error>;
@@ -77,10 +81,10 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
             mounts::seal(&locked)?;
             start(&target, &items, shared.as_deref(), foreground)?
         }
-        Request::Show { name, keys } => {
+        Request::Show { cgroups, keys } => {
             let terminal = terminal.ok_or("there is no terminal to show")?;
             if console::show(terminal, keys, channel)? == console::End::Abandoned {
-                end_with_monitor(&name);
+                end_with_monitor(&cgroups);
             }
             Answer::Done
         }
@@ -250,12 +254,13 @@ fn end_with_caller(command: i32, channel: &File) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The caller of a foreground start was killed, and its monitor is killed with it: whatever that had begun ends too.
-fn end_with_monitor(name: &str) {
+/// The caller of a foreground start was killed, and its monitor is killed with it: whatever that had begun ends too, also what
+/// shows only now.
+fn end_with_monitor(cgroups: &[PathBuf]) {
     let end = Instant::now() + LAST_CHILDREN;
     while Instant::now() < end {
-        super::end_abandoned(name);
-        std::thread::sleep(Duration::from_millis(10));
+        cgroup::end(cgroups, Duration::ZERO, LOOK);
+        std::thread::sleep(LOOK);
     }
 }
 

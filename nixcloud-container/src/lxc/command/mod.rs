@@ -8,10 +8,11 @@
 //! local user can bind a name there first, so an answer counts only if root or this user listens.
 
 mod holder;
+mod many;
 mod running;
 
 use std::io::{self, IoSlice, Read};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ use super::address::{Address, InvalidAddress};
 use super::state::State;
 
 pub use holder::{Holder, holder};
-pub use running::{Running, running};
+pub use running::{Running, others_listen, running};
 
 /// `LXC_CMD_GET_STATE` and `LXC_CMD_GET_INIT_PID`: fixed by the protocol.
 const GET_STATE: i32 = 3;
@@ -124,8 +125,7 @@ impl Client {
     pub fn state(&self, lxc_path: &Path, name: &str) -> Result<State, Error> {
         match self.ask(&Address::new(lxc_path, name)?, GET_STATE)? {
             None => Ok(State::Stopped),
-            Some(answer) => State::from_number(answer.data)
-                .ok_or_else(|| Error::Nonsense { name: name.to_owned(), answer: answer.data }),
+            Some(answer) => state_of(name, answer),
         }
     }
 
@@ -196,31 +196,15 @@ impl<'a> Conversation<'a> {
                 Err(errno) => return Err(failed("connecting to", errno)),
             }
         }
-        // The user alone: the kernel keeps the pid of who called `listen`, which is the starter's and long gone.
-        let peer = getsockopt(&fd, sockopt::PeerCredentials).map_err(|errno| failed("identifying", errno))?;
-        if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
-            return Err(Error::Foreign { name: address.name().to_owned(), uid: peer.uid() });
-        }
+        require_ours(&fd, address.name())?;
         Ok(Some(Self { address, stream: UnixStream::from(fd), timeout, deadline }))
     }
 
     /// Sends a command without data and reads the answer; `None` when the monitor hung up.
     fn ask(&mut self, command: i32) -> Result<Option<Answer>, Error> {
-        let mut request = [0; MESSAGE];
-        request[..4].copy_from_slice(&command.to_ne_bytes());
-        // The monitor looks at who asks.
-        let credentials = UnixCredentials::new();
-        let control = [ControlMessage::ScmCredentials(&credentials)];
         loop {
-            let sent = sendmsg::<UnixAddr>(
-                self.stream.as_raw_fd(),
-                &[IoSlice::new(&request)],
-                &control,
-                MsgFlags::MSG_NOSIGNAL,
-                None,
-            );
-            match sent {
-                Ok(length) if length == request.len() => break,
+            match send(&self.stream, command) {
+                Ok(length) if length == MESSAGE => break,
                 Ok(_) | Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(None),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Err(self.timeout()),
@@ -250,22 +234,7 @@ impl<'a> Conversation<'a> {
                 },
             }
         }
-        self.read(&answer).map(Some)
-    }
-
-    fn read(&self, answer: &[u8; MESSAGE]) -> Result<Answer, Error> {
-        let (head, data) = answer.split_at(8);
-        let result = i32::from_ne_bytes([head[0], head[1], head[2], head[3]]);
-        if result == -libc::EPERM || result == -libc::EACCES {
-            return Err(Error::PermissionDenied { name: self.address.name().to_owned() });
-        }
-        if result < 0 {
-            return Err(self.failed("asking", Errno::from_raw(-result)));
-        }
-        // The value travels in the pointer.
-        let mut word = [0; size_of::<usize>()];
-        word.copy_from_slice(data);
-        Ok(Answer { data: i64::try_from(isize::from_ne_bytes(word)).unwrap_or(i64::MAX) })
+        read(self.address, &answer).map(Some)
     }
 
     fn timeout(&self) -> Error {
@@ -275,6 +244,50 @@ impl<'a> Conversation<'a> {
     fn failed(&self, what: &'static str, source: Errno) -> Error {
         Error::Socket { what, name: self.address.name().to_owned(), source }
     }
+}
+
+/// Sends a command without data; the monitor looks at who asks.
+fn send(socket: &impl AsRawFd, command: i32) -> Result<usize, Errno> {
+    let mut request = [0; MESSAGE];
+    request[..4].copy_from_slice(&command.to_ne_bytes());
+    let credentials = UnixCredentials::new();
+    let control = [ControlMessage::ScmCredentials(&credentials)];
+    let parts = [IoSlice::new(&request)];
+    sendmsg::<UnixAddr>(socket.as_raw_fd(), &parts, &control, MsgFlags::MSG_NOSIGNAL, None)
+}
+
+/// That whoever listens is root or this user.
+fn require_ours(socket: &impl AsFd, name: &str) -> Result<(), Error> {
+    // The user alone: the kernel keeps the pid of who called `listen`, which is the starter's and long gone.
+    let failed = |source| Error::Socket { what: "identifying", name: name.to_owned(), source };
+    let peer = getsockopt(&socket.as_fd(), sockopt::PeerCredentials).map_err(failed)?;
+    if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
+        return Err(Error::Foreign { name: name.to_owned(), uid: peer.uid() });
+    }
+    Ok(())
+}
+
+/// Reads what the monitor of a container answered.
+fn read(address: &Address, answer: &[u8; MESSAGE]) -> Result<Answer, Error> {
+    let (head, data) = answer.split_at(8);
+    let result = i32::from_ne_bytes([head[0], head[1], head[2], head[3]]);
+    let name = || address.name().to_owned();
+    if result == -libc::EPERM || result == -libc::EACCES {
+        return Err(Error::PermissionDenied { name: name() });
+    }
+    if result < 0 {
+        return Err(Error::Socket { what: "asking", name: name(), source: Errno::from_raw(-result) });
+    }
+    // The value travels in the pointer.
+    let mut word = [0; size_of::<usize>()];
+    word.copy_from_slice(data);
+    Ok(Answer { data: i64::try_from(isize::from_ne_bytes(word)).unwrap_or(i64::MAX) })
+}
+
+/// What a state's number says.
+fn state_of(name: &str, answer: Answer) -> Result<State, Error> {
+    State::from_number(answer.data)
+        .ok_or_else(|| Error::Nonsense { name: name.to_owned(), answer: answer.data })
 }
 
 /// Zero would mean no limit.

@@ -47,6 +47,21 @@ pub fn running(lxc_path: &Path) -> Result<Running, Error> {
     Ok(pick(&std::fs::read(SOCKETS).map_err(Error::List)?, lxc_path))
 }
 
+/// Whether a container of this name under another LXC path has a monitor in this network namespace.
+#[must_use]
+pub fn others_listen(lxc_path: &Path, name: &str) -> bool {
+    let list = std::fs::read(SOCKETS).unwrap_or_default();
+    others(&list, lxc_path, name)
+}
+
+fn others(list: &[u8], lxc_path: &Path, name: &str) -> bool {
+    let is_other = |socket: &[u8]| {
+        let path = socket.strip_suffix(format!("/{name}/command").as_bytes());
+        path.is_some_and(|path| path != lxc_path.as_os_str().as_bytes())
+    };
+    list.split(|byte| *byte == b'\n').filter_map(listening_name).any(is_other)
+}
+
 fn pick(list: &[u8], lxc_path: &Path) -> Running {
     let mut running = Running::default();
     for line in list.split(|byte| *byte == b'\n') {
@@ -114,5 +129,8 @@ Num       RefCount Protocol Flags    Type St Inode Path
         assert_eq!(running.hashed, ["0123456789abcdef"]);
         assert_eq!(pick(LIST, Path::new("/var/lib/lxc-other")).names, ["db"]);
         assert_eq!(pick(LIST, Path::new("/var/lib")).names, [] as [&str; 0]);
+        assert!(!others(LIST, Path::new("/var/lib/lxc"), "web"));
+        assert!(others(LIST, Path::new("/var/lib/lxc"), "db") && others(LIST, Path::new("/srv"), "web"));
+        assert!(!others(LIST, Path::new("/srv"), "client"), "it does not listen");
     }
 }
