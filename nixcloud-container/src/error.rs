@@ -116,6 +116,16 @@ pub enum Error {
         /// How long was waited.
         waited: Duration,
     },
+    /// Another process changes what all containers of the host share.
+    #[error("{what} are being changed by {}; waited {} s", holder(*.pid), .waited.as_secs())]
+    HostBusy {
+        /// What of the host.
+        what: &'static str,
+        /// Who holds it.
+        pid: Option<u32>,
+        /// How long was waited.
+        waited: Duration,
+    },
     /// The host configuration declares the container.
     #[error("container `{name}` is declared by the host configuration ({by})")]
     DeclaredByHost {
@@ -336,7 +346,7 @@ pub enum Error {
     #[error(transparent)]
     ForeignScan(#[from] ForeignError),
     /// A lock file.
-    #[error("cannot lock the container")]
+    #[error("cannot take a lock")]
     Lock(#[source] lock::Error),
     /// A record.
     #[error(transparent)]
@@ -573,7 +583,7 @@ impl Error {
                 | LeaseError::RoutedPrefix { .. }
                 | LeaseError::IdsTaken { .. },
             ) => ErrorKind::Refused,
-            Self::Busy { .. } => ErrorKind::Busy,
+            Self::Busy { .. } | Self::HostBusy { .. } => ErrorKind::Busy,
             Self::Config(_)
             | Self::HostName { .. }
             | Self::Name(_)

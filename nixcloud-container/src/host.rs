@@ -85,7 +85,7 @@ impl Host {
             .acquire(Place { file: &self.layout.host_lock(), folder: Some(&self.layout.records()) }, cancel)
         {
             Err(lock::Error::Cancelled { .. }) => Err(Error::Cancelled),
-            other => other.map_err(Error::Lock),
+            other => other.map_err(|error| held("the shared ids of this host", error)),
         }
     }
 
@@ -96,7 +96,7 @@ impl Host {
             Place { file: &self.layout.network_lock(), folder: Some(&self.layout.runs()) },
             &Cancel::new(),
         )
-        .map_err(Error::Lock)
+        .map_err(|error| held("the networks of this host", error))
     }
 
     fn acquire(&self, place: Place<'_>, cancel: &Cancel) -> Result<Lock, lock::Error> {
@@ -160,6 +160,14 @@ impl Host {
             }
             other => other,
         }
+    }
+}
+
+/// A lock of what all containers share was not got.
+fn held(what: &'static str, error: lock::Error) -> Error {
+    match error {
+        lock::Error::Held { pid, waited, .. } => Error::HostBusy { what, pid, waited },
+        error => Error::Lock(error),
     }
 }
 

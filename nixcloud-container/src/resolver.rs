@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,9 @@ const END: Duration = Duration::from_secs(3);
 /// How long one that was told to begin anew takes at most, on a busy host.
 const AGAIN: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(2);
+/// How long one may take to answer a question, in how many tries: they answer in less than a millisecond.
+const ANSWER: Duration = Duration::from_secs(2);
+const TRIES: u32 = 4;
 
 /// Where it is though a caller's `PATH` need not say so.
 const SBIN: [&str; 2] = ["/usr/sbin", "/sbin"];
@@ -43,7 +47,7 @@ pub enum ResolverError {
     #[error("dnsmasq does not start on {address}: {words}")]
     Start {
         /// Where it was to listen.
-        address: std::net::Ipv4Addr,
+        address: Ipv4Addr,
         /// Its own words.
         words: String,
     },
@@ -101,6 +105,55 @@ pub fn running(layout: &Layout, resolver: Resolver) -> Option<Process> {
         .then_some(process)
 }
 
+/// Whether the one on this address answers: one that was stopped, or hangs, has its address and does not. Asked by DNS for
+/// the name of the host, which each of them knows, as a guest would.
+#[must_use]
+pub fn answers(address: Ipv4Addr) -> bool {
+    let ask = || -> io::Result<bool> {
+        // From there: where this host has no such address, nothing is sent anywhere.
+        let socket = UdpSocket::bind((address, 0))?;
+        socket.connect((address, DNS))?;
+        socket.set_read_timeout(Some(ANSWER / TRIES))?;
+        let mut answer = [0; 512];
+        // A datagram may get lost on a busy host.
+        for id in 1..=TRIES {
+            socket.send(&question(id.to_be_bytes()))?;
+            match socket.recv(&mut answer) {
+                Ok(length) if length > 12 => return Ok(true),
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    };
+    ask().unwrap_or(false)
+}
+
+/// The port of DNS.
+const DNS: u16 = 53;
+
+/// The question for the IPv4 address of the host, by the name that guests know.
+fn question(id: [u8; 4]) -> Vec<u8> {
+    let mut question = vec![id[2], id[3], 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in dnsmasq::HOST_NAME.split('.') {
+        question.push(u8::try_from(label.len()).unwrap_or(u8::MAX));
+        question.extend_from_slice(label.as_bytes());
+    }
+    question.extend_from_slice(&[0, 0, 1, 0, 1]);
+    question
+}
+
+/// Ends one that does not answer; whoever supervises it starts it again.
+///
+/// # Errors
+/// When the kernel refuses, or it does not end.
+pub fn end_hung(process: Process) -> Result<(), ResolverError> {
+    signal(process, Signal::SIGKILL)?;
+    end(vec![process])
+}
+
 fn config_argument(layout: &Layout, resolver: Resolver) -> std::ffi::OsString {
     dnsmasq::config_argument(&layout.resolver_config(resolver.as_str()))
 }
@@ -112,12 +165,16 @@ fn is_ours(process: Process, wanted: &dyn Fn(&OsStr) -> bool) -> bool {
         && process.user().is_some_and(|user| user < idmap::FIRST)
 }
 
-/// The supervisor of this host's dnsmasqs, where there is one. Any user of the host can call a process so; root alone
-/// supervises.
+/// The supervisor of this host's dnsmasqs, where there is one. One that was stopped supervises nothing.
 #[must_use]
 pub fn supervisor(layout: &Layout) -> Option<Process> {
+    supervisors(layout).find(|process| !process.is_stopped())
+}
+
+/// Any user of the host can call a process so; root alone supervises.
+fn supervisors(layout: &Layout) -> impl Iterator<Item = Process> {
     let config = layout.resolver_config(Resolver::Hostonly.as_str());
-    proc::all().find(|process| {
+    proc::all().filter(move |process| {
         process.arguments().get(1).is_some_and(|word| word == SUPERVISE)
             && is_ours(*process, &|argument| argument == config)
             && process.user() == Some(0)
@@ -183,7 +240,8 @@ pub fn supervise(layout: &Layout, program: &Path, worker: &Client) -> Result<boo
     if supervisor(layout).is_some() {
         return Ok(false);
     }
-    // Of a supervisor that was killed.
+    // Of a supervisor that was killed, or that was stopped.
+    end(supervisors(layout).collect())?;
     end(dnsmasqs(layout))?;
     let configs = Resolver::ALL.map(|resolver| layout.resolver_config(resolver.as_str()));
     worker.supervise(program, &configs).map_err(ResolverError::Supervisor)?;
@@ -195,10 +253,10 @@ pub fn supervise(layout: &Layout, program: &Path, worker: &Client) -> Result<boo
 /// # Errors
 /// When one does not end.
 pub fn stop(layout: &Layout) -> Result<bool, ResolverError> {
-    let supervisor: Vec<Process> = supervisor(layout).into_iter().collect();
-    let some = !supervisor.is_empty();
+    let supervisors: Vec<Process> = supervisors(layout).collect();
+    let some = !supervisors.is_empty();
     // First, or it would start the others again. It takes them with it.
-    end(supervisor)?;
+    end(supervisors)?;
     let others = dnsmasqs(layout);
     let some = some || !others.is_empty();
     end(others)?;
@@ -207,7 +265,9 @@ pub fn stop(layout: &Layout) -> Result<bool, ResolverError> {
 
 fn end(processes: Vec<Process>) -> Result<(), ResolverError> {
     for process in &processes {
-        signal(*process, Signal::SIGTERM)?;
+        // One that was stopped takes no other signal.
+        let ends = if process.is_stopped() { Signal::SIGKILL } else { Signal::SIGTERM };
+        signal(*process, ends)?;
     }
     let begin = Instant::now();
     for process in processes {
@@ -234,7 +294,7 @@ fn end(processes: Vec<Process>) -> Result<(), ResolverError> {
 pub fn wait(
     layout: &Layout,
     resolver: Resolver,
-    address: std::net::Ipv4Addr,
+    address: Ipv4Addr,
     before: Option<Process>,
 ) -> Result<(), ResolverError> {
     let begin = Instant::now();

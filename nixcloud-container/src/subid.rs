@@ -111,6 +111,10 @@ pub fn edit(path: &Path, remove: &[Entry], add: &[Entry]) -> Result<bool, SubidE
     if edited == text {
         return Ok(false);
     }
+    // Of a process that was killed in the middle of this.
+    if let Some(Err(error)) = path.parent().map(atomic::sweep) {
+        tracing::debug!(%error, "what others left stays");
+    }
     atomic::replace(&path, edited.as_bytes())?;
     Ok(true)
 }

@@ -1,10 +1,14 @@
 //! Programs of the host that the networks need: run to their end with a time limit, their words kept.
 
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use ::nix::sys::signal::{Signal, killpg};
+use ::nix::unistd::Pid;
 
 use crate::reporter::{End, Reported};
 
@@ -45,10 +49,12 @@ pub enum Error {
         status: ExitStatus,
     },
     /// It did not end.
-    #[error("{command} did not end in {} s", LIMIT.as_secs())]
+    #[error("{command} did not end in {} s and was killed", .limit.as_secs())]
     Timeout {
         /// What was run.
         command: String,
+        /// The time that it had.
+        limit: Duration,
     },
 }
 
@@ -60,13 +66,20 @@ fn said(words: &str, status: ExitStatus) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tool {
     program: PathBuf,
+    limit: Duration,
 }
 
 impl Tool {
     /// The program as the host configuration names it.
     #[must_use]
     pub fn new(program: &Path) -> Self {
-        Self { program: program.to_owned() }
+        Self { program: program.to_owned(), limit: LIMIT }
+    }
+
+    /// The same with another time limit.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
     /// Runs it with `input` on its standard input, and returns what it printed.
@@ -85,6 +98,8 @@ impl Tool {
         tool.args(arguments).env("PATH", path).env("LC_ALL", "C");
         let mut tool = Reported::new(tool).map_err(not_started)?;
         tool.command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Killed with those that it runs itself: they hold the pipes, too.
+        tool.command().process_group(0);
         let mut running = tool.spawn().map_err(not_started)?;
         let child = &mut running.child;
         let begin = Instant::now();
@@ -98,11 +113,11 @@ impl Tool {
             });
             let out = scope.spawn(move || read(out));
             let err = scope.spawn(move || read(err));
-            let status = wait(child);
+            let status = wait(child, self.limit);
             (status, out.join().unwrap_or_default(), err.join().unwrap_or_default())
         });
         tracing::debug!(%command, ?status, took = ?begin.elapsed(), "a program ended");
-        let Some(waited) = status else { return Err(Error::Timeout { command }) };
+        let Some(waited) = status else { return Err(Error::Timeout { command, limit: self.limit }) };
         let end =
             running.end(waited).map_err(|source| Error::Run { program: self.program.clone(), source })?;
         match end {
@@ -122,16 +137,17 @@ fn read(from: Option<impl Read>) -> String {
 }
 
 /// What waiting for it says once it has ended; `None` if it had to be killed.
-fn wait(child: &mut Child) -> Option<io::Result<ExitStatus>> {
+fn wait(child: &mut Child, limit: Duration) -> Option<io::Result<ExitStatus>> {
     let begin = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
         if let Some(waited) = child.try_wait().transpose() {
             return Some(waited);
         }
-        if begin.elapsed() > LIMIT {
-            // It has not been waited for, so nobody else has its number.
-            let _ = child.kill();
+        if begin.elapsed() > limit {
+            // SIGKILL at once: one that hangs need not hear anything else. It has not been waited for, so nobody else has its
+            // number.
+            let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
             let _ = child.wait();
             return None;
         }
@@ -152,6 +168,16 @@ mod tests {
         assert_eq!(error.to_string(), "sh -c echo no way >&2; exit 3: no way");
         let error = sh.run(&["-c", "exit 3"], "").unwrap_err();
         assert!(error.to_string().ends_with(": exit status: 3"), "{error}");
+    }
+
+    #[test]
+    fn one_that_hangs_is_killed_with_its_children() {
+        let begin = Instant::now();
+        let sh = Tool::new(Path::new("sh")).within(Duration::from_millis(50));
+        let error = sh.run(&["-c", "trap '' TERM; sleep 1000; sleep 1000"], "").unwrap_err();
+        assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+        // Not for as long as its child has the pipes.
+        assert!(begin.elapsed() < Duration::from_secs(60));
     }
 
     #[test]

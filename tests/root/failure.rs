@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use nixcloud_container::{Cancel, CreateRequest, Error, ErrorKind, Event, State, UpdateRequest};
@@ -22,6 +23,8 @@ scenarios! {
         root_a_killed_update_is_undone_by_the_next,
         root_a_failed_update_keeps_the_old_generation,
         root_a_failed_start_leaves_no_cgroup,
+        root_half_written_files_go_with_the_next_destroy,
+        root_who_holds_the_networks_is_named,
         root_a_refused_extra_line_leaves_nothing,
         root_extra_lines_that_undo_the_protection_are_refused,
         root_a_value_that_liblxc_refuses_is_named,
@@ -220,6 +223,44 @@ fn root_a_failed_start_leaves_no_cgroup(lab: &Lab) {
     web.stop();
     fs::remove_dir(&missing).unwrap();
     assert!(web.container().start(&mut ()).is_err());
+    web.destroy();
+    lab.assert_nothing_left();
+}
+
+fn root_half_written_files_go_with_the_next_destroy(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    let state = lab.path("/var/lib/nixcloud/container");
+    let folders =
+        ["", "nix", "records", "locks", "sysctl", "resolvers", "resolvers/host", "resolvers/leases"];
+    let files = folders.map(|folder| state.join(folder).join(".nixcloud-1-1.tmp"));
+    for file in &files {
+        fs::write(file, "half").unwrap();
+    }
+    web.destroy();
+    for file in &files {
+        assert!(!file.exists(), "{}", file.display());
+    }
+    lab.assert_nothing_left();
+}
+
+/// It is not the container that somebody is at.
+fn root_who_holds_the_networks_is_named(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    let hasty = lab.manager_with(|config| config.timeouts.lock = 1);
+    let path = lab.path("/var/lib/nixcloud/container/locks/.network");
+    fs::write(&path, "4711\n").unwrap();
+    let file = fs::File::open(&path).unwrap();
+    let held = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap();
+    let file = lab.file("next", &web.file().keys("network.forwards = [ { hostPort = 8080; } ];"));
+    let request = UpdateRequest { file: Some(file), ..Default::default() };
+    let error = hasty.container(web.name().clone()).update(&request, &mut ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error:?}");
+    let words = crate::harness::chain(&error);
+    assert!(words.contains("the networks of this host are being changed by process 4711"), "{words}");
+    drop(held);
+    web.update(&web.file().keys("network.forwards = [ { hostPort = 8080; } ];"));
     web.destroy();
     lab.assert_nothing_left();
 }

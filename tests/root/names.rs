@@ -22,6 +22,7 @@ scenarios! {
         root_a_new_container_on_a_reused_address_is_reached_at_once,
         root_ipv6_by_router_advertisement_and_dhcp,
         root_a_dnsmasq_that_dies_comes_back,
+        root_a_dnsmasq_that_was_stopped_is_seen_and_replaced,
         root_host_down_leaves_no_dnsmasq,
         root_a_foreign_server_on_all_addresses_is_told,
     ],
@@ -358,6 +359,11 @@ fn kill(pid: i32) {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
 }
 
+fn parent(pid: i32) -> i32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
 fn root_a_dnsmasq_that_dies_comes_back(lab: &Lab) {
     assert!(all_good(lab.manager()));
     let before = pid(lab, "internet");
@@ -368,9 +374,7 @@ fn root_a_dnsmasq_that_dies_comes_back(lab: &Lab) {
     let status = fs::read_to_string(format!("/proc/{}/status", pid(lab, "hostonly"))).unwrap();
     assert!(status.lines().any(|line| line.starts_with("Uid:\t65534\t")), "{status}");
     // Its supervisor as well: that is told, and `host up` mends it.
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid(lab, "internet"))).unwrap();
-    let parent = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap();
-    kill(parent);
+    kill(parent(pid(lab, "internet")));
     eventually("its end is noticed", SOON, || {
         resolvers(lab.manager()).iter().all(|(_, verdict, what)| {
             *verdict == Verdict::Wrong && what.contains("nobody would start it again")
@@ -381,6 +385,34 @@ fn root_a_dnsmasq_that_dies_comes_back(lab: &Lab) {
     let before = pid(lab, "host");
     kill(before);
     eventually("it is started again", SOON, || all_good(lab.manager()) && pid(lab, "host") != before);
+}
+
+/// It is there, has its address, and does nothing.
+fn root_a_dnsmasq_that_was_stopped_is_seen_and_replaced(lab: &Lab) {
+    let stop = |pid: i32| {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGSTOP).unwrap();
+    };
+    let pids = || ["hostonly", "internet", "host"].map(|resolver| pid(lab, resolver));
+    let before = pids();
+    before.into_iter().for_each(stop);
+    let found = resolvers(lab.manager());
+    assert!(
+        found.iter().all(|(_, verdict, what)| *verdict == Verdict::Wrong && what.contains("does not answer")),
+        "{found:?}"
+    );
+    let changes = lab.manager().host_up().must("host up");
+    let mended = changes.iter().filter(|change| change.part == Part::Resolver);
+    assert!(mended.clone().all(|change| change.change == Change::Mended), "{changes:?}");
+    assert_eq!(mended.count(), 3);
+    assert!(all_good(lab.manager()));
+    assert!(pids().iter().all(|pid| !before.contains(pid)));
+    assert_eq!(ask("host.containers", "10.202.0.1"), ["10.202.0.1"]);
+    // Nor does a supervisor that was stopped.
+    stop(parent(pid(lab, "internet")));
+    let found = resolvers(lab.manager());
+    assert!(found.iter().all(|(_, _, what)| what.contains("nobody would start it again")), "{found:?}");
+    lab.manager().host_up().must("host up");
+    assert!(all_good(lab.manager()));
 }
 
 fn root_host_down_leaves_no_dnsmasq(lab: &Lab) {

@@ -4,9 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nixcloud_container::{AutostopRequest, DestroyRequest, Error, State, StopOutcome};
+use nixcloud_container::{
+    AutostopRequest, DestroyRequest, Error, LogRequest, StartRequest, State, StopOutcome,
+};
 
-use crate::harness::{Guest, Lab, Must, scenarios};
+use crate::harness::{Guest, Lab, Must, chain, scenarios};
 
 scenarios! {
     once: [
@@ -15,6 +17,7 @@ scenarios! {
         root_on_a_read_only_disk_guests_end_and_what_stays_is_told,
         root_a_destroy_without_room_is_completed_where_it_was_cut_off,
         root_a_create_without_room_leaves_nothing,
+        root_a_start_whose_log_has_no_room_says_so,
     ],
     both: [],
 }
@@ -211,4 +214,28 @@ fn root_a_create_without_room_leaves_nothing(lab: &Lab) {
         }
     });
     assert!(created && failures > 2, "{failures} failures");
+}
+
+/// LXC tells why in its log alone.
+fn root_a_start_whose_log_has_no_room_says_so(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    let full = lab.path("/full");
+    fs::create_dir(&full).unwrap();
+    mount(Some("full"), &full, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).unwrap();
+    let log = LogRequest { file: Some(full.join("lxc.log")), level: None };
+    fs::write(full.join("lxc.log"), "").unwrap();
+    let _ = fs::write(full.join("fill"), vec![b'x'; 1 << 20]);
+    // LXC itself finds that out.
+    let init = web.rootfs().join("init");
+    fs::rename(web.rootfs(), lab.path("/files/rootfs")).unwrap();
+    assert!(!init.exists());
+    let request = StartRequest { log, ..StartRequest::default() };
+    let error = chain(&web.container().start_with(&request, &mut ()).unwrap_err());
+    assert!(error.contains("lxc.log: No space left on device"), "{error}");
+    fs::rename(lab.path("/files/rootfs"), web.rootfs()).unwrap();
+    umount2(&full, MntFlags::empty()).unwrap();
+    fs::remove_dir(&full).unwrap();
+    web.destroy();
+    lab.assert_nothing_left();
 }

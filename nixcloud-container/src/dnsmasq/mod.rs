@@ -29,6 +29,9 @@ pub const DOMAIN: &str = "containers";
 /// The name by which guests know the host, and the host itself.
 const HOST: &str = "host";
 
+/// The whole name, by which each resolver knows the host.
+pub const HOST_NAME: &str = "host.containers";
+
 /// Where the host's own resolver listens: a loopback address that nobody else has by default.
 pub const HOST_RESOLVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 101);
 

@@ -1,6 +1,7 @@
 //! Our table of the packet filter: what is forwarded, whose address is masqueraded, where ports of the host lead.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
@@ -17,8 +18,11 @@ use crate::tool::Tool;
 
 const UP: &str = "`nixcloud-container host up`";
 
+/// How long `nft` may take. It answers in milliseconds, and whoever else changes the networks of the host waits for it.
+const NFT: Duration = Duration::from_secs(5);
+
 pub(super) fn nft(host: &Host) -> Nft {
-    Nft::new(Tool::new(&host.config.tools.nft))
+    Nft::new(Tool::new(&host.config.tools.nft).within(NFT))
 }
 
 /// The table as it should be now.

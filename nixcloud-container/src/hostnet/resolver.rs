@@ -45,6 +45,8 @@ struct Wanted {
     process: Option<Process>,
     /// Whether its configuration is another one now.
     differs: bool,
+    /// Whether the one that it had did not answer, and was ended.
+    hung: bool,
 }
 
 pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
@@ -56,29 +58,59 @@ pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
         let path = host.layout.resolver_config(resolver.as_str());
         let text = dnsmasq::config(resolver, &host.config, &host.layout);
         let differs = atomic::write_if_changed(&path, text.as_bytes(), 0o644, Durability::Volatile)?;
-        let process = resolver::running(&host.layout, resolver);
-        all.push(Wanted { resolver, process, differs });
+        all.push(Wanted {
+            resolver,
+            process: resolver::running(&host.layout, resolver),
+            differs,
+            hung: false,
+        });
     }
+    end_hung(host, &mut all)?;
     let anew = match systemd(host) {
         Some(systemctl) => by_systemd(host, &systemctl, &program, &all)?,
         None => by_ourselves(host, &program, &all)?,
     };
-    for Wanted { resolver, process, differs } in &all {
+    for Wanted { resolver, process, differs, .. } in &all {
         let before = process.filter(|_| *differs);
         resolver::wait(&host.layout, *resolver, resolver.address(&host.config), before)?;
     }
     if let Some(resolvectl) = resolved(host) {
         tell_resolved(host, &resolvectl)?;
     }
-    let change = |Wanted { resolver, process, differs }: &Wanted| {
+    let change = |Wanted { resolver, process, differs, hung }: &Wanted| {
         let change = match (process, differs) {
             (Some(_), false) if !anew => Change::Kept,
             (Some(_), _) => Change::Mended,
+            (None, _) if *hung => Change::Mended,
             (None, _) => Change::Made,
         };
         changed(*resolver, change)
     };
     Ok(all.iter().map(change).collect())
+}
+
+/// Ends those that are there and do not answer: they are to begin anew.
+fn end_hung(host: &Host, all: &mut [Wanted]) -> Result<(), Error> {
+    let answer = answer_all(host);
+    for (wanted, answers) in all.iter_mut().zip(answer) {
+        if let Some(process) = wanted.process.filter(|_| !answers) {
+            resolver::end_hung(process)?;
+            (wanted.process, wanted.hung) = (None, true);
+        }
+    }
+    Ok(())
+}
+
+/// Which of all resolvers answer, in their order; asked at the same time, since one that hangs is waited for.
+fn answer_all(host: &Host) -> [bool; 3] {
+    std::thread::scope(|scope| {
+        let ask = |resolver: Resolver| {
+            let address = resolver.address(&host.config);
+            let runs = resolver::running(&host.layout, resolver).is_some();
+            scope.spawn(move || runs && resolver::answers(address))
+        };
+        Resolver::ALL.map(ask).map(|asked| asked.join().unwrap_or(false))
+    })
 }
 
 /// dnsmasq runs as nobody and reads its files again as such: it must get through the folders.
@@ -102,7 +134,7 @@ fn by_systemd(host: &Host, systemctl: &Tool, program: &Path, all: &[Wanted]) -> 
     if atomic::write_if_changed(Path::new(UNIT), text.as_bytes(), 0o644, Durability::Volatile)? {
         systemctl.run(&["daemon-reload"], "")?;
     }
-    for Wanted { resolver, process, differs } in all {
+    for Wanted { resolver, process, differs, .. } in all {
         if process.is_none() {
             forget_words(host, *resolver);
         }
@@ -121,7 +153,7 @@ fn by_ourselves(host: &Host, program: &Path, all: &[Wanted]) -> Result<bool, Err
     if all.iter().any(|wanted| wanted.process.is_none()) {
         resolver::stop(&host.layout)?;
     }
-    for Wanted { resolver, process, differs } in all {
+    for Wanted { resolver, process, differs, .. } in all {
         match (process, differs) {
             (Some(_), true) => drop(resolver::restart(&host.layout, *resolver)?),
             (Some(_), false) => drop(resolver::reload(&host.layout, *resolver)?),
@@ -174,11 +206,15 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
         return Ok(vec![Finding::wrong(Part::Resolver, Resolver::Internet.as_str(), what, mend)]);
     }
     let supervised = systemd(host).is_some() || resolver::supervisor(&host.layout).is_some();
-    let looked_at = Resolver::ALL.map(|resolver| look(host, resolver, supervised));
-    Ok(looked_at.into_iter().chain([on_host(host)]).collect())
+    let answer = answer_all(host);
+    let looked_at = Resolver::ALL
+        .into_iter()
+        .zip(answer)
+        .map(|(resolver, answers)| look(host, resolver, answers, supervised));
+    Ok(looked_at.chain([on_host(host)]).collect())
 }
 
-fn look(host: &Host, resolver: Resolver, supervised: bool) -> Finding {
+fn look(host: &Host, resolver: Resolver, answers: bool, supervised: bool) -> Finding {
     let address = resolver.address(&host.config);
     let wrong = |what: &str| Finding::wrong(Part::Resolver, resolver.as_str(), what, UP);
     let text = std::fs::read_to_string(host.layout.resolver_config(resolver.as_str())).unwrap_or_default();
@@ -194,6 +230,9 @@ fn look(host: &Host, resolver: Resolver, supervised: bool) -> Finding {
     }
     if text != dnsmasq::config(resolver, &host.config, &host.layout) {
         return wrong("it runs with another configuration");
+    }
+    if !answers {
+        return wrong(&format!("it is there and does not answer on {address}"));
     }
     if !supervised {
         return wrong(&format!("it answers on {address}, but nobody would start it again"));

@@ -85,10 +85,11 @@ pub fn remove(link: &Path, state_dir: &Path) -> Result<(), Error> {
         resolved => resolved?,
     };
     refuse_others(&resolved)?;
-    remove_file(&resolved)?;
+    // First what leads to it: whoever is killed on the way leaves the link, by which the next one finds the rest. Nix does not
+    // resolve the path that it is given.
+    remove_auto(state_dir, |target| target == link || target == resolved)?;
     remove_file(&unfinished(&resolved))?;
-    // Nix does not resolve the path that it is given.
-    remove_auto(state_dir, |target| target == link || target == resolved)
+    remove_file(&resolved)
 }
 
 /// Removes those links in `gcroots/auto` whose target `matches`, whoever made them.

@@ -76,10 +76,12 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
             // Without its caller nobody would note what it started. In the foreground this goes on: the guest ends with
             // its monitor, which is this process.
             process::die_with_parent(caller.cast_signed())?;
+            let path = log.path.clone();
             prepare_start(log, &locked, &sources, kept.as_deref())?;
             let shared = user_namespace.map(|ids| mounts::user_namespace(&locked, ids)).transpose()?;
             mounts::seal(&locked)?;
-            start(&target, &items, shared.as_deref(), foreground)?
+            start(&target, &items, shared.as_deref(), foreground)
+                .or_else(|failure| explained(&*failure, &path))?
         }
         Request::Show { cgroups, keys } => {
             let terminal = terminal.ok_or("there is no terminal to show")?;
@@ -278,6 +280,17 @@ fn take_streams() -> Result<[OwnedFd; 3], Failure> {
     ::nix::unistd::dup2_stdout(&null)?;
     ::nix::unistd::dup2_stderr(&null)?;
     Ok(streams)
+}
+
+/// A start that failed; where LXC could not write down why, that is what there is to say.
+fn explained(failure: &dyn Error, log: &Path) -> Result<Answer, Failure> {
+    let mut fault = fault(failure);
+    if fault.log.is_empty()
+        && let Err(error) = File::options().append(true).open(log).and_then(|mut log| log.write_all(b"\n"))
+    {
+        fault.chain.push(format!("LXC cannot write why into {}: {error}", log.display()));
+    }
+    Ok(Answer::Failed(fault))
 }
 
 fn fault(error: &dyn Error) -> Fault {
