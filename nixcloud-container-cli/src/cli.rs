@@ -39,7 +39,7 @@ Examples:
   nixcloud-container start web                 boot it
   nixcloud-container run web systemctl status  run a command in it
   nixcloud-container update web web.nix        switch to a new generation
-  nixcloud-container rollback web              back to the one before
+  nixcloud-container rollback web              back to the one that worked
 
 `nixcloud-container help COMMAND` tells all about a command.
 
@@ -137,7 +137,7 @@ Examples:
     #[command(after_long_help = "\
 Without FILE, -n and -l, those last used for the container are used again (-n \"\", -l \"\": none). A container that does \
 not exist is created. With --all they are evaluated and built together, and one that fails stops no other; those that \
-the host configuration declares are left to it.
+the host configuration declares are left to it, and those that `rollback` or `switch-generation` pinned stay as they are.
 
 Examples:
   nixcloud-container update web
@@ -212,15 +212,21 @@ Examples:
     DeleteGenerations(DeleteGenerationsArgs),
     /// Switch to a generation that is already built
     ///
-    /// As `update` does, but without a build: a running container is switched in place.
+    /// As `update` does, but without a build: a running container is switched in place. It is pinned there: `update --all`
+    /// leaves it, until it is updated by its name or applied.
     #[command(after_long_help = "\
 Example:
   nixcloud-container switch-generation web 3")]
     SwitchGeneration(SwitchGenerationArgs),
-    /// Switch to the newest generation before the current one
+    /// Switch to the newest generation before the current one that worked
     ///
-    /// As `update` does, but without a build: a running container is switched in place.
+    /// As `update` does, but without a build: a running container is switched in place. It is pinned there: `update --all`
+    /// leaves it, until it is updated by its name or applied.
     #[command(after_long_help = "\
+One worked if it was activated without a fault, or a guest has booted from it and run (`good` in `list-generations`). Where \
+none did, it is the newest of which nothing is known. It is never one that failed or was left before it was activated: \
+`switch-generation` goes there all the same.
+
 Example:
   nixcloud-container rollback web")]
     Rollback(NameArgs),

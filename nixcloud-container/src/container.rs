@@ -17,7 +17,7 @@ use crate::power::{self, StopOutcome, StopRequest};
 use crate::session::{self, RunRequest, Streams};
 use crate::signal::Signal;
 use crate::state::State;
-use crate::switch::{self, Switched};
+use crate::switch::{self, Switched, Wanted};
 use crate::update::{self, UpdateRequest, Updated};
 use crate::worker::Exit;
 
@@ -69,16 +69,19 @@ impl<'m> Container<'m> {
         update::update(self.host, &self.name, request, observer, self.cancel)
     }
 
-    /// Goes to the newest generation that is older than the current one.
+    /// Goes to the newest generation older than the current one that has worked: activated without a fault, or booted and
+    /// run. Where none is known to have, to the newest of which nothing is known; never to one that failed. It is pinned
+    /// there, see [`switch_generation`](Self::switch_generation).
     ///
     /// # Errors
     /// When there is none, another container holds its fixed address now, or its activation fails.
     pub fn rollback(&self, observer: &mut dyn Observer) -> Result<Switched, Error> {
         let _span = tracing::debug_span!("rollback", name = %self.name).entered();
-        switch::switch(self.host, &self.name, &switch::before, observer, self.cancel)
+        switch::switch(self.host, &self.name, Wanted::Rollback, observer, self.cancel)
     }
 
-    /// Goes to a generation.
+    /// Goes to a generation, and pins the container there: an update of all containers leaves it, until it is updated by its
+    /// name or applied.
     ///
     /// # Errors
     /// When it does not exist, another container holds its fixed address now, or its activation fails.
@@ -88,8 +91,7 @@ impl<'m> Container<'m> {
         observer: &mut dyn Observer,
     ) -> Result<Switched, Error> {
         let _span = tracing::debug_span!("switch_generation", name = %self.name).entered();
-        let choose = |generations: &crate::generations::Generations, _| generations.link(id).map(|_| id);
-        switch::switch(self.host, &self.name, &choose, observer, self.cancel)
+        switch::switch(self.host, &self.name, Wanted::This(id), observer, self.cancel)
     }
 
     /// Its generations, oldest first.

@@ -573,7 +573,7 @@ impl Error {
             | Self::DeclaredByHost { .. }
             | Self::Bridge(_)
             | Self::Entry { .. }
-            | Self::Generations(GenerationsError::Protected { .. })
+            | Self::Generations(GenerationsError::Protected { .. } | GenerationsError::NoneWorked { .. })
             | Self::Forward(ForwardError::Taken { .. })
             | Self::Lease(
                 LeaseError::AddressTaken { .. }
@@ -768,6 +768,13 @@ impl Error {
             Self::Generations(GenerationsError::Missing { have, .. }) if !have.is_empty() => {
                 let have: Vec<String> = have.iter().map(ToString::to_string).collect();
                 format!("there are: {}", have.join(", "))
+            }
+            Self::Generations(GenerationsError::NoneWorked { older, .. }) => {
+                let to = older.first().map(|(id, _)| id.to_string()).unwrap_or_default();
+                format!(
+                    "`nixcloud-container update NAME FILE` builds another one; \
+                     `nixcloud-container switch-generation NAME {to}` goes there all the same"
+                )
             }
             Self::Lease(LeaseError::RoutedPrefix { .. }) => {
                 "leave `network.ip6` out: with `network.enableNat` the container has an address of that prefix".to_owned()

@@ -49,17 +49,21 @@ impl fmt::Display for GenerationId {
     }
 }
 
-/// What is known of a generation's activation.
+/// What is known of a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Health {
-    /// It was never activated in a running guest.
+    /// It was never activated in a running guest, and no guest is known to have run with it.
     #[default]
     Untried,
-    /// It was activated without a fault.
+    /// It was activated without a fault, or a guest has booted from it and run.
     Good,
     /// Its activation failed, or left failed units behind.
     Bad,
+    /// The change to it was cut off, cancelled or failed before anything was activated, and the generation before was put
+    /// back.
+    Undone,
 }
 
 impl fmt::Display for Health {
@@ -68,6 +72,7 @@ impl fmt::Display for Health {
             Self::Untried => "untried",
             Self::Good => "good",
             Self::Bad => "bad",
+            Self::Undone => "undone",
         })
     }
 }
@@ -84,6 +89,8 @@ pub struct Generation {
     /// Whether the profile points to it although it has not proved itself: an operation is about to make it the current
     /// one, or was cut off before it could. The next change or start of the container puts the current one back.
     pub unproved: bool,
+    /// Whether it is current because somebody chose it: an update of all containers leaves it.
+    pub pinned: bool,
     /// Whether the running guest was booted from it.
     pub booted: bool,
     /// The NixOS version of its system, where the system names one.

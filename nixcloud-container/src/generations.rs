@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::generation::{Generation, GenerationId, Selection};
+use crate::generation::{Generation, GenerationId, Health, Selection};
 use crate::layout::{Layout, NIX_STATE};
 use crate::name::ContainerName;
 use crate::nix::{self, Profile, ProfileGeneration, StorePath, roots};
@@ -59,6 +59,14 @@ pub enum GenerationsError {
     NoOlder {
         /// The current one.
         current: GenerationId,
+    },
+    /// There are older generations than the current one, and none that a rollback may choose.
+    #[error("no generation older than {current} has worked ({})", passed_over(.older))]
+    NoneWorked {
+        /// The current one.
+        current: GenerationId,
+        /// The older ones with what is known of each, newest first.
+        older: Vec<(GenerationId, Health)>,
     },
     /// The current or the booted generation was to be deleted.
     #[error("generation {id} is {why} and cannot be deleted")]
@@ -121,11 +129,13 @@ impl Generations {
         })
     }
 
-    /// The newest generation older than the current one.
-    pub(crate) fn previous(&self) -> Result<GenerationId, GenerationsError> {
+    /// Where a rollback goes.
+    pub(crate) fn rollback(&self, record: &Record) -> Result<Rollback, GenerationsError> {
         let current = self.current()?;
-        let older = self.ids()?.into_iter().filter(|id| *id < current).max();
-        older.ok_or(GenerationsError::NoOlder { current })
+        let mut older: Vec<(GenerationId, Health)> =
+            self.ids()?.into_iter().filter(|id| *id < current).map(|id| (id, record.health(id))).collect();
+        older.reverse();
+        Rollback::choose(current, older)
     }
 
     /// Whether there is none at all: the profile is lost.
@@ -190,6 +200,7 @@ impl Generations {
                 id,
                 created: found.created,
                 current: current == Some(id),
+                pinned: record.pinned && current == Some(id),
                 unproved: unproved == Some(id),
                 booted: booted == Some(id),
                 system_version: system_version(&found.target),
@@ -283,9 +294,70 @@ impl Generations {
     }
 }
 
+/// Where a rollback goes, and what it leaves out on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rollback {
+    pub(crate) to: GenerationId,
+    pub(crate) health: Health,
+    /// Those between it and the current one, newest first.
+    pub(crate) passed: Vec<(GenerationId, Health)>,
+}
+
+impl Rollback {
+    /// The newest of the older ones that has worked; where none is known to have, the newest of which nothing is known.
+    /// Never one that failed: the user may name it, a rollback is to help. `older` is newest first.
+    fn choose(current: GenerationId, older: Vec<(GenerationId, Health)>) -> Result<Self, GenerationsError> {
+        if older.is_empty() {
+            return Err(GenerationsError::NoOlder { current });
+        }
+        let newest = |wanted: Health| older.iter().position(|(_, health)| *health == wanted);
+        let Some(at) = newest(Health::Good).or_else(|| newest(Health::Untried)) else {
+            return Err(GenerationsError::NoneWorked { current, older });
+        };
+        let (to, health) = older[at];
+        Ok(Self { to, health, passed: older[..at].to_vec() })
+    }
+}
+
+/// Generations with what is known of each: `3 is bad, 2 is undone`.
+pub(crate) fn passed_over(generations: &[(GenerationId, Health)]) -> String {
+    let words: Vec<String> = generations.iter().map(|(id, health)| format!("{id} is {health}")).collect();
+    words.join(", ")
+}
+
 /// What the system calls itself.
 fn system_version(container: &Path) -> Option<String> {
     let text = std::fs::read_to_string(container.join("container/nixos-version")).ok()?;
     let version = text.trim();
     (!version.is_empty()).then(|| version.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u64) -> GenerationId {
+        GenerationId::new(number).unwrap()
+    }
+
+    fn chosen(older: &[(u64, Health)]) -> Result<(u64, usize), String> {
+        let older = older.iter().map(|(number, health)| (id(*number), *health)).collect();
+        match Rollback::choose(id(9), older) {
+            Ok(rollback) => Ok((rollback.to.get(), rollback.passed.len())),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_rollback_goes_to_what_worked() {
+        use Health::{Bad, Good, Undone, Untried};
+        assert_eq!(chosen(&[(8, Good), (7, Good)]), Ok((8, 0)));
+        assert_eq!(chosen(&[(8, Bad), (7, Undone), (6, Untried), (5, Good), (4, Good)]), Ok((5, 3)));
+        assert_eq!(chosen(&[(8, Bad), (7, Untried), (6, Untried)]), Ok((7, 1)));
+        assert_eq!(
+            chosen(&[(8, Bad), (7, Undone)]),
+            Err("no generation older than 9 has worked (8 is bad, 7 is undone)".to_owned())
+        );
+        assert_eq!(chosen(&[]), Err("no generation is older than the current one, 9".to_owned()));
+    }
 }

@@ -62,6 +62,8 @@ pub struct Status {
     pub file: PathBuf,
     /// The arguments for Nix that go with it.
     pub nix_args: Vec<String>,
+    /// Whether somebody chose its generation: an update of all containers leaves it.
+    pub pinned: bool,
     /// What declares it: the set that was applied, or a manifest. `None` where it was created by hand.
     pub declared: Option<String>,
     /// The LXC configuration items that it has beside those of its file, see
@@ -203,6 +205,7 @@ fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Err
         created: record.created,
         file: record.file,
         nix_args: record.nix_args,
+        pinned: record.pinned,
         declared: record.declared.map(|declared| declared.source),
         lxc_items: record.lxc_items,
         groups,

@@ -138,6 +138,11 @@ pub enum Planned {
     },
     /// It is what it should be.
     Unchanged,
+    /// Somebody chose its generation: it is left there until it is updated by its name.
+    Pinned {
+        /// That generation.
+        at: GenerationId,
+    },
     /// It is declared no more: it goes.
     Remove,
     /// It is declared no more, and stays until somebody asks for its removal.

@@ -21,7 +21,7 @@ use crate::net::neighbour::Neighbour;
 use crate::observe::Cancel;
 use crate::presence::{self, Presence};
 use crate::proc::{self, Process};
-use crate::record::{Record, Run, Signals};
+use crate::record::{Phase, Record, Run, Signals};
 use crate::signal::Signal;
 use crate::spec::ContainerSpec;
 use crate::state::{Action, Permission, State};
@@ -216,6 +216,8 @@ pub(crate) fn stop_locked(
     let boot = proc::boot_id().map_err(proc_error)?;
     let signals = Run::load(&host.layout, name, &boot)?.map(|run| run.signals).unwrap_or_default();
     let wish = if request.reboot { Wish::Reboot(signals) } else { Wish::Halt(signals) };
+    let noted = note_run(host, record, &here);
+    let record = noted.as_ref().unwrap_or(record);
     if !request.wait {
         if let Some(init) = here.init
             && let Some(pidfd) = PidFd::open(init).map_err(proc_error)?
@@ -243,6 +245,22 @@ pub(crate) fn stop_locked(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Notes, once a generation, that a guest has run with it: a rollback asks for that. Without room it is not noted; a guest
+/// is ended all the same.
+fn note_run(host: &Host, record: &Record, here: &Presence) -> Option<Record> {
+    let mut noted = record.clone();
+    // One of the shell original that was never changed has no record, and is not given one by its end.
+    let is_ours = record.phase == Phase::Ready && host.layout.record(&record.name).exists();
+    if !is_ours || !here.note_run(&mut noted) {
+        return None;
+    }
+    let saved = noted.save(&host.layout);
+    if let Err(error) = &saved {
+        tracing::debug!(name = %record.name, %error, "it is not noted that its generation has run");
+    }
+    saved.is_ok().then_some(noted)
 }
 
 /// What a guest's init is asked for.

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 
 use crate::cgroup::{self, Marks, Owner, Root};
-use crate::generation::GenerationId;
+use crate::generation::{GenerationId, Health};
 use crate::idmap::IdMapKind;
 use crate::layout::Layout;
 use crate::lxc::{
@@ -15,6 +15,7 @@ use crate::lxc::{
 use crate::proc::{self, FileId, Process};
 use crate::record::{Phase, Record, RecordError, Run};
 use crate::state::State;
+use crate::worker;
 
 /// How long a monitor may take to say what its container does. It is asked by a local socket.
 const ANSWER: std::time::Duration = std::time::Duration::from_millis(500);
@@ -208,6 +209,17 @@ impl Presence {
     /// that came before or after a switch.
     pub(crate) fn booted(&self) -> Option<GenerationId> {
         self.run.as_ref().filter(|run| !(self.rebooted && run.switched)).and_then(|run| run.generation)
+    }
+
+    /// Notes that the generation which the guest was booted from has run. Whether that is news.
+    pub(crate) fn note_run(&self, record: &mut Record) -> bool {
+        let Some(booted) = self.booted().filter(|_| self.state == State::Running) else { return false };
+        let news = matches!(record.health(booted), Health::Untried | Health::Undone)
+            && self.init.is_some_and(worker::has_booted);
+        if news {
+            record.note_health(booted, Health::Good);
+        }
+        news
     }
 }
 

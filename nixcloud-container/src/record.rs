@@ -83,6 +83,9 @@ pub struct Record {
     /// Who declared it; `None` where it was created by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declared: Option<Declared>,
+    /// Whether somebody chose the current generation, by a rollback or a switch: an update of all containers leaves it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
     /// What is known of generations beside what is in the store.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub generations: Vec<GenerationNote>,
@@ -143,6 +146,9 @@ pub struct GenerationNote {
     /// Its LXC configuration items.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lxc_items: Vec<(String, String)>,
+    /// The units that failed when it was activated, as far as they were named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
 }
 
 /// The operation under way.
@@ -348,6 +354,7 @@ impl Record {
             adopted: None,
             config_hashes: Vec::new(),
             declared: None,
+            pinned: false,
             generations: Vec::new(),
         }
     }
@@ -486,6 +493,25 @@ impl Record {
         self.note(id).health = health;
     }
 
+    /// Notes the units that failed when a generation was activated.
+    pub fn note_failed(&mut self, id: GenerationId, units: &[String]) {
+        self.note(id).failed = units.to_vec();
+    }
+
+    /// Those units.
+    #[must_use]
+    pub fn failed_units(&self, id: GenerationId) -> &[String] {
+        let note = self.generations.iter().find(|note| note.id == id);
+        note.map(|note| &note.failed[..]).unwrap_or_default()
+    }
+
+    /// Notes that a generation was left again before it was activated, where nothing else is known of it.
+    pub fn note_undone(&mut self, id: GenerationId) {
+        if self.health(id) == Health::Untried {
+            self.note_health(id, Health::Undone);
+        }
+    }
+
     /// The LXC configuration items of a generation.
     #[must_use]
     pub fn items_of(&self, id: GenerationId) -> Vec<(String, String)> {
@@ -503,7 +529,12 @@ impl Record {
 
     fn note(&mut self, id: GenerationId) -> &mut GenerationNote {
         let at = self.generations.iter().position(|note| note.id == id).unwrap_or_else(|| {
-            self.generations.push(GenerationNote { id, health: Health::default(), lxc_items: Vec::new() });
+            self.generations.push(GenerationNote {
+                id,
+                health: Health::default(),
+                lxc_items: Vec::new(),
+                failed: Vec::new(),
+            });
             self.generations.len() - 1
         });
         &mut self.generations[at]

@@ -65,6 +65,9 @@ pub(crate) fn interrupted_switch(
             let current = generations.current().ok();
             if current != Some(from) {
                 cut_off = current;
+                if let Some(left) = current {
+                    record.note_undone(left);
+                }
                 host.nix().switch_generation(&host.layout.profile(&record.name), from.get(), cancel)?;
             }
             record.lxc_items = record.items_of(from);

@@ -9,7 +9,7 @@ use crate::durable;
 use crate::error::{self, Error, FailedActivation};
 use crate::extra_check;
 use crate::generation::{GenerationId, Health, Selection};
-use crate::generations::{Generations, GenerationsError};
+use crate::generations::{Generations, passed_over};
 use crate::host::Host;
 use crate::install::{self, Beside};
 use crate::moving;
@@ -40,23 +40,48 @@ pub struct Switched {
     pub failed_before: Vec<String>,
 }
 
-/// Which generation is to be the current one. It is told of one that was cut off before it could be that, where the one
-/// before it was put back just now.
-pub(crate) type Choice<'a> =
-    dyn Fn(&Generations, Option<GenerationId>) -> Result<GenerationId, GenerationsError> + 'a;
+/// Which generation is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wanted {
+    /// The newest older one that has worked.
+    Rollback,
+    /// This one.
+    This(GenerationId),
+}
 
-/// The generation before the current one. What was cut off was the current one for whoever looked.
-pub(crate) fn before(
-    generations: &Generations,
-    cut_off: Option<GenerationId>,
-) -> Result<GenerationId, GenerationsError> {
-    if cut_off.is_some() { generations.current() } else { generations.previous() }
+impl Wanted {
+    /// The generation. `cut_off` is one that was, for whoever looked, the current one, and was left just now for the one
+    /// before it: then a rollback is done.
+    fn choose(
+        self,
+        generations: &Generations,
+        record: &Record,
+        cut_off: Option<GenerationId>,
+        observer: &mut dyn Observer,
+    ) -> Result<GenerationId, Error> {
+        let rollback = match self {
+            Self::This(id) => return Ok(generations.link(id).map(|_| id)?),
+            Self::Rollback if cut_off.is_some() => return Ok(generations.current()?),
+            Self::Rollback => generations.rollback(record)?,
+        };
+        if !rollback.passed.is_empty() {
+            let passed = passed_over(&rollback.passed);
+            observer.event(Event::Note(format!("the rollback goes to generation {}: {passed}", rollback.to)));
+        }
+        if rollback.health != Health::Good {
+            observer.event(Event::Note(format!(
+                "generation {} of `{}` is not known to have ever run, and no older one is",
+                rollback.to, record.name
+            )));
+        }
+        Ok(rollback.to)
+    }
 }
 
 pub(crate) fn switch(
     host: &Host,
     name: &ContainerName,
-    choose: &Choice<'_>,
+    wanted: Wanted,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Switched, Error> {
@@ -66,7 +91,7 @@ pub(crate) fn switch(
     let cut_off = recover::interrupted_switch(host, &mut record, observer, cancel)?;
     let here = allowed(host, &record, cancel)?;
     let generations = Generations::new(&host.layout, name);
-    let (from, to) = (generations.current()?, choose(&generations, cut_off)?);
+    let (from, to) = (generations.current()?, wanted.choose(&generations, &record, cut_off, observer)?);
     let spec = generations.spec(to)?;
     if spec.original {
         adopt::tell(host, &spec.lxc_extra_config, observer);
@@ -86,7 +111,14 @@ pub(crate) fn switch(
     if let Err(failure) = moved {
         return Err(put_back(host, &mut record, observer, failure));
     }
-    let switched = settle(host, &mut record, &spec, &here, Step { from, to }, observer, cancel)?;
+    let step = Step { from, to, pinned: true };
+    let switched = settle(host, &mut record, &spec, &here, step, observer, cancel)?;
+    if let Some(declared) = &record.declared {
+        observer.event(Event::Note(format!(
+            "`{}` declares {name}, and the next time that it is applied it changes this back",
+            declared.source
+        )));
+    }
     Ok(Switched { from: cut_off.unwrap_or(from), ..switched })
 }
 
@@ -150,6 +182,8 @@ pub(crate) fn begin(
 pub(crate) struct Step {
     pub(crate) from: GenerationId,
     pub(crate) to: GenerationId,
+    /// Whether somebody chose `to`: then it stays until it is this container that is updated.
+    pub(crate) pinned: bool,
 }
 
 /// The profile points to `to`: writes the configuration, switches a running guest, and either ends the operation or
@@ -163,7 +197,7 @@ pub(crate) fn settle(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Switched, Error> {
-    let Step { from, to } = step;
+    let Step { from, to, pinned } = step;
     tracing::debug!(%from, %to, state = %here.state, "the profile is switched");
     // Those of a running guest are moved at its next start.
     let live = here.state.is_live();
@@ -190,6 +224,8 @@ pub(crate) fn settle(
         {
             return Err(put_back(host, record, observer, failure));
         }
+        // What is left now, and may be what a rollback is to come back to.
+        here.note_run(record);
         if let Some(run) = &here.run {
             pending_restart = render::compare(&run.config, &rendered.text);
             if let Err(failure) = (Run { switched: true, ..run.clone() }).save(&host.layout, &name) {
@@ -199,20 +235,27 @@ pub(crate) fn settle(
         let before = activation::failed_units(host, &name, cancel);
         let before = before.as_deref();
         let outcome = match activation::switch(host, &name, before, observer, cancel) {
-            Ok(activation::Outcome { failed, still }) => {
-                failed_before = still;
-                failed
+            Ok(outcome) => {
+                let outcome = still_blamed(host, record, to, outcome, cancel);
+                failed_before = outcome.still;
+                outcome.failed
             }
             // It was cut off, or the guest could not be entered: that says nothing of the generation.
             Err(failure) => return Err(put_back_and_activate(host, record, before, observer, failure)),
         };
-        let health = match outcome {
+        let health = match &outcome {
             None => Health::Good,
-            // It activated nothing, so nothing about the generation is known to be bad.
-            Some(FailedActivation::NeedsRestart) => Health::Untried,
+            // It activated nothing: what was known of the generation is all that is.
+            Some(FailedActivation::NeedsRestart) if record.health(to) == Health::Undone => Health::Untried,
+            Some(FailedActivation::NeedsRestart) => record.health(to),
             Some(_) => Health::Bad,
         };
         record.note_health(to, health);
+        match &outcome {
+            Some(FailedActivation::UnitsFailed { units }) => record.note_failed(to, units),
+            Some(FailedActivation::NeedsRestart) => {}
+            _ => record.note_failed(to, &[]),
+        }
         observer.event(Event::Health { generation: to, health });
         match outcome {
             None => tell_failed_before(&name, &failed_before, observer),
@@ -231,11 +274,17 @@ pub(crate) fn settle(
             }
         }
         // From here on the guest has it, and nobody knows that it is the one that counts.
-        if let Err(failure) = prove(host, record) {
+        if let Err(failure) = prove_as(host, record, pinned) {
             return Err(put_back_and_activate(host, record, before, observer, failure));
         }
-    } else if let Err(failure) = prove(host, record) {
-        return Err(put_back(host, record, observer, failure));
+    } else {
+        if record.health(to) == Health::Undone {
+            // Now it is the one to boot, as if it were new.
+            record.note_health(to, Health::Untried);
+        }
+        if let Err(failure) = prove_as(host, record, pinned) {
+            return Err(put_back(host, record, observer, failure));
+        }
     }
     let followed = follow(host, record, to, observer);
     let Some(outcome) = left else {
@@ -253,6 +302,32 @@ pub(crate) fn settle(
         observer.event(Event::Note(error::chain(&failure)));
     }
     Err(Error::Activation { name, generation: to, outcome, restored: None, pending_restart })
+}
+
+/// A switch that is repeated succeeds as far as NixOS is concerned: the unit which the generation was blamed for had failed
+/// before. It is the generation's fault as much as it was then.
+fn still_blamed(
+    host: &Host,
+    record: &Record,
+    to: GenerationId,
+    outcome: activation::Outcome,
+    cancel: &Cancel,
+) -> activation::Outcome {
+    let blamed = record.failed_units(to);
+    if outcome.failed.is_some() || blamed.is_empty() {
+        return outcome;
+    }
+    let mut failed = outcome.still;
+    if failed.is_empty() {
+        // It speaks of those alone that it has looked at.
+        failed = activation::failed_units(host, &record.name, cancel).unwrap_or_default();
+        failed.retain(|unit| blamed.contains(unit));
+    }
+    let (ours, still): (Vec<String>, Vec<String>) = failed.into_iter().partition(|unit| blamed.contains(unit));
+    if ours.is_empty() {
+        return activation::Outcome { failed: None, still };
+    }
+    activation::Outcome { failed: Some(FailedActivation::UnitsFailed { units: ours }), still }
 }
 
 fn tell_failed_before(name: &ContainerName, units: &[String], observer: &mut dyn Observer) {
@@ -275,6 +350,12 @@ pub(crate) fn prove(host: &Host, record: &mut Record) -> Result<(), Error> {
     }
     durable::generation(host, &record.name, current)?;
     recover::ready(host, record)
+}
+
+/// As [`prove`], of a generation that somebody chose, or nobody.
+fn prove_as(host: &Host, record: &mut Record, pinned: bool) -> Result<(), Error> {
+    let before = std::mem::replace(&mut record.pinned, pinned);
+    prove(host, record).inspect_err(|_| record.pinned = before)
 }
 
 /// What follows from a generation that counts, after that is on disk, so that a kill in between undoes nothing that has

@@ -152,6 +152,7 @@ fn first(
     let beside = beside(request, &record.lxc_items);
     let foreign = install::others(host)?;
     record.phase = Phase::Ready;
+    record.pinned = false;
     record.generations.clear();
     let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
     let spec = ready.spec.clone();
@@ -217,7 +218,7 @@ fn build_and_switch(
         Err(failure) => return Err(switch::put_back(host, record, observer, failure)),
     };
     order.note(record);
-    switch::settle(host, record, &spec, &here, Step { from, to }, observer, cancel)
+    switch::settle(host, record, &spec, &here, Step { from, to, pinned: false }, observer, cancel)
 }
 
 /// A build that came to nothing: its request and root, and the address that it asked for.

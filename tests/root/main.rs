@@ -53,6 +53,7 @@ mod power;
 mod power_cut;
 mod progress;
 mod repair;
+mod rollback;
 mod room;
 mod scenario;
 mod session;
@@ -90,6 +91,7 @@ fn scenarios() -> Vec<Scenario> {
         repair::scenarios(),
         room::scenarios(),
         update::scenarios(),
+        rollback::scenarios(),
         moving::scenarios(),
         adoption::scenarios(),
         apply::scenarios(),

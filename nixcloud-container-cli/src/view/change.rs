@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::View;
 use super::container::Pending;
-use crate::printer::Printer;
+use crate::printer::{Printer, Tone};
 
 /// What became of a container's generation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,6 +23,8 @@ pub(crate) struct ChangeView {
     generation: u64,
     /// Whether the running guest was switched to it; otherwise it boots at the next start.
     activated: bool,
+    /// Whether it stays there when all containers are updated: somebody chose it.
+    pinned: bool,
     /// The address of one that was created; null otherwise, and where its bridge gives it one.
     address: Option<Ipv4Addr>,
     /// What of LXC's side (network, limits, mounts) waits for a restart.
@@ -69,6 +71,7 @@ impl ChangeView {
             from: None,
             generation: created.generation.get(),
             activated: false,
+            pinned: false,
             address: created.address,
             pending_restart: Vec::new(),
             failed_before: Vec::new(),
@@ -95,6 +98,7 @@ impl ChangeView {
             from: Some(switched.from.get()),
             generation: switched.to.get(),
             activated: switched.activated,
+            pinned: matches!(action, Action::Switched | Action::RolledBack),
             address: None,
             pending_restart: switched.pending_restart.iter().map(Pending::from).collect(),
             failed_before: switched.failed_before.clone(),
@@ -126,6 +130,10 @@ impl View for ChangeView {
         printer.result(self.words());
         for line in Pending::words(&self.pending_restart) {
             printer.result(line);
+        }
+        if self.pinned {
+            let text = format!("`update --all` leaves it there, until `update {}`", self.name);
+            printer.note(Tone::Hint, "note", &text);
         }
     }
 }

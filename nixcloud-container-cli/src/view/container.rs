@@ -48,6 +48,8 @@ pub(crate) struct ContainerView {
     file: PathBuf,
     /// The arguments for Nix that go with it.
     nix_args: Vec<String>,
+    /// Whether somebody chose its generation, by `rollback` or `switch-generation`: `update --all` leaves it.
+    pinned: bool,
     /// What declares it: the set that `apply` was given, or a manifest. Null where it was created by hand.
     declared: Option<String>,
     /// The LXC configuration items that it has beside those of its file (`-l -s`).
@@ -182,6 +184,7 @@ impl From<&Status> for ContainerView {
             created: status.created.to_string(),
             file: status.file.clone(),
             nix_args: status.nix_args.clone(),
+            pinned: status.pinned,
             declared: status.declared.clone(),
             lxc_items: status.lxc_items.iter().map(item).collect(),
             groups: status.groups.clone(),

@@ -110,8 +110,8 @@ pub(crate) struct ApplyView {
 pub(crate) struct AppliedView {
     /// Its name.
     name: String,
-    /// What was to become of it: `create`, `update`, `unchanged`, `remove`, `orphaned` (it is declared no more, and stays)
-    /// or `blocked`.
+    /// What was to become of it: `create`, `update`, `unchanged`, `pinned` (it stays at a generation that somebody chose),
+    /// `remove`, `orphaned` (it is declared no more, and stays) or `blocked`.
     planned: &'static str,
     /// What did: `planned` (nothing, in a dry run), `created`, `updated`, `unchanged`, `removed`, `kept` or `failed`.
     outcome: &'static str,
@@ -146,6 +146,7 @@ pub(crate) fn planned(planned: Planned) -> &'static str {
         Planned::Unchanged => "unchanged",
         Planned::Remove => "remove",
         Planned::Orphaned => "orphaned",
+        Planned::Pinned { .. } => "pinned",
         _ => "blocked",
     }
 }
@@ -162,6 +163,7 @@ pub(crate) fn plan<'a>(steps: impl Iterator<Item = (&'a str, Planned)>) -> Vec<S
             }
             Planned::Update { from } => format!("from generation {from}"),
             Planned::Orphaned => "declared no more; --prune destroys it".to_owned(),
+            Planned::Pinned { at } => format!("at generation {at}"),
             _ => String::new(),
         };
         table.row([planned(step).to_owned(), name.to_owned(), note]);
@@ -219,6 +221,17 @@ impl AppliedView {
         view
     }
 
+    /// Why nothing was done.
+    fn kept(&self) -> String {
+        let name = &self.name;
+        match self.step {
+            Planned::Pinned { at } => {
+                format!("kept {name} at generation {at}, where it is pinned: `update {name}` lets it go on")
+            }
+            _ => format!("kept {name}: it is declared no more, --prune destroys it"),
+        }
+    }
+
     fn created(&mut self, created: &Created) {
         self.outcome = "created";
         self.generation = Some(created.generation.get());
@@ -247,7 +260,7 @@ impl ApplyView {
 
     /// Whether the plan is to leave all as they are.
     fn changes_nothing(&self) -> bool {
-        self.containers.iter().all(|one| one.planned == "unchanged")
+        self.containers.iter().all(|one| matches!(one.step, Planned::Unchanged | Planned::Pinned { .. }))
     }
 
     /// `2 created, 1 failed`.
@@ -275,9 +288,7 @@ impl View for ApplyView {
             match (one.outcome, &one.change) {
                 (_, Some(change)) => change.tell(printer),
                 ("removed", _) => printer.result(format!("destroyed {}", one.name)),
-                ("kept", _) => {
-                    printer.result(format!("kept {}: it is declared no more, --prune destroys it", one.name));
-                }
+                ("kept", _) => printer.result(one.kept()),
                 ("planned", _) if !printer.for_people() && one.planned != "unchanged" => {
                     printer.result(format!("{} {}", one.planned, one.name));
                 }

@@ -33,11 +33,14 @@ struct GenerationView {
     /// Whether an operation is switching to it, or was when it was cut off: it has not proved itself, and the next change or
     /// start puts the current one back.
     unproved: bool,
+    /// Whether it is current because somebody chose it: `update --all` leaves it.
+    pinned: bool,
     /// Whether the running guest was booted from it.
     booted: bool,
     /// The version of its NixOS.
     system_version: Option<String>,
-    /// `untried`, `good` or `bad`: what came of its activation.
+    /// `good`: it was activated without a fault, or has booted and run; `bad`: its activation failed, or left failed units;
+    /// `undone`: it was left again before it was activated; `untried`: nothing is known of it.
     health: String,
     /// Where it is in the store.
     path: PathBuf,
@@ -52,6 +55,7 @@ impl GenerationsView {
             created: generation.created.to_string(),
             current: generation.current,
             unproved: generation.unproved,
+            pinned: generation.pinned,
             booted: generation.booted,
             system_version: generation.system_version.clone(),
             health: generation.health.to_string(),
@@ -89,7 +93,12 @@ impl View for GenerationsView {
 
 impl GenerationView {
     fn role(&self) -> String {
-        let roles = [("current", self.current), ("unproved", self.unproved), ("booted", self.booted)];
+        let roles = [
+            ("current", self.current),
+            ("pinned", self.pinned),
+            ("unproved", self.unproved),
+            ("booted", self.booted),
+        ];
         let roles: Vec<&str> = roles.into_iter().filter(|(_, is)| *is).map(|(role, _)| role).collect();
         if roles.is_empty() { NOTHING.to_owned() } else { roles.join(",") }
     }
@@ -130,6 +139,7 @@ mod tests {
             created: Timestamp::from_second(1_700_000_000).unwrap(),
             current,
             unproved: false,
+            pinned: false,
             booted: !current,
             system_version: version.map(str::to_owned),
             health: Health::Good,

@@ -99,7 +99,7 @@ impl Way<'_> {
             Planned::Update { .. } => self.update(item, by, observer),
             Planned::Unchanged => Some(self.note(item, by, observer)),
             Planned::Remove => self.remove(item, by, observer),
-            Planned::Orphaned => Some(Ok(Outcome::Kept)),
+            Planned::Orphaned | Planned::Pinned { .. } => Some(Ok(Outcome::Kept)),
             Planned::Blocked => None,
         }
     }

@@ -101,7 +101,7 @@ pub enum Outcome {
     Unchanged,
     /// It is gone.
     Removed,
-    /// It is declared no more, and was kept.
+    /// It is declared no more, or its generation is pinned, and it was kept as it is.
     Kept,
     /// It failed, or something stands in the way.
     Failed(Error),
@@ -165,15 +165,15 @@ impl Way<'_> {
         if self.dry_run {
             let folder = eval::scratch()?;
             let workshop = Workshop::apart(&self.host.config, folder.path(), false)?;
-            let Wanted { by, members } = wanted(&workshop, observer)?;
-            let items = self.plan(members, by.as_ref(), &workshop, observer)?;
+            let wanted = wanted(&workshop, observer)?;
+            let (items, by) = self.plan(wanted, &workshop, observer)?;
             return Ok(applied(by, items));
         }
         self.host.prepare()?;
         let work = SharedWork::new(self.host)?;
         let workshop = Workshop::of(self.host, work.path().to_owned())?;
-        let Wanted { by, members } = wanted(&workshop, observer)?;
-        let mut items = self.plan(members, by.as_ref(), &workshop, observer)?;
+        let wanted = wanted(&workshop, observer)?;
+        let (mut items, by) = self.plan(wanted, &workshop, observer)?;
         self.change(by.as_ref(), &mut items, work.path(), observer);
         Ok(applied(by, items))
     }

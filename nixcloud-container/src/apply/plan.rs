@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::item::{Hold, Item, What};
-use super::wanted::{By, Member};
+use super::wanted::{By, Member, Wanted};
 use super::{Outcome, Way};
 use crate::build;
 use crate::create;
@@ -26,12 +26,12 @@ impl Way<'_> {
     /// Plans, and says so. Nothing is reserved any more for those that something stands in the way of.
     pub(super) fn plan(
         self,
-        members: Vec<Member>,
-        by: Option<&By>,
+        wanted: Wanted,
         workshop: &Workshop<'_>,
         observer: &mut dyn Observer,
-    ) -> Result<Vec<Item>, Error> {
-        let mut items = self.survey(members, by, observer)?;
+    ) -> Result<(Vec<Item>, Option<By>), Error> {
+        let Wanted { by, members, pinned } = wanted;
+        let mut items = self.survey(members, by.as_ref(), observer)?;
         let evaluated = self.evaluate(&mut items, workshop, observer);
         if evaluated.is_ok() {
             for item in &mut items {
@@ -43,11 +43,21 @@ impl Way<'_> {
         self.give_back(&mut items, |item| evaluated.is_err() || item.planned == Planned::Blocked);
         evaluated?;
         let declared: BTreeSet<String> = items.iter().map(|item| item.name.clone()).collect();
-        items.extend(self.orphans(&declared, by)?);
+        items.extend(self.orphans(&declared, by.as_ref())?);
+        items.extend(pinned.into_iter().map(|record| self.pinned(record)));
         items.sort_by(|a, b| a.name.cmp(&b.name));
         let told = items.iter().map(|item| (item.name.clone(), item.planned)).collect();
         observer.event(Event::Planned(told));
-        Ok(items)
+        Ok((items, by))
+    }
+
+    /// Left at the generation that somebody chose.
+    fn pinned(self, record: Record) -> Item {
+        let name = record.name.to_string();
+        match Generations::new(&self.host.layout, &record.name).current() {
+            Ok(at) => Item::new(name, None, Planned::Pinned { at }),
+            Err(error) => Item::blocked(name, error.into()),
+        }
     }
 
     /// Looks at what there is, and reserves what there is to be.

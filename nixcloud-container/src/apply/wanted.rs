@@ -21,6 +21,8 @@ pub(super) struct Wanted {
     /// `None` where those that there are are to be updated.
     pub(super) by: Option<By>,
     pub(super) members: Vec<Member>,
+    /// Those that are left at a generation which somebody chose.
+    pub(super) pinned: Vec<Record>,
 }
 
 /// Who declares containers.
@@ -89,7 +91,7 @@ impl Set {
         let by = |path: &Path| Some(By { source: path.display().to_string(), built: false });
         match self {
             Self::Folder { path, nix_args } => {
-                Ok(Wanted { by: by(path), members: in_folder(path, nix_args)? })
+                Ok(Wanted { by: by(path), members: in_folder(path, nix_args)?, pinned: Vec::new() })
             }
             Self::Value(set) => {
                 let names = |observer: &mut dyn Observer| workshop.names(set, observer, cancel);
@@ -103,7 +105,8 @@ impl Set {
                     let source = set.member(&name);
                     Member::new(name, || Ok(What::Source(Box::new(source))))
                 };
-                Ok(Wanted { by: by(&set.reference.text), members: names.into_iter().map(member).collect() })
+                let members = names.into_iter().map(member).collect();
+                Ok(Wanted { by: by(&set.reference.text), members, pinned: Vec::new() })
             }
         }
     }
@@ -148,7 +151,8 @@ impl Wanted {
             })
         };
         let members = manifest.containers.into_iter().map(member).collect();
-        Ok(Self { by: Some(By { source: Manifest::identity(&path), built: true }), members })
+        let by = Some(By { source: Manifest::identity(&path), built: true });
+        Ok(Self { by, members, pinned: Vec::new() })
     }
 
     /// All containers, each with its last file. Those that the host configuration declares are left to it.
@@ -157,7 +161,7 @@ impl Wanted {
         nix_args: Option<&[String]>,
         observer: &mut dyn Observer,
     ) -> Result<Self, Error> {
-        let mut members = Vec::new();
+        let (mut members, mut pinned) = (Vec::new(), Vec::new());
         for name in host.names()? {
             let record = match host.record(&name) {
                 Ok(record) => record,
@@ -174,6 +178,10 @@ impl Wanted {
                 )));
                 continue;
             }
+            if record.pinned && record.phase == Phase::Ready {
+                pinned.push(record);
+                continue;
+            }
             let what = match record.phase {
                 Phase::Creating | Phase::Destroying => {
                     Err(Error::State { name: name.clone(), state: State::Incomplete, action: Action::Update })
@@ -185,6 +193,6 @@ impl Wanted {
             };
             members.push(Member { name: name.to_string(), what });
         }
-        Ok(Self { by: None, members })
+        Ok(Self { by: None, members, pinned })
     }
 }
