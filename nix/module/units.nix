@@ -59,7 +59,7 @@ in
       # Not stopped before the switch and started after it, but started again: the old containers run on meanwhile.
       stopIfChanged = false;
       serviceConfig = common // {
-        ExecStart = "${program} apply --built /etc/nixcloud-container/declared.json${lib.optionalString cfg.prune " --prune"}";
+        ExecStart = "${program} apply --built /etc/nixcloud-container/declared.json${lib.optionalString cfg.prune " --prune --yes"}";
         # Cgroups of containers are made below ours and are not systemd's to touch.
         Delegate = true;
         TimeoutStartSec = "infinity";

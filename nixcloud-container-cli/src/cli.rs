@@ -14,12 +14,14 @@ use crate::terminal;
 pub(crate) use autostart::{AutostartArgs, AutostopArgs};
 pub(crate) use declared::{ApplyArgs, EvalArgs, UpdateArgs};
 pub(crate) use documents::{CompletionsArgs, ManArgs};
+pub(crate) use names::Names;
 pub(crate) use repair::RepairArgs;
 
 mod autostart;
 mod declared;
 mod documents;
 pub(crate) mod groups;
+mod names;
 mod repair;
 
 /// Unprivileged NixOS containers on LXC, each with its own generations
@@ -39,7 +41,7 @@ Examples:
   nixcloud-container start web                 boot it
   nixcloud-container run web systemctl status  run a command in it
   nixcloud-container update web web.nix        switch to a new generation
-  nixcloud-container rollback web              back to the one that worked
+  nixcloud-container rollback web              back to one that worked
 
 `nixcloud-container help COMMAND` tells all about a command.
 
@@ -143,6 +145,7 @@ Examples:
   nixcloud-container update web
   nixcloud-container update web web.nix
   nixcloud-container update web .#web
+  nixcloud-container update web web.nix --dry-run
   nixcloud-container update web -n \"-I nixpkgs=/srv/nixpkgs-next\"
   nixcloud-container update --all")]
     Update(UpdateArgs),
@@ -153,13 +156,16 @@ Examples:
     #[command(after_long_help = "\
 FILE holds a set, { web = ./web.nix; db = { configuration = ...; }; }. A folder has a container in each NAME.nix and \
 NAME/default.nix (not in what begins with `_` or `.`). Of a flake, it is the output `nixcloudContainers`, or the attribute \
-that is named. Containers that were not declared by the same FILE are never touched.
+that is named. Containers that were not declared by the same FILE are never touched, unless --take-over is given: a link is the \
+FILE that it leads to, but a set that was moved, or another copy of it, is another FILE.
 
-A container that is declared no more stays, unless --prune is given: then it is shut down and destroyed.
+A container that is declared no more stays, unless --prune is given: then it is shut down and destroyed with its files. Before \
+that it is told which go and how much they keep; on a terminal it is asked, elsewhere --yes has to say it.
 
 Examples:
   nixcloud-container apply containers.nix --dry-run
   nixcloud-container apply ./containers --prune
+  nixcloud-container apply ./containers --prune --yes  from a script
   nixcloud-container apply .#shop")]
     Apply(ApplyArgs),
     /// Evaluate a container file and say what it comes to
@@ -173,14 +179,19 @@ Examples:
   nixcloud-container eval .#web --json | jq -r .derivation
   for file in *.nix; do nixcloud-container eval -q $file || exit; done")]
     Eval(EvalArgs),
-    /// Remove a container with all its generations
+    /// Remove a container with all its generations and files
     ///
-    /// Its address and ids are free again. A running container is refused, and so is one that a set or the host's
-    /// configuration declares. Where something is mounted in its root, nothing is done.
+    /// All that it keeps in its root file system is gone, and its address and ids are free again. A running container is
+    /// refused, and so is one that a set or the host's configuration declares, or that is just being created (--force waits
+    /// until it is there). Where something is mounted in its root, nothing is done.
     #[command(after_long_help = "\
+One container that is named goes without a question. Before several go, or one by a pattern, it is told which and how much \
+they keep; on a terminal it is asked, elsewhere --yes has to say it. One that cannot be destroyed stops no other.
+
 Examples:
   nixcloud-container destroy web
-  nixcloud-container destroy --force web   also when it runs or is declared")]
+  nixcloud-container destroy web --force    also if it runs or is declared
+  nixcloud-container destroy 'test-*' -y    all of these, unasked")]
     Destroy(DestroyArgs),
     /// Make anew what is damaged or lost of a container
     ///
@@ -218,7 +229,7 @@ Examples:
 Example:
   nixcloud-container switch-generation web 3")]
     SwitchGeneration(SwitchGenerationArgs),
-    /// Switch to the newest generation before the current one that worked
+    /// Switch to the newest older generation that worked
     ///
     /// As `update` does, but without a build: a running container is switched in place. It is pinned there: `update --all`
     /// leaves it, until it is updated by its name or applied.
@@ -363,7 +374,7 @@ Examples:
     #[command(
         visible_alias = "status",
         after_long_help = "\
-Prints one word: stopped, starting, running, frozen, stopping, unreachable or incomplete.
+Prints one word: stopped, starting, running, frozen, stopping, unreachable, creating, destroying or incomplete (that was cut off).
 
 Example:
   nixcloud-container state web"
@@ -548,11 +559,18 @@ pub(crate) struct CreateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DestroyArgs {
-    /// The container
-    pub(crate) name: ContainerName,
+    /// The container; several, or patterns such as `web-*`
+    #[arg(required_unless_present = "all", value_name = "NAME")]
+    pub(crate) names: Vec<Names>,
+    /// All containers
+    #[arg(short, long, conflicts_with = "names")]
+    pub(crate) all: bool,
     /// Also if it runs, which ends it first, or is declared
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Do not ask before several containers are destroyed
+    #[arg(short, long)]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) lxc: LxcArgs,
 }

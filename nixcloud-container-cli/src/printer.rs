@@ -169,6 +169,17 @@ impl Printer {
         self.error_line(format!("{word} {}", in_columns(&clean(text), width, 2, Stream::Err).join("\n")));
     }
 
+    /// A question, with what it is about above it. The answer is typed behind it.
+    pub(crate) fn question(&self, heading: &str, lines: &[String], question: &str) {
+        let mut text = format!("{}:\n", clean(heading));
+        for line in lines {
+            text.push_str(&format!("  {}\n", clean(line)));
+        }
+        text.push_str(question);
+        let mut stderr = io::stderr().lock();
+        let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    }
+
     /// A reason, below the failure that it has led to.
     pub(crate) fn cause(&self, cause: &str) {
         const BEFORE: &str = "  caused by: ";

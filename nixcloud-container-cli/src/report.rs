@@ -78,6 +78,8 @@ fn of(failure: &Failure) -> FailureView {
             let report = view("usage", failure, None);
             FailureView { message: first.trim_start_matches("error: ").to_owned(), ..report }
         }
+        Failure::Unasked { .. } => view("refused", failure, failure.hint()),
+        Failure::NoMatch { .. } => view("not-found", failure, failure.hint()),
         other => view("system", other, other.hint()),
     }
 }

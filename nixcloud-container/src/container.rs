@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::addresses::{self, Address};
+use crate::apply::{self, Applied};
 use crate::boot::{self, StartOutcome, StartRequest};
 use crate::create::{self, CreateRequest, Created};
 use crate::destroy::{self, DestroyRequest};
@@ -12,7 +13,7 @@ use crate::generation::{Generation, GenerationId, Selection};
 use crate::host::Host;
 use crate::inspect::{self, Status};
 use crate::name::ContainerName;
-use crate::observe::{Cancel, Observer};
+use crate::observe::{Cancel, Data, Observer};
 use crate::power::{self, StopOutcome, StopRequest};
 use crate::session::{self, RunRequest, Streams};
 use crate::signal::Signal;
@@ -67,6 +68,21 @@ impl<'m> Container<'m> {
     pub fn update(&self, request: &UpdateRequest, observer: &mut dyn Observer) -> Result<Updated, Error> {
         let _span = tracing::debug_span!("update", name = %self.name).entered();
         update::update(self.host, &self.name, request, observer, self.cancel)
+    }
+
+    /// What [`update`](Self::update) would come to with this request, as far as it is known before a build: all that is checked
+    /// of container file, items and state is checked here. Nothing of the host changes; derivations may be written to the
+    /// store.
+    ///
+    /// # Errors
+    /// When it cannot be planned. What would be refused is in the answer.
+    pub fn plan_update(
+        &self,
+        request: &UpdateRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<Applied, Error> {
+        let _span = tracing::debug_span!("plan_update", name = %self.name).entered();
+        apply::plan_update(self.host, &self.name, request, observer, self.cancel)
     }
 
     /// Goes to the newest generation older than the current one that has worked: activated without a fault, or booted and
@@ -124,7 +140,15 @@ impl<'m> Container<'m> {
         switch::delete_generations(self.host, &self.name, selection, observer, self.cancel)
     }
 
-    /// Removes it with all that is its own.
+    /// What it keeps: the files that go with it when it is destroyed. They are counted one by one.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub fn data(&self) -> Result<Data, Error> {
+        inspect::data(self.host, &self.name, self.cancel)
+    }
+
+    /// Removes it with all that is its own, its files among it: see [`data`](Self::data).
     ///
     /// # Errors
     /// When it runs and `force` is not set, or something is mounted in its folder.

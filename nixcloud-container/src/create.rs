@@ -103,10 +103,7 @@ pub(crate) fn begin(
             destroy::remains(host, record)?;
         }
         Some(_) => return Err(Error::Exists { name: name.clone() }),
-        None => {
-            refuse_strangers(host, name)?;
-            refuse_confusion(host, name)?;
-        }
+        None => refuse(host, name)?,
     }
     let mut record = order.record(name);
     record.lxc_items.clone_from(&beside.items);
@@ -130,6 +127,15 @@ pub(crate) fn complete(
             Err(failure.undone(undo))
         }
     }
+}
+
+/// What stands in the way of a new container by its name alone.
+pub(crate) fn refuse(host: &Host, name: &ContainerName) -> Result<(), Error> {
+    if Record::load(&host.layout, name)?.is_none() {
+        refuse_strangers(host, name)?;
+        refuse_confusion(host, name)?;
+    }
+    Ok(())
 }
 
 /// A name by which the new container and another one, or the host, would answer for each other.

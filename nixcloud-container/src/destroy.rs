@@ -30,7 +30,8 @@ const LXC_LOCKS: &str = "/run/lxc/lock";
 /// How to destroy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DestroyRequest {
-    /// Also if it runs, then it is terminated first, and if a set or the host's configuration declares it.
+    /// Also if it runs, then it is terminated first; if a set or the host's configuration declares it; and if another process
+    /// is just creating it, then that is waited for.
     pub force: bool,
 }
 
@@ -41,7 +42,14 @@ pub(crate) fn destroy(
     cancel: &Cancel,
 ) -> Result<(), Error> {
     let record = || if request.force { host.record_or_rest(name) } else { host.record(name) };
-    record()?;
+    let seen = record()?;
+    // Whoever asks for this has seen something that is not there yet, and is not asked again when it is.
+    if !request.force
+        && seen.phase == Phase::Creating
+        && let Some(state) = presence::in_hands(&host.layout, &seen)
+    {
+        return Err(Error::State { name: name.clone(), state, action: Action::Destroy });
+    }
     let _lock = host.lock(name, cancel)?;
     let record = record()?;
     // The remains of one are nobody's any more.
@@ -83,7 +91,7 @@ pub(crate) fn destroy_locked(
 
 /// That nothing is mounted in a container's folder: asked before anything ends or goes, since what is mounted there is not
 /// the container's to remove.
-fn require_unmounted(host: &Host, name: &ContainerName) -> Result<(), Error> {
+pub(crate) fn require_unmounted(host: &Host, name: &ContainerName) -> Result<(), Error> {
     let Ok(folder) = host.layout.container_dir(name).canonicalize() else { return Ok(()) };
     let failed = |source| Error::Io { action: "read", path: "/proc/thread-self/mountinfo".into(), source };
     match mounts::at_or_below(&folder).map_err(failed)?.into_iter().next() {

@@ -97,7 +97,7 @@ pub enum Error {
         what: &'static str,
     },
     /// Its state does not allow what was asked.
-    #[error("cannot {action} container `{name}`: it is {state}")]
+    #[error("cannot {action} container `{name}`: it is {}", .state.words())]
     State {
         /// The container.
         name: ContainerName,
@@ -330,6 +330,9 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// Containers were to be destroyed, and it was not confirmed. Nothing was changed.
+    #[error("nothing was changed: it was not confirmed")]
+    Unconfirmed,
     /// The caller cancelled. What had been done was undone.
     #[error("cancelled")]
     Cancelled,
@@ -569,6 +572,7 @@ impl Error {
             | Self::NameHeld { .. }
             | Self::IdsInUse { .. }
             | Self::Mounted { .. }
+            | Self::Unconfirmed
             | Self::Declared { .. }
             | Self::DeclaredByHost { .. }
             | Self::Bridge(_)
@@ -760,11 +764,12 @@ impl Error {
                 "change it there and rebuild the host; `nixcloud-container update {name} FILE` lasts until then"
             ),
             Self::NotDeclared { name, by: None } => format!(
-                "it was created by hand: `nixcloud-container destroy {name}`, or leave it out of the set"
+                "it was created by hand: leave it out of the set, make it the set's by `apply --take-over`, or \
+                 `nixcloud-container destroy {name}`"
             ),
-            Self::NotDeclared { .. } => {
-                "a container is declared in one place: leave it out of one of them".to_owned()
-            }
+            Self::NotDeclared { .. } => "a container is declared in one place: leave it out of one of them; where the set was \
+                                         moved or copied, `apply --take-over` makes it this one's"
+                .to_owned(),
             Self::Generations(GenerationsError::Missing { have, .. }) if !have.is_empty() => {
                 let have: Vec<String> = have.iter().map(ToString::to_string).collect();
                 format!("there are: {}", have.join(", "))
@@ -885,6 +890,11 @@ fn record_hint(error: &RecordError) -> Option<String> {
 fn state_hint(name: &ContainerName, state: State, action: Action) -> Option<String> {
     let command = |verb: &str| format!("`nixcloud-container {verb} {name}`");
     Some(match (action, state) {
+        (Action::Destroy, State::Creating) => format!(
+            "wait for the process that makes it; `nixcloud-container destroy --force {name}` waits, and destroys it then"
+        ),
+        (_, State::Creating) => "wait for the process that makes it".to_owned(),
+        (_, State::Destroying) => "wait for the process that removes it".to_owned(),
         (_, State::Incomplete) => format!("{} tidies it up", command("destroy")),
         // Only a running one can be asked to shut down.
         (Action::Destroy, State::Running | State::Frozen | State::Unreachable) => {

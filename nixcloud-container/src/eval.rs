@@ -116,7 +116,7 @@ fn told(
     found: Evaluated,
     cancel: &Cancel,
 ) -> Result<Evaluation, Error> {
-    extra_check::of_file(&Client::new(config.worker.as_deref()), config, &found.spec, cancel)?;
+    extra_check::of_file(&Client::new(config.worker.as_deref()), config, &found.spec, &[], cancel)?;
     Ok(Evaluation {
         name,
         file: source.reference.text.clone(),

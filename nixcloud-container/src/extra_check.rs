@@ -26,14 +26,16 @@ pub(crate) fn require(
     }
 }
 
-/// The one check of what a container file says for LXC, by our rules and by liblxc, where there is no container yet.
+/// The one check of what a container file says for LXC, and of the items beside it, by our rules and by liblxc, where there is
+/// no container yet.
 pub(crate) fn of_file(
     worker: &Client,
     config: &HostConfig,
     spec: &ContainerSpec,
+    items: &[(String, String)],
     cancel: &Cancel,
 ) -> Result<(), Error> {
-    let lines = render::check_extra(spec, config)?;
+    let lines = render::check_extra(spec, items, config)?;
     require(worker, &lines, &LogRequest::default(), cancel)
 }
 

@@ -10,6 +10,7 @@ use crate::booting;
 use crate::cgroup;
 use crate::error::Error;
 use crate::foreign;
+use crate::fs::usage;
 use crate::generation::{Generation, GenerationId};
 use crate::generations::Generations;
 use crate::host::Host;
@@ -17,6 +18,7 @@ use crate::idmap::IdMap;
 use crate::install;
 use crate::name::ContainerName;
 use crate::net::{Netlink, netns};
+use crate::observe::{Cancel, Data};
 use crate::original;
 use crate::presence::{self, Presence, Survey};
 use crate::proc::{self, Process};
@@ -166,7 +168,7 @@ fn listed(host: &Host, survey: &Survey, names: &[ContainerName]) -> Vec<Listed> 
 
 pub(crate) fn status(host: &Host, name: &ContainerName) -> Result<Status, Error> {
     let record = host.record(name)?;
-    let here = presence::look(&host.layout, &record)?;
+    let here = presence::look_on(&host.layout, &record)?;
     status_of(host, record, &here)
 }
 
@@ -213,6 +215,20 @@ fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Err
     })
 }
 
+/// What it keeps, as far as that can be looked at.
+pub(crate) fn data(host: &Host, name: &ContainerName, cancel: &Cancel) -> Result<Data, Error> {
+    // Whatever is the matter with its record.
+    if host.names()?.binary_search(name).is_err() {
+        return Err(Error::NotFound { name: name.clone() });
+    }
+    Ok(data_of(host, name, cancel))
+}
+
+pub(crate) fn data_of(host: &Host, name: &ContainerName, cancel: &Cancel) -> Data {
+    let found = usage::of(&host.layout.rootfs(name), &|| cancel.is_cancelled());
+    Data { files: found.files, bytes: found.bytes }
+}
+
 fn address(record: &Record, spec: Option<&ContainerSpec>) -> Option<Ipv4Addr> {
     match spec {
         Some(spec) => spec.effective.ip,
@@ -238,7 +254,7 @@ pub(crate) fn noted_generations(host: &Host, name: &ContainerName) -> Result<Vec
 
 pub(crate) fn state(host: &Host, name: &ContainerName) -> Result<State, Error> {
     let record = host.record(name)?;
-    Ok(presence::look(&host.layout, &record)?.state)
+    Ok(presence::look_on(&host.layout, &record)?.state)
 }
 
 pub(crate) fn exists(host: &Host, name: &ContainerName) -> Result<bool, Error> {

@@ -24,7 +24,7 @@
 //! | floor | owns |
 //! |---|---|
 //! | roof | [`Container`], [`Manager`] |
-//! | operations | salvage, host, durable, freeing, names, expression, source, evaluation, extra_check, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, cut_off, power, booting, foreground, boot, guest_units, activation, destroy, create, switch, update, apply, session, addresses, inspect, repair, autostart |
+//! | operations | salvage, host, durable, freeing, names, expression, source, evaluation, extra_check, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, cut_off, power, booting, foreground, boot, guest_units, activation, destroy, create, switch, update, addresses, inspect, apply, session, repair, autostart |
 //! | error | [`Error`]: the errors of all floors below |
 //! | stores | reference, manifest, record, lease, original, generations, forwards, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, `lxc`, reporter, sysctl, subid, subid_notes, `tool`, `nft`, `cgroup`, `net`, `nix`, [`worker`], resolver |
@@ -123,7 +123,7 @@ mod tool;
 mod update;
 
 pub use addresses::{Address, Origin};
-pub use apply::{Applied, AppliedContainer, ApplyRequest, ApplySource, Outcome, UpdateAllRequest};
+pub use apply::{Applied, AppliedContainer, ApplyRequest, ApplySource, Outcome, Removal, UpdateAllRequest};
 pub use autostart::{
     AfterError, AutostartOutcome, AutostartRequest, Autostarted, AutostopOutcome, AutostopRequest,
     Autostopped,
@@ -151,7 +151,9 @@ pub use manifest::ManifestError;
 pub use name::{ContainerName, InterfaceName};
 pub use namespace::{Elevated, Namespace};
 pub use nix::{ArgumentError, UserArgs};
-pub use observe::{Cancel, ContainerChange, Event, Observer, PassedSignals, Phase, Planned, UnitChange};
+pub use observe::{
+    Cancel, ContainerChange, Data, Event, Observer, PassedSignals, Phase, Planned, UnitChange,
+};
 pub use original::OriginalError;
 pub use part::{Change, Finding, HostChange, Part, Verdict};
 pub use power::{StopOutcome, StopRequest};

@@ -1,6 +1,8 @@
 //! The manager: one host, opened.
 
-use crate::apply::{self, Applied, ApplyRequest, UpdateAllRequest};
+use std::path::Path;
+
+use crate::apply::{self, Applied, ApplyRequest, Removal, UpdateAllRequest};
 use crate::autostart::{self, AutostartRequest, Autostarted, AutostopRequest, Autostopped};
 use crate::config::HostConfig;
 use crate::container::Container;
@@ -61,6 +63,12 @@ impl Manager {
         &self.host.config
     }
 
+    /// Where the containers are, each in a folder of its name: the configured LXC path below the configured root.
+    #[must_use]
+    pub fn lxc_path(&self) -> &Path {
+        self.host.layout.lxc_path()
+    }
+
     /// A container by its name, which need not exist yet.
     #[must_use]
     pub fn container(&self, name: ContainerName) -> Container<'_> {
@@ -82,7 +90,22 @@ impl Manager {
     /// When the set itself cannot be read, or nothing can be evaluated.
     pub fn apply(&self, request: &ApplyRequest, observer: &mut dyn Observer) -> Result<Applied, Error> {
         let _span = tracing::debug_span!("apply").entered();
-        apply::apply(&self.host, request, observer, &self.cancel)
+        apply::apply(&self.host, request, observer, &mut |_| true, &self.cancel)
+    }
+
+    /// As [`apply`](Self::apply), and asks before containers are destroyed because of [`prune`](ApplyRequest::prune): after the
+    /// plan, and before anything is changed.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply); [`Error::Unconfirmed`] where the answer is no.
+    pub fn apply_confirmed(
+        &self,
+        request: &ApplyRequest,
+        observer: &mut dyn Observer,
+        confirm: &mut dyn FnMut(&Removal) -> bool,
+    ) -> Result<Applied, Error> {
+        let _span = tracing::debug_span!("apply").entered();
+        apply::apply(&self.host, request, observer, confirm, &self.cancel)
     }
 
     /// Updates all containers, each with its last file, but those that the host configuration declares.

@@ -143,12 +143,25 @@ pub enum Planned {
         /// That generation.
         at: GenerationId,
     },
-    /// It is declared no more: it goes.
-    Remove,
+    /// It is declared no more: it goes, with what it keeps.
+    Remove {
+        /// That.
+        data: Data,
+    },
     /// It is declared no more, and stays until somebody asks for its removal.
     Orphaned,
     /// Something stands in the way.
     Blocked,
+}
+
+/// What a container keeps: the files that go with it when it is destroyed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Data {
+    /// Files of its root file system, as far as they could be looked at.
+    pub files: u64,
+    /// The bytes that they take.
+    pub bytes: u64,
 }
 
 /// The phases of create, update, autostart and their like.

@@ -353,7 +353,7 @@ pub(crate) fn kill(host: &Host, name: &ContainerName, signal: Signal, cancel: &C
     let here = wait_while_passing(host, &record, Action::Signal, host.config.timeouts.start(), cancel)?;
     let refused = |state| Error::State { name: name.clone(), state, action: Action::Signal };
     if here.state.permits(Action::Signal) != Permission::Allowed {
-        return Err(refused(here.state));
+        return Err(refused(presence::in_hands(&host.layout, &record).unwrap_or(here.state)));
     }
     // One that has ended since it was looked at gets no signal, and whoever has its pid now gets none either.
     let ended = || refused(State::Stopping);

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 
 use crate::cgroup::{self, Marks, Owner, Root};
+use crate::fs::lock::{self, Place};
 use crate::generation::{GenerationId, Health};
 use crate::idmap::IdMapKind;
 use crate::layout::Layout;
@@ -117,13 +118,45 @@ pub(crate) fn look_in(survey: &Survey, layout: &Layout, record: &Record) -> Resu
     if !survey.is_quiet(layout, record.name.as_str()) {
         let name = record.name.as_str();
         let timeout = || command::Error::Timeout { name: name.to_owned(), timeout: ANSWER };
-        return match survey.answers.get(name) {
+        let here = match survey.answers.get(name) {
             Some(told) => look_with(layout, record, |_| told.ok_or_else(timeout)),
             None => look(layout, record),
         };
+        return from_outside(layout, record, here?);
     }
     let state = at_rest(record);
-    Ok(Presence { state, init: None, monitor: None, run: None, rebooted: false })
+    from_outside(layout, record, Presence { state, init: None, monitor: None, run: None, rebooted: false })
+}
+
+/// As [`look`], for who does not hold the container's lock: what another process makes or removes is not taken for what was cut
+/// off.
+pub(crate) fn look_on(layout: &Layout, record: &Record) -> Result<Presence, PresenceError> {
+    from_outside(layout, record, look(layout, record)?)
+}
+
+fn from_outside(layout: &Layout, record: &Record, here: Presence) -> Result<Presence, PresenceError> {
+    if here.state != State::Incomplete {
+        return Ok(here);
+    }
+    if let Some(state) = in_hands(layout, record) {
+        return Ok(Presence { state, ..here });
+    }
+    // It may have ended since the record was read.
+    match Record::load(layout, &record.name)? {
+        Some(now) if now.phase != record.phase => look(layout, &now),
+        _ => Ok(here),
+    }
+}
+
+/// What a process that holds its lock is doing to a container that is not whole.
+pub(crate) fn in_hands(layout: &Layout, record: &Record) -> Option<State> {
+    let state = match record.phase {
+        Phase::Creating => State::Creating,
+        Phase::Destroying => State::Destroying,
+        Phase::Ready | Phase::Switching { .. } => return None,
+    };
+    let (file, folder) = (layout.container_lock(&record.name), layout.container_dir(&record.name));
+    lock::is_held(Place { file: &file, folder: Some(&folder) }).then_some(state)
 }
 
 /// What a container is of which nothing runs.

@@ -119,6 +119,19 @@ impl ReferenceError {
     }
 }
 
+/// What a reference as a record keeps it leads to, without links on the way: one that leads nowhere, or to no file of this
+/// host, stays as it is.
+pub(crate) fn resolved(text: &Path) -> PathBuf {
+    if let Ok(path) = text.canonicalize() {
+        return path;
+    }
+    let place = text.to_str().and_then(|text| text.rsplit_once('#'));
+    match place.and_then(|(place, attribute)| Some((Path::new(place).canonicalize().ok()?, attribute))) {
+        Some((path, attribute)) => PathBuf::from(format!("{}#{attribute}", path.display())),
+        None => text.to_owned(),
+    }
+}
+
 impl Reference {
     /// Finds the container file that `given` names. A path that exists is that path, whatever is in its name.
     pub(crate) fn container(given: &Path) -> Result<Self, ReferenceError> {

@@ -22,7 +22,11 @@ pub enum State {
     /// Its init runs, but it cannot be reached from here: it was started in another network namespace,
     /// or its monitor does not answer.
     Unreachable,
-    /// A create or destroy of it was cut off; the next create or destroy tidies it up.
+    /// Another process is making it.
+    Creating,
+    /// Another process is removing it.
+    Destroying,
+    /// A create or destroy of it was cut off, and nobody is at it; the next create or destroy tidies it up.
     Incomplete,
 }
 
@@ -67,7 +71,13 @@ impl State {
     /// Whether an init process of it may be alive.
     #[must_use]
     pub fn is_live(self) -> bool {
-        !matches!(self, Self::Stopped | Self::Incomplete)
+        !matches!(self, Self::Stopped | Self::Creating | Self::Destroying | Self::Incomplete)
+    }
+
+    /// Whether there is no whole container: it is being made or removed, or that was cut off.
+    #[must_use]
+    pub fn is_unfinished(self) -> bool {
+        matches!(self, Self::Creating | Self::Destroying | Self::Incomplete)
     }
 
     /// What this state says to an action. Every operation asks here and nowhere else.
@@ -78,7 +88,7 @@ impl State {
             (Action::Start, Self::Stopped) => Allowed,
             (Action::Start, Self::Running) => Already,
             (Action::Start, Self::Starting | Self::Stopping) => Wait,
-            (Action::Start, Self::Frozen | Self::Unreachable | Self::Incomplete) => Refused,
+            (Action::Start, _) => Refused,
 
             (Action::Stop | Action::Terminate, Self::Stopped) => Already,
             (Action::Stop | Action::Terminate, Self::Stopping | Self::Starting) => Wait,
@@ -86,7 +96,9 @@ impl State {
             // A frozen init cannot shut itself down, an unreachable one cannot be asked.
             (Action::Stop, Self::Frozen | Self::Unreachable) => Refused,
             (Action::Terminate, Self::Running | Self::Frozen | Self::Unreachable) => Allowed,
-            (Action::Stop | Action::Terminate, Self::Incomplete) => Already,
+            (Action::Stop | Action::Terminate, Self::Creating | Self::Destroying | Self::Incomplete) => {
+                Already
+            }
 
             (Action::Enter, Self::Running) => Allowed,
             (Action::Enter, Self::Starting) => Wait,
@@ -103,7 +115,7 @@ impl State {
 
             (Action::Update, Self::Stopped | Self::Running) => Allowed,
             (Action::Update, Self::Starting | Self::Stopping) => Wait,
-            (Action::Update, Self::Frozen | Self::Unreachable | Self::Incomplete) => Refused,
+            (Action::Update, _) => Refused,
 
             (Action::Freeze, Self::Running) | (Action::Unfreeze, Self::Frozen) => Allowed,
             (Action::Freeze, Self::Frozen) | (Action::Unfreeze, Self::Running) => Already,
@@ -122,8 +134,21 @@ impl fmt::Display for State {
             Self::Frozen => "frozen",
             Self::Stopping => "stopping",
             Self::Unreachable => "unreachable",
+            Self::Creating => "creating",
+            Self::Destroying => "destroying",
             Self::Incomplete => "incomplete",
         })
+    }
+}
+
+impl State {
+    /// As a sentence has it: it is ...
+    pub(crate) fn words(self) -> String {
+        match self {
+            Self::Creating => "just being created".to_owned(),
+            Self::Destroying => "just being destroyed".to_owned(),
+            other => other.to_string(),
+        }
     }
 }
 
@@ -146,6 +171,16 @@ impl fmt::Display for Action {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_another_makes_or_removes_is_left_alone() {
+        for state in [State::Creating, State::Destroying] {
+            assert!(!state.is_live() && state.is_unfinished());
+            for action in [Action::Start, Action::Enter, Action::Destroy, Action::Update, Action::Freeze] {
+                assert_eq!(state.permits(action), Permission::Refused, "{state} {action}");
+            }
+        }
+    }
 
     #[test]
     fn nothing_live_is_ever_destroyed_or_started_twice() {

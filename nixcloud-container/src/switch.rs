@@ -323,7 +323,8 @@ fn still_blamed(
         failed = activation::failed_units(host, &record.name, cancel).unwrap_or_default();
         failed.retain(|unit| blamed.contains(unit));
     }
-    let (ours, still): (Vec<String>, Vec<String>) = failed.into_iter().partition(|unit| blamed.contains(unit));
+    let (ours, still): (Vec<String>, Vec<String>) =
+        failed.into_iter().partition(|unit| blamed.contains(unit));
     if ours.is_empty() {
         return activation::Outcome { failed: None, still };
     }

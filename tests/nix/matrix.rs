@@ -70,7 +70,7 @@ fn facts_hold(release: &str, case: &str, facts: &Value) {
     let autostop = json!({ "restartIfChanged": false, "stopIfChanged": false, "limit": limit });
     assert_eq!(facts["autostop"], autostop, "{release} {case}");
     // What is declared no more stays, unless it was ephemeral or the host says otherwise.
-    let prunes = facts["apply"][0].as_str().unwrap().ends_with(" --prune");
+    let prunes = facts["apply"][0].as_str().unwrap().ends_with(" --prune --yes");
     assert_eq!(prunes, case == "everything", "{release} {case}");
     assert_eq!(facts["network"]["reloadIfChanged"], json!(false), "{release} {case}");
     assert_eq!(facts["autostart"]["stopIfChanged"], json!(false), "{release} {case}");

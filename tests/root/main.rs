@@ -24,7 +24,9 @@ mod cgroups;
 mod cli;
 mod completion;
 mod crash;
+mod data;
 mod declared;
+mod dry_run;
 mod embedding;
 mod enter;
 mod expression;
@@ -37,6 +39,7 @@ mod half_way;
 mod harness;
 mod host;
 mod inherited;
+mod janitor;
 mod json;
 mod life;
 mod mistakes;
@@ -59,6 +62,7 @@ mod scenario;
 mod session;
 mod streams;
 mod tables;
+mod takeover;
 mod terminal;
 mod together;
 mod update;
@@ -96,6 +100,10 @@ fn scenarios() -> Vec<Scenario> {
         adoption::scenarios(),
         apply::scenarios(),
         declared::scenarios(),
+        dry_run::scenarios(),
+        data::scenarios(),
+        takeover::scenarios(),
+        janitor::scenarios(),
         attack::scenarios(),
         autostart::scenarios(),
         half_way::scenarios(),

@@ -65,7 +65,7 @@ fn root_what_the_module_declares_is_applied(lab: &Lab) {
     assert_eq!(nc(&["list"]).done(), "lasting\nweb");
     assert_eq!(nc(&["state", "web"]).done(), "running");
     assert_eq!(nc(&["show-ip", "web"]).done(), address);
-    nc(&["apply", "--prune", "--built", manifest.to_str().unwrap()]).done();
+    nc(&["apply", "--prune", "--yes", "--built", manifest.to_str().unwrap()]).done();
     assert_eq!(nc(&["list"]).done(), "web");
     nc(&["destroy", "--force", "web"]).done();
     lab.assert_nothing_left();

@@ -107,7 +107,9 @@ fn root_an_activation_repeated_is_bad_while_its_unit_fails(lab: &Lab) {
     let file = web.file().version("2").module(picky);
     for attempt in ["first", "second"] {
         match web.try_update(&file).unwrap_err() {
-            Error::Activation { outcome: FailedActivation::UnitsFailed { units }, restored: None, .. } => {
+            Error::Activation {
+                outcome: FailedActivation::UnitsFailed { units }, restored: None, ..
+            } => {
                 assert_eq!(units[..], ["picky.service"], "{attempt}");
             }
             other => panic!("{attempt}: {other:?}"),

@@ -18,7 +18,7 @@ pub(crate) struct UpdateArgs {
     #[arg(short, long, conflicts_with_all = ["name", "lxc_args"])]
     pub(crate) all: bool,
     /// Say what would be done, and do nothing
-    #[arg(long, requires = "all")]
+    #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) nix: NixArgs,
@@ -36,9 +36,15 @@ pub(crate) struct ApplyArgs {
     /// Apply containers that are built already: what NixOS's host configuration declares
     #[arg(long, value_name = "MANIFEST", conflicts_with_all = ["file", "nix_args"], value_hint = clap::ValueHint::FilePath)]
     pub(crate) built: Option<PathBuf>,
-    /// Destroy those that the same FILE declared before, and declares no more
+    /// Destroy those that the same FILE declared before, and declares no more, with their files
     #[arg(long)]
     pub(crate) prune: bool,
+    /// Make containers this FILE's that another one declared (it was moved, or is a copy), or that were made by hand
+    #[arg(long)]
+    pub(crate) take_over: bool,
+    /// Do not ask before containers are destroyed
+    #[arg(short, long)]
+    pub(crate) yes: bool,
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -1,10 +1,11 @@
 //! eval, apply, and update of all.
 
 use nixcloud_container::{
-    Applied, ApplyRequest, ApplySource, ErrorKind, EvalRequest, Evaluator, Event, HostConfig, Observer,
-    UpdateAllRequest,
+    Applied, ApplyRequest, ApplySource, ContainerName, Error, ErrorKind, EvalRequest, Evaluator, Event,
+    HostConfig, Observer, Removal, UpdateAllRequest, UpdateRequest,
 };
 
+use super::confirm::Doomed;
 use super::{Context, Failure};
 use crate::cli::{ApplyArgs, BuildArgs, EvalArgs, Globals, UpdateArgs};
 use crate::exit::Status;
@@ -39,11 +40,25 @@ pub(super) fn apply(context: &Context<'_>, args: &ApplyArgs) -> Result<Status, F
         source,
         nix_args: args.nix.words().unwrap_or_default(),
         prune: args.prune,
+        take_over: args.take_over,
         dry_run: args.dry_run,
     };
     let mut progress = shown(context, &args.build, args.dry_run);
-    let applied = context.manager.apply(&request, &mut progress)?;
+    let mut unasked = None;
+    let mut confirm = |removal: &Removal| {
+        let containers = removal.containers.iter().map(|(name, data)| (name.as_str(), *data));
+        let doomed = Doomed::new(context, containers, removal.all);
+        doomed.confirmed(context, args.yes).unwrap_or_else(|failure| {
+            unasked = Some(failure);
+            false
+        })
+    };
+    let applied = context.manager.apply_confirmed(&request, &mut progress, &mut confirm);
     drop(progress);
+    let applied = match (applied, unasked) {
+        (Err(Error::Unconfirmed), Some(failure)) => return Err(failure),
+        (applied, _) => applied?,
+    };
     Ok(told(context, &applied, args.dry_run))
 }
 
@@ -53,6 +68,19 @@ pub(super) fn update_all(context: &Context<'_>, args: &UpdateArgs) -> Result<Sta
     let applied = context.manager.update_all(&request, &mut progress)?;
     drop(progress);
     Ok(told(context, &applied, args.dry_run))
+}
+
+/// An update of one container, planned.
+pub(super) fn plan_update(
+    context: &Context<'_>,
+    name: &ContainerName,
+    args: &UpdateArgs,
+    request: &UpdateRequest,
+) -> Result<Status, Failure> {
+    let mut progress = shown(context, &args.build, true);
+    let planned = context.container(name).plan_update(request, &mut progress)?;
+    drop(progress);
+    Ok(told(context, &planned, true))
 }
 
 /// The plan is progress, unless it is all that was asked for.

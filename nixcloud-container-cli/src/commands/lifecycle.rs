@@ -1,12 +1,13 @@
 //! create, update, destroy.
 
-use nixcloud_container::{ContainerName, CreateRequest, DestroyRequest, UpdateRequest, Updated};
+use nixcloud_container::{ContainerName, CreateRequest, Data, DestroyRequest, Error, UpdateRequest, Updated};
 
-use super::{Context, Failure};
-use crate::cli::{CreateArgs, DestroyArgs, UpdateArgs};
+use super::confirm::Doomed;
+use super::{Context, Failure, declared};
+use crate::cli::{CreateArgs, DestroyArgs, Names, UpdateArgs};
 use crate::exit::Status;
 use crate::lxc_args::{Create, Destroy};
-use crate::view::{ChangeView, Destroyed};
+use crate::view::{ChangeView, Destroyed, DestroyedAll};
 
 pub(super) fn create(context: &Context<'_>, args: &CreateArgs, asked: Create) -> Result<Status, Failure> {
     let request = CreateRequest {
@@ -33,6 +34,9 @@ pub(super) fn update(
         lxc_items: asked.items,
         log: asked.log,
     };
+    if args.dry_run {
+        return declared::plan_update(context, name, args, &request);
+    }
     let updated =
         context.container(name).update(&request, &mut context.builds(args.build.print_build_logs))?;
     context.reply(&match &updated {
@@ -44,7 +48,48 @@ pub(super) fn update(
 
 pub(super) fn destroy(context: &Context<'_>, args: &DestroyArgs, asked: Destroy) -> Result<Status, Failure> {
     let request = DestroyRequest { force: asked.force };
-    context.shown(&format!("destroying {}", args.name), || context.container(&args.name).destroy(request))?;
-    context.reply(&Destroyed { name: args.name.to_string(), destroyed: true });
-    Ok(Status::Done)
+    if let [Names::This(name)] = args.names.as_slice() {
+        context.shown(&format!("destroying {name}"), || context.container(name).destroy(request))?;
+        context.reply(&Destroyed { name: name.to_string(), destroyed: true });
+        return Ok(Status::Done);
+    }
+    let all = context.manager.names()?;
+    let mut names = if args.all { all.clone() } else { Vec::new() };
+    for wanted in &args.names {
+        let found = wanted.among(&all).map_err(|pattern| Failure::NoMatch { pattern })?;
+        names.extend(found);
+    }
+    names.sort();
+    names.dedup();
+    // One that is not there is told before anything goes.
+    let kept: Vec<(ContainerName, Data)> = context.shown("counting files", || {
+        names
+            .into_iter()
+            .map(|name| context.container(&name).data().map(|data| (name, data)))
+            .collect::<Result<_, _>>()
+    })?;
+    if kept.is_empty() {
+        context.reply(&DestroyedAll::of(&[]));
+        return Ok(Status::Done);
+    }
+    let whole = kept.len() == all.len();
+    let doomed = Doomed::new(context, kept.iter().map(|(name, data)| (name.as_str(), *data)), whole);
+    if !doomed.confirmed(context, args.yes)? {
+        return Err(if context.cancel.is_cancelled() { Error::Cancelled } else { Error::Unconfirmed }.into());
+    }
+    let destroy = |name: &ContainerName| {
+        context.shown(&format!("destroying {name}"), || context.container(name).destroy(request))
+    };
+    let mut done = Vec::new();
+    for (name, _) in kept {
+        let outcome = if context.cancel.is_cancelled() { Err(Error::Cancelled) } else { destroy(&name) };
+        done.push((name, outcome));
+    }
+    let view = DestroyedAll::of(&done);
+    context.reply(&view);
+    Ok(match view.is_good() {
+        _ if context.cancel.is_cancelled() => Status::Cancelled,
+        true => Status::Done,
+        false => Status::Failed,
+    })
 }

@@ -4,7 +4,7 @@ use nixcloud_container::{ContainerName, UserArgs};
 
 use super::Failure;
 use crate::cli::{
-    ApplyArgs, CreateArgs, DestroyArgs, EvalArgs, ListArgs, LoginArgs, LxcArgs, NixArgs, RunArgs,
+    ApplyArgs, CreateArgs, DestroyArgs, EvalArgs, ListArgs, LoginArgs, LxcArgs, Names, NixArgs, RunArgs,
     SessionArgs, StartArgs, StopArgs, ToolArgs, UpdateArgs,
 };
 use crate::lxc_args::{ArgsError, Attach, Create, Destroy, Ls, Start, Stop};
@@ -123,7 +123,12 @@ impl Reader<'_> {
     }
 
     pub(super) fn destroy(self, args: &DestroyArgs) -> Result<Destroy, Failure> {
-        let asked = told("destroy", Destroy::parse(&args.name, &words(&args.lxc)))?;
+        // `-n` of lxc-destroy names one.
+        let one = match args.names.as_slice() {
+            [Names::This(name)] => Some(name),
+            _ => None,
+        };
+        let asked = told("destroy", Destroy::parse(one, &words(&args.lxc)))?;
         self.quiet(asked.quiet);
         Ok(Destroy { force: asked.force || args.force, ..asked })
     }

@@ -2,6 +2,7 @@
 
 mod autostart;
 mod capture;
+mod confirm;
 mod declared;
 mod documents;
 mod generations;
@@ -54,6 +55,20 @@ pub(crate) enum Failure {
         /// The container.
         name: ContainerName,
     },
+    /// Containers would be destroyed, and there is nobody to ask.
+    #[error("{heading}: {}", .lines.join("; "))]
+    Unasked {
+        /// How many.
+        heading: String,
+        /// Which, with what goes with each.
+        lines: Vec<String>,
+    },
+    /// No container's name is like a pattern.
+    #[error("no container is called like `{pattern}`")]
+    NoMatch {
+        /// The pattern.
+        pattern: String,
+    },
     /// The streams of a command cannot be made.
     #[error("cannot connect the command's streams")]
     Streams(#[source] io::Error),
@@ -99,6 +114,8 @@ impl Failure {
             Self::Misspelt { error, .. } => (&**error).into(),
             Self::Usage(_) => Status::Usage,
             Self::NoTerminal { .. }
+            | Self::Unasked { .. }
+            | Self::NoMatch { .. }
             | Self::Streams(_)
             | Self::Signals(_)
             | Self::Write { .. }
@@ -113,6 +130,10 @@ impl Failure {
             Self::Misspelt { near, .. } => Some(format!("did you mean `{near}`?")),
             Self::NoTerminal { name, .. } => {
                 Some(format!("`nixcloud-container run {name} COMMAND` works without one"))
+            }
+            Self::NoMatch { .. } => Some("`nixcloud-container list` shows those that exist".to_owned()),
+            Self::Unasked { .. } => {
+                Some("nothing was changed; `--yes` destroys them, on a terminal it is asked".to_owned())
             }
             _ => None,
         }

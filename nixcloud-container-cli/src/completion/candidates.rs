@@ -258,7 +258,7 @@ fn completer(command: &str, arg: &Arg, said: &Arc<Said>) -> Option<ArgValueCompl
     match (command, arg.get_id().as_str()) {
         // A name that is new.
         ("create", "name") => None,
-        ("run", "words") => asked(Said::names),
+        ("run", "words") | ("destroy", "names") => asked(Said::names),
         ("man", "command") => asked(Said::pages),
         ("delete-generations", "generations") => asked(Said::selections),
         ("kill", "signal") => asked(Said::signals),

@@ -4,7 +4,7 @@ use nixcloud_container::ContainerName;
 
 use super::common::{self, NAME, NO_LOGFILE, NO_LOGPRIORITY};
 use super::option::{Opt, flag};
-use super::{ArgsError, Tool};
+use super::{ArgsError, Tool, parse};
 
 pub(super) const OPTIONS: &[Opt] = &[
     NAME,
@@ -23,13 +23,16 @@ pub(crate) struct Destroy {
 }
 
 impl Destroy {
-    /// Reads the words.
+    /// Reads the words; `name` is the container, where the command names one alone.
     ///
     /// # Errors
     /// Words that are refused.
-    pub(crate) fn parse(name: &ContainerName, words: &[String]) -> Result<Self, ArgsError> {
-        let parsed = common::read(Tool::Destroy, name, words)?;
-        common::no_operands(Tool::Destroy, &parsed, "one container is destroyed at a time")?;
+    pub(crate) fn parse(name: Option<&ContainerName>, words: &[String]) -> Result<Self, ArgsError> {
+        let parsed = match name {
+            Some(name) => common::read(Tool::Destroy, name, words)?,
+            None => parse::parse(Tool::Destroy, words)?,
+        };
+        common::no_operands(Tool::Destroy, &parsed, "the containers are named before `-l`")?;
         let given = |long| parsed.options.iter().any(|given| given.option.long == long);
         Ok(Self { force: given("force"), quiet: given("quiet") })
     }

@@ -184,7 +184,7 @@ fn read(tool: Tool, text: &str) -> String {
         Tool::Stop => format!("{:?}", stop(text).unwrap()),
         Tool::Attach => format!("{:?}", attach(text).unwrap()),
         Tool::Ls => format!("{:?}", ls(text).unwrap()),
-        Tool::Destroy => format!("{:?}", Destroy::parse(&web(), &words(text)).unwrap()),
+        Tool::Destroy => format!("{:?}", Destroy::parse(Some(&web()), &words(text)).unwrap()),
     }
 }
 
@@ -339,7 +339,7 @@ proptest! {
             let _ = parse(tool, &words);
         }
         let _ = (Start::parse(&web(), &words), Stop::parse(&web(), &words), Attach::parse(&web(), &words));
-        let _ = (Create::parse(&web(), &words), Ls::parse(&words), Destroy::parse(&web(), &words));
+        let _ = (Create::parse(&web(), &words), Ls::parse(&words), Destroy::parse(Some(&web()), &words));
     }
 
     /// What is put behind `--` is never taken for an option.

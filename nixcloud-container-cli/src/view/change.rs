@@ -1,4 +1,4 @@
-//! create, update, switch-generation, rollback, destroy.
+//! create, update, switch-generation, rollback.
 
 use std::net::Ipv4Addr;
 
@@ -135,22 +135,6 @@ impl View for ChangeView {
             let text = format!("`update --all` leaves it there, until `update {}`", self.name);
             printer.note(Tone::Hint, "note", &text);
         }
-    }
-}
-
-/// A container that is no more.
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct Destroyed {
-    /// The name it had.
-    pub(crate) name: String,
-    /// Always true: it is gone, with all its generations.
-    pub(crate) destroyed: bool,
-}
-
-impl View for Destroyed {
-    fn tell(&self, printer: &Printer) {
-        printer.result(format!("destroyed {}", self.name));
     }
 }
 

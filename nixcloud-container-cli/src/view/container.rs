@@ -16,7 +16,8 @@ use crate::report;
 pub(crate) struct ContainerView {
     /// Its name.
     name: String,
-    /// `stopped`, `starting`, `running`, `frozen`, `stopping`, `unreachable` or `incomplete`.
+    /// `stopped`, `starting`, `running`, `frozen`, `stopping`, `unreachable`, `creating`, `destroying` (another process is at it)
+    /// or `incomplete` (that was cut off, and nobody is at it).
     state: String,
     /// Whether it is running and has not finished booting: its activation still runs.
     booting: bool,

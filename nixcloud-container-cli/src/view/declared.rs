@@ -3,13 +3,13 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use nixcloud_container::{Applied, AppliedContainer, Created, Evaluation, Outcome, Planned, Switched};
+use nixcloud_container::{Applied, AppliedContainer, Created, Data, Evaluation, Outcome, Planned, Switched};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::change::ChangeView;
 use super::container::Pending;
-use super::{FailureView, Table, View};
+use super::{FailureView, Table, View, size};
 use crate::printer::Printer;
 use crate::report;
 
@@ -119,6 +119,10 @@ pub(crate) struct AppliedView {
     from: Option<u64>,
     /// The generation that is current now; null where nothing changed.
     generation: Option<u64>,
+    /// Of one that goes, how many files go with it; null for others.
+    files: Option<u64>,
+    /// The bytes that those take.
+    bytes: Option<u64>,
     /// Whether a running guest was switched to it.
     activated: bool,
     /// The address of one that was created.
@@ -144,7 +148,7 @@ pub(crate) fn planned(planned: Planned) -> &'static str {
         Planned::Create => "create",
         Planned::Update { .. } => "update",
         Planned::Unchanged => "unchanged",
-        Planned::Remove => "remove",
+        Planned::Remove { .. } => "remove",
         Planned::Orphaned => "orphaned",
         Planned::Pinned { .. } => "pinned",
         _ => "blocked",
@@ -164,6 +168,9 @@ pub(crate) fn plan<'a>(steps: impl Iterator<Item = (&'a str, Planned)>) -> Vec<S
             Planned::Update { from } => format!("from generation {from}"),
             Planned::Orphaned => "declared no more; --prune destroys it".to_owned(),
             Planned::Pinned { at } => format!("at generation {at}"),
+            Planned::Remove { data: Data { files, bytes, .. } } => {
+                format!("with its files: {files}, {}", size(bytes))
+            }
             _ => String::new(),
         };
         table.row([planned(step).to_owned(), name.to_owned(), note]);
@@ -194,6 +201,8 @@ impl AppliedView {
             outcome: "planned",
             from: None,
             generation: None,
+            files: None,
+            bytes: None,
             activated: false,
             address: None,
             pending_restart: Vec::new(),
@@ -204,6 +213,9 @@ impl AppliedView {
         };
         if let Planned::Update { from } = one.planned {
             view.from = Some(from.get());
+        }
+        if let Planned::Remove { data } = one.planned {
+            (view.files, view.bytes) = (Some(data.files), Some(data.bytes));
         }
         match &one.outcome {
             Outcome::Created(created) => view.created(created),

@@ -33,11 +33,11 @@ impl Way<'_> {
     ) {
         self.build(items, work, observer);
         let order = order(items);
-        let of = items.iter().filter(|item| item.is_change() || item.planned == Planned::Remove).count();
+        let of = items.iter().filter(|item| item.is_change() || item.goes()).count();
         let mut number = 0;
         for index in order {
             let item = &mut items[index];
-            if item.is_change() || item.planned == Planned::Remove {
+            if item.is_change() || item.goes() {
                 number += 1;
                 if let Ok(name) = item.name.parse::<ContainerName>() {
                     observer.event(Event::Container { name, number, of });
@@ -98,7 +98,7 @@ impl Way<'_> {
             Planned::Create => self.create(item, by, observer),
             Planned::Update { .. } => self.update(item, by, observer),
             Planned::Unchanged => Some(self.note(item, by, observer)),
-            Planned::Remove => self.remove(item, by, observer),
+            Planned::Remove { .. } => self.remove(item, by, observer),
             Planned::Orphaned | Planned::Pinned { .. } => Some(Ok(Outcome::Kept)),
             Planned::Blocked => None,
         }
@@ -143,7 +143,7 @@ impl Way<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Record, Error> {
         let record = adopt::record(self.host, name, observer, self.cancel)?;
-        if by.is_some_and(|by| !by.owns(&record)) {
+        if !self.take_over && by.is_some_and(|by| !by.owns(&record)) {
             let by = record.declared.map(|declared| declared.source);
             return Err(Error::NotDeclared { name: name.clone(), by });
         }
@@ -180,7 +180,8 @@ impl Way<'_> {
         let Hold::Known(known) = &item.hold else { return None };
         Some((|| {
             let _lock = self.host.lock_observed(&known.name, observer, self.cancel)?;
-            let record = match self.still(&known.name, by, observer) {
+            let alone = Way { take_over: false, ..self };
+            let record = match alone.still(&known.name, by, observer) {
                 Err(Error::NotFound { .. }) => return Ok(Outcome::Removed),
                 other => other?,
             };
@@ -198,8 +199,8 @@ impl Way<'_> {
 
 /// The order of the changes: after what each is to run after, and by its own order; what goes, goes first, so that
 /// addresses are free again.
-fn order(items: &[Item]) -> Vec<usize> {
-    let is_first = |item: &Item| item.planned == Planned::Remove;
+pub(super) fn order(items: &[Item]) -> Vec<usize> {
+    let is_first = Item::goes;
     let first = items.iter().enumerate().filter(|(_, item)| is_first(item)).map(|(index, _)| index);
     let rest: Vec<(usize, &str, Option<&ContainerSpec>)> = items
         .iter()

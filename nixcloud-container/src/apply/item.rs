@@ -91,6 +91,11 @@ impl Item {
         matches!(self.planned, Planned::Create | Planned::Update { .. })
     }
 
+    /// Whether it is to be destroyed.
+    pub(super) fn goes(&self) -> bool {
+        matches!(self.planned, Planned::Remove { .. })
+    }
+
     /// What its generation is made of.
     pub(super) fn order(&self, declared: Option<Declared>) -> Option<Order<'_>> {
         let stage = match &self.wanted.as_ref()?.1 {

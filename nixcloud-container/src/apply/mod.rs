@@ -7,6 +7,7 @@
 //! ```
 
 mod changes;
+mod foresee;
 mod item;
 mod plan;
 mod wanted;
@@ -17,11 +18,16 @@ use crate::create::Created;
 use crate::error::Error;
 use crate::eval;
 use crate::evaluation::Workshop;
+use crate::generations::Generations;
 use crate::host::Host;
-use crate::observe::{Cancel, Observer, Planned};
+use crate::name::ContainerName;
+use crate::observe::{Cancel, Data, Event, Observer, Planned};
+use crate::presence;
 use crate::shared_work::SharedWork;
+use crate::state::{Action, Permission, State};
 use crate::switch::Switched;
-use item::Item;
+use crate::update::UpdateRequest;
+use item::{Hold, Item};
 use wanted::{By, Set, Wanted};
 
 /// What is to be applied.
@@ -31,8 +37,11 @@ pub struct ApplyRequest {
     pub source: ApplySource,
     /// Arguments for Nix, already split.
     pub nix_args: Vec<String>,
-    /// Whether containers go that the same source declared before, and declares no more.
+    /// Whether containers go, with their files, that the same source declared before, and declares no more.
     pub prune: bool,
+    /// Whether containers of the source that exist and were declared by another one, or made by hand, are this one's from
+    /// now on: the set was moved, or is another copy.
+    pub take_over: bool,
     /// Whether it is only planned. Nothing of the host changes then; derivations may be written to the store.
     pub dry_run: bool,
 }
@@ -49,10 +58,10 @@ pub enum ApplySource {
 }
 
 impl ApplyRequest {
-    /// For a set, without pruning and for real.
+    /// For a set, without pruning or taking over, and for real.
     #[must_use]
     pub fn new(source: ApplySource) -> Self {
-        Self { source, nix_args: Vec::new(), prune: false, dry_run: false }
+        Self { source, nix_args: Vec::new(), prune: false, take_over: false, dry_run: false }
     }
 }
 
@@ -64,6 +73,19 @@ pub struct UpdateAllRequest {
     /// Whether it is only planned.
     pub dry_run: bool,
 }
+
+/// The containers that an apply is about to destroy with their files, since they are declared no more and it was asked to prune.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Removal {
+    /// Their names, each with what the container keeps.
+    pub containers: Vec<(ContainerName, Data)>,
+    /// Whether nothing that the source declares is left then.
+    pub all: bool,
+}
+
+/// Asked before a removal; a `false` undoes what was prepared.
+type Confirm<'a> = &'a mut dyn FnMut(&Removal) -> bool;
 
 /// What an apply came to.
 #[derive(Debug)]
@@ -122,25 +144,39 @@ impl Applied {
 struct Way<'a> {
     host: &'a Host,
     prune: bool,
+    /// Whether others' containers become the source's.
+    take_over: bool,
     dry_run: bool,
+    /// Whether one that nobody declares is made where there is none.
+    creates: bool,
+    /// LXC configuration items instead of those that a container has.
+    items: Option<&'a [(String, String)]>,
     cancel: &'a Cancel,
+}
+
+impl<'a> Way<'a> {
+    fn new(host: &'a Host, dry_run: bool, cancel: &'a Cancel) -> Self {
+        Self { host, prune: false, take_over: false, dry_run, creates: false, items: None, cancel }
+    }
 }
 
 pub(crate) fn apply(
     host: &Host,
     request: &ApplyRequest,
     observer: &mut dyn Observer,
+    confirm: Confirm<'_>,
     cancel: &Cancel,
 ) -> Result<Applied, Error> {
-    let way = Way { host, prune: request.prune, dry_run: request.dry_run, cancel };
+    let ApplyRequest { prune, take_over, dry_run, .. } = *request;
+    let way = Way { prune, take_over, ..Way::new(host, dry_run, cancel) };
     match &request.source {
         ApplySource::Set(path) => {
             let set = Set::find(path, &request.nix_args)?;
-            way.go(|workshop, observer| set.wanted(workshop, observer, cancel), observer)
+            way.go(|workshop, observer| set.wanted(workshop, observer, cancel), observer, confirm)
         }
         ApplySource::Built(path) => {
             let wanted = Wanted::built(path)?;
-            way.go(|_, _| Ok(wanted), observer)
+            way.go(|_, _| Ok(wanted), observer, confirm)
         }
     }
 }
@@ -152,8 +188,46 @@ pub(crate) fn update_all(
     cancel: &Cancel,
 ) -> Result<Applied, Error> {
     let wanted = Wanted::recorded(host, request.nix_args.as_deref(), observer)?;
-    let way = Way { host, prune: false, dry_run: request.dry_run, cancel };
-    way.go(|_, _| Ok(wanted), observer)
+    Way::new(host, request.dry_run, cancel).go(|_, _| Ok(wanted), observer, &mut |_| true)
+}
+
+/// What an update of one container would come to. Nothing of the host changes.
+pub(crate) fn plan_update(
+    host: &Host,
+    name: &ContainerName,
+    request: &UpdateRequest,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Applied, Error> {
+    let record = match host.record(name) {
+        Ok(record) if !record.phase.is_unfinished() => Some(record),
+        Ok(_) | Err(Error::NotFound { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    let wanted = Wanted::one(name, record.as_ref(), request)?;
+    let items = request.lxc_items.as_deref();
+    let way = Way { creates: record.is_none(), items, ..Way::new(host, true, cancel) };
+    let mut applied = way.go(|_, _| Ok(wanted), observer, &mut |_| true)?;
+    let same = applied.containers.iter_mut().find(|one| one.planned == Planned::Unchanged);
+    if let (Some(one), Some(record)) = (same, &record) {
+        // As an update does: the same system is activated again.
+        let (state, action) = (presence::look(&host.layout, record)?.state, Action::Update);
+        let from = Generations::new(&host.layout, name).current()?;
+        match state.permits(action) {
+            Permission::Refused => {
+                let refused = Error::State { name: name.clone(), state, action };
+                (one.planned, one.outcome) = (Planned::Blocked, Outcome::Failed(refused));
+            }
+            _ if state == State::Running => {
+                one.planned = Planned::Update { from };
+                observer.event(Event::Note(format!(
+                    "the system of `{name}` is that of generation {from}, which is activated again"
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(applied)
 }
 
 impl Way<'_> {
@@ -161,6 +235,7 @@ impl Way<'_> {
         self,
         wanted: impl FnOnce(&Workshop<'_>, &mut dyn Observer) -> Result<Wanted, Error>,
         observer: &mut dyn Observer,
+        confirm: Confirm<'_>,
     ) -> Result<Applied, Error> {
         if self.dry_run {
             let folder = eval::scratch()?;
@@ -174,8 +249,32 @@ impl Way<'_> {
         let workshop = Workshop::of(self.host, work.path().to_owned())?;
         let wanted = wanted(&workshop, observer)?;
         let (mut items, by) = self.plan(wanted, &workshop, observer)?;
+        if let Some(removal) = self.removal(&items)
+            && !confirm(&removal)
+        {
+            self.give_back(&mut items, |_| true);
+            return Err(if self.cancel.is_cancelled() { Error::Cancelled } else { Error::Unconfirmed });
+        }
         self.change(by.as_ref(), &mut items, work.path(), observer);
         Ok(applied(by, items))
+    }
+}
+
+impl Way<'_> {
+    /// What is to be confirmed. An `ephemeral` container says itself that it goes.
+    fn removal(self, items: &[Item]) -> Option<Removal> {
+        let containers: Vec<(ContainerName, Data)> = items
+            .iter()
+            .filter_map(|item| match (&item.hold, item.planned) {
+                (Hold::Known(record), Planned::Remove { data }) => {
+                    let ephemeral = record.declared.as_ref().is_some_and(|declared| declared.ephemeral);
+                    (self.prune && !ephemeral).then(|| (record.name.clone(), data))
+                }
+                _ => None,
+            })
+            .collect();
+        let all = items.iter().all(Item::goes);
+        (!containers.is_empty()).then_some(Removal { containers, all })
     }
 }
 

@@ -15,12 +15,15 @@ use crate::evaluation::{self, Asked, Evaluated, Workshop};
 use crate::extra_check;
 use crate::generations::Generations;
 use crate::idmap::IdMapKind;
+use crate::inspect;
 use crate::install::{self, Beside};
 use crate::lease::Leases;
 use crate::name::ContainerName;
 use crate::nix::StorePath;
 use crate::observe::{self, Event, Observer, Phase as Progress, Planned};
+use crate::presence;
 use crate::record::{Phase, Record};
+use crate::state::Action;
 
 impl Way<'_> {
     /// Plans, and says so. Nothing is reserved any more for those that something stands in the way of.
@@ -32,27 +35,37 @@ impl Way<'_> {
     ) -> Result<(Vec<Item>, Option<By>), Error> {
         let Wanted { by, members, pinned } = wanted;
         let mut items = self.survey(members, by.as_ref(), observer)?;
-        let evaluated = self.evaluate(&mut items, workshop, observer);
-        if evaluated.is_ok() {
-            for item in &mut items {
-                if let Err(error) = self.decide(item) {
-                    item.block(error);
-                }
-            }
-        }
-        self.give_back(&mut items, |item| evaluated.is_err() || item.planned == Planned::Blocked);
-        evaluated?;
-        let declared: BTreeSet<String> = items.iter().map(|item| item.name.clone()).collect();
-        items.extend(self.orphans(&declared, by.as_ref())?);
-        items.extend(pinned.into_iter().map(|record| self.pinned(record)));
+        let planned = self.planned(&mut items, by.as_ref(), workshop, observer);
+        self.give_back(&mut items, |item| planned.is_err() || item.planned == Planned::Blocked);
+        planned?;
+        items.extend(pinned.iter().map(|record| self.pinned(record)));
         items.sort_by(|a, b| a.name.cmp(&b.name));
         let told = items.iter().map(|item| (item.name.clone(), item.planned)).collect();
         observer.event(Event::Planned(told));
         Ok((items, by))
     }
 
+    /// What is to become of each, and of those that are declared no more.
+    fn planned(
+        self,
+        items: &mut Vec<Item>,
+        by: Option<&By>,
+        workshop: &Workshop<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
+        self.evaluate(items, workshop, observer)?;
+        for item in &mut *items {
+            if let Err(error) = self.decide(item) {
+                item.block(error);
+            }
+        }
+        let declared: BTreeSet<String> = items.iter().map(|item| item.name.clone()).collect();
+        items.extend(self.orphans(&declared, by)?);
+        self.foresee(items)
+    }
+
     /// Left at the generation that somebody chose.
-    fn pinned(self, record: Record) -> Item {
+    fn pinned(self, record: &Record) -> Item {
         let name = record.name.to_string();
         match Generations::new(&self.host.layout, &record.name).current() {
             Ok(at) => Item::new(name, None, Planned::Pinned { at }),
@@ -67,7 +80,7 @@ impl Way<'_> {
         by: Option<&By>,
         observer: &mut dyn Observer,
     ) -> Result<Vec<Item>, Error> {
-        let mut items = Vec::new();
+        let mut items: Vec<Item> = Vec::new();
         for member in members {
             let (name, what) = match member.what {
                 Ok(found) => found,
@@ -77,7 +90,7 @@ impl Way<'_> {
                 }
             };
             let mut item = Item::new(member.name, Some((name.clone(), what)), Planned::Create);
-            match self.hold(&item, &name, by, observer) {
+            match self.hold(&item, &name, by, observer).and_then(|hold| self.unlike(&items, &name, hold)) {
                 Ok(hold) => item.hold = hold,
                 Err(Error::Cancelled) => {
                     self.give_back(&mut items, |_| true);
@@ -90,6 +103,17 @@ impl Way<'_> {
         Ok(items)
     }
 
+    /// Of two new ones whose names would answer for each other the second cannot be made. Outside of a dry run the first has
+    /// its name by now.
+    fn unlike(self, items: &[Item], name: &ContainerName, hold: Hold) -> Result<Hold, Error> {
+        let new = items.iter().filter(|item| matches!(item.hold, Hold::Nothing) && item.is_change());
+        let mut others = new.filter_map(|item| item.wanted.as_ref().map(|(name, _)| name));
+        match others.find(|other| other.is_alike(name)).filter(|_| matches!(hold, Hold::Nothing)) {
+            Some(other) => Err(Error::Alike { name: name.clone(), other: other.clone() }),
+            None => Ok(hold),
+        }
+    }
+
     fn hold(
         self,
         item: &Item,
@@ -98,13 +122,21 @@ impl Way<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Hold, Error> {
         if let Some(known) = self.known(name, by)? {
+            if by.is_some_and(|by| !by.owns(&known)) {
+                let whose = match &known.declared {
+                    Some(declared) => format!("`{}` declared it", declared.source),
+                    None => "it was made by hand".to_owned(),
+                };
+                observer.event(Event::Note(format!("`{name}` is taken over: {whose}")));
+            }
             return Ok(Hold::Known(Box::new(known)));
         }
         // Of those that there are, none is made: it was destroyed meanwhile.
-        if by.is_none() {
+        if by.is_none() && !self.creates {
             return Err(Error::NotFound { name: name.clone() });
         }
         if self.dry_run {
+            create::refuse(self.host, name)?;
             return Ok(Hold::Nothing);
         }
         let lock = self.host.lock_observed(name, observer, self.cancel)?;
@@ -133,6 +165,7 @@ impl Way<'_> {
             Err(error) => return Err(error),
         };
         if let Some(by) = by
+            && !self.take_over
             && !by.owns(&record)
         {
             let by = record.declared.map(|declared| declared.source);
@@ -189,7 +222,11 @@ impl Way<'_> {
             let checked = result.and_then(|evaluated| {
                 if self.dry_run {
                     let host = self.host;
-                    extra_check::of_file(&host.worker, &host.config, &evaluated.spec, self.cancel)?;
+                    let items = self.items.unwrap_or(match &item.hold {
+                        Hold::Known(record) => &record.lxc_items,
+                        Hold::New(..) | Hold::Nothing => &[],
+                    });
+                    extra_check::of_file(&host.worker, &host.config, &evaluated.spec, items, self.cancel)?;
                 }
                 Ok(evaluated)
             });
@@ -248,8 +285,20 @@ impl Way<'_> {
             if !by.owns(&record) {
                 continue;
             }
+            // Somebody else applies another version of the source, and is at it.
+            if record.phase == Phase::Creating
+                && let Some(state) = presence::in_hands(&self.host.layout, &record)
+            {
+                let busy = Error::State { name: name.clone(), state, action: Action::Destroy };
+                orphans.push(Item::blocked(name.to_string(), busy));
+                continue;
+            }
             let goes = self.prune || record.declared.as_ref().is_some_and(|declared| declared.ephemeral);
-            let planned = if goes { Planned::Remove } else { Planned::Orphaned };
+            let planned = if goes {
+                Planned::Remove { data: inspect::data_of(self.host, &name, self.cancel) }
+            } else {
+                Planned::Orphaned
+            };
             let mut item = Item::new(name.to_string(), None, planned);
             item.hold = Hold::Known(Box::new(record));
             orphans.push(item);

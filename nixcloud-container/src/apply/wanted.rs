@@ -10,10 +10,12 @@ use crate::host::Host;
 use crate::manifest::Manifest;
 use crate::name::ContainerName;
 use crate::observe::{self, Cancel, Event, Observer, Phase as Progress};
+use crate::presence;
 use crate::record::{Declared, Phase, Record};
 use crate::reference::{self, ReferenceError};
 use crate::source::Source;
 use crate::state::{Action, State};
+use crate::update::UpdateRequest;
 
 /// The containers, and who declares them.
 #[derive(Debug)]
@@ -41,7 +43,11 @@ impl By {
 
     /// Whether a container is one of its own.
     pub(super) fn owns(&self, record: &Record) -> bool {
-        record.declared.as_ref().is_some_and(|declared| declared.source == self.source)
+        record.declared.as_ref().is_some_and(|declared| {
+            declared.source == self.source
+                // Earlier versions noted a path as it was typed, links and all.
+                || !self.built && !declared.built && identity(declared.source.as_ref()) == self.source
+        })
     }
 }
 
@@ -69,6 +75,11 @@ pub(super) enum Set {
     Value(Box<Source>),
 }
 
+/// A set by its place: what a link leads to is the same set by whichever way it is named.
+fn identity(text: &Path) -> String {
+    reference::resolved(text).display().to_string()
+}
+
 impl Set {
     pub(super) fn find(path: &Path, nix_args: &[String]) -> Result<Self, Error> {
         let whole = reference::absolute(path)?;
@@ -88,7 +99,7 @@ impl Set {
         observer: &mut dyn Observer,
         cancel: &Cancel,
     ) -> Result<Wanted, Error> {
-        let by = |path: &Path| Some(By { source: path.display().to_string(), built: false });
+        let by = |path: &Path| Some(By { source: identity(path), built: false });
         match self {
             Self::Folder { path, nix_args } => {
                 Ok(Wanted { by: by(path), members: in_folder(path, nix_args)?, pinned: Vec::new() })
@@ -155,6 +166,33 @@ impl Wanted {
         Ok(Self { by, members, pinned: Vec::new() })
     }
 
+    /// One container, as an update takes it: with the file and the arguments that are given, else with its last ones.
+    pub(super) fn one(
+        name: &ContainerName,
+        record: Option<&Record>,
+        request: &UpdateRequest,
+    ) -> Result<Self, Error> {
+        let last = record.map(|record| (&record.file, &record.nix_args[..]));
+        let (file, args) = match (&request.file, last) {
+            (None, None) => return Err(Error::NotFound { name: name.clone() }),
+            (None, Some((file, args))) => (file, args),
+            (Some(file), last) => (file, last.map(|(_, args)| args).unwrap_or_default()),
+        };
+        if request.file.is_none()
+            && let Some(declared) = record.and_then(|record| record.declared.as_ref())
+            && declared.built
+        {
+            return Err(Error::DeclaredByHost { name: name.clone(), by: declared.source.clone() });
+        }
+        if file.as_os_str().is_empty() {
+            return Err(Error::NoFile { name: name.clone() });
+        }
+        let source = Source::container(file, request.nix_args.as_deref().unwrap_or(args))?;
+        let what = Ok((name.clone(), What::Source(Box::new(source))));
+        let members = vec![Member { name: name.to_string(), what }];
+        Ok(Self { by: None, members, pinned: Vec::new() })
+    }
+
     /// All containers, each with its last file. Those that the host configuration declares are left to it.
     pub(super) fn recorded(
         host: &Host,
@@ -184,6 +222,10 @@ impl Wanted {
             }
             let what = match record.phase {
                 Phase::Creating | Phase::Destroying => {
+                    if let Some(state) = presence::in_hands(&host.layout, &record) {
+                        observer.event(Event::Note(format!("`{name}` is left out: it is {}", state.words())));
+                        continue;
+                    }
                     Err(Error::State { name: name.clone(), state: State::Incomplete, action: Action::Update })
                 }
                 Phase::Ready | Phase::Switching { .. } => {

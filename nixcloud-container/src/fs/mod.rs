@@ -14,6 +14,7 @@
 //! | [`remove`] | recursive removal that stays inside its directory |
 //! | [`owner`] | the owners of a tree, moved from one range of ids to another |
 //! | `walk`, `xattr` | the way through an untrusted tree; attributes that carry ids |
+//! | [`usage`] | how many files a tree has, and what they take |
 //! | [`mounts`] | which mounts lie at or below a directory |
 
 pub mod atomic;
@@ -27,5 +28,6 @@ pub mod owner;
 pub mod remove;
 pub mod room;
 pub mod tree;
+pub mod usage;
 mod walk;
 mod xattr;

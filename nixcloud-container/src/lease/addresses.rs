@@ -86,12 +86,7 @@ impl Leases<'_> {
         address: IpAddr,
         foreign: &Foreign,
     ) -> Result<(), LeaseError> {
-        if let Some((_, interface)) = foreign.host_addresses.iter().find(|(theirs, _)| *theirs == address) {
-            return Err(LeaseError::HostAddress { address, interface: interface.clone() });
-        }
-        if let Some((_, owner)) = foreign.addresses.iter().find(|(theirs, _)| *theirs == address) {
-            return Err(LeaseError::AddressTaken { address, owner: owner.clone() });
-        }
+        refuse_strangers(owner, address, foreign)?;
         let path = self.layout.address(address);
         // What the host configuration forbids since it was claimed does not take it from its owner.
         if read_owner(&path)?.as_deref() != Some(owner.as_str()) {
@@ -109,6 +104,26 @@ impl Leases<'_> {
                 Some(owner) => return Err(LeaseError::AddressTaken { address, owner }),
                 // Freed in between.
                 None => {}
+            }
+        }
+    }
+
+    /// Whether a container may have a fixed address as things are now. Nothing is claimed.
+    ///
+    /// # Errors
+    /// As [`fix_address`](Self::fix_address).
+    pub fn may_have(
+        &self,
+        owner: &ContainerName,
+        address: IpAddr,
+        foreign: &Foreign,
+    ) -> Result<(), LeaseError> {
+        refuse_strangers(owner, address, foreign)?;
+        match read_owner(&self.layout.address(address))? {
+            Some(theirs) if theirs == owner.as_str() => Ok(()),
+            theirs => {
+                self.refuse(owner, address)?;
+                theirs.map_or(Ok(()), |owner| Err(LeaseError::AddressTaken { address, owner }))
             }
         }
     }
@@ -166,5 +181,18 @@ impl Leases<'_> {
             (networks.hostonly.bridge.as_str(), networks.hostonly.address),
             (networks.internet.bridge.as_str(), networks.internet.address),
         ]
+    }
+}
+
+/// What the host has, and what containers have that are none of ours.
+fn refuse_strangers(owner: &ContainerName, address: IpAddr, foreign: &Foreign) -> Result<(), LeaseError> {
+    if let Some((_, interface)) = foreign.host_addresses.iter().find(|(theirs, _)| *theirs == address) {
+        return Err(LeaseError::HostAddress { address, interface: interface.clone() });
+    }
+    // One that the shell original made is a stranger until it is adopted.
+    let is_theirs = |(theirs, name): &&(IpAddr, String)| *theirs == address && name != owner.as_str();
+    match foreign.addresses.iter().find(is_theirs) {
+        Some((_, owner)) => Err(LeaseError::AddressTaken { address, owner: owner.clone() }),
+        None => Ok(()),
     }
 }

@@ -400,14 +400,18 @@ pub fn keep(lines: &str, config: &HostConfig) -> (Vec<(String, String)>, Vec<Ext
     (kept.into_iter().map(|line| (line.key, line.value)).collect(), refused)
 }
 
-/// The lines of `lxcExtraConfig`, for liblxc to check. What [`render`] would refuse of them is refused here: one check,
+/// The lines of `lxcExtraConfig` and the items beside them, for liblxc to check. What [`render`] would refuse of them is refused here: one check,
 /// used before there is a container to render.
 ///
 /// # Errors
 /// The first line that is refused.
-pub fn check_extra(spec: &ContainerSpec, config: &HostConfig) -> Result<Vec<(String, String)>, ExtraError> {
-    let (lines, _) = judged(spec, &[], config)?;
-    let each = lines.into_iter().map(|ExtraLine { number, key, value, .. }| {
+pub fn check_extra(
+    spec: &ContainerSpec,
+    items: &[(String, String)],
+    config: &HostConfig,
+) -> Result<Vec<(String, String)>, ExtraError> {
+    let (lines, items) = judged(spec, items, config)?;
+    let each = lines.into_iter().chain(items).map(|ExtraLine { number, key, value, .. }| {
         if key == keys::MOUNT {
             let refuse = |why| ExtraError { number, line: format!("{key} = {value}"), why };
             extra::MountEntry::parse(&value).map_err(refuse)?;

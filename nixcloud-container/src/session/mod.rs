@@ -18,6 +18,7 @@ use crate::name::ContainerName;
 use crate::namespace::{self, Elevated, Namespace, Side};
 use crate::observe::{Cancel, Observer};
 use crate::power;
+use crate::presence;
 use crate::proc::Process;
 use crate::state::{Action, Permission};
 use crate::user::User;
@@ -120,7 +121,8 @@ pub(crate) fn run(
     let limit = host.config.timeouts.start();
     let here = power::wait_while_passing(host, &record, Action::Enter, limit, cancel)?;
     if here.state.permits(Action::Enter) != Permission::Allowed {
-        return Err(Error::State { name: name.clone(), state: here.state, action: Action::Enter });
+        let state = presence::in_hands(&host.layout, &record).unwrap_or(here.state);
+        return Err(Error::State { name: name.clone(), state, action: Action::Enter });
     }
     // Before its activation a guest has neither programs nor users.
     if side == Side::Guest

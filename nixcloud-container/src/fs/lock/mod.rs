@@ -268,6 +268,19 @@ impl Drop for Lock {
     }
 }
 
+/// Whether somebody holds this lock now: another process, or another of this one's. It is asked without taking it.
+#[must_use]
+pub fn is_held<'a>(place: impl Into<Place<'a>>) -> bool {
+    let place = place.into();
+    // Shared, so that two who ask are not in each other's way; who wants the lock meanwhile tries again.
+    let held = |path: &Path, flags: OFlags| {
+        let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = rustix::fs::openat(CWD, path, flags, Mode::empty()) else { return false };
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+    };
+    held(place.file, OFlags::empty()) || place.folder.is_some_and(|folder| held(folder, OFlags::DIRECTORY))
+}
+
 /// The process that wrote itself into a lock file. It may have ended since.
 #[must_use]
 pub fn holder(path: &Path) -> Option<u32> {
