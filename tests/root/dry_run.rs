@@ -72,6 +72,9 @@ fn root_no_command_acts_on_a_dry_run(lab: &Lab) {
         "config" => text(&lab.config_file()),
         _ => String::new(),
     };
+    // And what is to be repaired: a claim that names nobody, and a configuration that is lost.
+    std::fs::write(lab.path("/var/lib/nixcloud/container/addresses/10.101.9.9"), "").unwrap();
+    std::fs::remove_file(db.folder().join("config")).unwrap();
     let mut found = BTreeMap::new();
     commands(lab, &[], &mut found);
     assert!(found.len() > 20, "{:?}", found.keys());
@@ -111,6 +114,7 @@ fn root_no_command_acts_on_a_dry_run(lab: &Lab) {
         }
     }
     assert!(planned > 10, "only {planned} were planned");
+    assert!(lab.cli(["repair"]).done().contains("rendered anew"));
     assert_eq!(web.version().as_deref(), Some("1"));
     db.container().destroy(DestroyRequest { force: true }).must("destroy");
 }

@@ -48,6 +48,9 @@ fn root_what_is_being_created_is_not_destroyed(lab: &Lab) {
     );
     assert!(error.to_string().contains("it is just being created"), "{error}");
     assert!(error.hint().unwrap().contains("--force"), "{:?}", error.hint());
+    // Nor does who repairs all others wait for it.
+    let told = lab.cli(["repair"]);
+    assert!(told.code == 0 && web.state() == State::Creating, "{told:?}");
     let error =
         web.container().run(RunRequest::new(["true"]), nixcloud_container::Streams::Inherit).unwrap_err();
     assert!(matches!(error, Error::State { state: State::Creating, .. }), "{error:?}");

@@ -67,7 +67,12 @@ impl Way<'_> {
     /// Left at the generation that somebody chose.
     fn pinned(self, record: &Record) -> Item {
         let name = record.name.to_string();
-        match Generations::new(&self.host.layout, &record.name).current() {
+        let current = match record.phase {
+            // A change of it was cut off: the next one that names it goes back there.
+            Phase::Switching { from } => Ok(from),
+            _ => Generations::new(&self.host.layout, &record.name).current(),
+        };
+        match current {
             Ok(at) => Item::new(name, None, Planned::Pinned { at }),
             Err(error) => Item::blocked(name, error.into()),
         }

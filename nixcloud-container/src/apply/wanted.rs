@@ -216,7 +216,7 @@ impl Wanted {
                 )));
                 continue;
             }
-            if record.pinned && record.phase == Phase::Ready {
+            if record.pinned && !record.phase.is_unfinished() {
                 pinned.push(record);
                 continue;
             }

@@ -282,7 +282,8 @@ fn of_profile(host: &Host, record: &Record) -> Result<Vec<Fault>, Error> {
             Phase::Switching { from } if there.contains(&from) => Some(from),
             _ => None,
         };
-        let good = there.iter().rev().copied().find(|id| record.health(*id) != Health::Bad);
+        let newest_of = |health| there.iter().rev().copied().find(|id| record.health(*id) == health);
+        let good = newest_of(Health::Good).or_else(|| newest_of(Health::Untried));
         let to = from.or(good).unwrap_or(newest);
         let what = match current {
             Some(current) => format!("leads to generation {current}, which is not in the store"),

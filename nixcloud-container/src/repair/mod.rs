@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::error::{self, Error};
-use crate::fs::lock::{Lock, Place};
+use crate::fs::lock::{self, Place};
 use crate::host::Host;
 use crate::name::ContainerName;
 use crate::observe::{Cancel, Observer};
@@ -120,6 +120,10 @@ pub(crate) fn repair(
         if faults::of(host, &name, &claims)?.is_empty() {
             continue;
         }
+        // One that is being made may take an hour: it keeps no other from being repaired.
+        if request.name.is_none() && is_in_hands(host, &name) {
+            continue;
+        }
         if request.dry_run {
             repairs.extend(planned(host, &name, &claims)?);
         } else {
@@ -179,18 +183,17 @@ fn known(host: &Host, claims: &[Held]) -> Result<BTreeSet<ContainerName>, Error>
 
 /// What would be done. A container that somebody is changing has no faults, only unfinished work.
 fn planned(host: &Host, name: &ContainerName, claims: &[Held]) -> Result<Vec<Repair>, Error> {
-    let file = host.layout.container_lock(name);
-    let _lock = if file.is_dir() || !host.layout.state().join("locks").is_dir() {
-        None
-    } else {
-        let folder = host.layout.container_dir(name);
-        match Lock::try_acquire(Place { file: &file, folder: Some(&folder) }).map_err(Error::Lock)? {
-            None => return Ok(Vec::new()),
-            lock => lock,
-        }
-    };
+    if is_in_hands(host, name) {
+        return Ok(Vec::new());
+    }
     let faults = faults::of(host, name, claims)?;
     Ok(faults.into_iter().map(|fault| finish(fault, true, |_| Ok(()))).collect())
+}
+
+/// Whether somebody is at a container. The lock is asked for and not taken: that would write.
+fn is_in_hands(host: &Host, name: &ContainerName) -> bool {
+    let (file, folder) = (host.layout.container_lock(name), host.layout.container_dir(name));
+    lock::is_held(Place { file: &file, folder: Some(&folder) })
 }
 
 /// Mends one container.
