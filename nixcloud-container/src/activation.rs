@@ -222,17 +222,20 @@ fn run(
     // Bounded: a guest that prints for ever waits for us, and does not fill the host's memory.
     let (say, said) = mpsc::sync_channel(1024);
     let lines = say.clone();
+    // A host without room for another thread is no reason to panic with a generation that has not proved itself.
+    let thread = |source| Error::Io { action: "start a thread for", path: SWITCH.into(), source };
     // Not joined: it ends when the last process of the guest closes the pipe, and holds nothing but the pipe.
-    std::thread::spawn(move || read_lines(reader, &lines));
+    std::thread::Builder::new().spawn(move || read_lines(reader, &lines)).map_err(thread)?;
     std::thread::scope(|scope| {
-        scope.spawn(move || {
+        let switch = move || {
             let ended = match host.worker.call(&request, stdio, Some(limit), cancel) {
                 Ok(Answer::Exited(exit)) => Ok(exit),
                 Ok(other) => Err(install::unexpected(&other)),
                 Err(error) => Err(error.into()),
             };
             let _ = say.send(Said::Ended(ended));
-        });
+        };
+        std::thread::Builder::new().spawn_scoped(scope, switch).map_err(thread)?;
         // Until the switch has ended...
         let ended = loop {
             match said.recv() {

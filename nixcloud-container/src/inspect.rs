@@ -125,10 +125,14 @@ pub(crate) fn list(host: &Host) -> Result<Vec<Listed>, Error> {
     let mut list = std::thread::scope(|scope| {
         let mut shares = names.chunks(share);
         let first = shares.next();
-        let others: Vec<_> = shares.map(|names| scope.spawn(|| listed(host, &survey, names))).collect();
-        let mut list = first.map(|names| listed(host, &survey, names)).unwrap_or_default();
-        for other in others {
-            match other.join() {
+        let look = |names| listed(host, &survey, names);
+        let others: Vec<_> = shares
+            .map(|names| (names, std::thread::Builder::new().spawn_scoped(scope, move || look(names))))
+            .collect();
+        let mut list = first.map(look).unwrap_or_default();
+        for (names, other) in others {
+            // Where there is no room for another thread it takes longer.
+            match other.map_or_else(|_| Ok(look(names)), std::thread::ScopedJoinHandle::join) {
                 Ok(more) => list.extend(more),
                 Err(panic) => std::panic::resume_unwind(panic),
             }

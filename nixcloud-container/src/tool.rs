@@ -104,18 +104,23 @@ impl Tool {
         let child = &mut running.child;
         let begin = Instant::now();
         let (mut stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (status, stdout, stderr) = thread::scope(|scope| {
-            scope.spawn(move || {
-                if let Some(stdin) = &mut stdin {
-                    // One that ended before it read all says why on stderr.
-                    let _ = stdin.write_all(input.as_bytes());
-                }
-            });
-            let out = scope.spawn(move || read(out));
-            let err = scope.spawn(move || read(err));
+        let ended = thread::scope(|scope| {
+            let begun = (|| -> io::Result<_> {
+                thread::Builder::new().spawn_scoped(scope, move || {
+                    if let Some(stdin) = &mut stdin {
+                        // One that ended before it read all says why on stderr.
+                        let _ = stdin.write_all(input.as_bytes());
+                    }
+                })?;
+                let out = thread::Builder::new().spawn_scoped(scope, move || read(out))?;
+                Ok((out, thread::Builder::new().spawn_scoped(scope, move || read(err))?))
+            })();
+            // Without those that read it, it might wait for ever.
+            let (out, err) = begun.inspect_err(|_| drop((child.kill(), child.wait())))?;
             let status = wait(child, self.limit);
-            (status, out.join().unwrap_or_default(), err.join().unwrap_or_default())
+            Ok((status, out.join().unwrap_or_default(), err.join().unwrap_or_default()))
         });
+        let (status, stdout, stderr) = ended.map_err(not_started)?;
         tracing::debug!(%command, ?status, took = ?begin.elapsed(), "a program ended");
         let Some(waited) = status else { return Err(Error::Timeout { command, limit: self.limit }) };
         let end =

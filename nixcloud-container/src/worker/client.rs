@@ -185,9 +185,9 @@ impl Guard {
     /// Leaves it to a thread to reap it: at the latest when the guest ends, so does what it waits for.
     fn abandon(&self) {
         let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) else { return };
-        std::thread::spawn(move || {
-            rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())
-        });
+        let wait = move || rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+        // Without room for a thread it is a zombie until this process ends.
+        let _ = std::thread::Builder::new().spawn(wait);
     }
 }
 
