@@ -57,6 +57,8 @@ impl Host {
     ) -> Result<Lock, Error> {
         self.prepare()?;
         let (path, folder) = (self.layout.container_lock(name), self.layout.container_dir(name));
+        // An empty folder of that name is nobody's lock, and would be in the way of everything, an end too.
+        let _ = std::fs::remove_dir(&path);
         let place = Place { file: &path, folder: Some(&folder) };
         if let Some(lock) = Lock::try_acquire(place).map_err(Error::Lock)? {
             return Ok(lock);
@@ -69,6 +71,8 @@ impl Host {
     pub(crate) fn lock(&self, name: &ContainerName, cancel: &Cancel) -> Result<Lock, Error> {
         self.prepare()?;
         let (path, folder) = (self.layout.container_lock(name), self.layout.container_dir(name));
+        // An empty folder of that name is nobody's lock, and would be in the way of everything, an end too.
+        let _ = std::fs::remove_dir(&path);
         match self.acquire(Place { file: &path, folder: Some(&folder) }, cancel) {
             Ok(lock) => Ok(lock),
             Err(lock::Error::Cancelled { .. }) => Err(Error::Cancelled),

@@ -405,6 +405,10 @@ pub(crate) fn write_config(
     rendered: &Rendered,
     observer: &mut dyn Observer,
 ) -> Result<(), Error> {
+    let folder = host.layout.container_dir(&record.name);
+    if !folder.is_dir() {
+        return Err(Error::Lost { name: record.name.clone(), path: folder });
+    }
     // First, since the configuration names it.
     let seccomp = host.layout.seccomp(&record.name);
     atomic::write_if_changed(&seccomp, render::SECCOMP_PROFILE.as_bytes(), 0o640, Durability::Synced)?;

@@ -27,6 +27,15 @@ impl Held {
     }
 }
 
+impl Drop for Held {
+    /// A scenario that fails can be tidied up.
+    fn drop(&mut self) {
+        for folder in &self.0 {
+            let _ = std::process::Command::new("chattr").arg("-i").arg(folder).status();
+        }
+    }
+}
+
 fn records(lab: &Lab) -> PathBuf {
     lab.path("/var/lib/nixcloud/container/records")
 }
