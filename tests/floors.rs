@@ -144,6 +144,23 @@ fn a_file_imports_lower_floors_only() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A program that embeds the library has other commands, or none: hints are operations (`Remedy`), which the command spells.
+#[test]
+fn the_library_has_no_command_lines_in_its_texts() {
+    let mut wrong = Vec::new();
+    for (_, files) in modules() {
+        for file in files {
+            let text = code(&fs::read_to_string(&file).unwrap());
+            // The head of a configuration file, which an admin reads on a host that has the command.
+            let head = "Start it with `nixcloud-container start`";
+            let lines =
+                text.lines().filter(|line| line.contains("`nixcloud-container ") && !line.contains(head));
+            wrong.extend(lines.map(|line| format!("{}: {}", file.display(), line.trim())));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn there_is_one_door_to_unsafe() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

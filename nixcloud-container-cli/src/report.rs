@@ -84,9 +84,14 @@ fn of(failure: &Failure) -> FailureView {
     }
 }
 
+/// A hint of the library, whose operations are commands here.
+pub(crate) fn spelled(hint: &nixcloud_container::Hint) -> String {
+    hint.spelled(|remedy| format!("`nixcloud-container {remedy}`"))
+}
+
 /// An error of the library, in the order in which it is told.
 pub(crate) fn of_error(error: &nixcloud_container::Error) -> FailureView {
-    let mut report = view(kind(error.kind()), error, error.hint());
+    let mut report = view(kind(error.kind()), error, error.hint().as_ref().map(spelled));
     report.details = error.excerpt();
     if report.hint.is_none() && error.kind() == ErrorKind::Input && has_more(error) {
         report.hint = Some(MORE.to_owned());

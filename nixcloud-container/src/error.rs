@@ -11,6 +11,7 @@ use crate::forwards::ForwardError;
 use crate::fs::{atomic, lock, remove, room};
 use crate::generation::GenerationId;
 use crate::generations::GenerationsError;
+use crate::hint::{Hint, Remedy};
 use crate::layout::LayoutError;
 use crate::lease::LeaseError;
 use crate::manifest::ManifestError;
@@ -635,33 +636,111 @@ impl Error {
 
     /// How to go on, where there is a way.
     #[must_use]
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
+        self.remedy().or_else(|| self.advice().map(Hint::from))
+    }
+
+    /// How to go on by operations of this library.
+    fn remedy(&self) -> Option<Hint> {
+        let by = |remedy: Remedy, words: &str| Hint::from(remedy).words(words);
         Some(match self {
-            Self::NeedsRoot => "run it with sudo".to_owned(),
-            Self::NoFile { name } => format!("name it: `nixcloud-container update {name} FILE`"),
-            Self::Lost { name, path } if path.extension().is_some_and(|end| end == "toml") => format!(
-                "`nixcloud-container repair {name}` makes it anew of what there is; `destroy --force {name}` removes the container"
-            ),
-            Self::Lost { name, .. } => format!("`nixcloud-container repair {name}` makes it anew, empty"),
+            Self::NotFound { .. } => by(Remedy::List, " shows those that exist"),
+            Self::Exists { name } => {
+                by(Remedy::Update { name: Some(name.clone()) }, " makes a new generation of it")
+            }
+            Self::Declared { name, .. } => Hint::from("take it out there, then ")
+                .remedy(Remedy::ApplyAndPrune)
+                .words(" removes it; ")
+                .remedy(Remedy::Destroy { name: name.clone(), force: true })
+                .words(" does it now, and the next apply makes it again"),
+            Self::State { name, state, action } => state_hint(name, *state, *action)?,
+            Self::NoBridge { ours: true, .. } => by(Remedy::HostUp, " makes it"),
+            Self::StopTimeout { name, .. } => Hint::from("it still runs: ")
+                .remedy(Remedy::Terminate { name: name.clone() })
+                .words(" ends it at once"),
+            Self::RebootTimeout { name, .. } => {
+                by(Remedy::Restart { name: name.clone() }, " shuts it down and boots it again")
+            }
+            Self::Activation { name, outcome, .. } => activation_hint(name, outcome)?,
+            Self::Undo { failure, .. } => failure.hint()?,
+            Self::Remains { failures, .. } => failures.iter().find_map(Self::hint)?,
+            Self::HostParts { failures, .. } => failures.iter().find_map(|(_, error)| error.hint())?,
+            Self::Bridge(bridge::Error::AnotherRoot { .. }) => {
+                Hint::from("one network namespace has the networks of one root: give them up there first (")
+                    .remedy(Remedy::HostDown)
+                    .words(
+                        ", as that root is configured), or run this one in a network namespace of its own; containers with a \
+                         `network.bridge` of yours need none",
+                    )
+            }
+            Self::Bridge(bridge::Error::InUse { .. }) => by(Remedy::Stop { name: None }, " shuts one down, ")
+                .remedy(Remedy::Autostop)
+                .words(" all that run"),
+            Self::Reference(error) => error.hint()?,
+            Self::DeclaredByHost { name, .. } => Hint::from("change it there and rebuild the host; ")
+                .remedy(Remedy::Update { name: Some(name.clone()) })
+                .words(" lasts until then"),
+            Self::NotDeclared { name, by: None } => {
+                Hint::from("it was created by hand: leave it out of the set, make it the set's by ")
+                    .remedy(Remedy::ApplyAndTakeOver)
+                    .words(", or ")
+                    .remedy(Remedy::Destroy { name: name.clone(), force: false })
+            }
+            Self::NotDeclared { .. } => Hint::from(
+                "a container is declared in one place: leave it out of one of them; where the set was moved or copied, ",
+            )
+            .remedy(Remedy::ApplyAndTakeOver)
+            .words(" makes it this one's"),
+            Self::NoFile { name } => {
+                Hint::from("name it: ").remedy(Remedy::Update { name: Some(name.clone()) })
+            }
+            Self::Lost { name, path } => {
+                let repair = Hint::from(Remedy::Repair { name: Some(name.clone()) });
+                if path.extension().is_some_and(|end| end == "toml") {
+                    repair
+                        .words(" makes it anew of what there is; ")
+                        .remedy(Remedy::Destroy { name: name.clone(), force: true })
+                        .words(" removes the container")
+                } else {
+                    repair.words(" makes it anew, empty")
+                }
+            }
             Self::Record(error) => record_hint(error)?,
             Self::Generations(GenerationsError::NoCurrent { profile }) => {
-                let name = profile.parent().and_then(std::path::Path::file_name).unwrap_or_default().display();
-                format!(
-                    "`nixcloud-container repair {name}` points it to a generation that there is; where there is none, \
-                     `nixcloud-container update {name}` builds one"
-                )
+                let name = container_of(profile.parent());
+                Hint::from(Remedy::Repair { name: name.clone() })
+                    .words(" points it to a generation that there is; where there is none, ")
+                    .remedy(Remedy::Rebuild { name })
+                    .words(" builds one")
+            }
+            Self::Generations(GenerationsError::NoneWorked { older, .. }) => {
+                let another = by(Remedy::Update { name: None }, " builds another one");
+                match older.first() {
+                    Some((id, _)) => another
+                        .words("; ")
+                        .remedy(Remedy::SwitchGeneration { id: *id })
+                        .words(" goes there all the same"),
+                    None => another,
+                }
             }
             Self::Generations(GenerationsError::Read { path, .. }) if path.ends_with("spec.json") => {
-                let name = path.ancestors().nth(2).and_then(std::path::Path::file_name)?.display();
-                format!("`nixcloud-container repair {name}` goes to a generation that is in the store")
+                let name = container_of(path.ancestors().nth(2));
+                by(Remedy::Repair { name }, " goes to a generation that is in the store")
             }
             Self::Lease(LeaseError::Damaged { .. }) | Self::Forward(ForwardError::Damaged { .. }) => {
-                "`nixcloud-container repair` finds out whose it is".to_owned()
+                by(Remedy::Repair { name: None }, " finds out whose it is")
             }
-            Self::NotFound { .. } => "`nixcloud-container list` shows those that exist".to_owned(),
-            Self::Exists { name } => {
-                format!("`nixcloud-container update {name} FILE` makes a new generation of it")
-            }
+            Self::Unsettled { source, .. } => source
+                .hint()
+                .unwrap_or_else(|| Hint::from("the next change or start of it goes on with that")),
+            _ => return None,
+        })
+    }
+
+    /// How to go on by other means.
+    fn advice(&self) -> Option<String> {
+        Some(match self {
+            Self::NeedsRoot => "run it with sudo".to_owned(),
             Self::Alike { .. } | Self::HostName { .. } => "choose another name".to_owned(),
             Self::Foreign { name } => format!("choose another name, or see to it with `lxc-info -n {name}`"),
             Self::NameHeld { pid, uid, .. } => format!(
@@ -675,12 +754,6 @@ impl Error {
             Self::Mounted { mount, .. } => {
                 format!("nothing was changed; `umount {}` first, what is mounted there stays", mount.display())
             }
-            Self::Declared { name, .. } => format!(
-                "take it out there, then `apply --prune` removes it; `nixcloud-container destroy --force {name}` does it \
-                 now, and the next apply makes it again"
-            ),
-            Self::State { name, state, action } => state_hint(name, *state, *action)?,
-            Self::NoBridge { ours: true, .. } => "`nixcloud-container host up` makes it".to_owned(),
             Self::NoBridge { bridge, .. } => {
                 format!("`network.bridge` names it: `ip link add {bridge} type bridge`")
             }
@@ -692,26 +765,6 @@ impl Error {
                 "`network.isolation = false` in the host configuration starts containers that are not kept from each other"
                     .to_owned()
             }
-            Self::StopTimeout { name, .. } => {
-                format!("it still runs: `nixcloud-container terminate {name}` ends it at once")
-            }
-            Self::RebootTimeout { name, .. } => {
-                format!("`nixcloud-container restart {name}` shuts it down and boots it again")
-            }
-            Self::Activation { name, outcome, .. } => match outcome {
-                FailedActivation::NeedsRestart => {
-                    format!(
-                        "restart it: `nixcloud-container stop {name}` and `nixcloud-container start {name}`"
-                    )
-                }
-                FailedActivation::UnitsFailed { units } if !units.is_empty() => {
-                    format!("`nixcloud-container run {name} systemctl status {}` shows why", units[0])
-                }
-                FailedActivation::UnitsFailed { .. } => {
-                    format!("`nixcloud-container run {name} systemctl --failed` names them")
-                }
-                _ => return None,
-            },
             Self::NoAccount { missing, .. } if !missing.known.is_empty() => {
                 format!("there are: {}", missing.known.join(", "))
             }
@@ -719,12 +772,6 @@ impl Error {
                 let ids = if missing.group { "`UID:GID`" } else { "`UID`" };
                 format!("its own files name none; {ids} in numbers works all the same")
             }
-            Self::Undo { failure, .. } => failure.hint()?,
-            Self::Unsettled { source, .. } => {
-                source.hint().unwrap_or_else(|| "the next change or start of it goes on with that".to_owned())
-            }
-            Self::Remains { failures, .. } => failures.iter().find_map(Self::hint)?,
-            Self::HostParts { failures, .. } => failures.iter().find_map(|(_, error)| error.hint())?,
             Self::Nft(error) if error.is_missing() => {
                 "install nftables, or name its `nft` in the host configuration (`tools.nft`)".to_owned()
             }
@@ -743,43 +790,17 @@ impl Error {
                  (`network.hostonly.address`, `network.internet.address`)"
                     .to_owned()
             }
-            Self::Bridge(bridge::Error::AnotherRoot { .. }) => {
-                "one network namespace has the networks of one root: give them up there first (its `host down`), or run this one \
-                 in a network namespace of its own; containers with a `network.bridge` of yours need none"
-                    .to_owned()
-            }
             Self::Bridge(bridge::Error::NotABridge { .. }) => {
                 "choose another name in the host configuration (`network.hostonly.bridge`, `network.internet.bridge`)"
                     .to_owned()
-            }
-            Self::Bridge(bridge::Error::InUse { .. }) => {
-                "`nixcloud-container stop NAME` shuts one down, `nixcloud-container autostop` all that run".to_owned()
             }
             Self::Facts(_) => {
                 "install LXC, or name its share folder in the host configuration (`paths.lxc_share`)"
                     .to_owned()
             }
-            Self::Reference(error) => error.hint()?,
-            Self::DeclaredByHost { name, .. } => format!(
-                "change it there and rebuild the host; `nixcloud-container update {name} FILE` lasts until then"
-            ),
-            Self::NotDeclared { name, by: None } => format!(
-                "it was created by hand: leave it out of the set, make it the set's by `apply --take-over`, or \
-                 `nixcloud-container destroy {name}`"
-            ),
-            Self::NotDeclared { .. } => "a container is declared in one place: leave it out of one of them; where the set was \
-                                         moved or copied, `apply --take-over` makes it this one's"
-                .to_owned(),
             Self::Generations(GenerationsError::Missing { have, .. }) if !have.is_empty() => {
                 let have: Vec<String> = have.iter().map(ToString::to_string).collect();
                 format!("there are: {}", have.join(", "))
-            }
-            Self::Generations(GenerationsError::NoneWorked { older, .. }) => {
-                let to = older.first().map(|(id, _)| id.to_string()).unwrap_or_default();
-                format!(
-                    "`nixcloud-container update NAME FILE` builds another one; \
-                     `nixcloud-container switch-generation NAME {to}` goes there all the same"
-                )
             }
             Self::Lease(LeaseError::RoutedPrefix { .. }) => {
                 "leave `network.ip6` out: with `network.enableNat` the container has an address of that prefix".to_owned()
@@ -872,8 +893,13 @@ fn list(failures: &[Error]) -> String {
     failures.iter().map(|error| chain(error)).collect::<Vec<_>>().join("; ")
 }
 
+/// The container that a folder is named after.
+fn container_of(folder: Option<&std::path::Path>) -> Option<ContainerName> {
+    folder?.file_name()?.to_str()?.parse().ok()
+}
+
 /// By the name of the file, which is all that is known of a record that cannot be read.
-fn record_hint(error: &RecordError) -> Option<String> {
+fn record_hint(error: &RecordError) -> Option<Hint> {
     let (RecordError::Read { path, .. }
     | RecordError::Damaged { path, .. }
     | RecordError::Misplaced { path, .. }) = error
@@ -881,34 +907,57 @@ fn record_hint(error: &RecordError) -> Option<String> {
         return None;
     };
     let name: ContainerName = path.file_stem()?.to_str()?.parse().ok()?;
-    Some(format!(
-        "`nixcloud-container repair {name}` makes it anew of what there is; `terminate {name}` and `destroy --force {name}` \
-         work without"
-    ))
+    Some(
+        Hint::from(Remedy::Repair { name: Some(name.clone()) })
+            .words(" makes it anew of what there is; ")
+            .remedy(Remedy::Terminate { name: name.clone() })
+            .words(" and ")
+            .remedy(Remedy::Destroy { name, force: true })
+            .words(" work without"),
+    )
 }
 
-fn state_hint(name: &ContainerName, state: State, action: Action) -> Option<String> {
-    let command = |verb: &str| format!("`nixcloud-container {verb} {name}`");
+fn activation_hint(name: &ContainerName, outcome: &FailedActivation) -> Option<Hint> {
+    let name = name.clone();
+    let run = |words: &[&str]| {
+        let command = words.iter().map(|word| (*word).to_owned()).collect();
+        Hint::from(Remedy::Run { name: name.clone(), command })
+    };
+    Some(match outcome {
+        FailedActivation::NeedsRestart => Hint::from("restart it: ").remedy(Remedy::Restart { name }),
+        FailedActivation::UnitsFailed { units } => match units.first() {
+            Some(unit) => run(&["systemctl", "status", unit]).words(" shows why"),
+            None => run(&["systemctl", "--failed"]).words(" names them"),
+        },
+        _ => return None,
+    })
+}
+
+fn state_hint(name: &ContainerName, state: State, action: Action) -> Option<Hint> {
+    let name = || name.clone();
+    let destroy = |force| Remedy::Destroy { name: name(), force };
+    let terminate = || Remedy::Terminate { name: name() };
     Some(match (action, state) {
-        (Action::Destroy, State::Creating) => format!(
-            "wait for the process that makes it; `nixcloud-container destroy --force {name}` waits, and destroys it then"
-        ),
-        (_, State::Creating) => "wait for the process that makes it".to_owned(),
-        (_, State::Destroying) => "wait for the process that removes it".to_owned(),
-        (_, State::Incomplete) => format!("{} tidies it up", command("destroy")),
+        (Action::Destroy, State::Creating) => Hint::from("wait for the process that makes it; ")
+            .remedy(destroy(true))
+            .words(" waits, and destroys it then"),
+        (_, State::Creating) => "wait for the process that makes it".into(),
+        (_, State::Destroying) => "wait for the process that removes it".into(),
+        (_, State::Incomplete) => Hint::from(destroy(false)).words(" tidies it up"),
         // Only a running one can be asked to shut down.
         (Action::Destroy, State::Running | State::Frozen | State::Unreachable) => {
-            let end = if state == State::Running { "stop" } else { "terminate" };
-            format!("{} first, or `nixcloud-container destroy --force {name}`", command(end))
+            let end = if state == State::Running { Remedy::Stop { name: Some(name()) } } else { terminate() };
+            Hint::from(end).words(" first, or ").remedy(destroy(true))
         }
-        (_, State::Unreachable) => format!(
-            "it was started in another network namespace, or its LXC monitor hangs; {} ends it",
-            command("terminate")
-        ),
+        (_, State::Unreachable) => {
+            Hint::from("it was started in another network namespace, or its LXC monitor hangs; ")
+                .remedy(terminate())
+                .words(" ends it")
+        }
         (Action::Enter | Action::Freeze | Action::Signal, State::Stopped) => {
-            format!("{} boots it", command("start"))
+            Hint::from(Remedy::Start { name: name() }).words(" boots it")
         }
-        (_, State::Frozen) => format!("{} first", command("unfreeze")),
+        (_, State::Frozen) => Hint::from(Remedy::Unfreeze { name: name() }).words(" first"),
         _ => return None,
     })
 }

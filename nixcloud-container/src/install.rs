@@ -303,7 +303,7 @@ pub(crate) fn open_ports(host: &Host, record: &Record, observer: &mut dyn Observ
     if hostnet::reload(host)? == Reloaded::NotUp {
         let ports: Vec<String> = record.ports.iter().map(|port| port.words()).collect();
         observer.event(Event::Note(format!(
-            "the networks of this host are not up: {} will lead to `{}` after `nixcloud-container host up`",
+            "the networks of this host are not up: {} will lead to `{}` when they are",
             ports.join(", "),
             record.name
         )));

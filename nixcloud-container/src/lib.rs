@@ -29,7 +29,7 @@
 //! | stores | reference, manifest, record, lease, original, generations, forwards, rootfs, facts, foreign, presence |
 //! | drivers | `fs`, `proc`, `lxc`, reporter, sysctl, subid, subid_notes, `tool`, `nft`, `cgroup`, `net`, `nix`, [`worker`], resolver |
 //! | contracts | [`config`], doubts, `layout`, `render`, `ruleset`, dnsmasq |
-//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], signal, port, part, [`spec`], [`observe`] |
+//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], signal, port, hint, part, [`spec`], [`observe`] |
 
 pub mod config;
 pub mod generation;
@@ -84,6 +84,7 @@ mod freeing;
 mod fs;
 mod generations;
 mod guest_units;
+mod hint;
 mod host;
 mod hostnet;
 mod inspect;
@@ -141,6 +142,7 @@ pub use foreign::ForeignError;
 pub use forwards::ForwardError;
 pub use generation::{Generation, GenerationId, Selection};
 pub use generations::GenerationsError;
+pub use hint::{Hint, Remedy};
 pub use idmap::IdMap;
 pub use inspect::{Listed, Status};
 pub use layout::LayoutError;

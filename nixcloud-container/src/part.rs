@@ -1,5 +1,7 @@
 //! What a host needs for its containers, in words: the kinds of things, what was done to one, what was found of one.
 
+use crate::hint::Hint;
+
 /// What `host up` or `host down` did to one thing of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostChange {
@@ -101,7 +103,7 @@ pub struct Finding {
     /// What was seen, in a sentence without full stop.
     pub what: String,
     /// How to mend it, where it is to be mended.
-    pub mend: Option<String>,
+    pub mend: Option<Hint>,
 }
 
 impl Finding {
@@ -115,7 +117,7 @@ impl Finding {
         part: Part,
         name: impl Into<String>,
         what: impl Into<String>,
-        mend: impl Into<String>,
+        mend: impl Into<Hint>,
     ) -> Self {
         let (name, what) = (name.into(), what.into());
         Self { part, name, verdict: Verdict::Wrong, what, mend: Some(mend.into()) }

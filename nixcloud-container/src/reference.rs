@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::hint::{Hint, Remedy};
+
 /// The output of a flake that is a set of containers. `nix/origin.nix` knows it, too.
 pub(crate) const OUTPUT: &str = "nixcloudContainers";
 
@@ -105,17 +107,18 @@ pub enum ReferenceError {
 impl ReferenceError {
     /// How to go on, where there is a way.
     #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
+    pub fn hint(&self) -> Option<Hint> {
+        let words = match self {
             Self::Missing { path, .. } if path.ends_with("default.nix") => {
                 "a folder is a container file where it has a `default.nix`; of a flake, `FOLDER#NAME` is one"
                     .to_owned()
             }
-            Self::NotKnown => "`nixcloud-container update NAME FILE` names one".to_owned(),
+            Self::NotKnown => return Some(Hint::from(Remedy::Update { name: None }).words(" names one")),
             Self::NoAttribute { flake } => format!("`{flake}#NAME` names one"),
             Self::Path { .. } => "put the flake into a Git repository, or rename the folder".to_owned(),
             _ => return None,
-        })
+        };
+        Some(words.into())
     }
 }
 

@@ -119,7 +119,7 @@ fn root_a_flake_that_is_wrong_is_told(lab: &Lab) {
     let error = create("path:/nowhere".into());
     assert_eq!(
         (error.kind(), error.hint().unwrap()),
-        (ErrorKind::Input, "`path:/nowhere#NAME` names one".to_owned())
+        (ErrorKind::Input, "`path:/nowhere#NAME` names one".into())
     );
     // The line of a flake's own file.
     flake(

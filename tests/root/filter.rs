@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use nixcloud_container::{
-    Change, Error, Event, Finding, HostChange, Manager, Part, RunRequest, UpdateRequest, Verdict,
+    Change, Error, Event, Finding, HostChange, Manager, Part, Remedy, RunRequest, UpdateRequest, Verdict,
     config::Ipv6Config,
 };
 
@@ -512,10 +512,7 @@ fn root_a_flushed_ruleset_is_noticed_and_mended(lab: &Lab) {
     // The first line of Debian's nftables.conf.
     run("nft", "flush ruleset");
     let found = verdict();
-    assert_eq!(
-        (found.verdict, found.mend.as_deref()),
-        (Verdict::Wrong, Some("`nixcloud-container host up`"))
-    );
+    assert_eq!((found.verdict, found.mend), (Verdict::Wrong, Some(Remedy::HostUp.into())));
     assert_eq!(internet.tcp("192.0.2.2:9090"), None);
     let told = lab.line("host check");
     assert!(told.code == 1 && told.stdout.contains("mend: `nixcloud-container host up`"), "{told:?}");

@@ -254,7 +254,7 @@ fn root_what_is_in_the_way_of_a_network_is_told_and_leaves_the_other_alone(lab: 
     let wrong = |bridge: &str| {
         let findings = manager.host_check().must("check");
         let found = findings.into_iter().find(|f| f.part == Part::Bridge && f.name == bridge).unwrap();
-        (found.verdict == Verdict::Wrong).then(|| (found.what, found.mend.unwrap_or_default()))
+        (found.verdict == Verdict::Wrong).then(|| (found.what, found.mend.unwrap_or_default().to_string()))
     };
     ip("link add d0 type veth peer name d9");
     ip("link set d0 up");

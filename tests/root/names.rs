@@ -458,7 +458,8 @@ fn root_a_foreign_server_on_all_addresses_is_told(lab: &Lab) {
         "{found:?}"
     );
     let check = lab.manager().host_check().must("host check");
-    let mends: Vec<String> = check.into_iter().filter_map(|finding| finding.mend).collect();
+    let mends: Vec<String> =
+        check.into_iter().filter_map(|finding| Some(finding.mend?.to_string())).collect();
     assert!(mends.iter().any(|mend| mend.contains("listens on all addresses")), "{mends:?}");
     drop(foreign);
     lab.manager().host_up().must("host up");

@@ -323,5 +323,5 @@ fn root_generations_that_do_not_exist_are_named(lab: &Lab) {
     web.create();
     let error = web.container().switch_generation(id(9), &mut ()).unwrap_err();
     assert_eq!(error.kind(), nixcloud_container::ErrorKind::NotFound, "{error:?}");
-    assert!(error.hint().unwrap().contains('1'), "{:?}", error.hint());
+    assert!(error.hint().unwrap().contains("1"), "{:?}", error.hint());
 }

@@ -63,7 +63,7 @@ fn root_run_as_a_user_by_name(lab: &Lab, kind: Kind) {
     let error = run(&web, "alcie", "id").unwrap_err();
     assert_eq!(error.to_string(), format!("container `{}` has no user `alcie`", web.name()));
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert_eq!(error.hint().unwrap(), "there are: root, alice, far");
+    assert_eq!(error.hint().unwrap().to_string(), "there are: root, alice, far");
     let Error::NoAccount { missing, .. } = run(&web, "alice:staff", "id").unwrap_err() else { panic!() };
     assert!(missing.group && missing.wanted == Account::Name("staff".to_owned()));
     // Lines that are none, and an id that the guest does not have.

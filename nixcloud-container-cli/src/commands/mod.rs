@@ -26,6 +26,7 @@ use crate::cli::{Cli, Command, Globals, ListArgs};
 use crate::exit::Status;
 use crate::printer::Printer;
 use crate::progress::Progress;
+use crate::report;
 use crate::signals;
 use crate::spelling;
 use crate::view::View;
@@ -126,7 +127,7 @@ impl Failure {
     /// How to go on, where there is a way.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Library(error) => error.hint(),
+            Self::Library(error) => error.hint().as_ref().map(report::spelled),
             Self::Misspelt { near, .. } => Some(format!("did you mean `{near}`?")),
             Self::NoTerminal { name, .. } => {
                 Some(format!("`nixcloud-container run {name} COMMAND` works without one"))

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::View;
 use crate::colours::Stream;
 use crate::printer::{Printer, Tone};
+use crate::report;
 use crate::terminal;
 use crate::wrap::wrapped;
 
@@ -110,7 +111,7 @@ impl CheckView {
                 _ => "wrong",
             },
             what: finding.what.clone(),
-            mend: finding.mend.clone(),
+            mend: finding.mend.as_ref().map(report::spelled),
         };
         Self {
             good: findings.iter().all(|finding| finding.verdict < Verdict::Wrong),
@@ -198,7 +199,7 @@ mod tests {
             name: name.into(),
             verdict,
             what: "it is so".into(),
-            mend: mend.map(str::to_owned),
+            mend: mend.map(Into::into),
         };
         let view = CheckView::of(&[
             finding(Part::Bridge, "brNC-hostonly", Verdict::Good, None),

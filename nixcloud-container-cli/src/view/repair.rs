@@ -55,7 +55,7 @@ impl RepairView {
                 name: repair.name.as_ref().map(ToString::to_string),
                 path: repair.path.clone(),
                 what: repair.what.clone(),
-                mend: repair.mend.clone(),
+                mend: report::spelled(&repair.mend),
                 outcome,
                 error,
             }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use ipnetwork::IpNetwork;
 
 use crate::error::Error;
+use crate::hint::{Hint, Remedy};
 use crate::host::Host;
 use crate::interface::Slot;
 use crate::name::InterfaceName;
@@ -171,8 +172,9 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
     let mut netlink = Netlink::open()?;
     let mut findings = Vec::new();
     if let Some((name, owner)) = of_another(host)? {
-        let mend = "one network namespace has the networks of one root: `nixcloud-container host down` with the configuration of \
-                    that one gives them up; containers with a `network.bridge` of yours need none";
+        let mend = Hint::from("one network namespace has the networks of one root: ").remedy(Remedy::HostDown).words(
+            " with the configuration of that one gives them up; containers with a `network.bridge` of yours need none",
+        );
         findings.push(Finding::wrong(
             Part::Bridge,
             name,
@@ -210,15 +212,17 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
                 let what = wrong.map_or(way.clone(), |wrong| format!("{wrong}, and {way}"));
                 let mend = format!(
                     "take that away, or choose another network for the containers (`network.{key}.address` of the host \
-                     configuration), then `nixcloud-container host up`"
+                     configuration), then "
                 );
+                let mend = Hint::from(mend).remedy(Remedy::HostUp);
                 Finding::wrong(Part::Bridge, name, what, mend)
             }
             (Some(what), None) if !is_bridge => {
                 let mend = format!(
                     "another interface has that name: choose another one (`network.{key}.bridge` of the host \
-                     configuration), then `nixcloud-container host up`"
+                     configuration), then "
                 );
+                let mend = Hint::from(mend).remedy(Remedy::HostUp);
                 Finding::wrong(Part::Bridge, name, what, mend)
             }
             (Some(what), None) if foreign => {
@@ -232,7 +236,7 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
                 Finding::wrong(Part::Bridge, name, format!("somebody else made it, and {what}"), mend)
             }
             (None, None) => Finding::good(Part::Bridge, name, format!("it is up and has {has}")),
-            (Some(what), None) => Finding::wrong(Part::Bridge, name, what, "`nixcloud-container host up`"),
+            (Some(what), None) => Finding::wrong(Part::Bridge, name, what, Remedy::HostUp),
         });
     }
     Ok(findings)

@@ -8,6 +8,7 @@ use ipnetwork::IpNetwork;
 use super::bridges;
 use crate::error::Error;
 use crate::forwards;
+use crate::hint::{Hint, Remedy};
 use crate::host::Host;
 use crate::net::{Netlink, listen};
 use crate::network::{HostPort, Protocol};
@@ -16,7 +17,7 @@ use crate::part::{Change, Finding, HostChange, Part};
 use crate::ruleset::{self, FAMILY, IDENTITY, Input, TABLE, Table};
 use crate::tool::Tool;
 
-const UP: &str = "`nixcloud-container host up`";
+const UP: Remedy = Remedy::HostUp;
 
 /// How long `nft` may take. It answers in milliseconds, and whoever else changes the networks of the host waits for it.
 const NFT: Duration = Duration::from_secs(5);
@@ -86,7 +87,7 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
     let mut findings = vec![match nft(host).table(FAMILY, TABLE) {
         Err(error) if error.is_missing() => {
             let what = "`nft` is not installed: nothing is forwarded to or from containers as it should be";
-            Finding::wrong(Part::Filter, TABLE, what, format!("install nftables, then {UP}"))
+            Finding::wrong(Part::Filter, TABLE, what, Hint::from("install nftables, then ").remedy(UP))
         }
         Err(error) => return Err(error.into()),
         Ok(None) => {

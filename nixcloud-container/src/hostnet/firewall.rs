@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::filter;
 use super::xtables::{FORWARD, Filter, Hook, INPUT, Rules};
 use crate::error::Error;
+use crate::hint::Remedy;
 use crate::host::Host;
 use crate::nft::{Chain, Ruleset};
 use crate::part::{Change, Finding, HostChange, Part};
@@ -132,7 +133,7 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
                         Finding::good(Part::Firewall, name, "it drops what nobody allows, and has our rule")
                     } else {
                         let what = "it drops what nobody allows, and lacks our rule";
-                        Finding::wrong(Part::Firewall, name, what, "`nixcloud-container host up`")
+                        Finding::wrong(Part::Firewall, name, what, Remedy::HostUp)
                     });
                 }
             }

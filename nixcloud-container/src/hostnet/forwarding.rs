@@ -4,6 +4,7 @@
 
 use super::{bridges, firewall};
 use crate::error::Error;
+use crate::hint::Remedy;
 use crate::host::Host;
 use crate::part::{Change, Finding, HostChange, Part};
 use crate::sysctl::Changed;
@@ -135,7 +136,6 @@ pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
 
 pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
     let sysctl = host.sysctl();
-    let mend = "`nixcloud-container host up`";
     let mut findings = Vec::new();
     for key in std::iter::once(FORWARD4).chain(has_ipv6(host).then_some(FORWARD6)) {
         findings.push(if sysctl.get(key)?.as_deref() == Some("1") {
@@ -145,7 +145,7 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
                 Part::Sysctl,
                 dotted(key),
                 "it is not 1: containers cannot reach the internet",
-                mend,
+                Remedy::HostUp,
             )
         });
     }
@@ -156,7 +156,7 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
                 && value != setting.2
             {
                 let what = format!("it is {value} and not {}", setting.2);
-                findings.push(Finding::wrong(Part::Sysctl, dotted(&key), what, mend));
+                findings.push(Finding::wrong(Part::Sysctl, dotted(&key), what, Remedy::HostUp));
             }
         }
     }

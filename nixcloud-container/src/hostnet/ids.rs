@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::hint::Remedy;
 use crate::host::Host;
 use crate::idmap::{IdMap, RANGE};
 use crate::lease::Leases;
@@ -151,7 +152,7 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
             } else {
                 "`adduser` may give ids of containers to a user".to_owned()
             },
-            mend: (!covered).then(|| "`nixcloud-container host up`".to_owned()),
+            mend: (!covered).then(|| Remedy::HostUp.into()),
         });
     }
     findings.extend(conflicts(host, &all)?);
@@ -177,7 +178,7 @@ fn conflicts(host: &Host, all: &[Looked]) -> Result<Vec<Finding>, Error> {
                         "`{entry}` is what the shell original needed for the containers that were adopted, and we need it no \
                          more"
                     ),
-                    mend: Some("take that line out, unless other containers of LXC, Incus or LXD have these ids".to_owned()),
+                    mend: Some("take that line out, unless other containers of LXC, Incus or LXD have these ids".into()),
                 });
                 continue;
             }

@@ -5,6 +5,7 @@
 use std::io;
 
 use crate::error::Error;
+use crate::hint::Remedy;
 use crate::host::Host;
 use crate::part::{Change, Finding, HostChange, Part, Verdict};
 use crate::sysctl::{Changed, Sysctl, SysctlError};
@@ -118,9 +119,9 @@ fn look(sysctl: &Sysctl, whole: bool) -> Result<Vec<Finding>, SysctlError> {
             verdict: if whole { Verdict::Wrong } else { Verdict::Off },
             what: format!("it is {value}: with many guests, {why}"),
             mend: Some(if whole {
-                "`nixcloud-container host up`".to_owned()
+                Remedy::HostUp.into()
             } else {
-                format!("`sysctl -w {name}={least}`")
+                format!("`sysctl -w {name}={least}`").into()
             }),
             name,
         });
@@ -178,7 +179,7 @@ mod tests {
         let (_temp, sysctl) = kernel(1);
         let findings = look(&sysctl, false).unwrap();
         assert!(findings.iter().all(|finding| finding.verdict == Verdict::Off));
-        assert_eq!(findings[0].mend.as_deref(), Some("`sysctl -w fs.inotify.max_user_instances=8192`"));
+        assert_eq!(findings[0].mend, Some("`sysctl -w fs.inotify.max_user_instances=8192`".into()));
     }
 
     /// What they are called is the kernel's.

@@ -11,7 +11,7 @@ pub(super) fn check(_: &Host) -> Result<Vec<Finding>, Error> {
         Ok(version) => (Verdict::Good, format!("version {version}"), None),
         Err(error) => {
             let mend = format!("install LXC {} or later (Debian: `lxc`)", Version::NEEDED);
-            (Verdict::Wrong, error::chain(&error), Some(mend))
+            (Verdict::Wrong, error::chain(&error), Some(mend.into()))
         }
     };
     Ok(vec![Finding { part: Part::Lxc, name: "liblxc".to_owned(), verdict, what, mend }])

@@ -2,6 +2,7 @@
 //! sets a port for the first time: LXC has that done at each boot of the guest.
 
 use crate::error::Error;
+use crate::hint::{Hint, Remedy};
 use crate::host::Host;
 use crate::name::ContainerName;
 use crate::net::Netlink;
@@ -53,7 +54,7 @@ pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
 }
 
 pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
-    let finding = |name: String, verdict, what: String, mend: Option<String>| Finding {
+    let finding = |name: String, verdict, what: String, mend: Option<Hint>| Finding {
         part: Part::Port,
         name,
         verdict,
@@ -69,7 +70,7 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
     for (name, ports) in running(host)? {
         if ports.is_empty() {
             let what = format!("container `{name}` was booted without isolation");
-            let mend = format!("`nixcloud-container restart {name}`");
+            let mend = Remedy::Restart { name: name.clone() }.into();
             findings.push(finding(name.to_string(), Verdict::Wrong, what, Some(mend)));
         }
         for port in ports {
@@ -87,9 +88,9 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
             };
             let mend = match verdict {
                 Verdict::Wrong if wrong.contains(&Fault::NoPort) => {
-                    Some(format!("`nixcloud-container restart {name}`"))
+                    Some(Remedy::Restart { name: name.clone() }.into())
                 }
-                Verdict::Wrong => Some("`nixcloud-container host up`".to_owned()),
+                Verdict::Wrong => Some(Remedy::HostUp.into()),
                 _ => None,
             };
             findings.push(finding(port.interface, verdict, what, mend));

@@ -6,6 +6,7 @@ use crate::dnsmasq::{self, DOMAIN, HOST_RESOLVER, Resolver};
 use crate::error::Error;
 use crate::fs::atomic::{self, Durability};
 use crate::fs::remove;
+use crate::hint::{Hint, Remedy};
 use crate::host::Host;
 use crate::names;
 use crate::part::{Change, Finding, HostChange, Part, Verdict};
@@ -14,7 +15,7 @@ use crate::resolver::{self, ResolverError};
 use crate::rootfs;
 use crate::tool::Tool;
 
-const UP: &str = "`nixcloud-container host up`";
+const UP: Remedy = Remedy::HostUp;
 
 /// Where systemd finds units that are there until the next boot.
 const UNIT: &str = "/run/systemd/system/nixcloud-container-dns@.service";
@@ -202,7 +203,7 @@ pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
 pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
     if let Err(error @ ResolverError::Missing { .. }) = resolver::program(&host.config.tools.dnsmasq) {
         let what = format!("{error}: guests get no address on the bridge that leads out, and no names");
-        let mend = format!("install dnsmasq (Debian: dnsmasq-base), then {UP}");
+        let mend = Hint::from("install dnsmasq (Debian: dnsmasq-base), then ").remedy(UP);
         return Ok(vec![Finding::wrong(Part::Resolver, Resolver::Internet.as_str(), what, mend)]);
     }
     let supervised = systemd(host).is_some() || resolver::supervisor(&host.layout).is_some();
@@ -224,7 +225,12 @@ fn look(host: &Host, resolver: Resolver, answers: bool, supervised: bool) -> Fin
         let why = if words.is_empty() { String::new() } else { format!(": {words}") };
         let what = format!("nothing answers on {address}{why}");
         return match resolver::in_the_way(words) {
-            Some(way) => Finding::wrong(Part::Resolver, resolver.as_str(), what, format!("{way}; then {UP}")),
+            Some(way) => Finding::wrong(
+                Part::Resolver,
+                resolver.as_str(),
+                what,
+                Hint::from(format!("{way}; then ")).remedy(UP),
+            ),
             None => wrong(&what),
         };
     }
@@ -260,11 +266,11 @@ fn on_host(host: &Host) -> Finding {
             name,
             verdict: Verdict::Off,
             what: "the host does not ask for them: no systemd-resolved runs here".to_owned(),
-            mend: Some(format!(
+            mend: Some(Hint::from(format!(
                 "tell the resolver of the host: `server=/{DOMAIN}/{HOST_RESOLVER}` in dnsmasq, \
                  `forward-zone: name: {DOMAIN}, forward-addr: {HOST_RESOLVER}` in unbound, or `nameserver \
                  {HOST_RESOLVER}` as the first line of /etc/resolv.conf"
-            )),
+            ))),
         },
     }
 }

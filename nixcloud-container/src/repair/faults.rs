@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::generation::{GenerationId, Health};
 use crate::generations::Generations;
+use crate::hint::{Hint, Remedy};
 use crate::host::Host;
 use crate::idmap::IdMapKind;
 use crate::name::ContainerName;
@@ -20,7 +21,7 @@ pub(super) struct Fault {
     pub(super) path: PathBuf,
     pub(super) what: String,
     /// What mends it, in words.
-    pub(super) how: String,
+    pub(super) how: Hint,
     pub(super) mend: Mend,
 }
 
@@ -54,7 +55,7 @@ pub(super) enum Mend {
 /// What is wrong with one container, in the order in which it is mended. What depends on a thing that is wrong is found
 /// when that is mended.
 pub(super) fn of(host: &Host, name: &ContainerName, claims: &[Held]) -> Result<Vec<Fault>, Error> {
-    let fault = |path: PathBuf, what: &str, how: String, mend| Fault {
+    let fault = |path: PathBuf, what: &str, how: Hint, mend| Fault {
         name: Some(name.clone()),
         path,
         what: what.to_owned(),
@@ -67,7 +68,7 @@ pub(super) fn of(host: &Host, name: &ContainerName, claims: &[Held]) -> Result<V
     let record = match super::record(host, name) {
         Ok(record) => record,
         Err(Error::Record(RecordError::Newer { path, .. })) => {
-            let how = "update nixcloud-container: a newer version of it wrote the record".to_owned();
+            let how = "update nixcloud-container: a newer version of it wrote the record".into();
             return Ok(vec![fault(path, "is of a newer version", how, Mend::Nothing)]);
         }
         Err(error @ (Error::Record(_) | Error::Lost { .. })) => {
@@ -80,7 +81,8 @@ pub(super) fn of(host: &Host, name: &ContainerName, claims: &[Held]) -> Result<V
         Err(error) => return Err(error),
     };
     if record.phase.is_unfinished() {
-        let how = format!("`nixcloud-container destroy {name}` removes what there is");
+        let destroy = Remedy::Destroy { name: name.clone(), force: false };
+        let how = Hint::from(destroy).words(" removes what there is");
         let what = "says that the container was being made or removed when that was cut off";
         return Ok(vec![fault(host.layout.record(name), what, how, Mend::Nothing)]);
     }
@@ -100,7 +102,7 @@ pub(super) fn of(host: &Host, name: &ContainerName, claims: &[Held]) -> Result<V
             ),
             _ => ("says that a change was not brought to its end".to_owned(), "it is ended".to_owned()),
         };
-        faults.push(fault(host.layout.record(name), &what, how, Mend::Settle));
+        faults.push(fault(host.layout.record(name), &what, how.into(), Mend::Settle));
     }
     Ok(faults)
 }
@@ -113,7 +115,7 @@ pub(super) fn of_lock(host: &Host, name: &ContainerName) -> Option<Fault> {
         name: Some(name.clone()),
         path,
         what: "is no file, so that the container cannot be locked".to_owned(),
-        how: "it is taken away".to_owned(),
+        how: "it is taken away".into(),
         mend: Mend::Lock,
     })
 }
@@ -141,7 +143,7 @@ fn lost_record(host: &Host, name: &ContainerName, error: &Error) -> Fault {
     } else {
         String::new()
     };
-    let how = format!("it is made anew of what there is: {}{kept}", knows.join(", "));
+    let how = format!("it is made anew of what there is: {}{kept}", knows.join(", ")).into();
     Fault { name: Some(name.clone()), path, what, how, mend: Mend::Record(Box::new(record)) }
 }
 
@@ -173,7 +175,13 @@ fn of_claims(host: &Host, record: &Record, claims: &[Held]) -> Vec<Fault> {
                 }
             },
         };
-        Some(Fault { name: Some(record.name.clone()), path: what.path(&host.layout), what: says, how, mend })
+        Some(Fault {
+            name: Some(record.name.clone()),
+            path: what.path(&host.layout),
+            what: says,
+            how: how.into(),
+            mend,
+        })
     });
     wanted.collect()
 }
@@ -210,7 +218,7 @@ fn orphans(
             name: Some(name.clone()),
             path: held.what.path(&host.layout),
             what: format!("says that `{name}` has {}, which it has not", held.what.words()),
-            how: "it is given back".to_owned(),
+            how: "it is given back".into(),
             mend: Mend::Free(held.clone()),
         })
         .collect())
@@ -224,7 +232,7 @@ pub(super) fn of_nobody(host: &Host, claims: &[Held]) -> Result<Vec<(Fault, Held
         name: None,
         path: held.what.path(&host.layout),
         what: format!("names no container, and none has {}", held.what.words()),
-        how: "it is given back".to_owned(),
+        how: "it is given back".into(),
         mend: Mend::Free(held.clone()),
     };
     Ok(nobody.into_iter().map(|held| (fault(held), held.clone())).collect())
@@ -252,7 +260,7 @@ fn of_profile(host: &Host, record: &Record) -> Result<Vec<Fault>, Error> {
     let name = &record.name;
     let generations = Generations::new(&host.layout, name);
     let profile = host.layout.profile(name);
-    let fault = |path: &Path, what: String, how: String, mend| Fault {
+    let fault = |path: &Path, what: String, how: Hint, mend| Fault {
         name: Some(name.clone()),
         path: path.to_owned(),
         what,
@@ -270,9 +278,10 @@ fn of_profile(host: &Host, record: &Record) -> Result<Vec<Fault>, Error> {
         } else {
             "has no generation that is in the store"
         };
-        let file = if record.file.as_os_str().is_empty() { " FILE" } else { "" };
-        let how =
-            format!("`nixcloud-container update {name}{file}` builds one; the container's files are kept");
+        let name = Some(name.clone());
+        let unknown = record.file.as_os_str().is_empty();
+        let build = if unknown { Remedy::Update { name } } else { Remedy::Rebuild { name } };
+        let how = Hint::from(build).words(" builds one; the container's files are kept");
         return Ok(vec![fault(&profile, what.to_owned(), how, Mend::Nothing)]);
     };
     let current = generations.current().ok();
@@ -289,13 +298,18 @@ fn of_profile(host: &Host, record: &Record) -> Result<Vec<Fault>, Error> {
             Some(current) => format!("leads to generation {current}, which is not in the store"),
             None => "leads to no generation".to_owned(),
         };
-        faults.push(fault(&profile, what, format!("it is pointed to generation {to}"), Mend::Profile(to)));
+        faults.push(fault(
+            &profile,
+            what,
+            format!("it is pointed to generation {to}").into(),
+            Mend::Profile(to),
+        ));
     }
     for (id, link) in lost {
         // The current one goes when the profile leads elsewhere.
         if current != Some(id) {
             let what = "leads to nothing in the store".to_owned();
-            faults.push(fault(&link, what, "it is removed".to_owned(), Mend::Generation(id)));
+            faults.push(fault(&link, what, "it is removed".into(), Mend::Generation(id)));
         }
     }
     Ok(faults)
@@ -307,7 +321,7 @@ fn of_folder(host: &Host, record: &Record) -> Result<Vec<Fault>, Error> {
         name: Some(name.clone()),
         path,
         what: what.to_owned(),
-        how: how.to_owned(),
+        how: how.into(),
         mend,
     };
     let rootfs = layout.rootfs(name);

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use crate::error::{self, Error};
 use crate::fs::lock::{self, Place};
+use crate::hint::{Hint, Remedy};
 use crate::host::Host;
 use crate::name::ContainerName;
 use crate::observe::{Cancel, Observer};
@@ -67,7 +68,7 @@ pub struct Repair {
     /// What is wrong with it, in a sentence without full stop.
     pub what: String,
     /// What mends it: what was done, would be done, or is for the user to do.
-    pub mend: String,
+    pub mend: Hint,
     /// What became of it.
     pub outcome: RepairOutcome,
 }
@@ -149,12 +150,12 @@ pub(crate) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
     }
     let finding = |repair: Repair| {
         let (name, word) = match &repair.name {
-            Some(name) => (name.to_string(), format!("`nixcloud-container repair {name}`")),
-            None => ("nobody's".to_owned(), "`nixcloud-container repair`".to_owned()),
+            Some(name) => (name.to_string(), Remedy::Repair { name: Some(name.clone()) }),
+            None => ("nobody's".to_owned(), Remedy::Repair { name: None }),
         };
         let mend = match repair.outcome {
             RepairOutcome::Left => repair.mend,
-            _ => word,
+            _ => word.into(),
         };
         Finding::wrong(Part::Container, name, format!("{} {}", repair.path.display(), repair.what), mend)
     };
