@@ -211,7 +211,7 @@ pub fn payloads(name: &str) -> Vec<PathBuf> {
     found
 }
 
-/// What follows [`PAYLOAD`] in the names of all payload cgroups on one hierarchy.
+/// What follows `lxc.payload.` in the names of all payload cgroups on one hierarchy.
 #[must_use]
 pub fn all_payloads_once() -> BTreeSet<String> {
     let entries = one_place().into_iter().flat_map(fs::read_dir).flatten().flatten();
