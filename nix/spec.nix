@@ -9,15 +9,28 @@
 
 let
   inherit (builtins)
-    attrNames concatStringsSep deepSeq elem elemAt filter fromJSON hasAttr isAttrs isBool isFunction isInt isList isString
-    length match typeOf;
+    attrNames concatStringsSep deepSeq elem elemAt filter fromJSON hasAttr head isAttrs isBool isFunction isInt isList isString
+    length listToAttrs match sort stringLength substring typeOf;
 
   fail = message: throw "${where}: ${message}";
   commas = concatStringsSep ", ";
 
+  # --- the keys that there are -------------------------------------------------------------------------------
+
+  rows = import ./keys.nix;
+
+  # The rows right below a key (`network.`, or nothing for the top), and their last words.
+  under = within:
+    let start = stringLength within; in
+    filter
+      (row: substring 0 start row.key == within && match "[^.]+" (substring start (stringLength row.key) row.key) != null)
+      rows;
+  lastWord = within: row: substring (stringLength within) (stringLength row.key) row.key;
+  keysUnder = within: sort (a: b: a < b) (map (lastWord within) (under within));
+
   # --- which of the two forms --------------------------------------------------------------------------------
 
-  topKeys = [ "autostart" "configuration" "idmap" "lxcExtraConfig" "name" "network" ];
+  topKeys = keysUnder "";
   # No NixOS module has these at its top level.
   telltales = [ "autostart" "idmap" "lxcExtraConfig" "network" ];
 
@@ -95,29 +108,58 @@ let
     else fail "`${key}' must be an interface's name (1 to 15 letters, digits, `.', `_' and `-', the first no `-'), but is \"${value}\"";
 
 
+  # What a key of a kind takes, by the columns of its row.
+  kinds = {
+    bool = _: bool;
+    integer = _: int;
+    natural = _: natural;
+    lines = _: string;
+    container = _: container;
+    interface = _: interface;
+    containers = _: key: value: map (container "${key} (an element of the list)") (strings key value);
+    prefix = _: prefix;
+    address = _: address;
+    enum = row: key: value:
+      if elem (string key value) row.values then value
+      else fail "`${key}' must be one of ${commas (map (known: "\"${known}\"") row.values)}, but is \"${value}\"";
+    bounded = row: key: value:
+      if int key value >= row.least && value <= row.most then value
+      else fail "`${key}' must be between ${toString row.least} and ${toString row.most}, but is ${toString value}";
+    # What an address is, the Rust side decides: here only its characters.
+    address6 = _: key: value:
+      if match characters6 (string key value) != null then value
+      else fail "`${key}' must be an IPv6 address such as 2001:db8::1 or fe80::1, but is \"${value}\"";
+    listen = _: key: value:
+      if match "[0-9a-fA-F:.]+" (string key value) != null then value
+      else fail "`${key}' must be an address of the host, such as 192.0.2.1 or 2001:db8::1, but is \"${value}\"";
+  };
+  characters6 = "([0-9a-fA-F:.]*:[0-9a-fA-F:.]*)";
+
+  # The value of a row in the set that holds it: given, or the default.
+  get = within: set: row:
+    let value = set.${lastWord within row} or row.default or null; in
+    orNull (kinds.${row.kind} row) row.key value;
+  getKey = within: set: key: get within set (head (filter (row: row.key == within + key) rows));
+
+  # All keys below that are of such a kind; the others are the caller's.
+  getAll = within: set: listToAttrs (map
+    (row: { name = lastWord within row; value = get within set row; })
+    (filter (row: hasAttr row.kind kinds) (under within)));
+
   # --- the parts ----------------------------------------------------------------------------------------------
 
   autostart =
-    let
-      value = top.autostart or false;
-      keys = [ "after" "delay" "order" ];
-      set = known "autostart." keys value;
-      off = { enable = false; order = 0; delay = 0; after = [ ]; };
-    in
-    if isBool value then off // { enable = value; }
-    else if isAttrs value then {
-      enable = true;
-      order = int "autostart.order" (set.order or 0);
-      delay = natural "autostart.delay" (set.delay or 0);
-      after = map (container "autostart.after (an element of the list)") (strings "autostart.after" (set.after or [ ]));
-    }
-    else wrong "autostart" "a boolean or a set (${commas keys})" value;
+    let value = top.autostart or false; in
+    if isBool value then getAll "autostart." { } // { enable = value; }
+    else if isAttrs value then getAll "autostart." (known "autostart." (keysUnder "autostart.") value) // { enable = true; }
+    else wrong "autostart" "a boolean or a set (${commas (keysUnder "autostart.")})" value;
 
   network =
     let
-      keys = [ "bridge" "enableNat" "forwards" "gateway" "gateway6" "ip" "ip6" "isolated" "prefixLength" ];
+      keys = keysUnder "network.";
       value = top.network or { };
       set = known "network." keys (checked "network" "a set (${commas keys})" isAttrs value);
+      all = getAll "network." set;
 
       # "10.10.1.2/24" is short for ip = "10.10.1.2" and prefixLength = 24.
       given = orNull string "network.ip" (set.ip or null);
@@ -128,24 +170,18 @@ let
         # fromJSON knows no leading zeros; "/024" is not worth guessing at.
         else if match "0[0-9]+" (elemAt parts 1) != null then fail "`network.ip' must not have a prefix length with a leading zero, but is \"${given}\""
         else prefix "network.ip (its prefix length)" (fromJSON (elemAt parts 1));
-      separate = orNull prefix "network.prefixLength" (set.prefixLength or null);
 
-      # What an address is, the Rust side decides: here only its characters, and the prefix length.
-      characters6 = "([0-9a-fA-F:.]*:[0-9a-fA-F:.]*)";
       given6 = orNull string "network.ip6" (set.ip6 or null);
       parts6 = if given6 == null then null else match "${characters6}(/([1-9][0-9]{0,2}))?" given6;
     in
-    {
-      bridge = orNull interface "network.bridge" (set.bridge or null);
+    all // {
       ip =
         if plain == null || isAddress plain then plain
         else fail "`network.ip' must be an IPv4 address such as 10.10.1.2 or 10.10.1.2/24, but is \"${given}\"";
       prefixLength =
-        if suffix != null && separate != null && suffix != separate
-        then fail "`network.ip' says /${toString suffix}, but `network.prefixLength' says ${toString separate}"
-        else if suffix != null then suffix else separate;
-      gateway = orNull address "network.gateway" (set.gateway or null);
-      enableNat = bool "network.enableNat" (set.enableNat or false);
+        if suffix != null && all.prefixLength != null && suffix != all.prefixLength
+        then fail "`network.ip' says /${toString suffix}, but `network.prefixLength' says ${toString all.prefixLength}"
+        else if suffix != null then suffix else all.prefixLength;
       ip6 =
         if given6 == null then null
         else if parts6 != null then elemAt parts6 0
@@ -154,22 +190,15 @@ let
         if given6 == null then null
         else if parts6 == null || elemAt parts6 2 == null then 64
         else fromJSON (elemAt parts6 2);
-      gateway6 = orNull
-        (key: value:
-          if match characters6 (string key value) != null then value
-          else fail "`${key}' must be an IPv6 address such as 2001:db8::1 or fe80::1, but is \"${value}\"")
-        "network.gateway6"
-        (set.gateway6 or null);
-      isolated = bool "network.isolated" (set.isolated or true);
       forwards = builtins.concatLists
         (map forward (checked "network.forwards" "a list of sets" isList (set.forwards or [ ])));
     };
 
   forward =
     let
+      within = "network.forwards.";
       place = "network.forwards (an element of the list)";
-      keys = [ "containerPort" "hostPort" "listen" "protocol" ];
-      protocols = [ "tcp" "udp" ];
+      keys = keysUnder within;
       # How many ports one element may stand for: each is claimed by itself.
       most = 1024;
       port = key: value:
@@ -192,39 +221,24 @@ let
     in
     value:
     let
-      set = known "network.forwards." keys (checked place "a set (${commas keys})" isAttrs value);
+      set = known within keys (checked place "a set (${commas keys})" isAttrs value);
+      all = getAll within set;
       host =
-        if set ? hostPort then range "hostPort" set.hostPort
+        if (set.hostPort or null) != null then range "hostPort" set.hostPort
         else fail "an element of `network.forwards' needs `hostPort', the port of the host";
       # One port for a range is where its first leads, as `8000-8010:80-90` and its kind count elsewhere.
-      inside = if set ? containerPort then range "containerPort" set.containerPort else host;
-      protocol = string "network.forwards.protocol" (set.protocol or "tcp");
-      # What an address is, the Rust side decides.
-      listen = orNull
-        (key: value:
-          if match "[0-9a-fA-F:.]+" (string key value) != null then value
-          else fail "`${key}' must be an address of the host, such as 192.0.2.1 or 2001:db8::1, but is \"${value}\"")
-        "network.forwards.listen"
-        (set.listen or null);
-      each = n: (if listen == null then { } else { inherit listen; }) // {
+      inside = if (set.containerPort or null) != null then range "containerPort" set.containerPort else host;
+      each = n: removeAttrs all (if all.listen == null then [ "listen" ] else [ ]) // {
         hostPort = host.first + n;
         containerPort = port "containerPort" (inside.first + n);
-        protocol =
-          if elem protocol protocols then protocol
-          else fail "`network.forwards.protocol' must be one of ${commas (map (known: "\"${known}\"") protocols)}, but is \"${protocol}\"";
       };
     in
     if inside.count != host.count && isString (set.containerPort or null)
     then fail "`network.forwards' leads ${toString host.count} ports of the host (${toString set.hostPort}) to ${toString inside.count} (${set.containerPort})"
     else builtins.genList each host.count;
 
-  idmap =
-    let
-      kinds = [ "isolated" "shared" ];
-      value = string "idmap" (top.idmap or ids);
-    in
-    if elem value kinds then value
-    else fail "`idmap' must be one of ${commas (map (kind: "\"${kind}\"") kinds)}, but is \"${value}\"";
+  # What a container that says nothing has is the caller's: an adopted one keeps its own.
+  idmap = getKey "" ({ idmap = ids; } // top) "idmap";
 
   # What the guest gets: its own fixed address, else the lease; a bridge of its own without an address has DHCP.
   effective =
@@ -247,9 +261,9 @@ let
 
   spec = {
     schema = 1;
-    name = orNull container "name" (top.name or null);
+    name = getKey "" top "name";
     inherit autostart network idmap effective;
-    lxcExtraConfig = string "lxcExtraConfig" (top.lxcExtraConfig or "");
+    lxcExtraConfig = getKey "" top "lxcExtraConfig";
   };
 in
 {

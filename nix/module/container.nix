@@ -1,9 +1,12 @@
-# The options of one declared container: a container file's keys, and `ephemeral`. What they may be, spec.nix checks.
+# The options of one declared container: the keys of a container file (../keys.nix), and `ephemeral`. Values are checked once more
+# by spec.nix, with what it knows beside their types.
 { lib }:
 
 let
   inherit (lib) mkOption types;
-  key = description: mkOption { type = types.unspecified; default = null; inherit description; };
+
+  rows = import ../keys.nix;
+  under = within: lib.filter (row: lib.hasPrefix within row.key && builtins.match "[^.]+" (lib.removePrefix within row.key) != null) rows;
 
   # A NixOS module in any of its forms, kept as it is: it is evaluated in the guest's own module system.
   module = lib.mkOptionType {
@@ -11,14 +14,46 @@ let
     check = value: builtins.isAttrs value || builtins.isFunction value || builtins.isString value || builtins.typeOf value == "path";
     merge = _: defs: { imports = map (def: { _file = toString def.file; imports = [ def.value ]; }) defs; };
   };
+
+  below = row: types.submodule { options = optionsUnder "${row.key}."; };
+
+  # `true` in one place and `autostart.order` in another are one set.
+  switch = row: types.coercedTo types.bool (enable: { inherit enable; }) (types.submodule {
+    options = optionsUnder "${row.key}." // {
+      enable = mkOption { type = types.bool; default = true; description = "Whether it does."; };
+    };
+  });
+
+  typeOf = row: {
+    inherit module;
+    switch = switch row;
+    set = below row;
+    sets = types.listOf (below row);
+    bool = types.bool;
+    integer = types.int;
+    natural = types.ints.unsigned;
+    bounded = types.ints.between (row.least or 0) (row.most or 0);
+    prefix = types.ints.between 1 30;
+    ports = types.either types.int types.str;
+    containers = types.listOf types.str;
+    enum = types.enum (row.values or [ ]);
+    lines = types.lines;
+  }.${row.kind} or types.str;
+
+  option = row: mkOption ({ description = "${lib.toUpper (builtins.substring 0 1 row.text)}${builtins.substring 1 (-1) row.text}."; }
+    // lib.optionalAttrs (row ? example) { inherit (row) example; }
+    // (
+      if row.kind == "module" then { type = typeOf row; }
+      else if row ? default then { type = typeOf row; inherit (row) default; }
+      else { type = types.nullOr (typeOf row); default = null; }
+    ));
+
+  optionsUnder = within: lib.listToAttrs
+    (map (row: lib.nameValuePair (lib.removePrefix within row.key) (option row)) (under within));
 in
 {
-  options = {
-    configuration = mkOption { type = module; description = "The NixOS module of the container, or its path."; };
-    autostart = key "Whether and how it starts with the host.";
-    network = mkOption { type = types.attrs; default = { }; description = "Its network."; };
-    lxcExtraConfig = mkOption { type = types.lines; default = ""; description = "Lines for LXC's configuration."; };
-    idmap = key "\"isolated\" or \"shared\".";
+  # The attribute is its name.
+  options = removeAttrs (optionsUnder "") [ "name" ] // {
     ephemeral = mkOption {
       type = types.bool;
       default = false;

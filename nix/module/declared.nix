@@ -9,9 +9,12 @@ let
   pool = addresses.network hostonly;
 
   # What the container file would be.
-  fileOf = container: filterAttrs
-    (key: value: value != null && !(builtins.elem key [ "ephemeral" "_module" ]))
-    container;
+  fileOf = container: {
+    inherit (container) configuration lxcExtraConfig;
+    autostart = if container.autostart.enable then given (removeAttrs container.autostart [ "enable" ]) else false;
+    network = given container.network // { forwards = map given container.network.forwards; };
+  } // given { inherit (container) idmap; };
+  given = filterAttrs (key: value: value != null && key != "_module");
 
   # The prefix lengths of this host's bridges, for a fixed address that comes without one.
   bridges = mapAttrs (_: interface: (builtins.head interface.ipv4.addresses).prefixLength)

@@ -10,6 +10,7 @@
 )]
 
 mod both;
+mod keys;
 mod matrix;
 mod package;
 mod tools;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let folder = Folder::new();
     let newer = Nix::newer();
     let mut trials = matrix::trials(&folder, &ours);
+    trials.extend(keys::trials(&folder, &ours));
     trials.extend(package::trials(&folder, &ours));
     trials.extend(both::trials(&folder, &ours, &newer));
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -171,6 +171,28 @@ in
     name = mistake { containers."-a".configuration = { }; };
   };
 
+  # Several modules say something of one container: all of it counts.
+  merged = (host [
+    {
+      nixcloud.container = {
+        enable = true;
+        containers.web = {
+          configuration = { };
+          autostart = true;
+          network = { enableNat = lib.mkDefault true; forwards = [ { hostPort = 8080; containerPort = 80; } ]; };
+          lxcExtraConfig = "lxc.prlimit.nofile = 100";
+        };
+      };
+    }
+    {
+      nixcloud.container.containers.web = {
+        autostart.order = 5;
+        network = { enableNat = false; ip = lib.mkIf true "10.101.3.3"; bridge = lib.mkIf false "br0"; forwards = [ { hostPort = "8443-8444"; listen = "192.0.2.1"; } ]; };
+        lxcExtraConfig = "lxc.prlimit.core = 0";
+      };
+    }
+  ]).config.nixcloud.container.declared.built.web.spec;
+
   # The smallest pool has place for one.
   smallest = (host [ { nixcloud.container = { enable = true; pools.hostonly.address = "10.55.0.1/30"; containers.web.configuration = { }; }; } ]).config.nixcloud.container.declared.reserved.web;
 

@@ -56,6 +56,19 @@ fn holds(release: &str, matrix: &Value) {
     for (mistake, said) in of("mistakes") {
         assert!(!said.as_array().unwrap().is_empty(), "{release}: the mistake `{mistake}` was accepted");
     }
+    let merged = &matrix["merged"];
+    let ports: Vec<u64> = merged["network"]["forwards"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|forward| forward["hostPort"].as_u64().unwrap())
+        .collect();
+    assert_eq!(ports, [8080, 8443, 8444], "{release}: {merged}");
+    assert_eq!(merged["autostart"], json!({ "enable": true, "order": 5, "delay": 0, "after": [] }), "{release}");
+    assert_eq!(merged["network"]["enableNat"], json!(false), "{release}");
+    assert_eq!(merged["network"]["ip"], json!("10.101.3.3"), "{release}");
+    assert_eq!(merged["network"]["bridge"], Value::Null, "{release}");
+    assert_eq!(merged["lxcExtraConfig"].as_str().unwrap().lines().count(), 2, "{release}");
     assert_eq!(matrix["smallest"], json!("10.55.0.2"), "{release}");
     // An address that follows from the name stays when other containers come and go.
     assert_eq!(matrix["stable"][0], matrix["stable"][1], "{release}");

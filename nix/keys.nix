@@ -1,0 +1,153 @@
+# The keys of a container file, one row each: what spec.nix takes, the options of a declared container (module/container.nix), the
+# table of the README and the messages about unknown keys all come from here. Plain builtins: nixpkgs is never looked at.
+#
+#   key       its path
+#   kind      which values it takes: `kinds` of spec.nix checks them, `types` of module/container.nix has the options' types
+#   default   what it is when it is not given; without one it is null then
+#   least, most, values   bounds of a number, the words of an enumeration
+#   example   a value other than the default; tests/nix/keys.rs sees it arrive in the spec
+#   text      what it says, in Markdown
+[
+  {
+    key = "configuration";
+    kind = "module";
+    text = "the NixOS module; it gets the arguments `ip` and `name` beside the usual ones";
+  }
+  {
+    key = "name";
+    kind = "container";
+    example = "web";
+    text = "the name it proposes; the command line's wins";
+  }
+  {
+    key = "autostart";
+    kind = "switch";
+    default = false;
+    example = true;
+    text = "whether it starts with the host; a set of the next three is `true`, too";
+  }
+  {
+    key = "autostart.order";
+    kind = "integer";
+    default = 0;
+    example = 10;
+    text = "lower ones start first";
+  }
+  {
+    key = "autostart.delay";
+    kind = "natural";
+    default = 0;
+    example = 2;
+    text = "seconds before others start after it";
+  }
+  {
+    key = "autostart.after";
+    kind = "containers";
+    default = [ ];
+    example = [ "db" ];
+    text = "the containers that must have booted before it";
+  }
+  {
+    key = "network";
+    kind = "set";
+    default = { };
+    text = "its network";
+  }
+  {
+    key = "network.ip";
+    kind = "fixed";
+    example = "10.101.3.7";
+    text = "a fixed address, with or without prefix length (`\"10.10.1.2/24\"`; the bridge's own by default)";
+  }
+  {
+    key = "network.prefixLength";
+    kind = "prefix";
+    example = 16;
+    text = "the prefix length of `network.ip`, where that has none";
+  }
+  {
+    key = "network.bridge";
+    kind = "interface";
+    example = "br0";
+    text = "a bridge of yours in place of `brNC-hostonly`; without `ip` the guest asks it for an address by DHCP";
+  }
+  {
+    key = "network.gateway";
+    kind = "address";
+    example = "10.101.0.1";
+    text = "the guest's default gateway for IPv4";
+  }
+  {
+    key = "network.gateway6";
+    kind = "address6";
+    example = "2001:db8::1";
+    text = "the guest's default gateway for IPv6";
+  }
+  {
+    key = "network.enableNat";
+    kind = "bool";
+    default = false;
+    example = true;
+    text = "a second interface, on `brNC-internet`: DHCP, NAT, names, IPv6 where the host has a prefix";
+  }
+  {
+    key = "network.isolated";
+    kind = "bool";
+    default = true;
+    example = false;
+    text = "`true`: no other container reaches it, nor it them; `false`: those of its bridges that say so, too";
+  }
+  {
+    key = "network.ip6";
+    kind = "fixed6";
+    example = "2001:db8::5/64";
+    text = "a fixed IPv6 address of the first interface, with prefix length (64 by default)";
+  }
+  {
+    key = "network.forwards";
+    kind = "sets";
+    default = [ ];
+    example = [ { hostPort = 8080; containerPort = 80; protocol = "tcp"; } ];
+    text = "ports of the host that lead to it: `[ { hostPort = 8080; containerPort = 80; } ]`";
+  }
+  {
+    key = "network.forwards.hostPort";
+    kind = "ports";
+    example = "8000-8010";
+    text = "the port of the host, or a range: `\"8000-8010\"`";
+  }
+  {
+    key = "network.forwards.containerPort";
+    kind = "ports";
+    example = 80;
+    text = "where it leads: the same port or ports by default, for a range those from here up";
+  }
+  {
+    key = "network.forwards.protocol";
+    kind = "enum";
+    values = [ "tcp" "udp" ];
+    default = "tcp";
+    example = "udp";
+    text = "`\"tcp\"` or `\"udp\"`";
+  }
+  {
+    key = "network.forwards.listen";
+    kind = "listen";
+    example = "192.0.2.1";
+    text = "the one address of the host, IPv4 or IPv6, that it leads from; all of them by default";
+  }
+  {
+    key = "lxcExtraConfig";
+    kind = "lines";
+    default = "";
+    example = "lxc.mount.entry = /srv/photos srv/photos none bind,ro,create=dir 0 0";
+    text = "lines for the LXC configuration; keys that can undo the protection are refused by name";
+  }
+  {
+    key = "idmap";
+    kind = "enum";
+    values = [ "isolated" "shared" ];
+    example = "shared";
+    text = "`\"isolated\"` (default): ids of its own. `\"shared\"`: those that all such containers have in common";
+  }
+]
