@@ -19,6 +19,7 @@
     enableNat = true; # a second interface, `internet`, with DHCP and NAT; default false
     isolated = true; # the default: no other container reaches it. false: those that say so, too
     ip6 = "fd00:101::7/64"; # a fixed IPv6 address of `hostonly`; default: none
+    mtu = null; # how large packets are on its interfaces; default: that of the bridge
     # Ports of the host that lead to it, one ("8000-8010" for a range) each; `containerPort` is the same one and `protocol` "tcp" when not given.
     # `listen` is the one address of the host that they lead from; without, all do.
     forwards = [ { hostPort = 8443; containerPort = 443; protocol = "tcp"; listen = null; } ];

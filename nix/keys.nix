@@ -24,7 +24,7 @@
     kind = "switch";
     default = false;
     example = true;
-    text = "whether it starts with the host; a set of the next three is `true`, too";
+    text = "whether it starts with the host; a set of `order`, `delay` and `after` is `true`, too";
   }
   {
     key = "autostart.order";
@@ -102,6 +102,14 @@
     kind = "fixed6";
     example = "2001:db8::5/64";
     text = "a fixed IPv6 address of the first interface, with prefix length (64 by default)";
+  }
+  {
+    key = "network.mtu";
+    kind = "bounded";
+    least = 576;
+    most = 65535;
+    example = 1400;
+    text = "how large packets are on its interfaces, 576 to 65535 (IPv6 needs 1280); that of the bridge by default";
   }
   {
     key = "network.forwards";

@@ -13,6 +13,7 @@ const FILES: &[(&str, &str)] = &[
     ("build.nix", include_str!("../nix/build.nix")),
     ("containers.nix", include_str!("../nix/containers.nix")),
     ("guest.nix", include_str!("../nix/guest.nix")),
+    ("keys.nix", include_str!("../nix/keys.nix")),
     ("origin.nix", include_str!("../nix/origin.nix")),
     ("package.nix", include_str!("../nix/package.nix")),
     ("spec.nix", include_str!("../nix/spec.nix")),

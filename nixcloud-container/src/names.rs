@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::dnsmasq::{Entry, Resolver};
+use crate::dnsmasq::{self, Entry, Resolver};
 use crate::error::Error;
 use crate::fs::atomic::{self, Durability};
 use crate::generations::Generations;
@@ -68,10 +68,10 @@ pub(crate) fn rebuild(host: &Host) -> Result<(), Error> {
 }
 
 /// The folders of all such files.
-pub(crate) fn folders(host: &Host) -> [PathBuf; 4] {
+pub(crate) fn folders(host: &Host) -> [PathBuf; 5] {
     let [hostonly, internet, at_host] =
         Resolver::ALL.map(|resolver| host.layout.resolver_names(resolver.as_str()));
-    [hostonly, internet, at_host, host.layout.resolver_leases()]
+    [hostonly, internet, at_host, host.layout.resolver_leases(), dnsmasq::options(&host.layout)]
 }
 
 fn put(host: &Host, name: &ContainerName) -> Result<[(Resolver, Follow); 3], Error> {
@@ -96,6 +96,14 @@ fn put(host: &Host, name: &ContainerName) -> Result<[(Resolver, Follow); 3], Err
         if *resolver == Resolver::Internet {
             let path = host.layout.resolver_leases().join(name.as_str());
             let lease = entry.and_then(|entry| entry.lease(&host.config));
+            let options = dnsmasq::options(&host.layout);
+            // Made by the `host up` of a version that has it.
+            if options.is_dir() {
+                let option = entry.and_then(|entry| entry.option());
+                if write(&options.join(name.as_str()), option.as_deref())? != Wrote::Nothing {
+                    *follow = (*follow).max(Follow::Reload);
+                }
+            }
             *follow = (*follow).max(match write(&path, lease.as_deref())? {
                 Wrote::Nothing => Follow::Nothing,
                 Wrote::New => Follow::Reload,

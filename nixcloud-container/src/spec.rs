@@ -77,6 +77,9 @@ pub struct NetworkSpec {
     /// Whether no other container of its bridges reaches it, nor it them.
     #[serde(default = "isolated")]
     pub isolated: bool,
+    /// How large packets are on its interfaces, in bytes.
+    #[serde(default)]
+    pub mtu: Option<u16>,
     /// Ports of the host that lead to it.
     #[serde(default)]
     pub forwards: Vec<Forward>,
@@ -98,6 +101,7 @@ impl Default for NetworkSpec {
             prefix_length6: None,
             gateway6: None,
             isolated: true,
+            mtu: None,
             forwards: Vec::new(),
         }
     }

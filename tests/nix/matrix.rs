@@ -64,7 +64,11 @@ fn holds(release: &str, matrix: &Value) {
         .map(|forward| forward["hostPort"].as_u64().unwrap())
         .collect();
     assert_eq!(ports, [8080, 8443, 8444], "{release}: {merged}");
-    assert_eq!(merged["autostart"], json!({ "enable": true, "order": 5, "delay": 0, "after": [] }), "{release}");
+    assert_eq!(
+        merged["autostart"],
+        json!({ "enable": true, "order": 5, "delay": 0, "after": [] }),
+        "{release}"
+    );
     assert_eq!(merged["network"]["enableNat"], json!(false), "{release}");
     assert_eq!(merged["network"]["ip"], json!("10.101.3.3"), "{release}");
     assert_eq!(merged["network"]["bridge"], Value::Null, "{release}");

@@ -16,6 +16,7 @@ use crate::harness::{Guest, Kind, Lab, Must, chain, eventually, scenarios};
 
 scenarios! {
     once: [
+        root_an_mtu_is_that_of_both_ends_and_told_by_dhcp,
         root_guests_know_each_other_by_name_where_they_may,
         root_an_address_that_was_given_back_is_leased_again,
         root_names_that_dns_takes_for_each_other_are_refused,
@@ -160,6 +161,30 @@ fn root_an_address_comes_by_dhcp(lab: &Lab, kind: Kind) {
     assert_eq!(guest_asks(&web, "host.containers", "10.202.0.1"), ["10.202.0.1"]);
     web.stop();
     assert!(all(&web).iter().all(|(.., live)| !live) && all(&web).len() == 2);
+}
+
+fn root_an_mtu_is_that_of_both_ends_and_told_by_dhcp(lab: &Lab) {
+    let (web, other) = (lab.busybox("web"), lab.busybox("other"));
+    web.create_from(&web.file().keys("network = { enableNat = true; mtu = 1400; };"));
+    other.create_from(&other.file().keys("network.enableNat = true;"));
+    other.start();
+    web.start();
+    await_internet(&web, "10.202.0.10");
+    assert_eq!(web.shell("cat /sys/class/net/hostonly/mtu /sys/class/net/internet/mtu"), "1400\n1400");
+    let config = std::fs::read_to_string(lab.path(&format!("/var/lib/lxc/{}/config", web.name()))).unwrap();
+    let pairs = config.lines().filter_map(|line| line.split_once(".veth.pair = "));
+    let ends: Vec<String> = pairs
+        .map(|(_, pair)| std::fs::read_to_string(format!("/sys/class/net/{pair}/mtu")).unwrap())
+        .collect();
+    assert_eq!(ends, ["1400\n", "1400\n"]);
+    let asked = |guest: &Guest<'_>| {
+        guest.shell(
+            "printf '#!/bin/sh\\necho told=$mtu.\\n' >/tmp/told; chmod +x /tmp/told; \
+             udhcpc -i internet -n -q -f -O mtu -s /tmp/told 2>&1",
+        )
+    };
+    assert!(asked(&web).contains("told=1400."), "{}", asked(&web));
+    assert!(asked(&other).contains("told=."), "{}", asked(&other));
 }
 
 fn root_guests_know_each_other_by_name_where_they_may(lab: &Lab) {

@@ -13,7 +13,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ipnetwork::Ipv6Network;
 
@@ -144,6 +144,7 @@ fn dhcp(line: &mut dyn FnMut(&str), internet: &InternetConfig, layout: &Layout) 
     line("# Each container has an address of its own; whoever is none gets nothing.");
     line(&format!("dhcp-range={network},static,{mask},{LEASE}"));
     line(&format!("dhcp-hostsfile={}", layout.resolver_leases().display()));
+    line(&format!("dhcp-optsfile={}", options(layout).display()));
     line("dhcp-ignore=tag:!known");
     // A guest must not give itself the name of another.
     line("dhcp-ignore-names");
@@ -259,8 +260,22 @@ impl Entry<'_> {
         let six = config.network.internet.ipv6_of(four).map(|six| format!(",[{six}]")).unwrap_or_default();
         // Both of its MAC addresses: what changes whether it is isolated waits for a restart of a guest that runs.
         let [isolated, open] = [true, false].map(|isolated| self.interface.mac(Slot::Second, isolated));
-        Some(format!("{isolated},{open},{four}{six}\n"))
+        let tag = self.spec.network.mtu.map(|mtu| format!("set:mtu{mtu},")).unwrap_or_default();
+        Some(format!("{isolated},{open},{tag}{four}{six}\n"))
     }
+
+    /// What it is told by DHCP beside an address: else a client may set again what LXC has set.
+    #[must_use]
+    pub fn option(&self) -> Option<String> {
+        let mtu = self.internet().and(self.spec.network.mtu)?;
+        Some(format!("tag:mtu{mtu},option:mtu,{mtu}\n"))
+    }
+}
+
+/// The folder of what single containers are told by DHCP beside an address.
+#[must_use]
+pub fn options(layout: &Layout) -> PathBuf {
+    layout.resolvers().join("options")
 }
 
 /// The argument that names its configuration; ours are known by it.

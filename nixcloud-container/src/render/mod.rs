@@ -279,6 +279,10 @@ fn interface(text: &mut Text, input: &Input<'_>, slot: Slot, bridge: &InterfaceN
     item("name", &inside);
     item("hwaddr", &id.mac(slot, isolated));
     item("veth.pair", &id.host_name(slot));
+    // LXC gives it to both ends.
+    if let Some(mtu) = &input.spec.network.mtu {
+        item("mtu", mtu);
+    }
     if input.config.network.isolation {
         item(port::SCRIPT, &port::line(input, slot));
     }
