@@ -15,7 +15,7 @@ use crate::generations::Generations;
 use crate::idmap::{IdMap, IdMapKind, RANGE};
 use crate::interface::InterfaceId;
 use crate::layout::Layout;
-use crate::lease::Leases;
+use crate::lease::{Leases, SHARED};
 use crate::name::ContainerName;
 use crate::network::HostPort;
 use crate::proc;
@@ -59,20 +59,29 @@ impl Claimed {
         }
     }
 
-    /// All that a record speaks of. Shared ids are nobody's own.
+    /// All that a record speaks of.
     pub(crate) fn of(record: &Record, layout: &Layout) -> Vec<Self> {
         let four =
             record.lease.iter().chain(&record.fixed).chain(&record.internet).copied().map(IpAddr::from);
         let six = record.fixed6.iter().copied().map(IpAddr::from);
-        let own = |ids, kind| (kind == IdMapKind::Isolated).then_some(Self::Ids(ids));
-        let ids = record.ids.and_then(|ids| own(ids, record.idmap));
-        let moving = record.moving.and_then(|moving| own(moving.ids, moving.idmap));
+        let ids = record.ids.into_iter().chain(record.moving.map(|moving| moving.ids)).map(Self::Ids);
         let mut all: Vec<Self> = four.chain(six).map(Self::Address).collect();
-        all.extend(ids.into_iter().chain(moving));
+        all.extend(ids);
         all.push(Self::Interface(record.interface_id(layout)));
         all.extend(record.ports.iter().copied().map(Self::Port));
         all
     }
+}
+
+/// Whom a claim of what a record speaks of names: the container, or all that have the shared ids.
+pub(crate) fn claimant(record: &Record, what: Claimed) -> &str {
+    let mut kinds = record
+        .ids
+        .map(|ids| (ids, record.idmap))
+        .into_iter()
+        .chain(record.moving.map(|moving| (moving.ids, moving.idmap)));
+    let shared = kinds.any(|(ids, kind)| what == Claimed::Ids(ids) && kind == IdMapKind::Shared);
+    if shared { SHARED } else { record.name.as_str() }
 }
 
 /// A claim, and who it says has what it is named after.
@@ -169,8 +178,7 @@ pub(crate) fn record(layout: &Layout, config: &HostConfig, name: &ContainerName)
             ids.iter().copied().find(|ids| has == Some(*ids)).or_else(|| ids.first().copied()).or(has);
         let kind = record.ids.and_then(|ids| leases.owner_of_ids(ids).ok()?);
         record.idmap = match kind {
-            // No container has such a name: those of all shared ones have it.
-            Some(owner) if owner.starts_with('.') => IdMapKind::Shared,
+            Some(owner) if owner == SHARED => IdMapKind::Shared,
             _ => IdMapKind::Isolated,
         };
     }

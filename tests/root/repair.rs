@@ -194,6 +194,19 @@ fn root_claims_that_say_something_else_are_put_right(lab: &Lab) {
             assert_eq!(fs::read_to_string(claim).unwrap(), web.name().as_str());
         }
     }
+    // The ids that are shared are claimed for all that share them.
+    let shared = lab.busybox("shared");
+    shared.create_from(&shared.file().keys("idmap = \"shared\";"));
+    let claim = state(lab, "ids/231072");
+    for damage in ["", web.name().as_str()] {
+        fs::write(&claim, damage).unwrap();
+        mended(lab, &shared);
+        assert_eq!(fs::read_to_string(&claim).unwrap(), ".shared");
+    }
+    fs::remove_file(&claim).unwrap();
+    mended(lab, &shared);
+    shared.destroy();
+    assert!(!claim.exists());
     // What nobody has is not lost for ever.
     let third = lab.busybox("third");
     for lost in ["addresses/10.101.0.4", "ports/tcp-8081", "ids/231072"] {

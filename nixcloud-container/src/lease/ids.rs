@@ -8,7 +8,7 @@ use crate::subid;
 use crate::subid_notes::Notes;
 
 /// Owns the range that all `idmap = "shared"` containers use. No container can have this name.
-const SHARED: &str = ".shared";
+pub(crate) const SHARED: &str = ".shared";
 
 impl Leases<'_> {
     /// Claims ids: the lowest range of the pool that no container, no other user of the host and no process of it

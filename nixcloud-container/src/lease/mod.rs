@@ -8,6 +8,8 @@ mod addresses;
 mod ids;
 mod interfaces;
 
+pub(crate) use ids::SHARED;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;

@@ -35,7 +35,7 @@ pub(super) enum Mend {
     /// Writes a record that was put together.
     Record(Box<Record>),
     /// Lets a claim name the container.
-    Claim(Claimed),
+    Claim(Claimed, String),
     /// Gives back what the container does not have.
     Free(Held),
     /// Points the profile to this generation.
@@ -160,19 +160,19 @@ fn reason(error: &RecordError) -> String {
 fn of_claims(host: &Host, record: &Record, claims: &[Held]) -> Vec<Fault> {
     let wanted = Claimed::of(record, &host.layout).into_iter().filter_map(|what| {
         let held = claims.iter().find(|held| held.what == what);
+        let claimant = salvage::claimant(record, what);
+        let claim = || Mend::Claim(what, claimant.to_owned());
         let (says, how, mend) = match held {
-            Some(held) if held.owner == record.name.as_str() => return None,
-            None => ("is missing".to_owned(), claims_it(what), Mend::Claim(what)),
+            Some(held) if held.owner == claimant => return None,
+            None => ("is missing".to_owned(), claims_it(what), claim()),
             Some(held) => match held.owner() {
-                None => ("names no container".to_owned(), claims_it(what), Mend::Claim(what)),
+                None => ("names no container".to_owned(), claims_it(what), claim()),
                 Some(other) if has(host, &other, what) => (
                     format!("says that `{other}` has {}, which `{}` has, too", what.words(), record.name),
                     format!("destroy one of them, or update `{}` to another", record.name),
                     Mend::Nothing,
                 ),
-                Some(other) => {
-                    (format!("names `{other}`, which does not have it"), claims_it(what), Mend::Claim(what))
-                }
+                Some(other) => (format!("names `{other}`, which does not have it"), claims_it(what), claim()),
             },
         };
         Some(Fault {

@@ -31,8 +31,8 @@ pub(super) fn mend(
         Mend::Nothing => Ok(()),
         Mend::Lock => folder_away(&layout.container_lock(name)),
         Mend::Record(record) => put_record(layout, record),
-        Mend::Claim(what) => {
-            Ok(atomic::write(&what.path(layout), name.as_str().as_bytes(), 0o600, Durability::Synced)?)
+        Mend::Claim(what, owner) => {
+            Ok(atomic::write(&what.path(layout), owner.as_bytes(), 0o600, Durability::Synced)?)
         }
         Mend::Free(held) => free(layout, held),
         Mend::Profile(to) => {
