@@ -22,7 +22,7 @@ const TOLD_AFTER: Duration = Duration::from_secs(1);
 
 /// Whether a guest is known to boot yet. One that has run for longer than `timeouts.boot` is taken for booted, whatever it hides.
 pub(crate) fn is_booting(host: &Host, init: Process) -> bool {
-    init.age() < host.config.timeouts.boot() && !worker::has_booted(init)
+    init.age() < host.config.timeouts.boot() && !worker::has_activated(init)
 }
 
 /// Waits until a guest has booted, but not longer than `timeouts.boot` after the start of its init: one that hides the

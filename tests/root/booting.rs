@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nixcloud_container::{AutostartRequest, ContainerChange, Event, RunRequest, Streams};
 
-use crate::harness::{File, Guest, Kind, Lab, Must, scenarios};
+use crate::harness::{File, Guest, Kind, Lab, Must, eventually, scenarios};
 
 scenarios! {
     once: [
@@ -12,6 +12,7 @@ scenarios! {
         root_a_guest_that_never_activates_hangs_nobody,
         root_a_guest_without_the_links_costs_a_moment,
         root_an_update_waits_for_units_that_start,
+        root_a_guest_that_nobody_entered_is_known_to_have_booted,
     ],
     both: [
         root_run_waits_until_the_guest_has_booted,
@@ -155,4 +156,13 @@ fn root_an_update_waits_for_units_that_start(lab: &Lab) {
     assert!(notes.iter().any(|note| note.contains("to start its units")), "{notes:?}");
     assert_eq!(web.shell("systemctl is-active late || :"), "failed");
     assert_eq!(web.version().as_deref(), Some("2"));
+}
+
+/// It is looked at without a look into its file systems, whatever of them the kernel remembers.
+fn root_a_guest_that_nobody_entered_is_known_to_have_booted(lab: &Lab) {
+    let web = lab.busybox("web");
+    // A system that nobody has looked into yet.
+    web.create_from(&web.file().module(&format!("environment.etc.fresh.text = \"{}\";", lab.mark())));
+    web.start_only();
+    eventually("it has booted", Duration::from_secs(20), || !web.container().status().must("status").booting);
 }

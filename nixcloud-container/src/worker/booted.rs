@@ -28,6 +28,14 @@ pub(crate) fn has_booted(init: Process) -> bool {
     matches!(root(init), Ok(Some(root)) if has(&root, true).unwrap_or(false))
 }
 
+/// Whether its activation has ended: what is written last is on a file system in memory, of which the kernel forgets nothing that
+/// is there. `false` is a guest that boots, or that hides it.
+pub(crate) fn has_activated(init: Process) -> bool {
+    let there =
+        |root: &File| LINKS.iter().all(|path| guest::is_there(root, path.as_ref(), true).unwrap_or(false));
+    matches!(root(init), Ok(Some(root)) if there(&root))
+}
+
 fn has(root: &File, at_once: bool) -> io::Result<bool> {
     let there = |path: &str| guest::is_there(root, path.as_ref(), at_once);
     Ok(there(LINKS[0])? && there(LINKS[1])? && (there(SYSTEMD).unwrap_or(false) || !there(UNITS)?))

@@ -42,7 +42,7 @@ use crate::proc::Process;
 use crate::reporter::{self, REPORT};
 
 pub use crate::lxc::Exit;
-pub(crate) use booted::has_booted;
+pub(crate) use booted::{has_activated, has_booted};
 pub use client::WorkerError;
 pub(crate) use client::{Client, Stdio};
 pub(crate) use companion::Companion;
