@@ -15,7 +15,7 @@ BUILT ?= target/release
 # Of this repository: what people read, and what they begin with.
 PAGES = README.md CHANGELOG.md LICENSE docs examples
 
-.PHONY: demo test setup lint unit root-tests attack vm-test install-test bindings bench bench-before build install uninstall
+.PHONY: demo test setup lint unit root-tests attack faults vm-test install-test bindings bench bench-before build install uninstall
 
 # The main job, shown: create, start, ping, update in place, roll back, stop, destroy.
 demo: setup
@@ -52,6 +52,14 @@ attack: setup
 	$(CARGO) build --quiet --workspace --all-targets --locked
 	NIXCLOUD_TEST_ENTRIES=10000 NIXCLOUD_TEST_LIMIT=7200 $(CARGO) test --quiet --locked -p nixcloud-container-tests --test root -- \
 		root_nobody_who_enters_a_guest_is_taken_over_busybox
+
+# Operations killed and failed at calls of the kernel: what is stuck, leaked or silent then. `make test` has a short form of it (the
+# scenarios of crash.rs, half_way.rs and cgroups.rs); the longer this one runs, the more calls it gets to.
+FAULTS_SECONDS ?= 900
+
+faults: setup
+	$(CARGO) build --quiet --workspace --all-targets --locked
+	nice scripts/own-network.sh python3 tests/faults/faults.py target/debug/nixcloud-container --seconds $(FAULTS_SECONDS)
 
 # A boot of a real machine, in software: minutes, so `make test` does without.
 vm-test:

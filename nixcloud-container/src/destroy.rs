@@ -42,7 +42,13 @@ pub(crate) fn destroy(
     cancel: &Cancel,
 ) -> Result<(), Error> {
     let record = || if request.force { host.record_or_rest(name) } else { host.record(name) };
-    let seen = record()?;
+    let seen = record().inspect_err(|error| {
+        if matches!(error, Error::NotFound { .. })
+            && let Err(error) = drop_lock(host, name)
+        {
+            tracing::debug!(%name, %error, "its lock stays for the next destroy");
+        }
+    })?;
     // Whoever asks for this has seen something that is not there yet, and is not asked again when it is.
     if !request.force
         && seen.phase == Phase::Creating
@@ -183,10 +189,19 @@ fn sweep_locks(host: &Host) -> Result<(), Error> {
     let failed = |source| Error::Io { action: "read", path: folder.clone(), source };
     for entry in std::fs::read_dir(&folder).map_err(failed)?.flatten() {
         let name: Option<ContainerName> = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        if name.is_some_and(|name| !host.layout.record(&name).exists()) {
-            // Whoever holds it is about to make a record; got and dropped, it is gone.
-            drop(Lock::try_acquire(&*entry.path()).map_err(Error::Lock)?);
+        if let Some(name) = name.filter(|name| !host.layout.record(name).exists()) {
+            drop_lock(host, &name)?;
         }
+    }
+    Ok(())
+}
+
+/// Removes the lock file of a container that is gone, as far as nobody holds it: who does is about to make a record.
+fn drop_lock(host: &Host, name: &ContainerName) -> Result<(), Error> {
+    let path = host.layout.container_lock(name);
+    if path.exists() {
+        // Got and dropped, it is gone.
+        drop(Lock::try_acquire(&*path).map_err(Error::Lock)?);
     }
     Ok(())
 }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use nixcloud_container::{Cancel, CreateRequest, Error, ErrorKind, Event, State, UpdateRequest};
+use nixcloud_container::{
+    Cancel, CreateRequest, DestroyRequest, Error, ErrorKind, Event, State, UpdateRequest,
+};
 
 use crate::harness::{Kind, Lab, Must, eventually, scenarios};
 
@@ -25,6 +27,7 @@ scenarios! {
         root_a_failed_start_leaves_no_cgroup,
         root_half_written_files_go_with_the_next_destroy,
         root_who_holds_the_networks_is_named,
+        root_a_lock_that_outlived_its_container_goes_with_the_same_destroy,
         root_a_refused_extra_line_leaves_nothing,
         root_extra_lines_that_undo_the_protection_are_refused,
         root_a_value_that_liblxc_refuses_is_named,
@@ -241,6 +244,17 @@ fn root_half_written_files_go_with_the_next_destroy(lab: &Lab) {
     for file in &files {
         assert!(!file.exists(), "{}", file.display());
     }
+    lab.assert_nothing_left();
+}
+
+/// As one leaves it that is killed at its very last call.
+fn root_a_lock_that_outlived_its_container_goes_with_the_same_destroy(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    web.destroy();
+    fs::write(lab.path("/var/lib/nixcloud/container/locks").join(web.name().as_str()), "1\n").unwrap();
+    let error = web.container().destroy(DestroyRequest { force: false }).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
     lab.assert_nothing_left();
 }
 

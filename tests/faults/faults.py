@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""Kills and fails operations at calls of the kernel, and asks what is stuck, leaked or silent afterwards. `make faults`.
+
+    faults.py PROGRAM [--seconds N] [--only OPERATION] [--mode MODE] [--at STEP] [--seed N]
+
+Each pair of operation and fault has its share of the time; in it, calls are chosen evenly over the whole operation. Prints a
+table in Markdown, and every problem with the call at which it came to be. Ends with 1 where there is any.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import time
+
+from lab import Lab
+
+NAME = "nfaultweb"
+# What is done, on which container (None, "stopped", "running", "updated"), and what is to be so afterwards.
+OPERATIONS = {
+    "create": (None, ["create", NAME, "{a}"], ("stopped", 1)),
+    "update": ("stopped", ["update", NAME, "{b}"], ("stopped", 2)),
+    "update, running": ("running", ["update", NAME, "{b}"], ("running", 2)),
+    "rollback": ("updated", ["rollback", NAME], ("stopped", 1)),
+    "start": ("stopped", ["start", NAME], ("running", 1)),
+    "stop": ("running", ["stop", NAME], ("stopped", 1)),
+    "terminate": ("running", ["terminate", NAME], ("stopped", 1)),
+    "destroy": ("stopped", ["destroy", NAME], None),
+    "destroy --force": ("running", ["destroy", "--force", NAME], None),
+    "apply": (None, ["apply", "{set}"], ("stopped", 1)),
+}
+# How it is cut off or fails, and at which calls.
+MODES = {
+    "kill one": ("self", "mut"),
+    "kill command": ("main", "mut"),
+    "kill all": ("tree", "mut"),
+    "EIO once": ("err:5", "mut"),
+    "ENOSPC from then on": ("errs:28", "full"),
+}
+
+
+class Case:
+    def __init__(self, lab, files, operation, mode):
+        self.lab, self.operation, self.mode = lab, operation, mode
+        self.before, words, self.promise = OPERATIONS[operation]
+        self.words = [word.format(**files) for word in words]
+        self.files, self.problems, self.done, self.total = files, [], 0, 0
+
+    def problem(self, kind, step, what):
+        self.problems.append(kind)
+        print(f"{kind.upper()}: {self.operation}, {self.mode}, call {step}: {what}", flush=True)
+
+    def prepare(self):
+        if self.before is None:
+            return
+        steps = [("create", NAME, self.files["a"])]
+        if self.before == "running":
+            steps += [("start", NAME)]
+        if self.before == "updated":
+            # The first generation is known to have worked.
+            steps += [("start", NAME), ("terminate", NAME), ("update", NAME, self.files["b"])]
+        for words in steps:
+            result = self.lab.call(*words)
+            if result.code != 0:
+                self.problem("stuck", "before", f"it cannot be prepared: {result}")
+                return
+
+    def now(self):
+        """The state and the current generation; None where there is no container."""
+        listed = self.lab.listed()
+        if listed is None:
+            return "no list"
+        one = listed.get(NAME)
+        return one and (one["state"], one["generation"])
+
+    def once(self, step, base):
+        lab = self.lab
+        self.prepare()
+        mode, kinds = MODES[self.mode]
+        result = lab.step(step, mode, kinds, *self.words)
+        self.done += result.hit is not None
+        where = f"{step} ({result.hit})"
+        if result.stuck:
+            self.problem("stuck", where, result)
+        now = self.now()
+        if now == "no list":
+            self.problem("stuck", where, f"list: {lab.call('list', '--json')}")
+        survived = mode.startswith("err") or mode == "self"
+        if result.code == 0 and now != self.promise:
+            self.problem("silent", where, f"it said that all is well, and it is {now}")
+        if survived and result.code not in (0, None, 137) and not result.err.strip():
+            self.problem("silent", where, f"it failed without a word: {result}")
+        if survived and result.code not in (0, None, 137) and now == self.promise and self.operation == "create":
+            self.problem("silent", where, f"it is there, and the command says it failed: {result}")
+        again = lab.call(*self.words)
+        if again.code != 0 and not self.legal(again, now):
+            self.problem("stuck", where, f"again: {again}; after {result}")
+        elif self.promise and self.operation != "rollback" and self.now() != self.promise and not self.more(self.now()):
+            self.problem("silent", where, f"again said that all is well, and it is {self.now()}")
+        if self.promise:
+            gone = lab.call("destroy", "--force", NAME)
+            if gone.code != 0 and "not exist" not in gone.err:
+                self.problem("stuck", where, f"destroy --force: {gone}; after {result}")
+        left = lab.leaked(base)
+        if left:
+            self.problem("leaked", where, f"{left}; after {result}")
+            lab.destroy_all()
+            # An ordinary day later: is it seen to then?
+            lab.call("create", NAME, self.files["a"])
+            lab.call("destroy", "--force", NAME)
+            return lab.left()
+        return base
+
+    def legal(self, again, now):
+        """What may be refused the second time: what is done already."""
+        if self.operation == "create":
+            return "exists" in again.err and now == self.promise
+        if self.promise is None:
+            return "not exist" in again.err
+        if self.operation != "rollback":
+            return False
+        # A generation that was left untried is gone back to by name alone, as the refusal says.
+        if "`nixcloud-container switch-generation NAME 1` goes there" in again.err:
+            self.lab.call("switch-generation", NAME, "1")
+        # The program that it had called may have got through after it was killed, too.
+        return self.now() == self.promise
+
+    def more(self, now):
+        """A second update makes a third generation where the first one had got through."""
+        return self.operation.startswith("update") and now is not None and now[0] == self.promise[0] and now[1] == 3
+
+    def run(self, seconds, seed, at, base):
+        self.prepare()
+        mode, kinds = MODES[self.mode]
+        self.total = self.lab.step(0, "none", kinds, *self.words).count or 0
+        self.lab.destroy_all()
+        end = time.time() + seconds
+        steps = [at] if at else even(self.total, seed)
+        for step in steps:
+            if time.time() > end and self.done > 0:
+                break
+            base = self.once(step, base)
+        return base
+
+
+def even(total, seed):
+    """All calls, in an order whose beginnings are spread evenly over the whole."""
+    golden, seen = 0.6180339887498949, set()
+    for number in range(total * 8):
+        step = 1 + int((number + seed) * golden % 1 * total)
+        if step not in seen:
+            seen.add(step)
+            yield step
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("--seconds", type=float, default=900)
+    parser.add_argument("--only")
+    parser.add_argument("--mode")
+    parser.add_argument("--at", type=int)
+    parser.add_argument("--seed", type=int, default=int(time.time()) // 86400 % 1000)
+    asked = parser.parse_args()
+    place = f"/tmp/nfault-{os.getpid()}"
+    lab = Lab(place, os.path.realpath(asked.program), NAME)
+    text = "{{ configuration = {{ ... }}: {{ environment.etc.\"v\".text = \"{0}\"; }}; network.enableNat = true; " \
+           "network.forwards = [ {{ hostPort = 180{0}; containerPort = 80; }} ]; }}\n"
+    files = {name: lab.write(f"{name}.nix", text.format(version)) for name, version in (("a", "01"), ("b", "02"))}
+    files["set"] = lab.write("set.nix", f"{{ {NAME} = import ./a.nix; }}\n")
+    up = lab.call("host", "up")
+    if up.code != 0:
+        sys.exit(f"host up: {up}")
+    # What is built once, and folders that stay.
+    for file in ("b", "a"):
+        lab.call("create", NAME, files[file])
+        lab.call("start", NAME)
+        lab.call("destroy", "--force", NAME)
+    base = lab.left()
+    chosen = [(operation, mode) for operation in OPERATIONS for mode in MODES
+              if (not asked.only or asked.only == operation) and (not asked.mode or asked.mode == mode)]
+    end, cases = time.time() + asked.seconds, []
+    for index, (operation, mode) in enumerate(chosen):
+        case = Case(lab, files, operation, mode)
+        base = case.run((end - time.time()) / (len(chosen) - index), asked.seed, asked.at, base)
+        cases.append(case)
+        print(f"{operation}, {mode}: {case.done} of {case.total}, {len(case.problems)} problems", flush=True)
+    down = lab.call("host", "down")
+    problems = sum(len(case.problems) for case in cases) + (down.code != 0)
+    if down.code != 0:
+        print(f"host down: {down}")
+    print("\n| operation | fault | at | of calls | stuck | leaked | silent |\n|---|---|---|---|---|---|---|")
+    for case in cases:
+        counts = " | ".join(str(case.problems.count(kind)) for kind in ("stuck", "leaked", "silent"))
+        print(f"| {case.operation} | {case.mode} | {case.done} | {case.total} | {counts} |")
+    if not problems:
+        shutil.rmtree(place)
+    sys.exit(problems > 0)
+
+
+main()
