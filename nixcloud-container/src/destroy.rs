@@ -18,7 +18,7 @@ use crate::observe::Cancel;
 use crate::original;
 use crate::power;
 use crate::presence;
-use crate::record::{Phase, Record};
+use crate::record::{Phase, Record, RecordError};
 use crate::release;
 use crate::rootfs;
 use crate::shared_work;
@@ -41,7 +41,12 @@ pub(crate) fn destroy(
     request: DestroyRequest,
     cancel: &Cancel,
 ) -> Result<(), Error> {
-    let record = || if request.force { host.record_or_rest(name) } else { host.record(name) };
+    let record = || match host.record(name) {
+        // What a newer version claimed, and where, only that one knows.
+        Err(error @ Error::Record(RecordError::Newer { .. })) => Err(error),
+        _ if request.force => host.record_or_rest(name),
+        other => other,
+    };
     let seen = record().inspect_err(|error| {
         if matches!(error, Error::NotFound { .. })
             && let Err(error) = drop_lock(host, name)

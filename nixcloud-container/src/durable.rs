@@ -18,6 +18,9 @@ use crate::name::ContainerName;
 /// The kernel has written what is older: after 30 seconds by default, and btrfs within 300 at most.
 const YOUNG: Duration = Duration::from_secs(600);
 
+/// The beginning of 2020: a clock that says less has not been set.
+const CLOCK_SET: Duration = Duration::from_secs(1_577_836_800);
+
 /// A generation that is about to count: its closure, and the links of the profile.
 ///
 /// The store's file system is synced where the generation was built or fetched just now, by whomever: what it refers to was
@@ -69,6 +72,10 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> Error {
 
 fn is_young(found: &Metadata) -> bool {
     let since = Duration::from_secs(found.ctime().try_into().unwrap_or(0));
+    // Written before the clock was set, as on a machine without one: it may be of a minute ago.
+    if since < CLOCK_SET {
+        return true;
+    }
     // A clock that was set back makes it come from the future.
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + since).map_or(true, |age| age < YOUNG)
 }

@@ -2,6 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use signal_hook::consts::{SIGINT, SIGQUIT};
+use signal_hook::flag;
 
 use super::{Body, Lab, Scenario};
 
@@ -11,6 +15,10 @@ pub fn play(scenarios: &[Scenario], name: &str) -> ExitCode {
         eprintln!("there is no scenario {name}");
         return ExitCode::FAILURE;
     };
+    // A shell has what it runs in the background ignore these, and that goes through exec to whom scenarios send them.
+    for signal in [SIGINT, SIGQUIT] {
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::new(true.into())).unwrap();
+    }
     let lab = Lab::open();
     let played = catch_unwind(AssertUnwindSafe(|| match scenario.body {
         Body::Once(body) => body(&lab),
