@@ -1,6 +1,7 @@
 //! A plan worked off by threads: as many at once as the rules say.
 
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use super::plan::{Plan, Step};
@@ -68,13 +69,17 @@ pub(super) fn run<T: Send>(
                 Turn::End => return Ok(()),
                 Turn::Begin(index) => {
                     observer.event(told(index, job.begin));
-                    let sender = sender.clone();
-                    scope.spawn(move || {
+                    let step = move |sender: Sender<News<T>>| {
                         let mut forward = |event| drop(sender.send(News::Event(index, event)));
                         let ended = work(&plan.steps[index], &mut forward);
                         // The receiver lives until all threads have ended.
                         let _ = sender.send(News::Ended(index, ended));
-                    });
+                    };
+                    let (here, there) = (sender.clone(), sender.clone());
+                    if Builder::new().spawn_scoped(scope, move || step(there)).is_err() {
+                        // Where the host has no room for another thread it goes one by one.
+                        step(here);
+                    }
                     continue;
                 }
                 Turn::Skip { step, after } => {

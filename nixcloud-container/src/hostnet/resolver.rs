@@ -108,9 +108,13 @@ fn answer_all(host: &Host) -> [bool; 3] {
         let ask = |resolver: Resolver| {
             let address = resolver.address(&host.config);
             let runs = resolver::running(&host.layout, resolver).is_some();
-            scope.spawn(move || runs && resolver::answers(address))
+            let look = move || runs && resolver::answers(address);
+            // Where the host has no room for another thread they are asked one by one.
+            std::thread::Builder::new().spawn_scoped(scope, look).map_err(|_| look)
         };
-        Resolver::ALL.map(ask).map(|asked| asked.join().unwrap_or(false))
+        Resolver::ALL
+            .map(ask)
+            .map(|asked| asked.map_or_else(|look| look(), |thread| thread.join().unwrap_or(false)))
     })
 }
 

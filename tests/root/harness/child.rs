@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use signal_hook::consts::{SIGINT, SIGQUIT};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
 
 use super::{Body, Lab, Scenario};
@@ -16,7 +16,7 @@ pub fn play(scenarios: &[Scenario], name: &str) -> ExitCode {
         return ExitCode::FAILURE;
     };
     // A shell has what it runs in the background ignore these, and that goes through exec to whom scenarios send them.
-    for signal in [SIGINT, SIGQUIT] {
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::new(true.into())).unwrap();
     }
     let lab = Lab::open();
