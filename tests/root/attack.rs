@@ -17,6 +17,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nixcloud_container::State;
 
+use crate::harness::command::program;
 use crate::harness::{File, Guest, Kind, Lab, Must, Pty, chain, eventually, scenarios};
 use list::{Attack, Seen};
 
@@ -234,6 +235,7 @@ impl<'a> Unlocked<'a> {
             .config()
             .replace(&format!("{locked}/store"), &shown(&store.0))
             .replace(&format!("{locked}/profile"), &shown(&profile.0))
+            .replace(&format!("{locked}/program"), &shown(&program()))
             .replace(&format!("{locked}/extra-1"), &shown(&scratch.folder))
             .replace(
                 &format!("{locked}/extra-2 srv/special none bind,ro"),
