@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -203,6 +203,9 @@ pub struct Run {
     /// The signals that it was booted with.
     #[serde(default)]
     pub signals: Signals,
+    /// The addresses that it was booted with, but for those that DHCP gives it; `None` in a note of an older version.
+    #[serde(default)]
+    pub addresses: Option<Vec<IpAddr>>,
 }
 
 /// What a guest's init takes for a wish, where its LXC configuration says so (`lxc.signal.halt`, `lxc.signal.reboot`).
@@ -660,6 +663,7 @@ mod tests {
             config: "lxc.a = 1\n# \"quoted\"\n".into(),
             cgroups: vec!["/sys/fs/cgroup/lxc.payload.web".into()],
             signals: Signals { halt: "SIGRTMIN+4".parse().ok(), reboot: None },
+            addresses: Some(vec!["2001:db8::5".parse().unwrap()]),
         };
         run.save(&layout, &name).unwrap();
         assert_eq!(Run::load(&layout, &name, "a").unwrap(), Some(run));

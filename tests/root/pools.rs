@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use nixcloud_container::{ContainerName, Error, ErrorKind, Listed, State};
+use nixcloud_container::{ContainerName, Error, ErrorKind, Listed, State, UpdateRequest};
 
 use nixcloud_container_tests::many::Original;
 
@@ -16,6 +16,7 @@ scenarios! {
         root_200_parallel_creates_share_nothing,
         root_an_internet_address_is_claimed_and_kept,
         root_a_fixed_ipv6_address_has_one_owner,
+        root_a_running_guest_keeps_its_fixed_ipv6_address_without_isolation,
         root_a_reserved_address_waits_for_its_container,
         root_host_up_keeps_ids_from_users,
         root_what_incus_has_stays_its_own,
@@ -134,6 +135,23 @@ fn root_a_fixed_ipv6_address_has_one_owner(lab: &Lab) {
     let refused = web.container().rollback(&mut ()).unwrap_err();
     assert_eq!(chain(&refused), format!("address 2001:db8:7::5 belongs to container `{}`", db.name()));
     assert!(claims(lab, "addresses").contains("2001:db8:7::6"));
+}
+
+/// Nothing in LXC's configuration names it then.
+fn root_a_running_guest_keeps_its_fixed_ipv6_address_without_isolation(lab: &Lab) {
+    let manager = lab.manager_with(|config| config.network.isolation = false);
+    let (web, db) = (lab.busybox("web"), lab.busybox("db"));
+    let with = |address: &str| web.file().keys(&format!("network.ip6 = \"{address}\";"));
+    let web_there = manager.container(web.name().clone());
+    web_there.create(&web.request(&with("2001:db8:7::5/64")), &mut ()).must("create");
+    web.start_by(&manager);
+    let file = Some(lab.file(web.name().as_str(), &with("2001:db8:7::6/64").version("2")));
+    web_there.update(&UpdateRequest { file, ..Default::default() }, &mut ()).must("update");
+    let db_there = manager.container(db.name().clone());
+    let taken = db_there.create(&db.request(&with("2001:db8:7::5")), &mut ()).unwrap_err();
+    assert_eq!(chain(&taken), format!("address 2001:db8:7::5 belongs to container `{}`", web.name()));
+    web.terminate();
+    db_there.create(&db.request(&with("2001:db8:7::5")), &mut ()).must("create");
 }
 
 fn root_a_reserved_address_waits_for_its_container(lab: &Lab) {

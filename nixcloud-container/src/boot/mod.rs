@@ -3,6 +3,7 @@
 mod plan;
 mod request;
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -129,6 +130,7 @@ impl Boot<'_> {
             config: String::new(),
             cgroups: Vec::new(),
             signals: Signals::default(),
+            addresses: None,
         };
         generations.root_booted(current)?;
         if let Some(program) = host.worker.hook_in_store() {
@@ -177,6 +179,8 @@ impl Boot<'_> {
         // Without the items of this boot: what differs from it at the next start is what waits for one.
         run.config.clone_from(&rendered.text);
         run.signals = Signals::of(rendered.extra.iter().chain(&self.plan.items));
+        let (four, six) = (spec.effective.ip.map(IpAddr::from), spec.network.ip6.map(IpAddr::from));
+        run.addresses = Some(four.into_iter().chain(six).collect());
         let cgroups = Some(cgroups).filter(|_| !self.chooses_cgroups(&rendered));
         run.cgroups = cgroups.map(Pair::folders).unwrap_or_default();
         run.save(&host.layout, &record.name)?;
