@@ -302,7 +302,7 @@ fn root_list_filters_and_columns(lab: &Lab) {
     assert_eq!(list("--active"), "db web");
     assert_eq!(list("--stopped --frozen"), "db mail");
     assert_eq!(list("--filter ^[dw]"), "db web");
-    assert_eq!(list("-1 a"), "mail");
+    assert_eq!(list("-1 ^m"), "mail");
     assert_eq!(list("nobody"), "");
     assert_eq!(list("--defined"), "db mail web");
 

@@ -156,7 +156,7 @@ impl Boot<'_> {
             }
         }
         started.map_err(|failure| {
-            let failure = name_held(host, &record.name, isolation_failed(&record.name, failure));
+            let failure = name_held(host, record, isolation_failed(&record.name, failure));
             // LXC tidies up itself, unless it was cut off: then the guest may run.
             let undo = terminate_locked(host, record, &Cancel::new()).map(drop);
             failure.undone(undo)
@@ -294,13 +294,18 @@ fn idmap_failed(failure: &WorkerError) -> bool {
 }
 
 /// LXC only says that it cannot bind a socket, or that the container runs already.
-fn name_held(host: &Host, name: &ContainerName, failure: Error) -> Error {
+fn name_held(host: &Host, record: &Record, failure: Error) -> Error {
     if !matches!(failure, Error::Worker(_)) {
         return failure;
     }
+    let name = &record.name;
+    // What LXC made for the guest has that socket, too, until it has ended.
+    let own = |uid: u32| record.ids.is_some_and(|ids| ids.overlaps(uid.into(), 1));
     match command::holder(host.layout.lxc_path(), name.as_str()) {
-        Some(Holder { pid, uid, program }) => Error::NameHeld { name: name.clone(), pid, uid, program },
-        None => failure,
+        Some(Holder { pid, uid, program }) if !own(uid) => {
+            Error::NameHeld { name: name.clone(), pid, uid, program }
+        }
+        _ => failure,
     }
 }
 
