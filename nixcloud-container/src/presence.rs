@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 
-use crate::cgroup::{self, Marks, Owner, Root};
+use crate::cgroup::{self, Marks, Owner};
 use crate::fs::lock::{self, Place};
 use crate::generation::{GenerationId, Health};
 use crate::idmap::IdMapKind;
@@ -60,8 +60,6 @@ pub(crate) struct Survey {
     noted: HashSet<String>,
     /// The names of payload cgroups.
     payloads: BTreeSet<String>,
-    /// What ours are known by.
-    root: Root,
     /// What monitors said, as far as they were asked and are there; `None` is one that does not answer.
     answers: HashMap<String, Option<lxc::State>>,
 }
@@ -73,13 +71,7 @@ impl Survey {
         let noted = entries
             .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".toml")?.to_owned()))
             .collect();
-        Ok(Self {
-            sockets,
-            noted,
-            payloads: cgroup::all_payloads_once(),
-            root: Root::of(layout),
-            answers: HashMap::new(),
-        })
+        Ok(Self { sockets, noted, payloads: cgroup::all_payloads_once(), answers: HashMap::new() })
     }
 
     /// Asks the monitors of these containers, all at the same time, as far as they have one.
@@ -109,7 +101,7 @@ impl Survey {
         let listens = self.listens(layout, name);
         let begin = name.to_owned();
         let mut payloads = self.payloads.range(begin..).take_while(|found| found.starts_with(name));
-        !listens && !self.noted.contains(name) && !payloads.any(|found| self.root.may_be(found, name))
+        !listens && !self.noted.contains(name) && !payloads.any(|found| cgroup::may_be(found, name))
     }
 }
 

@@ -19,6 +19,7 @@ scenarios! {
         root_a_guest_is_noted_whose_starter_was_killed_too_early,
         root_three_containers_of_one_name_survive_each_other,
         root_what_earlier_starts_left_goes_with_its_container_alone,
+        root_a_guest_is_seen_though_the_state_folder_is_another,
     ],
     both: [],
 }
@@ -250,4 +251,29 @@ fn root_what_earlier_starts_left_goes_with_its_container_alone(lab: &Lab) {
         eventually("it can go", SOON, || fs::remove_dir(cgroup).is_ok());
     }
     lab.assert_nothing_left();
+}
+
+/// Its cgroup names the folder of before, its note is lost, and LXC's socket is in another network namespace: a second guest on its
+/// files would be the end of them.
+fn root_a_guest_is_seen_though_the_state_folder_is_another(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.boot();
+    let state = lab.path("/var/lib/nixcloud/container");
+    let before = lab.path("/var/lib/nixcloud/before");
+    fs::rename(&state, &before).unwrap();
+    assert!(Command::new("cp").arg("-a").args([&before, &state]).status().unwrap().success());
+    fs::remove_file(state.join(format!("running/{}.toml", web.name()))).unwrap();
+    let start = lab.command(["start", web.name().as_str()]);
+    let mut elsewhere = Command::new("unshare");
+    elsewhere.arg("--net").arg(start.get_program()).args(start.get_args());
+    for (name, value) in start.get_envs() {
+        value.map(|value| elsewhere.env(name, value));
+    }
+    let told = Lab::told(&mut elsewhere);
+    assert!(told.code == 1 && told.stderr.contains("unreachable"), "{told:?}");
+    assert_eq!(web.shell("echo lives"), "lives");
+    fs::remove_dir_all(&state).unwrap();
+    fs::rename(&before, &state).unwrap();
+    web.terminate();
+    destroy(&web);
 }

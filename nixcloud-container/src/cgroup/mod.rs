@@ -17,7 +17,7 @@ use crate::proc::{FileId, Process};
 
 pub use figures::{keep_controllers, memory_of, swap_of};
 use names::{MONITOR, PAYLOAD};
-pub use names::{Owner, Pair, Root, Search, all_payloads_once, is_payload, payloads};
+pub use names::{Owner, Pair, Search, all_payloads_once, is_payload, may_be, payloads};
 
 /// How often a cgroup is looked at whose processes are on their way out.
 const TICK: Duration = Duration::from_millis(2);

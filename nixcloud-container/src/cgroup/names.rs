@@ -58,13 +58,15 @@ impl Root {
     pub fn chose(&self, found: &str, name: &str) -> bool {
         rest(found, name).and_then(|rest| rest.strip_prefix(self.0.as_str())).is_some_and(is_start)
     }
+}
 
-    /// Whether the payload cgroup of that name may be this container's: one of ours, or one that LXC chose for whoever has
-    /// the container's name.
-    #[must_use]
-    pub fn may_be(&self, found: &str, name: &str) -> bool {
-        is_lxcs(found, name) || self.chose(found, name)
-    }
+/// Whether the payload cgroup of that name may be a container's of this name: one that we chose, for whichever root (the state
+/// folder may have been another when the guest was started), or one that LXC chose for whoever has the name.
+#[must_use]
+pub fn may_be(found: &str, name: &str) -> bool {
+    is_lxcs(found, name)
+        || rest(found, name)
+            .is_some_and(|rest| rest.split_at_checked(ROOT_DIGITS).is_some_and(|(_, start)| is_start(start)))
 }
 
 /// What follows a container's name in a name that we chose.
@@ -146,10 +148,11 @@ impl Owner {
         search.list(&|found| self.root.chose(found, &self.name))
     }
 
-    /// The payload cgroups in which it may live, on one hierarchy: a guest is on all of them.
+    /// The payload cgroups in which it may live, on one hierarchy, since a guest is on all of them. Whose a process there is, its
+    /// marks say.
     #[must_use]
     pub fn payloads_once(&self) -> Vec<PathBuf> {
-        let mut found = listed(&one_place(), &|found| self.root.may_be(found, &self.name));
+        let mut found = listed(&one_place(), &|found| may_be(found, &self.name));
         found.retain(|cgroup| is_payload(cgroup));
         found
     }
@@ -200,13 +203,7 @@ fn listed(places: &[PathBuf], wanted: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
 /// The payload cgroups, of whichever root, that may be those of a container of this name.
 #[must_use]
 pub fn payloads(name: &str) -> Vec<PathBuf> {
-    let anybodys = |found: &str| {
-        is_lxcs(found, name)
-            || rest(found, name).is_some_and(|rest| {
-                rest.split_at_checked(ROOT_DIGITS).is_some_and(|(_, start)| is_start(start))
-            })
-    };
-    let mut found = listed(&places(), &anybodys);
+    let mut found = listed(&places(), &|found| may_be(found, name));
     found.retain(|cgroup| is_payload(cgroup));
     found
 }
@@ -243,6 +240,6 @@ mod tests {
         assert!(is_lxcs("web", "web") && is_lxcs("web-12", "web"));
         assert!(!is_lxcs("web-x", "web") && !is_lxcs("web.0123456789ab-1", "web") && !is_lxcs("webs", "web"));
         let found = &payload.1[PAYLOAD.len()..];
-        assert!(root.may_be(found, "web") && root.may_be("web-3", "web") && !root.may_be(found, "web-1"));
+        assert!(may_be(found, "web") && may_be("web-3", "web") && !may_be(found, "web-1"));
     }
 }
