@@ -19,7 +19,7 @@ pub(crate) use filter::{Reloaded, absent, reload, shadowed};
 
 use crate::error::{self, Error};
 use crate::host::Host;
-use crate::part::{Finding, HostChange, Part, Verdict};
+use crate::part::{Change, Finding, HostChange, Part, Verdict};
 
 /// What a part does for `up` or `down`.
 type Step = (Part, fn(&Host) -> Result<Vec<HostChange>, Error>);
@@ -70,7 +70,11 @@ const CHECK: &[Look] = &[
 pub(crate) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
     let _lock = host.lock_network()?;
     bridges::require_sole(host)?;
-    all(host, UP)
+    let mut done = all(host, UP)?;
+    // Right after a boot connections are followed, and have a limit, only since our filter is there.
+    let late = limits::up(host)?;
+    done.extend(late.into_iter().filter(|limit| matches!(limit.change, Change::Made | Change::Mended)));
+    Ok(done)
 }
 
 pub(crate) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
