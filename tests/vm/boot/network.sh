@@ -41,7 +41,7 @@ networks() {
     expect "dnsmasq $resolver is" "$(systemctl is-active "nixcloud-container-dns@$resolver")" active
   done
   lsmod | grep -q '^cls_bpf' || fail "the filters of ports are not loaded"
-  grep -q '^root:100000:' /etc/subuid || fail "the ids are not reserved"
+  grep -q '^nixcloud-container:100000:' /etc/subuid || fail "the ids are not reserved"
 
   # The address by DHCP, the world by NAT, names by the resolver of the host.
   await "the lease of web" has_lease web 10.202.0.10
@@ -84,7 +84,7 @@ no_networks() {
   expect "left links" "$(ip -o link show type bridge)" ""
   expect "left units" "$(systemctl list-units --all --plain --no-legend 'nixcloud-container-dns@*'; ls /run/systemd/system)" ""
   expect "left dnsmasqs" "$(pgrep -a dnsmasq | grep -v /dev/null || :)" ""
-  expect "left ids" "$(grep root /etc/subuid /etc/subgid || :)" ""
+  expect "left ids" "$(grep nixcloud-container /etc/subuid /etc/subgid || :)" ""
   expect "ip_forward" "$(cat /proc/sys/net/ipv4/ip_forward)" 0
   # What Debian's package of LXC sets.
   expect "inotify instances" "$(cat /proc/sys/fs/inotify/max_user_instances)" 1024
