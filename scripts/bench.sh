@@ -7,18 +7,9 @@
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
-if [ "${1-}" != inside ]; then
-  work=$(mktemp -d /tmp/nixcloud-container-bench.XXXXXX)
-  chmod 755 "$work"
-  trap 'rm -rf --one-file-system "$work"' EXIT
-  "$here/tests/nixpkgs/prepare.sh" "$work/nixpkgs" --no-systemd
-  "$here/scripts/own-network.sh" "$0" inside "$work"
-  exit
-fi
+[ "${1-}" = inside ] || exec "$here/scripts/bench-lab.sh" "$0"
 
 work=$2
-export NIX_CONFIG="substitute = false
-build-users-group ="
 export NIXCLOUD_CONTAINER_CONFIG="$work/config.toml"
 lxc=$work/root/var/lib/lxc
 ours=$here/target/release/nixcloud-container

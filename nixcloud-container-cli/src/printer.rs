@@ -180,6 +180,11 @@ impl Printer {
         let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
     }
 
+    /// Nobody has ended the line of the question.
+    pub(crate) fn unanswered(&self) {
+        let _ = io::stderr().lock().write_all(b"\n");
+    }
+
     /// A reason, below the failure that it has led to.
     pub(crate) fn cause(&self, cause: &str) {
         const BEFORE: &str = "  caused by: ";

@@ -59,11 +59,14 @@ fn tell(message: &str, report: &FailureView, all: &[String], printer: &Printer) 
     }
 }
 
-/// An error about something that did not stop the command, as a failure is told but without its details.
+/// An error about something that did not stop the command, as a failure is told.
 pub(crate) fn trouble(what: &str, error: &FailureView, printer: &Printer) {
     printer.labelled(Tone::Error, "error", &format!("{what}: {}", error.message));
     for cause in &error.causes {
         printer.cause(cause);
+    }
+    if let Some(hint) = &error.hint {
+        printer.labelled(Tone::Hint, "hint", hint);
     }
 }
 

@@ -4,12 +4,11 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use nixcloud_container::State;
 
 use crate::harness::command::program;
-use crate::harness::{CONFIG, Guest, Lab, Must, NO_WORKER, THREADED, config, eventually, scenarios};
+use crate::harness::{CONFIG, Lab, Must, NO_WORKER, THREADED, config, scenarios};
 
 scenarios! {
     once: [
@@ -20,17 +19,6 @@ scenarios! {
         root_init_with_threads_says_so,
     ],
     both: [],
-}
-
-/// Reboots a guest from inside, and says what became of it.
-fn reboot(web: &Guest<'_>) -> State {
-    let init = web.init();
-    web.shell("rm /run/greeting; kill -INT 1");
-    eventually("it rebooted", Duration::from_secs(20), || {
-        let status = web.container().status().must("status");
-        status.state == State::Stopped || status.init_pid.is_some_and(|now| now != init)
-    });
-    web.state()
 }
 
 fn root_a_guest_reboots_though_its_program_has_moved(lab: &Lab) {
@@ -47,10 +35,10 @@ fn root_a_guest_reboots_though_its_program_has_moved(lab: &Lab) {
     // Replaced by one that is none, then gone with its folder.
     fs::rename(&old, folder.join("older")).unwrap();
     fs::write(&old, "#!/bin/sh\nexit 1\n").unwrap();
-    assert_eq!(reboot(&web), State::Running);
+    assert_eq!(web.reboots(), State::Running);
     fs::remove_dir_all(&folder).unwrap();
     web.await_version();
-    assert_eq!(reboot(&web), State::Running);
+    assert_eq!(web.reboots(), State::Running);
     web.await_version();
     assert!(web.pings());
     web.stop();
@@ -76,7 +64,7 @@ fn root_a_program_of_the_store_lasts_as_long_as_its_guest(lab: &Lab) {
     let collect = || Lab::told(Command::new("nix-store").arg("--delete").arg(&stored));
     let told = collect();
     assert!(told.code != 0 && stored.exists(), "{told:?}");
-    assert_eq!(reboot(&web), State::Running);
+    assert_eq!(web.reboots(), State::Running);
     manager.container(web.name().clone()).stop(None).must("stop");
     assert!(fs::symlink_metadata(&root).is_err());
     collect().done();

@@ -3,13 +3,12 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use nixcloud_container::{RunRequest, State};
 
 use crate::harness::command::program;
 use crate::harness::runner::STANDIN;
-use crate::harness::{Kind, Lab, Must, Told, eventually, scenarios};
+use crate::harness::{Kind, Lab, Must, Told, scenarios};
 
 scenarios! {
     once: [
@@ -87,24 +86,15 @@ fn root_a_guest_reboots_with_the_program_of_the_upgraded_host(lab: &Lab) {
     manager.container(web.name().clone()).create(&web.request(&web.file()), &mut ()).must("create");
     web.start_by(&manager);
     assert!(web.config().contains(link.to_str().unwrap()), "{}", web.config());
-    let reboots = || {
-        let init = web.init();
-        web.shell("rm /run/greeting; kill -INT 1");
-        eventually("it rebooted", Duration::from_secs(20), || {
-            let status = web.container().status().must("status");
-            status.state == State::Stopped || status.init_pid.is_some_and(|now| now != init)
-        });
-        web.state()
-    };
     symlink(version(2), lab.path("/files/new")).unwrap();
     std::fs::rename(lab.path("/files/new"), &link).unwrap();
     std::fs::remove_file(&first).unwrap();
-    assert_eq!(reboots(), State::Running);
+    assert_eq!(web.reboots(), State::Running);
     web.await_version();
     assert!(web.pings());
     // Without the link there is none: what the link is for.
     std::fs::remove_file(&link).unwrap();
-    assert_eq!(reboots(), State::Stopped);
+    assert_eq!(web.reboots(), State::Stopped);
     web.destroy();
     lab.assert_nothing_left();
 }

@@ -64,14 +64,18 @@ impl Doomed {
         };
         let answer = context.printer.bottom().above(|| {
             context.printer.question(&self.heading(), &self.lines, &question);
-            line(&context.cancel)
+            let answer = line(&context.cancel);
+            if answer.is_none() {
+                context.printer.unanswered();
+            }
+            answer
         });
-        Ok(wanted.contains(&answer.trim().to_lowercase().as_str()))
+        Ok(answer.is_some_and(|answer| wanted.contains(&answer.trim().to_lowercase().as_str())))
     }
 }
 
-/// What is typed until the end of the line; nothing where that was cut off.
-fn line(cancel: &Cancel) -> String {
+/// What is typed until the end of the line; nothing where that does not come.
+fn line(cancel: &Cancel) -> Option<String> {
     let stdin = io::stdin();
     let mut typed = Vec::new();
     let mut byte = [0];
@@ -79,13 +83,14 @@ fn line(cancel: &Cancel) -> String {
         let mut poll = [PollFd::new(&stdin, PollFlags::IN)];
         let waiting = rustix::event::poll(&mut poll, Some(&LOOK)).unwrap_or(0) > 0;
         if cancel.is_cancelled() {
-            return String::new();
+            return None;
         }
         if waiting {
             // Not by way of the buffer, which takes in more than is looked at here.
             match rustix::io::read(&stdin, &mut byte) {
                 Ok(1) if byte[0] != b'\n' => typed.push(byte[0]),
-                _ => return String::from_utf8_lossy(&typed).into_owned(),
+                Ok(1) => return Some(String::from_utf8_lossy(&typed).into_owned()),
+                _ => return None,
             }
         }
     }

@@ -165,6 +165,18 @@ impl<'l> Guest<'l> {
         self.container().state().must("state")
     }
 
+    /// Reboots a busybox guest from inside, and says what became of it.
+    #[track_caller]
+    pub fn reboots(&self) -> State {
+        let init = self.init();
+        self.shell("rm /run/greeting; kill -INT 1");
+        eventually("it rebooted", Duration::from_secs(20), || {
+            let status = self.container().status().must("status");
+            status.state == State::Stopped || status.init_pid.is_some_and(|now| now != init)
+        });
+        self.state()
+    }
+
     /// Its init in the host's pid namespace.
     #[track_caller]
     pub fn init(&self) -> i32 {
