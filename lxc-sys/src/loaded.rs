@@ -4,7 +4,6 @@
 //! its processes alone uses this, and calls nothing of the `extern` block, so that it is not linked.
 
 use core::ffi::{c_char, c_int};
-use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use libloading::{Error, Library};
@@ -37,8 +36,8 @@ pub fn liblxc() -> Result<&'static Liblxc, &'static Error> {
 
 fn load() -> Result<Liblxc, Error> {
     let folders = option_env!("LXC_SYS_FOLDERS").unwrap_or_default();
-    let files = std::env::split_paths(folders).map(|folder| folder.join(SONAME)).filter(|file| file.exists());
-    let file: PathBuf = files.chain([Path::new(SONAME).to_owned()]).next().unwrap_or_default();
+    let mut files = std::env::split_paths(folders).map(|folder| folder.join(SONAME));
+    let file = files.find(|file| file.exists()).unwrap_or_else(|| SONAME.into());
     // SAFETY: liblxc and what it needs have no constructors but those that linking would have run as well.
     let library = unsafe { Library::new(file) }?;
     // It stays: its functions are handed out without a lifetime.

@@ -51,10 +51,7 @@ impl Version {
     /// # Errors
     /// When it is not there, or does not name itself by three numbers.
     pub fn runtime() -> Result<Self, Error> {
-        Self::of(lxc_sys::liblxc().map_err(Error::NotLoaded)?)
-    }
-
-    fn of(lxc: &Liblxc) -> Result<Self, Error> {
+        let lxc = lxc_sys::liblxc().map_err(Error::NotLoaded)?;
         // SAFETY: takes nothing, touches nothing.
         let text = unsafe { (lxc.lxc_get_version)() };
         if text.is_null() {
@@ -77,9 +74,8 @@ impl Version {
 
     /// liblxc, if the version that runs will do.
     pub(super) fn library() -> Result<&'static Liblxc, Error> {
-        let lxc = lxc_sys::liblxc().map_err(Error::NotLoaded)?;
-        Self::of(lxc)?.at_least(Self::NEEDED)?;
-        Ok(lxc)
+        Self::supported()?;
+        lxc_sys::liblxc().map_err(Error::NotLoaded)
     }
 
     /// The version that runs, if it will do.

@@ -65,7 +65,7 @@ pub(super) fn of(host: &Host, name: &ContainerName, claims: &[Held]) -> Result<V
     if let Some(fault) = of_lock(host, name) {
         return Ok(vec![fault]);
     }
-    let record = match super::record(host, name) {
+    let record = match host.record(name) {
         Ok(record) => record,
         Err(Error::Record(RecordError::Newer { path, .. })) => {
             let how = "update nixcloud-container: a newer version of it wrote the record".into();

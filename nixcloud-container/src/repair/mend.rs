@@ -66,13 +66,13 @@ fn put_record(layout: &Layout, record: &Record) -> Result<(), Error> {
 
 /// Removes a folder that is in the place of a file, where nothing is in it.
 pub(super) fn folder_away(path: &Path) -> Result<(), Error> {
-    let gone = match path.symlink_metadata() {
-        Ok(found) if found.is_dir() => std::fs::remove_dir(path),
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    };
-    gone.map_err(failed("remove", path))
+    match std::fs::remove_dir(path) {
+        // Somebody else has, and may have put there what is to be there: a lock that is held by now.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(())
+        }
+        gone => gone.map_err(failed("remove", path)),
+    }
 }
 
 /// Gives a claim back, if it still says what it said.

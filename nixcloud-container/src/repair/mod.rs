@@ -22,7 +22,6 @@ use crate::host::Host;
 use crate::name::ContainerName;
 use crate::observe::{Cancel, Observer};
 use crate::part::{Finding, Part};
-use crate::record::Record;
 use crate::salvage::{self, Held};
 use faults::{Fault, Mend};
 
@@ -243,9 +242,4 @@ fn finish(fault: Fault, dry_run: bool, mend: impl FnOnce(&Fault) -> Result<(), E
     };
     let Fault { name, path, what, how, .. } = fault;
     Repair { name, path, what, mend: how, outcome }
-}
-
-/// The record, or why there is none.
-fn record(host: &Host, name: &ContainerName) -> Result<Record, Error> {
-    host.record(name)
 }
