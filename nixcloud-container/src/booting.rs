@@ -11,6 +11,7 @@ use crate::host::Host;
 use crate::install;
 use crate::name::ContainerName;
 use crate::observe::{Cancel, Event, Observer};
+use crate::presence;
 use crate::proc::Process;
 use crate::worker::{self, Answer, Request, Stdio, WorkerError};
 
@@ -37,7 +38,7 @@ pub(crate) fn wait(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<(), Error> {
-    if worker::has_booted(init) || (is_plain(host, name) && worker::has_activated(init)) {
+    if presence::has_booted(&host.layout, name, init) {
         return Ok(());
     }
     let whole = host.config.timeouts.boot();
@@ -56,13 +57,6 @@ pub(crate) fn wait(
         "`{name}` has not finished booting (its activation still runs, or hangs): goes on all the same"
     )));
     Ok(())
-}
-
-/// Whether it was booted from a system without systemd, which has nothing to wait for after its activation. The host's own link
-/// says so: of what is not there, a file system in memory remembers nothing that could be asked at once.
-fn is_plain(host: &Host, name: &ContainerName) -> bool {
-    let system = host.layout.booted(name).join("container");
-    system.is_dir() && !system.join("etc/systemd/system").exists()
 }
 
 /// Whether it has booted, or ended, within the time.

@@ -253,7 +253,7 @@ fn note_run(host: &Host, record: &Record, here: &Presence) -> Option<Record> {
     let mut noted = record.clone();
     // One of the shell original that was never changed has no record, and is not given one by its end.
     let is_ours = record.phase == Phase::Ready && host.layout.record(&record.name).exists();
-    if !is_ours || !here.note_run(&mut noted) {
+    if !is_ours || !here.note_run(&host.layout, &mut noted) {
         return None;
     }
     let saved = noted.save(&host.layout);

@@ -13,6 +13,7 @@ use crate::lxc::{
     self, Address,
     command::{self, Client, Running},
 };
+use crate::name::ContainerName;
 use crate::proc::{self, FileId, Process};
 use crate::record::{Phase, Record, RecordError, Run};
 use crate::state::State;
@@ -237,15 +238,27 @@ impl Presence {
     }
 
     /// Notes that the generation which the guest was booted from has run. Whether that is news.
-    pub(crate) fn note_run(&self, record: &mut Record) -> bool {
+    pub(crate) fn note_run(&self, layout: &Layout, record: &mut Record) -> bool {
         let Some(booted) = self.booted().filter(|_| self.state == State::Running) else { return false };
         let news = matches!(record.health(booted), Health::Untried | Health::Undone)
-            && self.init.is_some_and(worker::has_booted);
+            && self.init.is_some_and(|init| has_booted(layout, &record.name, init));
         if news {
             record.note_health(booted, Health::Good);
         }
         news
     }
+}
+
+/// Whether the guest with this init has booted, as far as the kernel knows without asking a file system of the guest's.
+pub(crate) fn has_booted(layout: &Layout, name: &ContainerName, init: Process) -> bool {
+    worker::has_booted(init) || (is_plain(layout, name) && worker::has_activated(init))
+}
+
+/// Whether it was booted from a system without systemd, which has nothing to wait for after its activation. The host's own link
+/// says so: of what is not there, a file system in memory remembers nothing that could be asked at once.
+fn is_plain(layout: &Layout, name: &ContainerName) -> bool {
+    let system = layout.booted(name).join("container");
+    system.is_dir() && !system.join("etc/systemd/system").exists()
 }
 
 /// A live guest of ours that nobody noted: started by another tool, or by one of us that was killed.

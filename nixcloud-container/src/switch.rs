@@ -225,7 +225,7 @@ pub(crate) fn settle(
             return Err(put_back(host, record, observer, failure));
         }
         // What is left now, and may be what a rollback is to come back to.
-        here.note_run(record);
+        here.note_run(&host.layout, record);
         if let Some(run) = &here.run {
             pending_restart = render::compare(&run.config, &rendered.text);
             if let Err(failure) = (Run { switched: true, ..run.clone() }).save(&host.layout, &name) {
