@@ -3,23 +3,23 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::addresses::{self, Address};
-use crate::apply::{self, Applied};
-use crate::boot::{self, StartOutcome, StartRequest};
-use crate::create::{self, CreateRequest, Created};
-use crate::destroy::{self, DestroyRequest};
 use crate::error::Error;
-use crate::generation::{Generation, GenerationId, Selection};
+use crate::fleet::apply::{self, Applied};
 use crate::host::Host;
-use crate::inspect::{self, Status};
-use crate::name::ContainerName;
-use crate::observe::{Cancel, Data, Observer};
-use crate::power::{self, StopOutcome, StopRequest};
-use crate::session::{self, RunRequest, Streams};
-use crate::signal::Signal;
-use crate::state::State;
-use crate::switch::{self, Switched, Wanted};
-use crate::update::{self, UpdateRequest, Updated};
+use crate::model::generation::{Generation, GenerationId, Selection};
+use crate::model::name::ContainerName;
+use crate::model::observe::{Cancel, Data, Observer};
+use crate::model::signal::Signal;
+use crate::model::state::State;
+use crate::ops::addresses::{self, Address};
+use crate::ops::create::{self, CreateRequest, Created};
+use crate::ops::destroy::{self, DestroyRequest};
+use crate::ops::exec::{self as session, RunRequest, Streams};
+use crate::ops::inspect::{self, Status};
+use crate::ops::power::{self, StopOutcome, StopRequest};
+use crate::ops::start::{self as boot, StartOutcome, StartRequest};
+use crate::ops::switch::{self, Switched, Wanted};
+use crate::ops::update::{self, UpdateRequest, Updated};
 use crate::worker::Exit;
 
 /// One container of a [`Manager`](crate::Manager)'s host.

@@ -31,22 +31,14 @@
 //! | contracts | [`config`], doubts, `layout`, `render`, `ruleset`, dnsmasq |
 //! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], signal, port, hint, part, [`spec`], [`observe`] |
 
-pub mod config;
-pub mod generation;
-pub mod idmap;
-pub mod interface;
-pub mod name;
-pub mod namespace;
-pub mod network;
-pub mod observe;
-pub mod spec;
-pub mod state;
-pub mod user;
+// Words that programs need by their module.
+pub use model::{
+    config, forward as network, generation, idmap, interface, name, namespace, observe, spec, state, user,
+};
+
 pub mod worker;
 
 // The drivers are seen by this repository's own tests, which look at a host from outside. They promise nothing.
-#[doc(hidden)]
-pub mod cgroup;
 #[doc(hidden)]
 pub mod lxc;
 #[doc(hidden)]
@@ -54,127 +46,76 @@ pub mod net;
 #[doc(hidden)]
 pub mod nix;
 #[doc(hidden)]
-pub mod proc;
+pub mod sys;
+#[doc(hidden)]
+pub use sys::{cgroup, proc};
 
-mod activation;
-mod addresses;
-mod adopt;
-mod apply;
-mod autostart;
-mod boot;
-mod booting;
 mod build;
 mod container;
-mod create;
-mod cut_off;
-mod destroy;
-mod dnsmasq;
-mod doubts;
-mod durable;
 mod error;
-mod eval;
-mod evaluation;
-mod expression;
-mod extra_check;
-mod facts;
-mod foreground;
-mod foreign;
-mod forwards;
-mod freeing;
+mod fleet;
 mod fs;
-mod generations;
-mod guest_units;
-mod hint;
 mod host;
-mod hostnet;
-mod inspect;
-mod install;
-mod layout;
-mod lease;
 mod manager;
-mod manifest;
-mod moving;
-mod names;
-mod nft;
-mod original;
-mod part;
-mod port;
-mod power;
-mod presence;
-mod record;
-mod recover;
-mod reference;
-mod release;
+mod model;
+mod ops;
 mod render;
-mod repair;
-mod reporter;
-mod resolver;
-mod rootfs;
-mod ruleset;
-mod salvage;
-mod session;
-mod shared_work;
-mod signal;
-mod source;
-mod subid;
-mod subid_notes;
-mod switch;
-mod sysctl;
-mod tool;
-mod update;
+mod store;
 
-pub use addresses::{Address, Origin};
-pub use apply::{Applied, AppliedContainer, ApplyRequest, ApplySource, Outcome, Removal, UpdateAllRequest};
-pub use autostart::{
+pub use build::eval::{EvalRequest, Evaluation, Evaluator};
+pub use container::Container;
+pub use error::{Error, ErrorKind, FailedActivation};
+pub use fleet::apply::{
+    Applied, AppliedContainer, ApplyRequest, ApplySource, Outcome, Removal, UpdateAllRequest,
+};
+pub use fleet::autostart::{
     AfterError, AutostartOutcome, AutostartRequest, Autostarted, AutostopOutcome, AutostopRequest,
     Autostopped,
 };
-pub use boot::{StartOutcome, StartRequest};
-pub use config::HostConfig;
-pub use container::Container;
-pub use create::{CreateRequest, Created};
-pub use destroy::DestroyRequest;
-pub use error::{Error, ErrorKind, FailedActivation};
-pub use eval::{EvalRequest, Evaluation, Evaluator};
-pub use facts::FactsError;
-pub use foreground::Screen;
-pub use foreign::ForeignError;
-pub use forwards::ForwardError;
-pub use generation::{Generation, GenerationId, Selection};
-pub use generations::GenerationsError;
-pub use hint::{Hint, Remedy};
-pub use idmap::IdMap;
-pub use inspect::{Listed, Status};
-pub use layout::LayoutError;
-pub use lease::LeaseError;
 pub use lxc::log::{Level as LogLevel, UnknownLevel};
 pub use manager::Manager;
-pub use manifest::ManifestError;
-pub use name::{ContainerName, InterfaceName};
-pub use namespace::{Elevated, Namespace};
-pub use nix::{ArgumentError, UserArgs};
-pub use observe::{
+pub use model::config::HostConfig;
+pub use model::generation::{Generation, GenerationId, Selection};
+pub use model::hint::{Hint, Remedy};
+pub use model::host_report::{Change, Finding, HostChange, Part, Verdict};
+pub use model::idmap::IdMap;
+pub use model::layout::LayoutError;
+pub use model::name::{ContainerName, InterfaceName};
+pub use model::namespace::{Elevated, Namespace};
+pub use model::observe::{
     Cancel, ContainerChange, Data, Event, Observer, PassedSignals, Phase, Planned, UnitChange,
 };
-pub use original::OriginalError;
-pub use part::{Change, Finding, HostChange, Part, Verdict};
-pub use power::{StopOutcome, StopRequest};
-pub use presence::PresenceError;
-pub use record::RecordError;
-pub use reference::ReferenceError;
+pub use model::signal::{Signal, SignalError};
+pub use model::spec::ContainerSpec;
+pub use model::state::{Action, State};
+pub use model::user::{Account, User, UserError};
+pub use net::sysctl::SysctlError;
+pub use nix::{ArgumentError, UserArgs};
+pub use ops::addresses::{Address, Origin};
+pub use ops::create::{CreateRequest, Created};
+pub use ops::destroy::DestroyRequest;
+pub use ops::exec::{Environment, RunRequest, Streams};
+pub use ops::foreground::Screen;
+pub use ops::inspect::{Listed, Status};
+pub use ops::power::{StopOutcome, StopRequest};
+pub use ops::repair::{Repair, RepairOutcome, RepairRequest};
+pub use ops::start::{StartOutcome, StartRequest};
+pub use ops::switch::Switched;
+pub use ops::update::{UpdateRequest, Updated};
 pub use render::{ExtraError, ItemError, PendingRestart};
-pub use repair::{Repair, RepairOutcome, RepairRequest};
-pub use resolver::ResolverError;
-pub use rootfs::RootfsError;
-pub use session::{Environment, RunRequest, Streams};
-pub use signal::{Signal, SignalError};
-pub use spec::ContainerSpec;
-pub use state::{Action, State};
-pub use subid::SubidError;
-pub use switch::Switched;
-pub use sysctl::SysctlError;
-pub use update::{UpdateRequest, Updated};
-pub use user::{Account, User, UserError};
+pub use store::claims::LeaseError;
+pub use store::generations::GenerationsError;
+pub use store::host_facts::FactsError;
+pub use store::host_ports::ForwardError;
+pub use store::legacy::OriginalError;
+pub use store::manifest::ManifestError;
+pub use store::others::ForeignError;
+pub use store::presence::PresenceError;
+pub use store::record::RecordError;
+pub use store::reference::ReferenceError;
+pub use store::rootfs::RootfsError;
+pub use store::subid::SubidError;
+pub use worker::resolver::ResolverError;
 pub use worker::{Exit, LogRequest, NoAccount, WorkerError};
 
 /// Compiles the program that the README shows.

@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
-use crate::apply::{self, Applied, ApplyRequest, Removal, UpdateAllRequest};
-use crate::autostart::{self, AutostartRequest, Autostarted, AutostopRequest, Autostopped};
-use crate::config::HostConfig;
+use crate::build::eval::{EvalRequest, Evaluation, Evaluator};
 use crate::container::Container;
 use crate::error::{self, Error};
-use crate::eval::{EvalRequest, Evaluation, Evaluator};
+use crate::fleet::apply::{self, Applied, ApplyRequest, Removal, UpdateAllRequest};
+use crate::fleet::autostart::{self, AutostartRequest, Autostarted, AutostopRequest, Autostopped};
 use crate::host::Host;
-use crate::hostnet;
-use crate::inspect::{self, Listed};
-use crate::name::ContainerName;
-use crate::observe::{Cancel, Observer};
-use crate::part::{Finding, HostChange, Part};
-use crate::repair::{self, Repair, RepairRequest};
+use crate::host::parts as hostnet;
+use crate::model::config::HostConfig;
+use crate::model::host_report::{Finding, HostChange, Part};
+use crate::model::name::ContainerName;
+use crate::model::observe::{Cancel, Observer};
+use crate::ops::inspect::{self, Listed};
+use crate::ops::repair::{self, Repair, RepairRequest};
 
 /// One host and its containers.
 ///

@@ -17,9 +17,9 @@ use super::begin::{self, Fault, Payload};
 use super::error::{Action, Error, ExecFailure};
 use super::handle::{Handle, call};
 use super::log::{Log, Mark};
-use super::process;
 use super::pty::Slave;
-use crate::namespace::{Elevated, Namespace};
+use crate::model::namespace::{Elevated, Namespace};
+use crate::sys::process;
 
 /// What liblxc logs last in a process that it could not set up; that process then exits with 1, as a command may.
 const SETUP_FAILED: &str = "Failed to attach to container";
@@ -131,11 +131,14 @@ impl Handle {
     /// become the command, is an error of [`Attached::wait`].
     pub fn attach(&mut self, command: &Attach<'_>) -> Result<Attached, Error> {
         process::check_clean()?;
-        process::check_shield()?;
+        if !process::shield_lasts() {
+            return Err(Error::Unshielded);
+        }
         process::shield().map_err(|source| Error::System { what: "shielding this process", source })?;
         let prepared = Prepared::new(command)?;
         self.expect_running()?;
-        process::cloexec_all()?;
+        process::cloexec_all()
+            .map_err(|source| Error::System { what: "marking files close-on-exec", source })?;
         // A command on the host, or one that is to be spared the profile, has not the profile either.
         let within = command.namespaces.as_ref().is_none_or(|entered| entered.contains(&Namespace::Mount));
         if within && !command.elevated.lsm {

@@ -9,7 +9,7 @@ use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use ::nix::unistd::{geteuid, getpid, getsid};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-use super::process;
+use crate::sys::process;
 
 /// Whoever sends these to the process group means the command. To the process that attaches it they are blocked before
 /// there is a command: so none of them takes the exit code away, and one that comes early is the command's all the same.

@@ -9,7 +9,8 @@ use ::nix::errno::Errno;
 use super::address::InvalidAddress;
 use super::log::{self, Reason};
 use super::state::State;
-use super::{process, version};
+use super::version;
+use crate::sys::process;
 
 /// A call of liblxc that did not do what it should.
 #[derive(Debug, thiserror::Error)]

@@ -10,9 +10,9 @@
 //! |---|---|
 //! | any process, any thread | [`command`]: state, init's pid and presence over the command socket, with a deadline, in safe code; [`version`] |
 //! | a worker: re-executed, single-threaded, short-lived, with a deadline kept by its parent | [`Handle`] and all it does, [`scratch`], [`log::Log`] |
-//! | a worker, first thing | [`process`]: signals, umask, inherited files, mounts of its own |
+//! | a worker, first thing | [`process`](crate::sys::process): signals, umask, inherited files, mounts of its own |
 //!
-//! [`Handle::start`] and [`Handle::attach`] refuse a process that is not clean ([`process::check_clean`]), so that a
+//! [`Handle::start`] and [`Handle::attach`] refuse a process that is not clean ([`check_clean`](crate::sys::process::check_clean)), so that a
 //! caller in the wrong place gets an error and not a guest with its signals ignored.
 //!
 //! # Errors
@@ -31,16 +31,12 @@ mod begin;
 pub mod command;
 mod error;
 mod handle;
-pub mod inherited;
 pub mod log;
-pub mod pidfd;
-pub mod process;
 pub mod pty;
 pub mod scratch;
 mod seccomp;
 mod start;
 mod state;
-pub mod userns;
 pub mod version;
 
 pub use address::{Address, InvalidAddress};

@@ -8,7 +8,7 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 
 use super::error::Error;
 use super::handle::{Handle, call};
-use super::process;
+use crate::sys::process;
 
 /// A new pseudo terminal.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use super::error::{Action, Error};
 use super::handle::{Handle, call};
-use super::process;
+use crate::sys::process;
 
 /// How to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

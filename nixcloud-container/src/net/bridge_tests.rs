@@ -1,7 +1,7 @@
 //! Bridges of a network namespace that has nothing else.
 
 use super::*;
-use crate::interface::Mac;
+use crate::model::interface::Mac;
 use crate::net::testing::{in_own_netns, ip};
 
 fn mark() -> String {

@@ -25,9 +25,11 @@ pub mod link;
 pub mod listen;
 pub mod neighbour;
 pub mod netns;
+pub mod nft;
 pub mod port;
 pub mod route;
 pub mod socket;
+pub mod sysctl;
 pub mod tc;
 
 pub use link::{GROUPS, Link};

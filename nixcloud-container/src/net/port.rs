@@ -13,8 +13,8 @@ use super::filter::{Bridge, from_guest, to_guest};
 use super::link::{GROUPS, Link};
 use super::socket::{self, Netlink};
 use super::tc::{Filter, MATCH, OK, SHOT, Side};
-use crate::interface::Mac;
-use crate::port::{PortPolicy, Verdict};
+use crate::model::bridge_port::{PortPolicy, Verdict};
+use crate::model::interface::Mac;
 
 /// Why a port is not as it should be.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,7 @@ use super::StorePath;
 use super::error::Position;
 use super::excerpt::Step;
 use super::text;
-use crate::observe::{Event, Observer};
+use crate::model::observe::{Event, Observer};
 
 /// Lines of Nix's own output that are kept for an error.
 const KEPT_LINES: usize = 200;

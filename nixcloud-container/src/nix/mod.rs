@@ -9,7 +9,7 @@
 //! [`Nix`] has one method for each thing that is asked of Nix: [`Nix::evaluate`],
 //! [`Nix::realise`], [`Nix::set_profile`] and so on. What it passes on the command line is built
 //! by [`argv`] alone. What a process prints is read as Nix's own `--log-format internal-json` and
-//! becomes [`Event`](crate::observe::Event)s.
+//! becomes [`Event`](crate::model::observe::Event)s.
 //!
 //! What needs no Nix process is read natively: [`profile`] reads and removes the generations of
 //! a profile, [`roots`] makes and removes roots of the garbage collector.

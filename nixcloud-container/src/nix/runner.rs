@@ -17,9 +17,9 @@ use super::Program;
 use super::error::Error;
 use super::log::Log;
 use super::tree;
-use crate::lxc::process;
-use crate::observe::{Cancel, Observer};
-use crate::reporter::{self, End, Reported};
+use crate::model::observe::{Cancel, Observer};
+use crate::sys::process;
+use crate::sys::reporter::{self, End, Reported};
 
 /// How often the token is looked at while Nix says nothing.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 25_000_000 };

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 
 use super::*;
-use crate::observe::Event;
+use crate::model::observe::Event;
 
 fn shell(script: &str) -> Command {
     let mut command = Command::new("sh");

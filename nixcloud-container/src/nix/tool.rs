@@ -13,7 +13,7 @@ use super::argv::{self, Invocation, Mode, Program, SearchPath};
 use super::error::Error;
 use super::runner;
 use super::{StorePath, UserArgs, Version};
-use crate::observe::{Cancel, Observer};
+use crate::model::observe::{Cancel, Observer};
 
 /// Nix as it is installed: where its programs are and what is added to their environment.
 ///

@@ -1,6 +1,6 @@
 //! Interfaces of the container file's own lines, beside the two that `network.*` describes.
 
-use crate::interface::{InterfaceId, Mac};
+use crate::model::interface::{InterfaceId, Mac};
 
 /// Types of interfaces that have a MAC address of their own.
 const WITH_MAC: [&str; 2] = ["veth", "macvlan"];

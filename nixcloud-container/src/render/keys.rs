@@ -5,8 +5,8 @@
 //! limit of the host configuration keeps. Everything else is refused, since LXC grows keys, and a list of bad ones would
 //! always be one release behind.
 
-use crate::interface::InterfaceId;
-use crate::name::InterfaceName;
+use crate::model::interface::InterfaceId;
+use crate::model::name::InterfaceName;
 
 /// The key of a mount; its value is judged apart.
 pub(super) const MOUNT: &str = "lxc.mount.entry";

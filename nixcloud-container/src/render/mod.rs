@@ -3,11 +3,14 @@
 //! It is rendered again at create, update, switch and start, so that a rolled-back generation brings
 //! back its own network, and an upgraded LXC never leaves a stale include path.
 
+pub mod dnsmasq;
 mod extra;
 mod further;
 mod keys;
+pub mod nft;
 mod port;
 mod seccomp;
+pub mod warnings;
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -16,12 +19,12 @@ use std::path::{Path, PathBuf};
 use ipnetwork::Ipv4Network;
 use sha2::{Digest, Sha256};
 
-use crate::config::HostConfig;
-use crate::idmap::{IdMap, RANGE};
-use crate::interface::{InterfaceId, Slot};
-use crate::layout::{Layout, NIX_STORE};
-use crate::name::{ContainerName, InterfaceName};
-use crate::spec::ContainerSpec;
+use crate::model::config::HostConfig;
+use crate::model::idmap::{IdMap, RANGE};
+use crate::model::interface::{InterfaceId, Slot};
+use crate::model::layout::{Layout, NIX_STORE};
+use crate::model::name::{ContainerName, InterfaceName};
+use crate::model::spec::ContainerSpec;
 
 use extra::ExtraLine;
 pub use extra::{ExtraError, ItemError};

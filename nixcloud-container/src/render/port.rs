@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
 use super::Input;
-use crate::config::{HostConfig, Networks};
-use crate::interface::Slot;
-use crate::port::{Destination, HOOK, PortPolicy, Verdict};
+use crate::model::bridge_port::{Destination, HOOK, PortPolicy, Verdict};
+use crate::model::config::{HostConfig, Networks};
+use crate::model::interface::Slot;
 
 /// What LXC runs for an interface, at each boot of the guest: `lxc.net.N.script.up`.
 pub(super) const SCRIPT: &str = "script.up";

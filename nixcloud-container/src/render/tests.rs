@@ -1,7 +1,7 @@
 //! Golden tests of the rendering.
 
 use super::*;
-use crate::spec::{Autostart, Effective, NetworkSpec, SCHEMA};
+use crate::model::spec::{Autostart, Effective, NetworkSpec, SCHEMA};
 
 fn spec() -> ContainerSpec {
     ContainerSpec {
@@ -10,7 +10,7 @@ fn spec() -> ContainerSpec {
         autostart: Autostart::default(),
         network: NetworkSpec::default(),
         lxc_extra_config: String::new(),
-        idmap: crate::idmap::IdMapKind::Isolated,
+        idmap: crate::model::idmap::IdMapKind::Isolated,
         effective: Effective { ip: Some("10.101.0.2".parse().unwrap()), prefix_length: Some(16) },
         original: false,
     }
@@ -216,7 +216,7 @@ fn policies_of_ports() {
     let nat = NetworkSpec { enable_nat: true, isolated: false, ..NetworkSpec::default() };
     let plain = |_: &mut HostConfig| {};
     let with_ipv6 = |config: &mut HostConfig| {
-        config.network.internet.ipv6 = Some(crate::config::Ipv6Config {
+        config.network.internet.ipv6 = Some(crate::model::config::Ipv6Config {
             address: "2001:db8::1/64".parse().unwrap(),
             name_servers: vec![],
         });

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::protocol::Answer;
 use super::users::{UsersError, root};
 use crate::fs::guest;
-use crate::lxc::pidfd::PidFd;
-use crate::lxc::process;
-use crate::proc::Process;
+use crate::sys::pidfd::PidFd;
+use crate::sys::proc::Process;
+use crate::sys::process;
 
 /// Stage 2 writes them in this order or the other.
 const LINKS: [&str; 2] = ["run/booted-system", "run/current-system"];

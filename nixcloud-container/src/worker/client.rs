@@ -15,13 +15,13 @@ use command_fds::{CommandFdExt, FdMapping};
 use super::protocol::{Answer, Fault, Request};
 use super::server::LAST_WORDS;
 use super::{CHANNEL, MARK, OWN_PROGRAM, initialised};
-use crate::layout::{Layout, NIX_STORE};
-use crate::lxc::pidfd::PidFd;
-use crate::name::ContainerName;
+use crate::model::layout::{Layout, NIX_STORE};
+use crate::model::name::ContainerName;
+use crate::model::observe::Cancel;
 use crate::nix::StorePath;
-use crate::observe::Cancel;
-use crate::proc::Process;
-use crate::reporter;
+use crate::sys::pidfd::PidFd;
+use crate::sys::proc::Process;
+use crate::sys::reporter;
 
 /// The worker's `PATH`: for the tools that LXC's hooks run. newuidmap of these folders is masked in its namespace.
 const PATH: &str = "/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -11,7 +11,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use super::client::{Client, Stdio, WorkerError, held};
 use super::protocol::{Answer, Request};
 use super::{CHANNEL, TERMINAL};
-use crate::lxc::pidfd::PidFd;
+use crate::sys::pidfd::PidFd;
 
 /// A running worker. It is killed when this is dropped.
 #[derive(Debug)]

@@ -28,6 +28,7 @@ mod mounts;
 mod passwd;
 mod port;
 mod protocol;
+pub(crate) mod resolver;
 mod server;
 mod supervise;
 mod terminal;
@@ -36,10 +37,10 @@ mod users;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::lxc::process;
-use crate::port::HOOK;
-use crate::proc::Process;
-use crate::reporter::{self, REPORT};
+use crate::model::bridge_port::HOOK;
+use crate::sys::proc::Process;
+use crate::sys::process;
+use crate::sys::reporter::{self, REPORT};
 
 pub use crate::lxc::Exit;
 pub(crate) use booted::{has_activated, has_booted};

@@ -15,8 +15,8 @@ use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::OWN_PROGRAM;
-use crate::lxc::userns::{Held, Ids};
 use crate::render::LockedSource;
+use crate::sys::userns::{Held, Ids};
 
 /// A mount of the worker that failed.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The lines of a guest's `/etc/passwd` and `/etc/group`. The guest is hostile: a line that is not as it should be is
 //! none.
 
-use crate::user::id;
+use crate::model::user::id;
 
 /// One user.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,12 +8,12 @@
 use std::error::Error as _;
 use std::io::Write;
 
-use crate::cgroup;
-use crate::interface::{InterfaceId, Slot};
+use crate::model::bridge_port::PortPolicy;
+use crate::model::interface::{InterfaceId, Slot};
 use crate::net::Netlink;
 use crate::net::port::{self, Error};
-use crate::port::PortPolicy;
 use crate::render::{CGROUP_DEPTH, CGROUPS};
+use crate::sys::cgroup;
 
 /// Why a port was not set. What LXC says of it is the number that its program ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::lxc::Exit;
 use crate::lxc::log::Level;
-use crate::lxc::userns::Ids;
-use crate::namespace::{Elevated, Namespace};
-use crate::proc::Process;
+use crate::model::namespace::{Elevated, Namespace};
+use crate::model::user::{Account, User};
 use crate::render::LockedSource;
-use crate::user::{Account, User};
+use crate::sys::proc::Process;
+use crate::sys::userns::Ids;
 
 /// One container as LXC knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,16 +12,15 @@ use ::nix::sys::signal::{Signal, killpg};
 use super::protocol::{Answer, AttachCommand, Fault, LogFile, Request, Target};
 use super::terminal::{self, Caller, End};
 use super::{CHANNEL, TERMINAL, booted, console, mounts, users};
-use crate::cgroup;
 use crate::lxc::log::{self, Log};
-use crate::lxc::pidfd::PidFd;
 use crate::lxc::pty::{self, Pty};
-use crate::lxc::{
-    self, Attach, Attached, ExecFailure, Exit, Handle, StartOptions, Streams, inherited, process, scratch,
-};
-use crate::namespace::Namespace;
-use crate::proc::Process;
+use crate::lxc::{self, Attach, Attached, ExecFailure, Exit, Handle, StartOptions, Streams, scratch};
+use crate::model::namespace::Namespace;
 use crate::render::LockedSource;
+use crate::sys::cgroup;
+use crate::sys::pidfd::PidFd;
+use crate::sys::proc::Process;
+use crate::sys::{inherited, process};
 
 /// How long a command may take to end once its caller is gone.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -19,8 +19,8 @@ use ::nix::unistd::{Pid, setsid};
 
 use super::OWN_PROGRAM;
 use super::client::{Client, WorkerError, told};
-use crate::dnsmasq;
-use crate::lxc::process;
+use crate::render::dnsmasq;
+use crate::sys::process;
 
 /// What a supervisor is told in place of `serve`.
 pub(crate) const SUPERVISE: &str = "supervise";

@@ -17,8 +17,8 @@ use rustix::termios::{
     OptionalActions, SpecialCodeIndex, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
-use crate::lxc::pidfd::PidFd;
 use crate::lxc::pty::Slave;
+use crate::sys::pidfd::PidFd;
 
 /// How long the last output of a command may take: a process that it left behind may write for ever.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);

@@ -14,9 +14,9 @@ use rustix::io::Errno;
 use super::passwd::{Entry, groups, users};
 use super::protocol::{Answer, Identity, NoAccount};
 use crate::fs::guest;
-use crate::lxc::process;
-use crate::proc::Process;
-use crate::user::{Account, User};
+use crate::model::user::{Account, User};
+use crate::sys::proc::Process;
+use crate::sys::process;
 
 /// The most that is read of a file.
 const LIMIT: usize = 4 << 20;

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use nixcloud_container::Elevated;
 use nixcloud_container::lxc::{
-    Attach, Error, Exit, Handle, StartOptions, State, Streams, log::Log, log::Target, process, pty::Pty,
-    scratch,
+    Attach, Error, Exit, Handle, StartOptions, State, Streams, log::Log, log::Target, pty::Pty, scratch,
 };
+use nixcloud_container::sys::process;
 
 /// Marks a worker on the command line.
 pub(crate) const FLAG: &str = "--lxc-worker";

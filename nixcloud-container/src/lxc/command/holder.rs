@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::running::SOCKETS;
 use crate::lxc::address::Address;
-use crate::proc;
+use crate::sys::proc;
 
 /// A process that is not root's and has a container's name.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use super::asm::{Assembler, Label, Program};
 use super::{
     Bridge, DESTINATION, HEAD, IPV4, IPV6, SOURCE, TYPE, V4_DESTINATION, V4_SOURCE, V6_DESTINATION, V6_SOURCE,
 };
-use crate::interface::{MAC_MASK, MAC_PREFIX, Mac};
-use crate::port::{Destination, PortPolicy, Verdict};
+use crate::model::bridge_port::{Destination, PortPolicy, Verdict};
+use crate::model::interface::{MAC_MASK, MAC_PREFIX, Mac};
 
 const ARP: u32 = 0x0806;
 

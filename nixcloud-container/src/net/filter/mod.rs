@@ -14,7 +14,7 @@ pub mod to_guest;
 
 use ipnetwork::IpNetwork;
 
-use crate::interface::Mac;
+use crate::model::interface::Mac;
 
 /// The offsets of an Ethernet frame.
 const DESTINATION: u32 = 0;

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::asm::Program;
 use super::{Bridge, from_guest, to_guest};
-use crate::interface::Mac;
-use crate::port::PortPolicy;
+use crate::model::bridge_port::PortPolicy;
+use crate::model::interface::Mac;
 
 const PASS: u32 = 1;
 

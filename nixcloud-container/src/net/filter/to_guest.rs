@@ -7,8 +7,8 @@
 use super::address::{Load, if_in};
 use super::asm::{Assembler, Program};
 use super::{IPV4, IPV6, SOURCE, TYPE, V4_SOURCE, V6_SOURCE};
-use crate::interface::{MAC_MASK, MAC_PREFIX, SECOND};
-use crate::port::PortPolicy;
+use crate::model::bridge_port::PortPolicy;
+use crate::model::interface::{MAC_MASK, MAC_PREFIX, SECOND};
 
 /// The program, which answers `pass` or `drop`.
 #[must_use]

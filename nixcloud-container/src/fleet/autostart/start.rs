@@ -1,0 +1,149 @@
+//! Starting all containers that start with the host.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::Gathered;
+use super::crew::{self, Ended, Job};
+use super::plan::{AfterError, Step};
+use super::schedule::Rules;
+use crate::error::Error;
+use crate::host::Host;
+use crate::model::name::ContainerName;
+use crate::model::observe::{Cancel, ContainerChange, Observer, Phase, phase};
+use crate::ops::booting;
+use crate::ops::start::{self as boot, StartOutcome, StartRequest};
+use crate::store::presence;
+
+/// How to start them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AutostartRequest {
+    /// How many boot at once; the configured number when not given.
+    pub parallel: Option<usize>,
+    /// How long LXC may take to bring each to running; the configured time when not given.
+    pub timeout: Option<Duration>,
+}
+
+/// What became of a container that was to start with the host.
+#[derive(Debug)]
+pub struct Autostarted {
+    /// Its name.
+    pub name: ContainerName,
+    /// What became of it.
+    pub outcome: AutostartOutcome,
+}
+
+/// What became of a container that was to start with the host.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AutostartOutcome {
+    /// It was booted.
+    #[non_exhaustive]
+    Started {
+        /// Its init, in the host's pid namespace.
+        init_pid: i32,
+    },
+    /// It ran already.
+    AlreadyRunning,
+    /// It did not start, or what its generation says cannot be read.
+    Failed(Error),
+    /// Its `autostart.after` cannot be followed.
+    Refused(AfterError),
+    /// It was not tried, since one that it comes after does not run.
+    #[non_exhaustive]
+    Skipped {
+        /// That one.
+        after: ContainerName,
+    },
+}
+
+impl AutostartOutcome {
+    /// Whether it runs.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        matches!(self, Self::Started { .. } | Self::AlreadyRunning)
+    }
+}
+
+/// Starts all of them. One that fails is in the answer as such and stops only those that come after it.
+pub(crate) fn start_all(
+    host: &Host,
+    request: &AutostartRequest,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Vec<Autostarted>, Error> {
+    phase(Phase::Start, observer, |observer| {
+        let mut host = host.clone();
+        if let Some(limit) = request.timeout {
+            host.config.timeouts.start = u32::try_from(limit.as_secs()).unwrap_or(u32::MAX);
+        }
+        let mut gathered = Gathered::new(&host)?;
+        let plan = gathered.plan();
+        let rules = Rules {
+            parallel: request.parallel.unwrap_or_else(|| host.config.autostart.parallel()),
+            strict: true,
+        };
+        tracing::debug!(containers = plan.steps.len(), parallel = rules.parallel, "autostart");
+        // Others come after these: they are to find them booted.
+        let awaited: HashSet<usize> = plan.steps.iter().flat_map(|step| step.after.iter().copied()).collect();
+        let awaited: HashSet<&ContainerName> = awaited.iter().map(|&index| &plan.steps[index].name).collect();
+        let job = Job {
+            begin: ContainerChange::Starting,
+            work: &|step, observer| {
+                let ended = start(&host, step, observer, cancel);
+                if ended.delay.is_some() && awaited.contains(&step.name) {
+                    await_boot(&host, &step.name, observer, cancel);
+                }
+                ended
+            },
+            skip: &|_, after| AutostartOutcome::Skipped { after: after.name.clone() },
+        };
+        let outcomes = crew::run(&plan, rules, &job, observer, cancel)?;
+        let broken = gathered.broken.into_iter();
+        let mut all: Vec<Autostarted> = broken
+            .map(|(name, error)| Autostarted { name, outcome: AutostartOutcome::Failed(error) })
+            .collect();
+        for (step, outcome) in plan.steps.into_iter().zip(outcomes) {
+            let outcome = match (step.refused, step.broken, outcome) {
+                (Some(refused), ..) => AutostartOutcome::Refused(refused),
+                (None, Some(after), _) => AutostartOutcome::Skipped { after },
+                (None, None, Some(outcome)) => outcome,
+                // The crew leaves no other step without one.
+                (None, None, None) => AutostartOutcome::Failed(Error::Cancelled),
+            };
+            all.push(Autostarted { name: step.name, outcome });
+        }
+        Ok(all)
+    })
+}
+
+/// A guest that cannot be looked at, or does not boot, keeps none of those that come after it from starting: it runs.
+fn await_boot(host: &Host, name: &ContainerName, observer: &mut dyn Observer, cancel: &Cancel) {
+    let waited = host.record(name).and_then(|record| {
+        let here = presence::look(&host.layout, &record)?;
+        here.init.map_or(Ok(()), |init| booting::wait(host, name, init, observer, cancel))
+    });
+    if let Err(error) = waited {
+        tracing::debug!(%name, %error, "not waited for until it has booted");
+    }
+}
+
+fn start(host: &Host, step: &Step, observer: &mut dyn Observer, cancel: &Cancel) -> Ended<AutostartOutcome> {
+    let _span = tracing::debug_span!("autostart", name = %step.name).entered();
+    match boot::start(host, &step.name, &StartRequest::default(), observer, cancel) {
+        Ok(StartOutcome::Started { init_pid }) => Ended {
+            outcome: AutostartOutcome::Started { init_pid },
+            change: ContainerChange::Started,
+            delay: Some(step.delay),
+        },
+        // Only a start in the foreground has another end.
+        Ok(_) => Ended {
+            outcome: AutostartOutcome::AlreadyRunning,
+            change: ContainerChange::AlreadyRunning,
+            delay: Some(Duration::ZERO),
+        },
+        Err(error) => {
+            Ended { outcome: AutostartOutcome::Failed(error), change: ContainerChange::Failed, delay: None }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What a host needs for its containers, in words: the kinds of things, what was done to one, what was found of one.
+
+use crate::model::hint::Hint;
+
+/// What `host up` or `host down` did to one thing of this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostChange {
+    /// What kind of thing it is.
+    pub part: Part,
+    /// Its name.
+    pub name: String,
+    /// What was done.
+    pub change: Change,
+}
+
+/// The kinds of things that a host needs for its containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Part {
+    /// The library that runs containers.
+    Lxc,
+    /// A bridge.
+    Bridge,
+    /// A setting of the kernel.
+    Sysctl,
+    /// Our table of the packet filter.
+    Filter,
+    /// A rule of ours in the firewall of somebody else, or such a firewall.
+    Firewall,
+    /// A port of the host that leads to a container.
+    Forward,
+    /// A running container's port of a bridge.
+    Port,
+    /// Ids of containers, kept from users of the host.
+    Ids,
+    /// A limit of the kernel.
+    Limit,
+    /// What one guest can take of a table of the kernel that all share.
+    Share,
+    /// A dnsmasq of ours.
+    Resolver,
+    /// The names of containers on the host itself.
+    Names,
+    /// What is kept of a container: its record, claims, profile and folders.
+    Container,
+}
+
+impl Part {
+    /// Its name, as programs read it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lxc => "lxc",
+            Self::Bridge => "bridge",
+            Self::Sysctl => "sysctl",
+            Self::Filter => "filter",
+            Self::Firewall => "firewall",
+            Self::Forward => "forward",
+            Self::Port => "port",
+            Self::Ids => "ids",
+            Self::Limit => "limit",
+            Self::Share => "share",
+            Self::Resolver => "resolver",
+            Self::Names => "names",
+            Self::Container => "container",
+        }
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What was done to a part of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// It is new.
+    Made,
+    /// It was ours already and lacked something.
+    Mended,
+    /// It was there as it should be.
+    Kept,
+    /// Somebody else made it, or needs it now; it was left alone.
+    Foreign,
+    /// It is gone.
+    Removed,
+    /// It was not there.
+    Absent,
+}
+
+/// What `host check` found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind of thing it is about.
+    pub part: Part,
+    /// Its name.
+    pub name: String,
+    /// How it is.
+    pub verdict: Verdict,
+    /// What was seen, in a sentence without full stop.
+    pub what: String,
+    /// How to mend it, where it is to be mended.
+    pub mend: Option<Hint>,
+}
+
+impl Finding {
+    /// One that is as it should be.
+    pub(crate) fn good(part: Part, name: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { part, name: name.into(), verdict: Verdict::Good, what: what.into(), mend: None }
+    }
+
+    /// One that is to be mended.
+    pub(crate) fn wrong(
+        part: Part,
+        name: impl Into<String>,
+        what: impl Into<String>,
+        mend: impl Into<Hint>,
+    ) -> Self {
+        let (name, what) = (name.into(), what.into());
+        Self { part, name, verdict: Verdict::Wrong, what, mend: Some(mend.into()) }
+    }
+}
+
+/// How a part of the host is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// As it should be.
+    Good,
+    /// Something optional is not there; containers work without it.
+    Off,
+    /// Containers lack something, or protection.
+    Wrong,
+}

@@ -1,0 +1,18 @@
+//! Words without input and output: configuration, specs, names, ids, states, events.
+
+pub mod bridge_port;
+pub mod config;
+pub mod forward;
+pub mod generation;
+pub mod hint;
+pub mod host_report;
+pub mod idmap;
+pub mod interface;
+pub mod layout;
+pub mod name;
+pub mod namespace;
+pub mod observe;
+pub mod signal;
+pub mod spec;
+pub mod state;
+pub mod user;

@@ -1,0 +1,394 @@
+//! How long work reports itself: typed events to an observer, and a token that cancels.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ::nix::sys::signal::Signal;
+
+use crate::model::generation::{GenerationId, Health};
+use crate::model::name::ContainerName;
+
+/// What an operation is doing. Events arrive in order, on the thread that called the operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A phase of the operation begins. Phases follow one another; none is inside another.
+    Phase(Phase),
+    /// The phase has done its work. One that fails or is cut off does not say this.
+    Done {
+        /// The phase.
+        phase: Phase,
+        /// How long it took.
+        took: Duration,
+    },
+    /// What an apply is going to do, before it begins.
+    Planned(Vec<(String, Planned)>),
+    /// What follows is about this container, `number` of `of` that are changed.
+    Container {
+        /// The container.
+        name: ContainerName,
+        /// Which of those that are changed.
+        number: usize,
+        /// How many are changed.
+        of: usize,
+    },
+    /// Another process changes the container: the operation waits until it is done.
+    Waiting {
+        /// That process, where it is known.
+        holder: Option<u32>,
+    },
+    /// Nix started to build a derivation; `name` is its name without hash and `.drv`.
+    BuildStarted {
+        /// The derivation's name.
+        name: String,
+    },
+    /// Nix finished (or gave up) a build that it had started.
+    BuildFinished {
+        /// The derivation's name.
+        name: String,
+    },
+    /// Nix's own count of builds: `done` of `expected`.
+    BuildCount {
+        /// Builds done.
+        done: u64,
+        /// Builds expected in all, as far as Nix knows yet.
+        expected: u64,
+    },
+    /// Nix started to fetch a store path or a file.
+    DownloadStarted {
+        /// The path's name without hash, or the file's name.
+        name: String,
+    },
+    /// Nix finished (or gave up) what it had started to fetch.
+    DownloadFinished {
+        /// The name.
+        name: String,
+    },
+    /// Nix's count of bytes to copy or download.
+    DownloadCount {
+        /// Bytes that have arrived.
+        done: u64,
+        /// Bytes expected in all.
+        expected: u64,
+    },
+    /// A line of a build's log.
+    BuildLog {
+        /// The derivation's name.
+        name: String,
+        /// The line, without its end.
+        line: String,
+    },
+    /// A warning or note of Nix itself.
+    NixMessage {
+        /// Whether Nix calls it a warning.
+        warning: bool,
+        /// The text, without colour codes.
+        text: String,
+    },
+    /// A line that `switch-to-configuration` printed in the guest: at most 64 KiB, without control characters but tabs.
+    /// The guest chooses its words.
+    Activation {
+        /// The line, without its end.
+        line: String,
+    },
+    /// What the line before says about units.
+    Units {
+        /// What happens to them.
+        change: UnitChange,
+        /// The units, 64 at most; each is a name that systemd allows.
+        names: Vec<String>,
+    },
+    /// What is known now of a generation that was activated, and noted with it.
+    Health {
+        /// The generation.
+        generation: GenerationId,
+        /// What came of its activation.
+        health: Health,
+    },
+    /// Of an operation on many containers: what happens to one of them.
+    ContainerChanged {
+        /// The container.
+        name: ContainerName,
+        /// What happens to it.
+        change: ContainerChange,
+    },
+    /// Of an operation on many containers: `done` of `expected`.
+    ContainerCount {
+        /// Containers that are done with.
+        done: u64,
+        /// Containers in all.
+        expected: u64,
+    },
+    /// Something that the user should know and that did not stop the operation.
+    Note(String),
+}
+
+/// What is to become of a container that is declared, or that was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Planned {
+    /// There is none yet.
+    Create,
+    /// It gets a new generation.
+    Update {
+        /// The one that is current.
+        from: GenerationId,
+    },
+    /// It is what it should be.
+    Unchanged,
+    /// Somebody chose its generation: it is left there until it is updated by its name.
+    Pinned {
+        /// That generation.
+        at: GenerationId,
+    },
+    /// It is declared no more: it goes, with what it keeps.
+    Remove {
+        /// That.
+        data: Data,
+    },
+    /// It is declared no more, and stays until somebody asks for its removal.
+    Orphaned,
+    /// Something stands in the way.
+    Blocked,
+}
+
+/// What a container keeps: the files that go with it when it is destroyed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Data {
+    /// Files of its root file system, as far as they could be looked at.
+    pub files: u64,
+    /// The bytes that they take.
+    pub bytes: u64,
+}
+
+/// The phases of create, update, autostart and their like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Nix evaluates the container file.
+    Evaluate,
+    /// Nix builds the system.
+    Build,
+    /// Files are made: profile, rootfs, LXC configuration.
+    Install,
+    /// The running guest switches to its new generation.
+    Activate,
+    /// An earlier state is put back.
+    Undo,
+    /// Containers start with the host.
+    Start,
+    /// Containers end with the host.
+    Stop,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Evaluate => "evaluate",
+            Self::Build => "build",
+            Self::Install => "install",
+            Self::Activate => "activate",
+            Self::Undo => "undo",
+            Self::Start => "start",
+            Self::Stop => "stop",
+        })
+    }
+}
+
+/// What a switch does to units of the running guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnitChange {
+    /// They are stopped.
+    Stopping,
+    /// They are started.
+    Starting,
+    /// They are restarted.
+    Restarting,
+    /// They are reloaded.
+    Reloading,
+    /// They changed but ask not to be restarted.
+    Kept,
+    /// They are new, and were started by what wants them.
+    Started,
+    /// They failed.
+    Failed,
+    /// They had failed before the switch and fail still.
+    StillFailed,
+}
+
+impl fmt::Display for UnitChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stopping => "stopping",
+            Self::Starting => "starting",
+            Self::Restarting => "restarting",
+            Self::Reloading => "reloading",
+            Self::Kept => "not restarting",
+            Self::Started => "started",
+            Self::Failed => "failed",
+            Self::StillFailed => "still failed",
+        })
+    }
+}
+
+/// What happens to one of many containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ContainerChange {
+    /// It is being started.
+    Starting,
+    /// It was started.
+    Started,
+    /// It ran already.
+    AlreadyRunning,
+    /// It is being shut down.
+    Stopping,
+    /// It has ended.
+    Stopped,
+    /// It did not end in time and was killed.
+    Killed,
+    /// It could not be started, or ended.
+    Failed,
+    /// It is left out, since one that it comes after failed.
+    Skipped,
+}
+
+impl fmt::Display for ContainerChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Started => "started",
+            Self::AlreadyRunning => "already running",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Killed => "killed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        })
+    }
+}
+
+/// Receives the events of one operation. A closure is one, and so is `()`, which ignores them.
+pub trait Observer {
+    /// Called for each event, in order.
+    fn event(&mut self, event: Event);
+}
+
+impl<F: FnMut(Event)> Observer for F {
+    fn event(&mut self, event: Event) {
+        self(event);
+    }
+}
+
+impl Observer for () {
+    fn event(&mut self, _event: Event) {}
+}
+
+/// Does the work of one phase, and says when it begins and when it is done.
+pub(crate) fn phase<T, E>(
+    phase: Phase,
+    observer: &mut dyn Observer,
+    work: impl FnOnce(&mut dyn Observer) -> Result<T, E>,
+) -> Result<T, E> {
+    observer.event(Event::Phase(phase));
+    let begin = Instant::now();
+    let result = work(observer);
+    let took = begin.elapsed();
+    tracing::debug!(%phase, ?took, good = result.is_ok(), "phase ended");
+    if result.is_ok() {
+        observer.event(Event::Done { phase, took });
+    }
+    result
+}
+
+/// Cancels an operation from another thread or a signal handler: the operation stops what it
+/// started, undoes what it did and returns its `Cancelled` error.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel {
+    asked: Arc<AtomicBool>,
+    signal: Arc<AtomicUsize>,
+    passed: PassedSignals,
+}
+
+/// Signals for a command in a guest that are no end to it: SIGQUIT, SIGUSR1, SIGUSR2, ... Whoever gets one notes it here.
+///
+/// ```
+/// use nixcloud_container::{Cancel, PassedSignals};
+///
+/// let signals = PassedSignals::default();
+/// let cancel = Cancel::new().passing(signals.clone());
+/// # let _ = cancel;
+/// // Where the program gets the signal, as with `signal_hook::iterator::Signals`; safe in a handler, too.
+/// signals.note(10);
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct PassedSignals(Arc<AtomicU64>);
+
+impl PassedSignals {
+    /// Notes a signal by its number, 1 to 64; others are none.
+    pub fn note(&self, number: i32) {
+        if let Some(bit) = u32::try_from(number - 1).ok().and_then(|shift| 1_u64.checked_shl(shift)) {
+            self.0.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Cancel {
+    /// A token that nobody has cancelled yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A token that shares a flag which a signal handler sets.
+    #[must_use]
+    pub fn from_flag(flag: Arc<AtomicBool>) -> Self {
+        Self { asked: flag, ..Self::default() }
+    }
+
+    /// Says which signal it was, once the flag is set: a command in a guest gets the same one, and SIGINT where that is 0.
+    #[must_use]
+    pub fn with_signal(self, signal: Arc<AtomicUsize>) -> Self {
+        Self { signal, ..self }
+    }
+
+    /// Has these signals passed on to the command that `Container::run` runs.
+    #[must_use]
+    pub fn passing(self, signals: PassedSignals) -> Self {
+        Self { passed: signals, ..self }
+    }
+
+    /// Whether there are signals to be passed on.
+    pub(crate) fn passes(&self) -> bool {
+        self.passed.0.load(Ordering::Relaxed) != 0
+    }
+
+    /// Takes those of the noted signals that are in `mask`, which has a bit for each: the lowest is signal 1.
+    pub(crate) fn take_passed(&self, mask: u64) -> impl Iterator<Item = Signal> {
+        let taken = self.passed.0.fetch_and(!mask, Ordering::Relaxed) & mask;
+        let signals = (1..=64).filter(move |number| taken & (1 << (number - 1)) != 0);
+        // Those of real time have no name, and are not passed.
+        signals.filter_map(|number| Signal::try_from(number).ok())
+    }
+
+    /// Asks the operation to stop.
+    pub fn cancel(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// The signal for a command in a guest.
+    pub(crate) fn signal(&self) -> Signal {
+        let told = i32::try_from(self.signal.load(Ordering::Relaxed)).ok();
+        told.and_then(|number| Signal::try_from(number).ok()).unwrap_or(Signal::SIGINT)
+    }
+}

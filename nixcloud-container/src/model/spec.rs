@@ -1,0 +1,307 @@
+//! The spec: a container file in its evaluated, typed form. The serde contract with `nix/containers.nix`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::forward::{Forward, HostPort};
+use crate::model::idmap::IdMapKind;
+use crate::model::name::{ContainerName, InterfaceName};
+
+/// The schema of requests, answers and `spec.json` that this version speaks.
+pub const SCHEMA: u32 = 1;
+
+/// What a container file says beside its NixOS configuration.
+///
+/// A generation carries it as `spec.json`, so that a rollback brings back the network and limits of that time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ContainerSpec {
+    /// The schema that the spec was written in.
+    pub schema: u32,
+    /// The name that the file proposes.
+    pub name: Option<ContainerName>,
+    /// Whether and how it starts with the host.
+    pub autostart: Autostart,
+    /// Its network.
+    pub network: NetworkSpec,
+    /// Lines for the LXC configuration, checked before use.
+    pub lxc_extra_config: String,
+    /// Whose ids it uses.
+    pub idmap: IdMapKind,
+    /// What the system was built with.
+    pub effective: Effective,
+    /// Whether it is no spec, but what the LXC configuration of the shell original comes to that a generation was built
+    /// with: the guest's init is then the system's own, and lines that are refused are left out.
+    #[serde(skip)]
+    pub original: bool,
+}
+
+/// Start with the host.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Autostart {
+    /// Whether it starts with the host.
+    pub enable: bool,
+    /// Lower starts earlier.
+    pub order: i64,
+    /// Seconds to wait after it was started, before the next.
+    pub delay: u32,
+    /// Containers that must run before it.
+    pub after: Vec<ContainerName>,
+}
+
+/// The network part of a container file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NetworkSpec {
+    /// A bridge in place of the standard one.
+    pub bridge: Option<InterfaceName>,
+    /// A fixed address.
+    pub ip: Option<Ipv4Addr>,
+    /// The prefix length that the fixed address carries.
+    pub prefix_length: Option<u8>,
+    /// The guest's default gateway.
+    pub gateway: Option<Ipv4Addr>,
+    /// Whether there is a second interface, `internet`.
+    pub enable_nat: bool,
+    /// A fixed IPv6 address of the first interface.
+    #[serde(default)]
+    pub ip6: Option<Ipv6Addr>,
+    /// The prefix length that it carries.
+    #[serde(default)]
+    pub prefix_length6: Option<u8>,
+    /// The guest's default gateway for IPv6.
+    #[serde(default)]
+    pub gateway6: Option<Ipv6Addr>,
+    /// Whether no other container of its bridges reaches it, nor it them.
+    #[serde(default = "isolated")]
+    pub isolated: bool,
+    /// How large packets are on its interfaces, in bytes.
+    #[serde(default)]
+    pub mtu: Option<u16>,
+    /// Ports of the host that lead to it.
+    #[serde(default)]
+    pub forwards: Vec<Forward>,
+}
+
+fn isolated() -> bool {
+    true
+}
+
+impl Default for NetworkSpec {
+    fn default() -> Self {
+        Self {
+            bridge: None,
+            ip: None,
+            prefix_length: None,
+            gateway: None,
+            enable_nat: false,
+            ip6: None,
+            prefix_length6: None,
+            gateway6: None,
+            isolated: true,
+            mtu: None,
+            forwards: Vec::new(),
+        }
+    }
+}
+
+/// The address that the system was built with: fixed or leased; none where the bridge leaves it to DHCP.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Effective {
+    /// The address.
+    pub ip: Option<Ipv4Addr>,
+    /// Its prefix length.
+    pub prefix_length: Option<u8>,
+}
+
+/// A spec that this version cannot read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// It is not the JSON that was agreed.
+    #[error("the spec is not what nix/containers.nix writes")]
+    Json(#[from] serde_json::Error),
+    /// A newer tool wrote it.
+    #[error("the spec has schema {found}, this version reads up to {SCHEMA}")]
+    Newer {
+        /// The schema found.
+        found: u32,
+    },
+    /// A field holds a value that cannot be.
+    #[error("{field} cannot be {value}: {why}")]
+    Value {
+        /// The field as the container file spells it.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// Why not.
+        why: &'static str,
+    },
+}
+
+impl ContainerSpec {
+    /// Reads a spec of this or an older schema and checks what types alone cannot.
+    ///
+    /// # Errors
+    /// When it is not a spec, a newer one, or holds an impossible value.
+    pub fn from_json(json: &[u8]) -> Result<Self, SpecError> {
+        #[derive(Deserialize)]
+        struct Probe {
+            schema: u32,
+        }
+        let read = serde_json::from_slice::<Self>(json);
+        // The number alone where it cannot be read: a newer spec has fields that this version calls unknown.
+        let found = match &read {
+            Ok(spec) => spec.schema,
+            Err(_) => serde_json::from_slice::<Probe>(json)?.schema,
+        };
+        if found > SCHEMA {
+            return Err(SpecError::Newer { found });
+        }
+        let spec = read?;
+        spec.check()?;
+        Ok(spec)
+    }
+
+    /// Checks what types alone cannot.
+    ///
+    /// # Errors
+    /// When a field holds an impossible value.
+    pub fn check(&self) -> Result<(), SpecError> {
+        let network = &self.network;
+        if let Some(prefix) = network.prefix_length
+            && !(1..=30).contains(&prefix)
+        {
+            let why = "a prefix length is 1 to 30";
+            return Err(SpecError::Value { field: "network.ip", value: format!("/{prefix}"), why });
+        }
+        for (field, address) in [("network.ip", network.ip), ("network.gateway", network.gateway)] {
+            if let Some(address) = address
+                && (address.is_unspecified()
+                    || address.is_loopback()
+                    || address.is_multicast()
+                    || address.is_broadcast())
+            {
+                let why = "it is not the address of a host";
+                return Err(SpecError::Value { field, value: address.to_string(), why });
+            }
+        }
+        if let Some(prefix) = network.prefix_length6
+            && !(1..=127).contains(&prefix)
+        {
+            let why = "a prefix length is 1 to 127";
+            return Err(SpecError::Value { field: "network.ip6", value: format!("/{prefix}"), why });
+        }
+        if let Some(address) = network.ip6
+            && (address.is_unspecified()
+                || address.is_loopback()
+                || address.is_multicast()
+                || address.is_unicast_link_local()
+                || address.to_ipv4_mapped().is_some())
+        {
+            let why = "it is not the address of a host";
+            return Err(SpecError::Value { field: "network.ip6", value: address.to_string(), why });
+        }
+        if let Some(address) = network.gateway6
+            && (address.is_unspecified() || address.is_loopback() || address.is_multicast())
+        {
+            let why = "it is not the address of a host";
+            return Err(SpecError::Value { field: "network.gateway6", value: address.to_string(), why });
+        }
+        forwards(&network.forwards)
+    }
+}
+
+/// That each port of the host is in it once, and on addresses that something comes to.
+fn forwards(forwards: &[Forward]) -> Result<(), SpecError> {
+    let mut taken = std::collections::BTreeMap::<_, Vec<HostPort>>::new();
+    for forward in forwards {
+        let host = forward.host();
+        let refuse = |why| {
+            let value = format!("{} {}", host.protocol, host.place());
+            Err(SpecError::Value { field: "network.forwards", value, why })
+        };
+        if host.listen.is_some_and(|listen| {
+            let mapped = matches!(listen, IpAddr::V6(six) if six.to_ipv4_mapped().is_some());
+            listen.is_unspecified() || listen.is_loopback() || listen.is_multicast() || mapped
+        }) {
+            return refuse(
+                "`listen` is an address that others reach the host by; without it all of them lead there",
+            );
+        }
+        let others = taken.entry((host.protocol, host.port)).or_default();
+        if others.iter().any(|other| other.overlaps(host)) {
+            return refuse("that port of the host is in it twice");
+        }
+        others.push(host);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &str = r#"{"schema":1,"name":null,"autostart":{"enable":false,"order":0,"delay":0,"after":[]},
+        "network":{"bridge":null,"ip":null,"prefixLength":null,"gateway":null,"enableNat":false},
+        "lxcExtraConfig":"","idmap":"isolated","effective":{"ip":"10.101.0.2","prefixLength":16}}"#;
+
+    #[test]
+    fn the_normal_form_is_read() {
+        let spec = ContainerSpec::from_json(PLAIN.as_bytes()).unwrap();
+        assert_eq!(spec.effective.ip, Some("10.101.0.2".parse().unwrap()));
+        let again = serde_json::to_vec(&spec).unwrap();
+        assert_eq!(ContainerSpec::from_json(&again).unwrap(), spec);
+    }
+
+    #[test]
+    fn what_came_later_has_a_default() {
+        let spec = ContainerSpec::from_json(PLAIN.as_bytes()).unwrap();
+        assert_eq!(spec.network, NetworkSpec::default());
+        assert!(spec.network.isolated);
+    }
+
+    #[test]
+    fn forwards_and_ipv6_are_checked() {
+        let with = |more: &str| {
+            let json = PLAIN.replacen("\"enableNat\":false", &format!("\"enableNat\":false,{more}"), 1);
+            ContainerSpec::from_json(json.as_bytes()).map(drop).map_err(|error| error.to_string())
+        };
+        let forward = r#"{"hostPort":80,"containerPort":8080,"protocol":"tcp"}"#;
+        with(&format!("\"forwards\":[{forward}]")).unwrap();
+        let twice = with(&format!("\"forwards\":[{forward},{forward}]")).unwrap_err();
+        assert_eq!(twice, "network.forwards cannot be tcp 80: that port of the host is in it twice");
+        with(r#""forwards":[{"hostPort":0,"containerPort":1,"protocol":"tcp"}]"#).unwrap_err();
+        let at = |listen: &str| forward.replacen('}', &format!(",\"listen\":\"{listen}\"}}"), 1);
+        with(&format!("\"forwards\":[{},{}]", at("192.0.2.1"), at("2001:db8::1"))).unwrap();
+        let twice = with(&format!("\"forwards\":[{},{forward}]", at("192.0.2.1"))).unwrap_err();
+        assert_eq!(twice, "network.forwards cannot be tcp 80: that port of the host is in it twice");
+        for bad in ["0.0.0.0", "127.0.0.1", "::1", "::", "ff02::1", "::ffff:192.0.2.1", "192.0.2"] {
+            with(&format!("\"forwards\":[{}]", at(bad))).unwrap_err();
+        }
+        with(r#""ip6":"2001:db8::5","prefixLength6":64"#).unwrap();
+        with(r#""gateway6":"fe80::1""#).unwrap();
+        with(r#""gateway6":"ff02::1""#).unwrap_err();
+        for bad in ["fe80::1", "::1", "ff02::1", "::", "::ffff:10.0.0.1"] {
+            with(&format!("\"ip6\":\"{bad}\"")).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_by_its_number() {
+        let newer = PLAIN.replacen("\"schema\":1", "\"schema\":7,\"colour\":1", 1);
+        assert!(matches!(ContainerSpec::from_json(newer.as_bytes()), Err(SpecError::Newer { found: 7 })));
+    }
+
+    #[test]
+    fn unknown_fields_and_impossible_values_are_refused() {
+        let unknown = PLAIN.replacen("\"name\"", "\"colour\":1,\"name\"", 1);
+        assert!(matches!(ContainerSpec::from_json(unknown.as_bytes()), Err(SpecError::Json(_))));
+        let bad = PLAIN.replacen("\"ip\":null", "\"ip\":\"127.0.0.1\"", 1);
+        let error = ContainerSpec::from_json(bad.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), "network.ip cannot be 127.0.0.1: it is not the address of a host");
+    }
+}

@@ -1,0 +1,208 @@
+//! Create: lease, evaluate once, build, install. What fails or is interrupted is removed again.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use crate::build::extra_check;
+use crate::build::source::Source;
+use crate::build::{self, Order};
+use crate::error::Error;
+use crate::host::Host;
+use crate::host::names;
+use crate::model::generation::GenerationId;
+use crate::model::name::ContainerName;
+use crate::model::observe::{self, Cancel, Event, Observer, Phase as Progress};
+use crate::model::state::Action;
+use crate::ops::destroy;
+use crate::ops::durable;
+use crate::ops::install::{self, Beside};
+use crate::store::legacy as original;
+use crate::store::presence;
+use crate::store::record::{Phase, Record};
+use crate::store::rootfs;
+use crate::store::salvage;
+use crate::worker::LogRequest;
+
+/// What is to be created.
+#[derive(Debug, Clone, Default)]
+pub struct CreateRequest {
+    /// The container file: a path (of a folder, its `default.nix`), an attribute of a file's set (`all.nix#web`) or of a
+    /// flake (`.#web`, `github:me/shop#web`).
+    pub file: PathBuf,
+    /// Arguments for Nix, already split: `["-I", "nixpkgs=/nixpkgs"]`.
+    pub nix_args: Vec<String>,
+    /// Further LXC configuration items, of those that `lxcExtraConfig` may hold; they come after its own.
+    pub lxc_items: Vec<(String, String)>,
+    /// Where liblxc logs, and how much, while it looks at such items and at `lxcExtraConfig`.
+    pub log: LogRequest,
+}
+
+impl CreateRequest {
+    /// From a container file, with nothing beside it.
+    #[must_use]
+    pub fn new(file: impl Into<PathBuf>) -> Self {
+        Self { file: file.into(), ..Self::default() }
+    }
+}
+
+/// What was created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// The container.
+    pub name: ContainerName,
+    /// Its first generation.
+    pub generation: GenerationId,
+    /// Its address, unless its bridge gives it one.
+    pub address: Option<Ipv4Addr>,
+}
+
+pub(crate) fn create(
+    host: &Host,
+    name: &ContainerName,
+    request: &CreateRequest,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Created, Error> {
+    let source = Source::container(&request.file, &request.nix_args)?;
+    let beside = Beside { items: request.lxc_items.clone(), log: request.log.clone() };
+    let _lock = host.lock_observed(name, observer, cancel)?;
+    create_locked(host, name, &Order::of(&source), &beside, observer, cancel)
+}
+
+/// With the container's lock held.
+pub(crate) fn create_locked(
+    host: &Host,
+    name: &ContainerName,
+    order: &Order<'_>,
+    beside: &Beside,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Created, Error> {
+    let record = begin(host, name, order, beside, observer)?;
+    complete(host, record, order, &beside.log, observer, cancel)
+}
+
+/// From here on the name is taken; what there is of the container can be removed by its record.
+pub(crate) fn begin(
+    host: &Host,
+    name: &ContainerName,
+    order: &Order<'_>,
+    beside: &Beside,
+    observer: &mut dyn Observer,
+) -> Result<Record, Error> {
+    match Record::load(&host.layout, name)? {
+        Some(record) if record.phase.is_unfinished() => {
+            // One that somebody else made to run meanwhile is not removed.
+            let here = presence::look(&host.layout, &record)?;
+            if here.state.is_live() {
+                return Err(Error::State { name: name.clone(), state: here.state, action: Action::Destroy });
+            }
+            observer.event(Event::Note(format!(
+                "an operation on `{name}` was cut off: its remains are removed first"
+            )));
+            destroy::remains(host, record)?;
+        }
+        Some(_) => return Err(Error::Exists { name: name.clone() }),
+        None => refuse(host, name)?,
+    }
+    let mut record = order.record(name);
+    record.lxc_items.clone_from(&beside.items);
+    record.save(&host.layout)?;
+    Ok(record)
+}
+
+/// The rest. What fails or is cut off is removed.
+pub(crate) fn complete(
+    host: &Host,
+    mut record: Record,
+    order: &Order<'_>,
+    log: &LogRequest,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Created, Error> {
+    match build_and_install(host, &mut record, order, log, observer, cancel) {
+        Ok(created) => Ok(created),
+        Err(failure) => {
+            let undo = observe::phase(Progress::Undo, observer, |_| destroy::remains(host, record));
+            Err(failure.undone(undo))
+        }
+    }
+}
+
+/// What stands in the way of a new container by its name alone.
+pub(crate) fn refuse(host: &Host, name: &ContainerName) -> Result<(), Error> {
+    if Record::load(&host.layout, name)?.is_none() {
+        refuse_strangers(host, name)?;
+        refuse_confusion(host, name)?;
+    }
+    Ok(())
+}
+
+/// A name by which the new container and another one, or the host, would answer for each other.
+fn refuse_confusion(host: &Host, name: &ContainerName) -> Result<(), Error> {
+    if name.is_the_hosts() {
+        return Err(Error::HostName { name: name.clone() });
+    }
+    match host.names()?.into_iter().find(|other| other != name && other.is_alike(name)) {
+        Some(other) => Err(Error::Alike { name: name.clone(), other }),
+        None => Ok(()),
+    }
+}
+
+/// A folder or profile without a record is somebody else's.
+fn refuse_strangers(host: &Host, name: &ContainerName) -> Result<(), Error> {
+    let exists = |path: &Path| path.symlink_metadata().is_ok();
+    if original::made(&host.layout, name) {
+        return Err(Error::Exists { name: name.clone() });
+    }
+    let there = exists(&host.layout.container_dir(name)) || exists(&host.layout.profile(name));
+    if there && salvage::is_ours(&host.layout, name) {
+        return Err(host.lost_record(name));
+    }
+    if there {
+        return Err(Error::Foreign { name: name.clone() });
+    }
+    Ok(())
+}
+
+fn build_and_install(
+    host: &Host,
+    record: &mut Record,
+    order: &Order<'_>,
+    log: &LogRequest,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Created, Error> {
+    let foreign = install::others(host)?;
+    order.note(record);
+    install::claim_interface(host, record, &foreign)?;
+    let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
+    let spec = ready.spec.clone();
+    install::claim_addresses(host, record, &spec, &foreign)?;
+    install::claim_ports(host, record, &spec)?;
+    install::drop_unused_lease(host, record, &spec)?;
+    let ids = install::claim_ids(host, record, spec.idmap, &foreign, cancel)?;
+    // Before the build, which may take an hour: a refused line is known now.
+    let rendered = install::rendered(host, record, &spec)?;
+    extra_check::require(&host.worker, &rendered.extra, log, cancel)?;
+    install::tell_doubts(host, &spec, &rendered, observer)?;
+    let built = build::realise(host, record, order, ready, observer, cancel)?;
+    let generation = build::set_profile(host, record, &built, cancel)?;
+
+    observe::phase(Progress::Install, observer, |observer| {
+        rootfs::create(&host.layout, &record.name, ids)?;
+        install::write_config(host, record, &rendered, observer)?;
+        install::open_ports(host, record, observer)?;
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        durable::generation(host, &record.name, generation)?;
+        (record.phase, record.unsettled) = (Phase::Ready, true);
+        record.note_items(generation);
+        record.save(&host.layout)?;
+        names::publish(host, &record.name)?;
+        record.unsettled = false;
+        Ok(record.save(&host.layout)?)
+    })?;
+    Ok(Created { name: record.name.clone(), generation, address: spec.effective.ip })
+}

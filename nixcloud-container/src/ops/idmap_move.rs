@@ -1,0 +1,147 @@
+//! A container that changes from shared ids to ids of its own, or back: claim, move its files, give back.
+//!
+//! ```text
+//!  ids A                     prepare: claims B                        complete: files A -> B
+//!  moving none  ---------->  moving B, not begun  ---------------->  moving B, begun
+//!      ^   ids A, give B back  |   ^                                    |        | files B -> A
+//!      +-----------------------+   +------- (a rollback meanwhile) -----|--------+
+//!      +--- give A back ---  ids B, moving A, not begun  <--------------+ all files have B
+//! ```
+//!
+//! The generation decides: each keeps its kind. Whoever is killed leaves one of these lines, and the next start, update
+//! or destroy goes on from it.
+
+use crate::error::Error;
+use crate::fs;
+use crate::fs::owner::Moved;
+use crate::host::Host;
+use crate::model::idmap::{IdMap, IdMapKind};
+use crate::model::name::ContainerName;
+use crate::model::observe::{Cancel, Event, Observer};
+use crate::ops::durable;
+use crate::ops::install;
+use crate::store::claims::{Foreign, Leases};
+use crate::store::record::{Moving, Record};
+use crate::store::rootfs;
+
+/// Claims the ids that a generation of this kind has. Nothing is given back and no file is touched.
+pub(crate) fn prepare(
+    host: &Host,
+    record: &mut Record,
+    kind: IdMapKind,
+    foreign: &Foreign,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    if record.idmap == kind || record.ids.is_none() {
+        return Ok(());
+    }
+    let leases = Leases::new(&host.layout, &host.config);
+    let _lock = if kind == IdMapKind::Shared { Some(host.lock_pools(cancel)?) } else { None };
+    if let Some(moving) = record.moving {
+        // Noted, but whoever did may have been killed before the claim; then another may have it by now.
+        if moving.begun || leases.hold_ids(&record.name, kind, moving.ids)?.is_none() {
+            return Ok(());
+        }
+    }
+    let owner = record.name.clone();
+    leases.claim_ids(&owner, kind, foreign, &mut |ids| {
+        record.moving = Some(Moving { ids, idmap: kind, begun: false });
+        record.save(&host.layout).map_err(Error::from)
+    })?;
+    Ok(())
+}
+
+/// Moves the files to the ids of this kind, where they do not have them, and gives the others back. Nothing of the
+/// container runs.
+pub(crate) fn complete(
+    host: &Host,
+    record: &mut Record,
+    kind: IdMapKind,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    if record.idmap != kind {
+        prepare(host, record, kind, &install::others(host)?, cancel)?;
+    }
+    let (Some(ids), Some(moving)) = (record.ids, record.moving) else { return Ok(()) };
+    if record.idmap != kind {
+        if !moving.begun {
+            record.moving = Some(Moving { begun: true, ..moving });
+            record.save(&host.layout)?;
+        }
+        move_files(host, &record.name, ids, moving.ids, observer, cancel)?;
+        durable::files(host, &record.name)?;
+        let old = Moving { ids, idmap: record.idmap, begun: false };
+        (record.ids, record.idmap, record.moving) = (Some(moving.ids), moving.idmap, Some(old));
+        record.save(&host.layout)?;
+    } else if moving.begun {
+        move_files(host, &record.name, moving.ids, ids, observer, cancel)?;
+        durable::files(host, &record.name)?;
+        record.moving = Some(Moving { begun: false, ..moving });
+        record.save(&host.layout)?;
+    }
+    forget(host, record, kind)
+}
+
+/// Gives back the ids that no file has and that a generation of this kind does not need. The record is saved last:
+/// until then it names them, and giving back twice does no harm.
+pub(crate) fn forget(host: &Host, record: &mut Record, kind: IdMapKind) -> Result<(), Error> {
+    let Some(moving) = record.moving.filter(|moving| moving.idmap != kind && !moving.begun) else {
+        return Ok(());
+    };
+    give_back(host, &record.name, moving.ids, moving.idmap)?;
+    record.moving = None;
+    Ok(record.save(&host.layout)?)
+}
+
+/// Gives ids back; shared ones when no other container has them.
+pub(crate) fn give_back(host: &Host, name: &ContainerName, ids: IdMap, kind: IdMapKind) -> Result<(), Error> {
+    let leases = Leases::new(&host.layout, &host.config);
+    if kind == IdMapKind::Isolated {
+        return Ok(leases.free_ids(name, ids)?);
+    }
+    let _lock = host.lock_pools(&Cancel::new())?;
+    for other in Record::names(&host.layout)? {
+        if other == *name {
+            continue;
+        }
+        // One that cannot be read may well use the shared ids.
+        match Record::load(&host.layout, &other) {
+            Ok(Some(other)) if !other.claims(ids) => {}
+            Ok(None) => {}
+            _ => return Ok(()),
+        }
+    }
+    Ok(leases.free_shared_ids(ids)?)
+}
+
+fn move_files(
+    host: &Host,
+    name: &ContainerName,
+    from: IdMap,
+    to: IdMap,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    let note = |text: String| Event::Note(text);
+    observer.event(note(format!(
+        "the files of `{name}` are moved from ids {} and up to {} and up",
+        from.base(),
+        to.base()
+    )));
+    let moved = rootfs::move_ids(&host.layout, name, from, to, &|| cancel.is_cancelled());
+    let Moved { strange, example, mounted, .. } = moved.map_err(|error| match error {
+        rootfs::RootfsError::Move(fs::owner::Error::Cancelled) => Error::Cancelled,
+        other => other.into(),
+    })?;
+    if let Some(example) = example {
+        observer.event(note(format!(
+            "{strange} of them belong to nobody in it and stay as they are, {} for one",
+            example.display()
+        )));
+    }
+    for place in mounted {
+        observer.event(note(format!("something is mounted on {}: it is left as it is", place.display())));
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! What a killed operation left, seen by the next one that holds the container's lock.
+
+use crate::error::Error;
+use crate::host::Host;
+use crate::host::names;
+use crate::model::generation::GenerationId;
+use crate::model::observe::{Cancel, Event, Observer};
+use crate::model::spec::ContainerSpec;
+use crate::ops::durable;
+use crate::ops::idmap_move as moving;
+use crate::ops::install;
+use crate::store::generations::{Generations, GenerationsError};
+use crate::store::record::{Phase, Record};
+
+/// Lets everybody know of a current generation that counts by now, `spec` is its own, and gives back what the others
+/// held. The record on disk says that this is to be done, so that the next of us ends it where a kill cuts it off.
+pub(crate) fn settle(
+    host: &Host,
+    record: &mut Record,
+    spec: &ContainerSpec,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
+    names::publish(host, &record.name)?;
+    install::release_ports(host, record, spec, observer)?;
+    install::release_addresses(host, record, spec)?;
+    // Files that were moved already are moved back at the next start.
+    moving::forget(host, record, spec.idmap)?;
+    record.unsettled = false;
+    Ok(record.save(&host.layout)?)
+}
+
+/// Notes that the current generation is the one that counts. Where that cannot be written, the record in memory is the one
+/// that is on disk, too: whoever goes on sees the switch that was under way.
+pub(crate) fn ready(host: &Host, record: &mut Record) -> Result<(), Error> {
+    let before = (record.phase, record.unsettled);
+    (record.phase, record.unsettled) = (Phase::Ready, true);
+    record.save(&host.layout).inspect_err(|_| (record.phase, record.unsettled) = before)?;
+    Ok(())
+}
+
+/// Ends a switch that was cut off: the generation that was current before is made so again, since the other one
+/// has not proved itself, unless that was on disk already. The guest, if it runs, is left to the next update. Returns the
+/// generation that was cut off, where there is one that was current.
+pub(crate) fn interrupted_switch(
+    host: &Host,
+    record: &mut Record,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Option<GenerationId>, Error> {
+    let generations = Generations::new(&host.layout, &record.name);
+    let from = match record.phase {
+        Phase::Switching { from } => from,
+        Phase::Ready if record.unsettled => {
+            let spec = generations.spec(generations.current()?)?;
+            return settle(host, record, &spec, observer).map(|()| None);
+        }
+        _ => return Ok(None),
+    };
+    let mut cut_off = None;
+    tracing::debug!(name = %record.name, %from, "a switch was cut off: put back");
+    match generations.spec(from) {
+        Ok(spec) => {
+            observer.event(Event::Note(format!("generation {from} of `{}` is put back", record.name)));
+            // Without any the profile is put back, too.
+            let current = generations.current().ok();
+            if current != Some(from) {
+                cut_off = current;
+                if let Some(left) = current {
+                    record.note_undone(left);
+                }
+                host.nix().switch_generation(&host.layout.profile(&record.name), from.get(), cancel)?;
+            }
+            record.lxc_items = record.items_of(from);
+            install::claim_addresses(host, record, &spec, &install::others(host)?)?;
+            install::claim_ports(host, record, &spec)?;
+        }
+        // Somebody deleted it by other means: then the current one is all there is.
+        Err(GenerationsError::Missing { .. }) => observer.event(Event::Note(format!(
+            "generation {from} of `{}` is gone and cannot be put back: the current one stays",
+            record.name
+        ))),
+        Err(error) => return Err(error.into()),
+    }
+    crate::build::clear_work(host, &record.name)?;
+    durable::generation(host, &record.name, generations.current()?)?;
+    // The configuration is not rendered here: the next start does that, and what refuses it (a key that is no longer
+    // allowed) must not stand in the way of going back.
+    ready(host, record)?;
+    let spec = generations.spec(generations.current()?)?;
+    settle(host, record, &spec, observer)?;
+    Ok(cut_off)
+}

@@ -1,0 +1,374 @@
+//! Start: what may be asked of one boot, and the boot itself.
+
+mod plan;
+mod request;
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use crate::error::{self, Error};
+use crate::fs::atomic::{self, Durability};
+use crate::host::Host;
+use crate::host::names;
+use crate::host::parts as hostnet;
+use crate::lxc::command::{self, Holder};
+use crate::model::idmap::{IdMapKind, RANGE};
+use crate::model::name::ContainerName;
+use crate::model::observe::{Cancel, Event, Observer};
+use crate::model::spec::ContainerSpec;
+use crate::model::state::{Action, Permission};
+use crate::ops::adopt;
+use crate::ops::cut_off;
+use crate::ops::foreground::Foreground;
+use crate::ops::idmap_move as moving;
+use crate::ops::install;
+use crate::ops::power::{
+    MONITOR_END, forget_neighbours, proc_error, remove_left_interfaces, stopped, target, terminate_locked,
+    wait_until_stopped, wait_while_passing,
+};
+use crate::ops::recover;
+use crate::render::{self, Rendered};
+use crate::store::generations::Generations;
+use crate::store::host_facts as facts;
+use crate::store::record::{Record, Run, Signals};
+use crate::sys::cgroup::{Owner, Pair};
+use crate::sys::proc::{self, Process};
+use crate::sys::userns::Ids;
+use crate::worker::{Answer, HookFailure, Request, Stdio, WorkerError};
+use plan::Plan;
+pub use request::{StartOutcome, StartRequest};
+
+pub(crate) fn start(
+    host: &Host,
+    name: &ContainerName,
+    request: &StartRequest,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<StartOutcome, Error> {
+    host.record(name)?;
+    let lock = host.lock(name, cancel)?;
+    let mut record = adopt::record(host, name, observer, cancel)?;
+    recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    tell_host(host, &record, observer);
+    cut_off::settle(host, &record)?;
+    let here = wait_while_passing(host, &record, Action::Start, host.config.timeouts.start(), cancel)?;
+    match here.state.permits(Action::Start) {
+        Permission::Already => return Ok(StartOutcome::AlreadyRunning),
+        Permission::Allowed => {}
+        _ => return Err(Error::State { name: name.clone(), state: here.state, action: Action::Start }),
+    }
+    require_folders(host, name)?;
+    let plan = Plan::new(host, name, request, cancel)?;
+    // What a guest left whose monitor was killed, or that ended by itself.
+    stopped(host, &record)?;
+    let mut record = host.record(name)?;
+    let starts = Owner::of(&host.layout, name).starts();
+    if !request.foreground {
+        let mut boot = Boot { host, plan: &plan, foreground: None, starts, cancel };
+        return match boot.run(&mut record, observer)? {
+            Some(init_pid) => Ok(StartOutcome::Started { init_pid }),
+            None => Err(install::unexpected(&Answer::Ended)),
+        };
+    }
+    let mut foreground = Foreground::open(host, &starts, request.screen)?;
+    let mut boot = Boot { host, plan: &plan, foreground: Some(&mut foreground), starts, cancel };
+    let init = boot.run(&mut record, observer)?;
+    // Others may stop it, run commands in it, destroy it.
+    drop(lock);
+    let cancelled = foreground.wait(host, name, cancel);
+    if let Some((path, init)) = plan.pidfile.zip(init) {
+        remove_pidfile(&path, init);
+    }
+    Ok(StartOutcome::Ended { cancelled: cancelled? })
+}
+
+/// Tells the host's name servers and its packet filter of a container that was just adopted, or whose last operation was
+/// killed after its end was noted. Of others they know, and nothing is done. It boots without them, too.
+fn tell_host(host: &Host, record: &Record, observer: &mut dyn Observer) {
+    let name = &record.name;
+    if let Err(error) = names::publish(host, name) {
+        let why = error::chain(&error);
+        observer.event(Event::Note(format!("the host's name servers are not told of `{name}`: {why}")));
+    }
+    if let Err(error) = install::open_ports(host, record, observer) {
+        let why = error::chain(&error);
+        observer.event(Event::Note(format!("the host's ports may not lead to `{name}`: {why}")));
+    }
+}
+
+/// One boot.
+struct Boot<'a> {
+    host: &'a Host,
+    plan: &'a Plan,
+    foreground: Option<&'a mut Foreground>,
+    /// The cgroups of its first try and of its second.
+    starts: [Pair; 2],
+    cancel: &'a Cancel,
+}
+
+impl Boot<'_> {
+    /// Boots the current generation, and returns its init; `None` where a foreground guest has ended already.
+    fn run(&mut self, record: &mut Record, observer: &mut dyn Observer) -> Result<Option<i32>, Error> {
+        let Self { host, cancel, .. } = *self;
+        let generations = Generations::new(&host.layout, &record.name);
+        let current = generations.current()?;
+        let spec = generations.spec(current)?;
+        require_bridges(host, &spec)?;
+        moving::complete(host, record, spec.idmap, observer, cancel)?;
+        require_free_ids(host, record, spec.idmap)?;
+        remove_left_interfaces(host, record)?;
+        let mut run = Run {
+            boot_id: proc::boot_id().map_err(proc_error)?,
+            init: None,
+            monitor: None,
+            netns: proc::own_network_namespace().map_err(proc_error)?,
+            started: Timestamp::now(),
+            generation: Some(current),
+            switched: false,
+            config: String::new(),
+            cgroups: Vec::new(),
+            signals: Signals::default(),
+            addresses: None,
+        };
+        generations.root_booted(current)?;
+        if let Some(program) = host.worker.hook_in_store() {
+            generations.root_program(&program)?;
+        }
+        let [first, second] = self.starts.clone();
+        let mut started = self.start(record, &spec, &mut run, &first, observer);
+        if let Err(Error::Worker(failure)) = &started
+            && host.facts()?.idmapped_store
+            && idmap_failed(failure)
+        {
+            observer.event(Event::Note(format!(
+                "the store cannot be shown with the guest's ids here ({failure}): it is mounted read-only without them"
+            )));
+            wait_until_stopped(host, record, MONITOR_END, cancel)?;
+            // What the first try made: its monitor may still be in its cgroups, and the kernel at its interfaces.
+            remove_left_interfaces(host, record)?;
+            cut_off::end_own(&host.layout, record, Some(&run));
+            facts::refuse_idmapped_store(&host.layout);
+            started = self.start(record, &spec, &mut run, &second, observer);
+            if started.is_err() {
+                facts::allow_idmapped_store(&host.layout);
+            }
+        }
+        started.map_err(|failure| {
+            let failure = name_held(host, record, isolation_failed(&record.name, failure));
+            // LXC tidies up itself, unless it was cut off: then the guest may run.
+            let undo = terminate_locked(host, record, &Cancel::new()).map(drop);
+            failure.undone(undo)
+        })
+    }
+
+    /// Starts with a note of what is being started already on disk: whoever is killed on the way leaves it.
+    fn start(
+        &mut self,
+        record: &mut Record,
+        spec: &ContainerSpec,
+        run: &mut Run,
+        cgroups: &Pair,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<i32>, Error> {
+        let host = self.host;
+        let rendered = install::rendered(host, record, spec)?;
+        require_sources(&record.name, &rendered)?;
+        install::write_config(host, record, &rendered, observer)?;
+        // Without the items of this boot: what differs from it at the next start is what waits for one.
+        run.config.clone_from(&rendered.text);
+        run.signals = Signals::of(rendered.extra.iter().chain(&self.plan.items));
+        let (four, six) = (spec.effective.ip.map(IpAddr::from), spec.network.ip6.map(IpAddr::from));
+        run.addresses = Some(four.into_iter().chain(six).collect());
+        let cgroups = Some(cgroups).filter(|_| !self.chooses_cgroups(&rendered));
+        run.cgroups = cgroups.map(Pair::folders).unwrap_or_default();
+        run.save(&host.layout, &record.name)?;
+        forget_neighbours(host, record, Some(spec));
+        let Some(init_pid) =
+            self.call(record, &rendered, self.user_namespace(record, spec, &rendered), cgroups)?
+        else {
+            return Ok(None);
+        };
+        let gone = || Error::Worker(WorkerError::NoAnswer { status: "the guest's init is gone".to_owned() });
+        let init = Process::now(init_pid).ok_or_else(gone)?;
+        run.booted(init);
+        run.save(&host.layout, &record.name)?;
+        if self.foreground.is_none() && self.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        if let Some(path) = &self.plan.pidfile {
+            write_pidfile(host, record, path, init_pid)?;
+        }
+        Ok(Some(init_pid))
+    }
+
+    /// The user namespace that we make for it, owned by an id of its own: what the kernel counts for the owner is its
+    /// share alone. Guests with shared ids have different owners, too. Where the host configuration lets somebody choose
+    /// the ids, LXC makes it; and where it joins a namespace of another container's, which is done before its own is there.
+    /// So it does where limits are set for the guest (`lxc.prlimit`) by a root who may not raise limits, such as one of
+    /// a machine that is itself a container: over a user namespace of its own such a root may.
+    fn user_namespace(&self, record: &Record, spec: &ContainerSpec, rendered: &Rendered) -> Option<Ids> {
+        let theirs = |(key, _): &&(String, String)| {
+            key.starts_with("lxc.idmap")
+                || key.starts_with("lxc.namespace.")
+                || key.starts_with("lxc.prlimit.") && !proc::may_raise_limits()
+        };
+        if rendered.extra.iter().chain(&self.plan.items).any(|item| theirs(&item)) {
+            return None;
+        }
+        let ids = record.ids_for(spec.idmap)?;
+        let owner = match spec.idmap {
+            IdMapKind::Isolated => ids.base(),
+            IdMapKind::Shared => ids.one_of(record.interface_id(&self.host.layout).number()),
+        };
+        Some(Ids { owner, base: ids.base(), count: RANGE })
+    }
+
+    /// Whether the host configuration lets somebody choose where its cgroups are. Beside such a line LXC refuses ours.
+    fn chooses_cgroups(&self, rendered: &Rendered) -> bool {
+        let chooses = |key: &str| key.starts_with("lxc.cgroup.dir") || key == "lxc.cgroup.relative";
+        rendered.extra.iter().chain(&self.plan.items).any(|(key, _)| chooses(key))
+    }
+
+    /// Lets a worker start it.
+    fn call(
+        &mut self,
+        record: &Record,
+        rendered: &Rendered,
+        user_namespace: Option<Ids>,
+        cgroups: Option<&Pair>,
+    ) -> Result<Option<i32>, Error> {
+        let Self { host, plan, cancel, .. } = *self;
+        let console = self.foreground.as_deref().map(Foreground::item);
+        // Of interfaces of this boot alone; those of the configuration file have theirs.
+        let all: Vec<_> = rendered.extra.iter().chain(&plan.items).cloned().collect();
+        let mut macs = render::further_macs(&all, record.interface_id(&host.layout));
+        macs.retain(|(key, _)| !rendered.text.lines().any(|line| line.starts_with(&format!("{key} = "))));
+        let request = Request::Start {
+            target: target(host, &record.name),
+            caller: std::process::id(),
+            log: plan.log.clone(),
+            locked: host.layout.locked(&record.name),
+            kept: host.worker.kept_hook(&host.layout, &record.name),
+            user_namespace,
+            sources: rendered.locked.iter().chain(&plan.sources).cloned().collect(),
+            items: {
+                let cgroups = cgroups.into_iter().flat_map(Pair::items);
+                plan.items.iter().cloned().chain(macs).chain(console).chain(cgroups).collect()
+            },
+            foreground: self.foreground.is_some(),
+        };
+        if let Some(foreground) = &mut self.foreground {
+            return foreground.boot(host, record, &request, cancel);
+        }
+        match host.worker.call(&request, Stdio::Null, Some(host.config.timeouts.start()), cancel)? {
+            Answer::Started { init_pid } => Ok(Some(init_pid)),
+            other => Err(install::unexpected(&other)),
+        }
+    }
+}
+
+fn write_pidfile(host: &Host, record: &Record, path: &Path, init: i32) -> Result<(), Error> {
+    let written = atomic::write(path, format!("{init}\n").as_bytes(), 0o644, Durability::Volatile);
+    written.map_err(|error| {
+        let undo = terminate_locked(host, record, &Cancel::new()).map(drop);
+        Error::from(error).undone(undo)
+    })
+}
+
+/// Removes it if it is still that of this guest.
+fn remove_pidfile(path: &Path, init: i32) {
+    if std::fs::read_to_string(path).is_ok_and(|text| text.trim() == init.to_string())
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::debug!(path = %path.display(), %error, "the pidfile stays behind");
+    }
+}
+
+/// LXC's words where a mount cannot get the guest's ids: too old a kernel, or its file system. It does not say which
+/// mount; if it was one of the container file's own, the start without ids for the store fails too.
+fn idmap_failed(failure: &WorkerError) -> bool {
+    let WorkerError::Lxc { source, .. } = failure else { return false };
+    source.log.iter().chain(&source.chain).any(|line| line.contains("to idmap detached mount"))
+}
+
+/// LXC only says that it cannot bind a socket, or that the container runs already.
+fn name_held(host: &Host, record: &Record, failure: Error) -> Error {
+    if !matches!(failure, Error::Worker(_)) {
+        return failure;
+    }
+    let name = &record.name;
+    // What LXC made for the guest has that socket, too, until it has ended.
+    let own = |uid: u32| record.ids.is_some_and(|ids| ids.overlaps(uid.into(), 1));
+    match command::holder(host.layout.lxc_path(), name.as_str()) {
+        Some(Holder { pid, uid, program }) if !own(uid) => {
+            Error::NameHeld { name: name.clone(), pid, uid, program }
+        }
+        _ => failure,
+    }
+}
+
+/// LXC refuses to boot a guest whose port could not be set, and says no more than a number.
+fn isolation_failed(name: &ContainerName, failure: Error) -> Error {
+    match failure {
+        Error::Worker(source) => {
+            let why = match &source {
+                WorkerError::Lxc { source, .. } => HookFailure::find(&source.log),
+                _ => None,
+            };
+            match why {
+                Some(why) => Error::Isolation { name: name.clone(), why: why.as_str(), source },
+                None => Error::Worker(source),
+            }
+        }
+        other => other,
+    }
+}
+
+/// LXC's own lines of a missing root file system name half of it.
+fn require_folders(host: &Host, name: &ContainerName) -> Result<(), Error> {
+    let folders = [host.layout.rootfs(name), host.layout.locked(name)];
+    match folders.into_iter().find(|folder| !folder.is_dir()) {
+        Some(path) => Err(Error::Lost { name: name.clone(), path }),
+        None => Ok(()),
+    }
+}
+
+/// LXC's own message for a missing bridge is "failed to create network devices".
+fn require_bridges(host: &Host, spec: &ContainerSpec) -> Result<(), Error> {
+    hostnet::require_own(host, &install::bridges(host, spec))?;
+    match install::missing_bridges(host, spec)?.into_iter().next() {
+        Some(bridge) => Err(Error::NoBridge { ours: install::is_ours(host, &bridge), bridge }),
+        None => Ok(()),
+    }
+}
+
+/// Nothing of the container runs, so whoever has its ids is another's: of a second root of this machine that has given the same
+/// to a container of its own, while neither ran. Shared ones are other containers' of this root, too.
+fn require_free_ids(host: &Host, record: &Record, kind: IdMapKind) -> Result<(), Error> {
+    let Some(ids) =
+        record.ids_for(kind).filter(|_| kind == IdMapKind::Isolated && host.config.ids.skip_running)
+    else {
+        return Ok(());
+    };
+    match proc::with_ids(ids) {
+        Some(process) => Err(Error::IdsInUse {
+            name: record.name.clone(),
+            base: ids.base(),
+            pid: process.pid,
+            program: process.command(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// What the container file mounts has to be there; LXC's own message names the guest's side of it alone.
+fn require_sources(name: &ContainerName, rendered: &Rendered) -> Result<(), Error> {
+    for path in &rendered.needed {
+        if let Err(source) = path.metadata() {
+            return Err(Error::MountSource { name: name.clone(), path: path.clone(), source });
+        }
+    }
+    Ok(())
+}

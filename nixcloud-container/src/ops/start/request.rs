@@ -1,0 +1,53 @@
+//! What one start can be asked, and what comes of it.
+
+use std::path::PathBuf;
+
+use crate::model::namespace::Namespace;
+use crate::ops::foreground::Screen;
+use crate::worker::LogRequest;
+
+/// How to start, and what is to hold for this boot alone: nothing of it is written into the configuration file, and the
+/// next start knows nothing of it. A reboot from inside keeps it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StartRequest {
+    /// Show the guest's console, and return only when the guest has ended.
+    pub foreground: bool,
+    /// What the console is shown on, in the foreground.
+    pub screen: Screen,
+    /// Further LXC configuration items, of those that `lxcExtraConfig` may hold.
+    pub items: Vec<(String, String)>,
+    /// A terminal that the guest's console is shown on (`lxc.console.path`), or `none` for a guest without a console.
+    /// Not in the foreground, which has one.
+    pub console: Option<PathBuf>,
+    /// A file that what the console shows is appended to (`lxc.console.logfile`). At 4 MiB it is renamed to `.1`, in
+    /// place of an earlier one: what is in it, and how much, is the guest's to say.
+    pub console_log: Option<PathBuf>,
+    /// A file for the pid of the guest's init, written once it runs, and removed when a foreground start ends.
+    pub pidfile: Option<PathBuf>,
+    /// Namespaces that are those of another container, by its name, or of a process, by its pid. [`Namespace::Ipc`] and
+    /// [`Namespace::Uts`] can be shared, whose host name the guest then cannot change. The guest is in a user namespace of
+    /// its own, which has no rights over another guest's network or processes: the kernel refuses the mounts of `/sys` and
+    /// `/proc` that every guest needs, so those are refused, as are the others that confine it.
+    pub share: Vec<(Namespace, String)>,
+    /// Where LXC logs, and how much.
+    pub log: LogRequest,
+}
+
+/// What a start came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartOutcome {
+    /// It was booted.
+    Started {
+        /// Its init, in the host's pid namespace.
+        init_pid: i32,
+    },
+    /// It ran already; nothing was done.
+    AlreadyRunning,
+    /// It was booted in the foreground and has ended since.
+    #[non_exhaustive]
+    Ended {
+        /// Whether that was because the caller cancelled, and not by itself or by somebody's stop.
+        cancelled: bool,
+    },
+}

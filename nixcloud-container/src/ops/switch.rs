@@ -1,0 +1,469 @@
+//! Switch, rollback and delete-generations; and the step that they share with update: making a generation the one
+//! that counts, in the profile, on LXC's side and in the running guest.
+
+use crate::build::extra_check;
+use crate::error::{self, Error, FailedActivation};
+use crate::host::Host;
+use crate::model::generation::{GenerationId, Health, Selection};
+use crate::model::name::ContainerName;
+use crate::model::observe::{self, Cancel, Event, Observer, Phase as Progress};
+use crate::model::spec::ContainerSpec;
+use crate::model::state::{Action, Permission, State};
+use crate::ops::activate as activation;
+use crate::ops::adopt;
+use crate::ops::booting;
+use crate::ops::cut_off;
+use crate::ops::durable;
+use crate::ops::idmap_move as moving;
+use crate::ops::install::{self, Beside};
+use crate::ops::power;
+use crate::ops::recover;
+use crate::render::{self, PendingRestart, Rendered};
+use crate::store::generations::{Generations, passed_over};
+use crate::store::presence::{self, Presence};
+use crate::store::record::{Phase, Record, Run};
+
+/// What an update, switch or rollback came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Switched {
+    /// The container.
+    pub name: ContainerName,
+    /// The generation that was current before.
+    pub from: GenerationId,
+    /// The one that is current now.
+    pub to: GenerationId,
+    /// Whether the running guest was switched to it; otherwise it boots at the next start.
+    pub activated: bool,
+    /// What of LXC's side (network, limits, mounts) waits for a restart.
+    pub pending_restart: Vec<PendingRestart>,
+    /// Units of the guest that had failed before and fail still: no fault of the generation.
+    pub failed_before: Vec<String>,
+}
+
+/// Which generation is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wanted {
+    /// The newest older one that has worked.
+    Rollback,
+    /// This one.
+    This(GenerationId),
+}
+
+impl Wanted {
+    /// The generation. `cut_off` is one that was, for whoever looked, the current one, and was left just now for the one
+    /// before it: then a rollback is done.
+    fn choose(
+        self,
+        generations: &Generations,
+        record: &Record,
+        cut_off: Option<GenerationId>,
+        observer: &mut dyn Observer,
+    ) -> Result<GenerationId, Error> {
+        let rollback = match self {
+            Self::This(id) => return Ok(generations.link(id).map(|_| id)?),
+            Self::Rollback if cut_off.is_some() => return Ok(generations.current()?),
+            Self::Rollback => generations.rollback(record)?,
+        };
+        if !rollback.passed.is_empty() {
+            let passed = passed_over(&rollback.passed);
+            observer.event(Event::Note(format!("the rollback goes to generation {}: {passed}", rollback.to)));
+        }
+        if rollback.health != Health::Good {
+            observer.event(Event::Note(format!(
+                "generation {} of `{}` is not known to have ever run, and no older one is",
+                rollback.to, record.name
+            )));
+        }
+        Ok(rollback.to)
+    }
+}
+
+pub(crate) fn switch(
+    host: &Host,
+    name: &ContainerName,
+    wanted: Wanted,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Switched, Error> {
+    host.record(name)?;
+    let _lock = host.lock_observed(name, observer, cancel)?;
+    let mut record = adopt::record(host, name, observer, cancel)?;
+    let cut_off = recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    let here = allowed(host, &record, cancel)?;
+    let generations = Generations::new(&host.layout, name);
+    let (from, to) = (generations.current()?, wanted.choose(&generations, &record, cut_off, observer)?);
+    let spec = generations.spec(to)?;
+    if spec.original {
+        adopt::tell(host, &spec.lxc_extra_config, observer);
+    }
+    let beside = Beside { items: record.items_of(to), ..Beside::default() };
+    if let Err(failure) = prepare(host, &mut record, &spec, &beside, cancel) {
+        return Err(failure.undone(release(host, &mut record, &generations.spec(from)?, &mut ())));
+    }
+    let moved = begin(host, &mut record, from, beside.items).and_then(|()| {
+        let nix = host.nix();
+        if to == from {
+            Ok(())
+        } else {
+            Ok(nix.switch_generation(&host.layout.profile(name), to.get(), cancel)?)
+        }
+    });
+    if let Err(failure) = moved {
+        return Err(put_back(host, &mut record, observer, failure));
+    }
+    let step = Step { from, to, pinned: true };
+    let switched = settle(host, &mut record, &spec, &here, step, observer, cancel)?;
+    if let Some(declared) = &record.declared {
+        observer.event(Event::Note(format!(
+            "`{}` declares {name}, and the next time that it is applied it changes this back",
+            declared.source
+        )));
+    }
+    Ok(Switched { from: cut_off.unwrap_or(from), ..switched })
+}
+
+/// Whether the container's state lets its generation change.
+pub(crate) fn allowed(host: &Host, record: &Record, cancel: &Cancel) -> Result<Presence, Error> {
+    let limit = host.config.timeouts.start();
+    cut_off::settle(host, record)?;
+    let here = power::wait_while_passing(host, record, Action::Update, limit, cancel)?;
+    match here.state.permits(Action::Update) {
+        Permission::Allowed => Ok(here),
+        _ => Err(Error::State { name: record.name.clone(), state: here.state, action: Action::Update }),
+    }
+}
+
+/// Everything that can refuse a generation, before the profile changes: its addresses, its ids, its extra lines.
+pub(crate) fn prepare(
+    host: &Host,
+    record: &mut Record,
+    spec: &ContainerSpec,
+    beside: &Beside,
+    cancel: &Cancel,
+) -> Result<Rendered, Error> {
+    let rendered = install::rendered_with(host, record, spec, &beside.items)?;
+    extra_check::require(&host.worker, &rendered.extra, &beside.log, cancel)?;
+    let foreign = install::others(host)?;
+    install::claim_addresses(host, record, spec, &foreign)?;
+    install::claim_ports(host, record, spec)?;
+    moving::prepare(host, record, spec.idmap, &foreign, cancel)?;
+    Ok(rendered)
+}
+
+/// Gives back what `spec`, which is that of the current generation, does not use.
+pub(crate) fn release(
+    host: &Host,
+    record: &mut Record,
+    spec: &ContainerSpec,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
+    install::release_ports(host, record, spec, observer)?;
+    install::release_addresses(host, record, spec)?;
+    moving::forget(host, record, spec.idmap)
+}
+
+/// From here to [`settle`], a killed operation is undone by the next one. `items` are those of the generation that is
+/// to come; what `from` has is noted, also where both turn out to be the same generation.
+pub(crate) fn begin(
+    host: &Host,
+    record: &mut Record,
+    from: GenerationId,
+    items: Vec<(String, String)>,
+) -> Result<(), Error> {
+    record.note_items(from);
+    record.lxc_items = items;
+    record.phase = Phase::Switching { from };
+    record.save(&host.layout)?;
+    Ok(())
+}
+
+/// From one generation to another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step {
+    pub(crate) from: GenerationId,
+    pub(crate) to: GenerationId,
+    /// Whether somebody chose `to`: then it stays until it is this container that is updated.
+    pub(crate) pinned: bool,
+}
+
+/// The profile points to `to`: writes the configuration, switches a running guest, and either ends the operation or
+/// puts `from` back.
+pub(crate) fn settle(
+    host: &Host,
+    record: &mut Record,
+    spec: &ContainerSpec,
+    here: &Presence,
+    step: Step,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Switched, Error> {
+    let Step { from, to, pinned } = step;
+    tracing::debug!(%from, %to, state = %here.state, "the profile is switched");
+    // Those of a running guest are moved at its next start.
+    let live = here.state.is_live();
+    if !live && let Err(failure) = moving::complete(host, record, spec.idmap, observer, cancel) {
+        return Err(put_back(host, record, observer, failure));
+    }
+    let written = install::rendered(host, record, spec).and_then(|rendered| {
+        let file = if live { install::rendered_running(host, record, spec)? } else { rendered.clone() };
+        install::write_config(host, record, &file, observer).map(|()| rendered)
+    });
+    let rendered = match written {
+        Ok(rendered) => rendered,
+        Err(failure) => return Err(put_back(host, record, observer, failure)),
+    };
+    let name = record.name.clone();
+    let running = here.state == State::Running;
+    let (mut pending_restart, mut failed_before) = (Vec::new(), Vec::new());
+    let mut left = None;
+    if running {
+        // Its switch compares with what stage 2 writes at its end, and runs the activation that stage 2 may be running.
+        if let Some(init) = here.init
+            && let Err(failure) = booting::wait(host, &name, init, observer, cancel)
+                .and_then(|()| activation::await_units(host, &name, init, observer, cancel))
+        {
+            return Err(put_back(host, record, observer, failure));
+        }
+        // What is left now, and may be what a rollback is to come back to.
+        here.note_run(&host.layout, record);
+        if let Some(run) = &here.run {
+            pending_restart = render::compare(&run.config, &rendered.text);
+            if let Err(failure) = (Run { switched: true, ..run.clone() }).save(&host.layout, &name) {
+                return Err(put_back(host, record, observer, failure.into()));
+            }
+        }
+        let before = activation::failed_units(host, &name, cancel);
+        let before = before.as_deref();
+        let outcome = match activation::switch(host, &name, before, observer, cancel) {
+            Ok(outcome) => {
+                let outcome = still_blamed(host, record, to, outcome, cancel);
+                failed_before = outcome.still;
+                outcome.failed
+            }
+            // It was cut off, or the guest could not be entered: that says nothing of the generation.
+            Err(failure) => return Err(put_back_and_activate(host, record, before, observer, failure)),
+        };
+        let health = match &outcome {
+            None => Health::Good,
+            // It activated nothing: what was known of the generation is all that is.
+            Some(FailedActivation::NeedsRestart) if record.health(to) == Health::Undone => Health::Untried,
+            Some(FailedActivation::NeedsRestart) => record.health(to),
+            Some(_) => Health::Bad,
+        };
+        record.note_health(to, health);
+        match &outcome {
+            Some(FailedActivation::UnitsFailed { units }) => record.note_failed(to, units),
+            Some(FailedActivation::NeedsRestart) => {}
+            _ => record.note_failed(to, &[]),
+        }
+        observer.event(Event::Health { generation: to, health });
+        match outcome {
+            None => tell_failed_before(&name, &failed_before, observer),
+            Some(outcome @ (FailedActivation::UnitsFailed { .. } | FailedActivation::NeedsRestart)) => {
+                left = Some(outcome);
+            }
+            Some(outcome) => {
+                let failure = Error::Activation {
+                    name,
+                    generation: to,
+                    outcome,
+                    restored: Some(from),
+                    pending_restart: Vec::new(),
+                };
+                return Err(put_back_and_activate(host, record, before, observer, failure));
+            }
+        }
+        // From here on the guest has it, and nobody knows that it is the one that counts.
+        if let Err(failure) = prove_as(host, record, pinned) {
+            return Err(put_back_and_activate(host, record, before, observer, failure));
+        }
+    } else {
+        if record.health(to) == Health::Undone {
+            // Now it is the one to boot, as if it were new.
+            record.note_health(to, Health::Untried);
+        }
+        if let Err(failure) = prove_as(host, record, pinned) {
+            return Err(put_back(host, record, observer, failure));
+        }
+    }
+    let followed = follow(host, record, to, observer);
+    let Some(outcome) = left else {
+        return followed.map(|()| Switched {
+            name,
+            from,
+            to,
+            activated: running,
+            pending_restart,
+            failed_before,
+        });
+    };
+    // What became of the generation is the news.
+    if let Err(failure) = followed {
+        observer.event(Event::Note(error::chain(&failure)));
+    }
+    Err(Error::Activation { name, generation: to, outcome, restored: None, pending_restart })
+}
+
+/// A switch that is repeated succeeds as far as NixOS is concerned: the unit which the generation was blamed for had failed
+/// before. It is the generation's fault as much as it was then.
+fn still_blamed(
+    host: &Host,
+    record: &Record,
+    to: GenerationId,
+    outcome: activation::Outcome,
+    cancel: &Cancel,
+) -> activation::Outcome {
+    let blamed = record.failed_units(to);
+    if outcome.failed.is_some() || blamed.is_empty() {
+        return outcome;
+    }
+    let mut failed = outcome.still;
+    if failed.is_empty() {
+        // It speaks of those alone that it has looked at.
+        failed = activation::failed_units(host, &record.name, cancel).unwrap_or_default();
+        failed.retain(|unit| blamed.contains(unit));
+    }
+    let (ours, still): (Vec<String>, Vec<String>) =
+        failed.into_iter().partition(|unit| blamed.contains(unit));
+    if ours.is_empty() {
+        return activation::Outcome { failed: None, still };
+    }
+    activation::Outcome { failed: Some(FailedActivation::UnitsFailed { units: ours }), still }
+}
+
+fn tell_failed_before(name: &ContainerName, units: &[String], observer: &mut dyn Observer) {
+    if !units.is_empty() {
+        let units = units.join(", ");
+        observer.event(Event::Note(format!(
+            "units of `{name}` that had failed before this change still do: {units}"
+        )));
+    }
+}
+
+/// Notes, on the disk, that the current generation is the one that counts.
+pub(crate) fn prove(host: &Host, record: &mut Record) -> Result<(), Error> {
+    let generations = Generations::new(&host.layout, &record.name);
+    let current = generations.current()?;
+    record.note_items(current);
+    // Notes of generations that are gone.
+    if let Ok(list) = generations.list(record, None) {
+        record.generations.retain(|note| list.iter().any(|generation| generation.id == note.id));
+    }
+    durable::generation(host, &record.name, current)?;
+    recover::ready(host, record)
+}
+
+/// As [`prove`], of a generation that somebody chose, or nobody.
+fn prove_as(host: &Host, record: &mut Record, pinned: bool) -> Result<(), Error> {
+    let before = std::mem::replace(&mut record.pinned, pinned);
+    prove(host, record).inspect_err(|_| record.pinned = before)
+}
+
+/// What follows from a generation that counts, after that is on disk, so that a kill in between undoes nothing that has
+/// proved itself: others are told, and what the other generations held is given back.
+pub(crate) fn follow(
+    host: &Host,
+    record: &mut Record,
+    current: GenerationId,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
+    let spec = Generations::new(&host.layout, &record.name).spec(current);
+    let settled = spec.map_err(Error::from).and_then(|spec| recover::settle(host, record, &spec, observer));
+    settled.map_err(|source| unsettled(&record.name, current, source))
+}
+
+/// A failure after the generation has begun to count.
+pub(crate) fn unsettled(name: &ContainerName, generation: GenerationId, failure: Error) -> Error {
+    match failure {
+        failure @ Error::Unsettled { .. } => failure,
+        failure => Error::Unsettled { name: name.clone(), generation, source: Box::new(failure) },
+    }
+}
+
+/// A failure before the guest was touched.
+pub(crate) fn put_back(
+    host: &Host,
+    record: &mut Record,
+    observer: &mut dyn Observer,
+    failure: Error,
+) -> Error {
+    // The failure of an activation says itself what was put back.
+    let says = matches!(failure, Error::Activation { .. });
+    // The user's Ctrl-C does not cut the undoing off.
+    let undo = observe::phase(Progress::Undo, observer, |observer| {
+        let mut silent = ();
+        let observer: &mut dyn Observer = if says { &mut silent } else { observer };
+        recover::interrupted_switch(host, record, observer, &Cancel::new()).map(drop)
+    });
+    failure.undone(undo)
+}
+
+/// A failure that may have left the guest half switched: the old generation is activated again, as long as it is the one
+/// that the guest sees.
+fn put_back_and_activate(
+    host: &Host,
+    record: &mut Record,
+    before: Option<&[String]>,
+    observer: &mut dyn Observer,
+    failure: Error,
+) -> Error {
+    let name = record.name.clone();
+    let from = if let Phase::Switching { from } = record.phase { Some(from) } else { None };
+    let failure = put_back(host, record, observer, failure);
+    let current = Generations::new(&host.layout, &name).current();
+    let generation = match current {
+        Ok(current) if from.is_none_or(|from| from == current) => current,
+        // The undoing failed, and has told why.
+        _ => return failure,
+    };
+    let undo = match activation::switch(host, &name, before, observer, &Cancel::new())
+        .map(|switched| switched.failed)
+    {
+        Ok(None) => Ok(()),
+        Ok(Some(outcome)) => {
+            Err(Error::Activation { name, generation, outcome, restored: None, pending_restart: Vec::new() })
+        }
+        Err(error) => Err(error),
+    };
+    failure.undone(undo)
+}
+
+pub(crate) fn delete_generations(
+    host: &Host,
+    name: &ContainerName,
+    selection: &Selection,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Vec<GenerationId>, Error> {
+    host.record(name)?;
+    let _lock = host.lock_observed(name, observer, cancel)?;
+    let mut record = adopt::record(host, name, observer, cancel)?;
+    recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    let here = presence::look(&host.layout, &record)?;
+    let generations = Generations::new(&host.layout, name);
+    let chosen = generations.select(selection, &maybe_booted(&record, &here))?;
+    if !chosen.is_empty() {
+        let ids: Vec<u64> = chosen.iter().map(|id| id.get()).collect();
+        host.nix().delete_generations(&host.layout.profile(name), &ids, cancel)?;
+        // They are gone, whether that can be noted or not: notes of those that are gone say nothing.
+        let current = generations.current()?;
+        if let Err(failure) = prove(host, &mut record) {
+            return Err(unsettled(name, current, failure));
+        }
+        follow(host, &mut record, current, observer)?;
+    }
+    Ok(chosen)
+}
+
+/// The generations that the running guest may have been booted from. After a reboot from inside that is not known:
+/// then each that was ever activated, and the one that it was started with.
+fn maybe_booted(record: &Record, here: &Presence) -> Vec<GenerationId> {
+    if !here.state.is_live() {
+        return Vec::new();
+    }
+    if let Some(booted) = here.booted() {
+        return vec![booted];
+    }
+    let started = here.run.as_ref().and_then(|run| run.generation);
+    record.generations.iter().map(|note| note.id).chain(started).collect()
+}

@@ -1,0 +1,229 @@
+//! Update: a new generation, activated in place where the guest runs.
+
+use std::path::PathBuf;
+
+use crate::build::source::Source;
+use crate::build::{self, Order};
+use crate::error::Error;
+use crate::host::Host;
+use crate::model::generation::GenerationId;
+use crate::model::name::ContainerName;
+use crate::model::observe::{Cancel, Event, Observer};
+use crate::ops::adopt;
+use crate::ops::create::{self, Created};
+use crate::ops::idmap_move as moving;
+use crate::ops::install::{self, Beside};
+use crate::ops::recover;
+use crate::ops::switch::{self, Step, Switched};
+use crate::store::generations::Generations;
+use crate::store::record::{Phase, Record};
+use crate::worker::LogRequest;
+
+/// What is to be updated.
+#[derive(Debug, Clone, Default)]
+pub struct UpdateRequest {
+    /// The container file, see [`CreateRequest`](crate::CreateRequest::file); the one last used when not given.
+    pub file: Option<PathBuf>,
+    /// Arguments for Nix, already split; those last used when not given.
+    pub nix_args: Option<Vec<String>>,
+    /// LXC configuration items beside those of the file, see [`CreateRequest`](crate::CreateRequest::lxc_items); those of
+    /// the current generation when not given. They belong to the generation: a rollback brings back those it had.
+    pub lxc_items: Option<Vec<(String, String)>>,
+    /// Where liblxc logs, and how much, while it looks at such items and at `lxcExtraConfig`.
+    pub log: LogRequest,
+}
+
+impl UpdateRequest {
+    /// From a container file, and all else as it was last.
+    #[must_use]
+    pub fn new(file: impl Into<PathBuf>) -> Self {
+        Self { file: Some(file.into()), ..Self::default() }
+    }
+}
+
+/// What an update came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Updated {
+    /// There was no such container: it was created.
+    Created(Created),
+    /// It has a new generation, or the one it had, if nothing changed.
+    Switched(Switched),
+}
+
+pub(crate) fn update(
+    host: &Host,
+    name: &ContainerName,
+    request: &UpdateRequest,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Updated, Error> {
+    let given = |file: &PathBuf, args: &[String]| {
+        Source::container(file, request.nix_args.as_deref().unwrap_or(args))
+    };
+    // A mistyped file is named before anything is locked.
+    if let Some(file) = &request.file {
+        given(file, &[])?;
+    }
+    if request.file.is_none()
+        && let Some(declared) = host.record(name)?.declared.filter(|declared| declared.built)
+    {
+        return Err(Error::DeclaredByHost { name: name.clone(), by: declared.source });
+    }
+    let _lock = host.lock_observed(name, observer, cancel)?;
+    let record = match adopt::record(host, name, observer, cancel) {
+        Ok(record) if !record.phase.is_unfinished() => record,
+        Ok(_) | Err(Error::NotFound { .. }) => {
+            let Some(file) = &request.file else { return Err(Error::NotFound { name: name.clone() }) };
+            let source = given(file, &[])?;
+            let beside = beside(request, &[]);
+            return create::create_locked(host, name, &Order::of(&source), &beside, observer, cancel)
+                .map(Updated::Created);
+        }
+        Err(error) => return Err(error),
+    };
+    let file = request.file.as_ref().unwrap_or(&record.file);
+    if file.as_os_str().is_empty() {
+        return Err(Error::NoFile { name: name.clone() });
+    }
+    let source = given(file, &record.nix_args)?;
+    if let Some(declared) = record.declared.as_ref().filter(|_| source.reference.text != record.file) {
+        observer.event(Event::Note(format!(
+            "`{}` declares {name}, and the next time that it is applied it changes this back",
+            declared.source
+        )));
+    }
+    update_locked(host, record, &Order::of(&source), request, observer, cancel).map(Updated::Switched)
+}
+
+fn beside(request: &UpdateRequest, items: &[(String, String)]) -> Beside {
+    let items = request.lxc_items.as_deref().unwrap_or(items).to_vec();
+    Beside { items, log: request.log.clone() }
+}
+
+/// With the lock of a container that exists.
+pub(crate) fn update_locked(
+    host: &Host,
+    mut record: Record,
+    order: &Order<'_>,
+    request: &UpdateRequest,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Switched, Error> {
+    if Generations::new(&host.layout, &record.name).are_lost() {
+        return first(host, record, order, request, observer, cancel);
+    }
+    recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    switch::allowed(host, &record, cancel)?;
+    let had_lease = record.lease.is_some();
+    // After the recovery, which may have put others back.
+    let beside = beside(request, &record.lxc_items);
+    let outcome = build_and_switch(host, &mut record, order, beside, observer, cancel);
+    if !had_lease {
+        // The evaluation needed an address to offer; whether it is used is known only now.
+        let spec = Generations::new(&host.layout, &record.name);
+        let spec = spec.current().and_then(|current| spec.spec(current));
+        if let Ok(spec) = spec {
+            let dropped = install::drop_unused_lease(host, &mut record, &spec);
+            return match outcome {
+                Ok(switched) => {
+                    let to = switched.to;
+                    dropped.map(|()| switched).map_err(|source| switch::unsettled(&record.name, to, source))
+                }
+                Err(failure) => Err(failure.undone(dropped)),
+            };
+        }
+    }
+    outcome
+}
+
+/// The first generation of a container that has lost its profile, and with it all that it had. Its files stay. A guest that
+/// runs is not switched: it does not see the new profile before it boots.
+fn first(
+    host: &Host,
+    mut record: Record,
+    order: &Order<'_>,
+    request: &UpdateRequest,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Switched, Error> {
+    let name = record.name.clone();
+    let record = &mut record;
+    let here = switch::allowed(host, record, cancel)?;
+    let beside = beside(request, &record.lxc_items);
+    let foreign = install::others(host)?;
+    record.phase = Phase::Ready;
+    record.pinned = false;
+    record.generations.clear();
+    let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
+    let spec = ready.spec.clone();
+    let rendered = switch::prepare(host, record, &spec, &beside, cancel)?;
+    install::tell_doubts(host, &spec, &rendered, observer)?;
+    let built = build::realise(host, record, order, ready, observer, cancel)?;
+    order.note(record);
+    record.lxc_items = beside.items;
+    let to = build::set_profile(host, record, &built, cancel)?;
+    let installed = (|| {
+        if here.state.is_live() {
+            let words =
+                format!("`{name}` runs on without a profile: the new one is there from its next start on");
+            observer.event(Event::Note(words));
+        } else {
+            moving::complete(host, record, spec.idmap, observer, cancel)?;
+            install::write_config(host, record, &install::rendered(host, record, &spec)?, observer)?;
+        }
+        switch::prove(host, record)?;
+        switch::follow(host, record, to, observer)
+    })();
+    installed.map_err(|source| switch::unsettled(&name, to, source))?;
+    Ok(Switched {
+        name,
+        from: to,
+        to,
+        activated: false,
+        pending_restart: Vec::new(),
+        failed_before: Vec::new(),
+    })
+}
+
+fn build_and_switch(
+    host: &Host,
+    record: &mut Record,
+    order: &Order<'_>,
+    beside: Beside,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Switched, Error> {
+    let generations = Generations::new(&host.layout, &record.name);
+    let from = generations.current()?;
+    let foreign = install::others(host)?;
+    let built = (|| {
+        let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
+        let spec = ready.spec.clone();
+        let rendered = switch::prepare(host, record, &spec, &beside, cancel)?;
+        install::tell_doubts(host, &spec, &rendered, observer)?;
+        let built = build::realise(host, record, order, ready, observer, cancel)?;
+        switch::begin(host, record, from, beside.items)?;
+        build::set_profile(host, record, &built, cancel).map(|to| (spec, to))
+    })();
+    let (spec, to) = match built {
+        Ok(built) => built,
+        Err(failure) if matches!(record.phase, Phase::Switching { .. }) => {
+            return Err(switch::put_back(host, record, observer, failure));
+        }
+        Err(failure) => return Err(failure.undone(forget_build(host, record, from))),
+    };
+    // A build may take long: whether the guest runs is asked now.
+    let here = match switch::allowed(host, record, cancel) {
+        Ok(here) => here,
+        Err(failure) => return Err(switch::put_back(host, record, observer, failure)),
+    };
+    order.note(record);
+    switch::settle(host, record, &spec, &here, Step { from, to, pinned: false }, observer, cancel)
+}
+
+/// A build that came to nothing: its request and root, and the address that it asked for.
+fn forget_build(host: &Host, record: &mut Record, current: GenerationId) -> Result<(), Error> {
+    build::clear_work(host, &record.name)?;
+    let spec = Generations::new(&host.layout, &record.name).spec(current)?;
+    switch::release(host, record, &spec, &mut ())
+}

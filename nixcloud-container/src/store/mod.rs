@@ -1,0 +1,16 @@
+//! What is on the disk: records, claims, generations, root file systems, and what others of this host have there.
+
+pub mod claims;
+pub mod generations;
+pub mod host_facts;
+pub mod host_ports;
+pub mod legacy;
+pub mod manifest;
+pub mod others;
+pub mod presence;
+pub mod record;
+pub mod reference;
+pub mod rootfs;
+pub mod salvage;
+pub mod subid;
+pub mod subid_notes;

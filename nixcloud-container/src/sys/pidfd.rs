@@ -1,0 +1,145 @@
+//! One process, held by a file descriptor: a signal never hits another that was given the same pid.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::sys::proc::Process;
+
+/// How often a waiting caller is asked whether it has given up.
+const TICK: Duration = Duration::from_millis(50);
+
+/// A running process.
+#[derive(Debug)]
+pub struct PidFd(OwnedFd);
+
+/// To be polled: it is readable once the process has ended.
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl PidFd {
+    /// Takes hold of a process; `None` when it has ended.
+    ///
+    /// # Errors
+    /// When the kernel has no pidfds or no descriptor is free.
+    pub fn open(process: Process) -> io::Result<Option<Self>> {
+        let Some(pid) = Pid::from_raw(process.pid) else { return Ok(None) };
+        let fd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(fd) => fd,
+            Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // The pid may have been given out again before it was opened; from here on it cannot be.
+        Ok(process.is_alive().then_some(Self(fd)))
+    }
+
+    /// Sends a signal by its number; the real-time ones that systemd listens to have no name. A process that has
+    /// ended meanwhile is no error.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn signal(&self, number: i32) -> io::Result<()> {
+        // SAFETY: the descriptor is open for as long as `self` lives; without a siginfo (NULL) the kernel fills it, and
+        // it checks the number.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.0.as_raw_fd(),
+                number,
+                std::ptr::null::<libc::siginfo_t>(),
+                0_u32,
+            )
+        };
+        if result == 0 {
+            return Ok(());
+        }
+        match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            error => Err(error),
+        }
+    }
+
+    /// Waits until it has ended; `false` when the other end of `channel`, a socket, is closed first.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn wait_unless_hung_up(&self, channel: impl AsFd) -> io::Result<bool> {
+        loop {
+            // Of the channel nothing but POLLHUP, which is always told: the end of the request is no hang-up.
+            let mut fds = [
+                PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(channel.as_fd(), PollFlags::empty()),
+            ];
+            match poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                other => drop(other?),
+            }
+            if !fds[0].revents().is_empty() {
+                return Ok(true);
+            }
+            if fds[1].revents().contains(PollFlags::HUP) {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Waits until it has ended; `false` when `limit` is over or `given_up` says so first.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn wait(&self, limit: Duration, given_up: &dyn Fn() -> bool) -> io::Result<bool> {
+        let begin = Instant::now();
+        loop {
+            let Some(left) = limit.checked_sub(begin.elapsed()) else { return Ok(false) };
+            if given_up() {
+                return Ok(false);
+            }
+            let pause = left.min(TICK);
+            let timeout = Timespec { tv_sec: 0, tv_nsec: pause.subsec_nanos().into() };
+            let mut fds = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
+            match poll(&mut fds, Some(&timeout)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return Ok(true),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_by_number_ends_a_process_and_the_wait() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Process::now(child.id().cast_signed()).unwrap();
+        let pidfd = PidFd::open(process).unwrap().unwrap();
+        assert!(!pidfd.wait(Duration::from_millis(5), &|| false).unwrap());
+        assert!(!pidfd.wait(Duration::from_secs(60), &|| true).unwrap());
+        pidfd.signal(libc::SIGKILL).unwrap();
+        assert!(pidfd.wait(Duration::from_secs(10), &|| false).unwrap());
+        child.wait().unwrap();
+        pidfd.signal(libc::SIGKILL).unwrap();
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(pidfd.wait_unless_hung_up(&ours).unwrap());
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        let me = PidFd::open(Process::now(std::process::id().cast_signed()).unwrap()).unwrap().unwrap();
+        let hang_up = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            drop(theirs);
+        });
+        let begin = Instant::now();
+        assert!(!me.wait_unless_hung_up(&ours).unwrap());
+        assert!(begin.elapsed() >= Duration::from_millis(15), "half a close is no hang-up");
+        hang_up.join().unwrap();
+        assert!(PidFd::open(process).unwrap().is_none());
+        assert!(PidFd::open(Process { start: 1, ..Process::now(1).unwrap() }).is_ok_and(|fd| fd.is_none()));
+    }
+}
