@@ -1,49 +1,53 @@
-//! The library's floors: a file imports lower ones only, so there is no cycle. The drawing in the library's
-//! documentation is what is checked, so it cannot go stale.
+//! The library's rooms: a room imports lower ones only, and inside a room there is no circle. The table in the library's
+//! documentation is what is checked and drawn, so neither can go stale.
 
 #![expect(clippy::unwrap_used, reason = "a test program: it fails by panics")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 fn source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../nixcloud-container/src")
+    root().join("nixcloud-container/src")
 }
 
-/// The modules in the order of the table in `lib.rs`, from the lowest floor up, each floor from left to right.
-fn floors() -> Vec<String> {
+/// A room, as the table in `lib.rs` has it.
+struct Room {
+    name: String,
+    owns: String,
+}
+
+/// The rooms from top to bottom.
+fn rooms() -> Vec<Room> {
     let text = fs::read_to_string(source().join("lib.rs")).unwrap();
-    let rows: Vec<&str> = text
+    let rooms: Vec<Room> = text
         .lines()
-        .skip_while(|line| !line.starts_with("//! | floor"))
+        .skip_while(|line| !line.starts_with("//! | room"))
         .skip(2)
-        .map_while(|line| line.strip_prefix("//! | ")?.strip_suffix(" |")?.split_once(" | "))
-        .map(|(_, modules)| modules)
+        .map_while(|line| line.strip_prefix("//! | `")?.strip_suffix(" |")?.split_once("` | "))
+        .map(|(name, owns)| Room { name: name.to_owned(), owns: owns.replace(['[', ']'], "") })
         .collect();
-    assert_eq!(rows.len(), 7, "the table of floors is not where it was: {rows:?}");
-    let name = |word: &str| {
-        // The text after a colon explains. Types stand for their modules.
-        let word = word.split(':').next().unwrap().trim().trim_matches(['[', ']', '`']);
-        word.trim_start_matches("mod@").to_lowercase()
-    };
-    rows.iter().rev().flat_map(|row| row.split(", ").map(name)).collect()
+    assert!(rooms.len() > 10, "the table of rooms is not where it was");
+    rooms
 }
 
-/// The modules that there are, with their files. Files of tests alone are left out.
-fn modules() -> Vec<(String, Vec<PathBuf>)> {
-    let mut modules: Vec<(String, Vec<PathBuf>)> = fs::read_dir(source())
+/// The rooms that there are, with their files. Files of tests alone are left out.
+fn modules(source: &Path) -> BTreeMap<String, Vec<PathBuf>> {
+    fs::read_dir(source)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| !path.ends_with("lib.rs") && !path.ends_with("bin"))
+        .filter(|path| !path.ends_with("lib.rs") && !path.ends_with("main.rs") && !path.ends_with("bin"))
         .map(|path| {
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
             let files = if path.is_dir() { rust_files(&path) } else { vec![path] };
             (name, files)
         })
-        .collect();
-    modules.sort();
-    modules
+        .collect()
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
@@ -111,32 +115,43 @@ fn imports_are_read() {
     assert_eq!(imports(&code), expected);
 }
 
-#[test]
-fn every_module_has_its_place() {
-    let mut floors = floors();
-    floors.sort();
-    let there: Vec<String> = modules().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(floors, there, "the table in lib.rs names other modules than there are");
+/// Who imports whom among the rooms below `source`.
+fn arrows(source: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (room, files) in modules(source) {
+        let theirs = arrows.entry(room.clone()).or_default();
+        for file in files {
+            theirs.extend(imports(&code(&fs::read_to_string(&file).unwrap())));
+        }
+        theirs.remove(&room);
+    }
+    arrows
 }
 
 #[test]
-fn a_file_imports_lower_floors_only() {
-    let floors = floors();
-    let place = |module: &str| floors.iter().position(|known| known == module);
+fn every_room_has_its_place() {
+    let mut named: Vec<String> = rooms().into_iter().map(|room| room.name).collect();
+    named.sort();
+    let there: Vec<String> = modules(&source()).into_keys().collect();
+    assert_eq!(named, there, "the table in lib.rs names other rooms than there are");
+}
+
+#[test]
+fn a_room_imports_lower_rooms_only() {
+    let rooms = rooms();
+    let place = |name: &str| rooms.iter().position(|room| room.name == name);
     let mut wrong = Vec::new();
-    for (module, files) in modules() {
+    for (room, files) in modules(&source()) {
         for file in files {
             for import in imports(&code(&fs::read_to_string(&file).unwrap())) {
-                // Re-exported names of lib.rs would hide where something comes from.
-                let Some(theirs) = place(&import) else {
-                    wrong.push(format!("{} imports crate::{import}, which is no module", file.display()));
-                    continue;
-                };
-                if import != module && Some(theirs) > place(&module) {
-                    wrong.push(format!(
-                        "{} ({module}) imports {import}, which is above or to the right",
-                        file.display()
-                    ));
+                let file = file.display();
+                match place(&import) {
+                    // Re-exported names of lib.rs would hide where something comes from.
+                    None => wrong.push(format!("{file} imports crate::{import}, which is no room")),
+                    Some(theirs) if Some(theirs) < place(&room) => {
+                        wrong.push(format!("{file} ({room}) imports {import}, which is above"));
+                    }
+                    Some(_) => {}
                 }
             }
         }
@@ -144,11 +159,153 @@ fn a_file_imports_lower_floors_only() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The modules that a file names, as paths from the crate: what follows `crate`, `super` and `self`, also in braces.
+fn named(me: &[String], code: &str) -> BTreeSet<Vec<String>> {
+    let mut found = BTreeSet::new();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    for start in ["crate::", "super::", "self::"] {
+        for (at, _) in code.match_indices(start) {
+            if code[..at].chars().next_back().is_some_and(|before| is_word(before) || before == ':') {
+                continue;
+            }
+            let mut base = match start {
+                "crate::" => Vec::new(),
+                "super::" => me[..me.len() - 1].to_vec(),
+                _ => me.to_vec(),
+            };
+            let mut rest = &code[at + start.len()..];
+            while let Some(further) = rest.strip_prefix("super::") {
+                base.pop();
+                rest = further;
+            }
+            let path: &str = &rest[..rest.find(|c: char| !is_word(c) && c != ':').unwrap_or(rest.len())];
+            base.extend(path.split("::").filter(|word| !word.is_empty()).map(str::to_owned));
+            found.insert(base.clone());
+            if let Some(list) = rest[path.len()..].strip_prefix('{') {
+                let list = list.split(';').next().unwrap();
+                let words = list.split(|c: char| !is_word(c)).filter(|word| !word.is_empty());
+                found.extend(words.map(|word| [base.clone(), vec![word.to_owned()]].concat()));
+            }
+        }
+    }
+    found
+}
+
+/// The names that the head of a folder hands on from its files, each with its file.
+fn handed_on_by(folder: &Path) -> BTreeMap<String, String> {
+    let head = fs::read_to_string(folder.join("mod.rs")).map_or_else(|_| String::new(), |text| code(&text));
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let uses = head.split(';').filter_map(|statement| statement.split_once("use ")?.1.split_once("::"));
+    uses.filter(|(file, _)| file.chars().all(is_word))
+        .flat_map(|(file, names)| {
+            names
+                .split(|c| !is_word(c))
+                .filter(|name| !name.is_empty())
+                .map(move |name| (name.to_owned(), file.to_owned()))
+        })
+        .collect()
+}
+
+/// Circles among the files and folders of one folder.
+fn circles(source: &Path, files: impl Iterator<Item = PathBuf>) -> Vec<String> {
+    let mut arrows: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    let mut handed_on: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for file in files {
+        let inside = file.strip_prefix(source).unwrap().with_extension("");
+        let mut me: Vec<String> = inside.iter().map(|word| word.to_str().unwrap().to_owned()).collect();
+        if me.last().is_some_and(|last| last == "mod") {
+            me.pop();
+        }
+        for path in named(&me, &code(&fs::read_to_string(&file).unwrap())) {
+            let same = me.iter().zip(&path).take_while(|(mine, theirs)| mine == theirs).count();
+            let (Some(mine), Some(theirs)) = (me.get(same), path.get(same)) else { continue };
+            let folder = me[..same].join("/");
+            let names =
+                handed_on.entry(folder.clone()).or_insert_with(|| handed_on_by(&source.join(&folder)));
+            let theirs = names.get(theirs).unwrap_or(theirs).clone();
+            let there = source.join(&folder).join(&theirs);
+            if theirs != *mine && (there.is_dir() || there.with_extension("rs").is_file()) {
+                arrows.entry(folder).or_default().entry(mine.clone()).or_default().insert(theirs);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for (folder, mut arrows) in arrows {
+        // Who imports nobody that is left is in no circle.
+        loop {
+            let done: Vec<String> =
+                arrows.iter().filter(|(_, theirs)| theirs.is_empty()).map(|(name, _)| name.clone()).collect();
+            let known: BTreeSet<String> = arrows.keys().cloned().collect();
+            arrows.retain(|name, _| !done.contains(name));
+            for theirs in arrows.values_mut() {
+                theirs.retain(|name| known.contains(name) && !done.contains(name));
+            }
+            if done.is_empty() && arrows.values().all(|theirs| !theirs.is_empty()) {
+                break;
+            }
+        }
+        if !arrows.is_empty() {
+            found.push(format!("{folder}: a circle among {arrows:?}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn inside_a_room_is_no_circle() {
+    let source = source();
+    let files =
+        modules(&source).into_iter().filter(|(_, files)| files.len() > 1).flat_map(|(_, files)| files);
+    let found = circles(&source, files);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn circles_are_seen() {
+    let folder = std::env::temp_dir().join(format!("nixcloud-container-circles-{}", std::process::id()));
+    fs::create_dir_all(folder.join("room")).unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.join("room").join(name), text).unwrap();
+    write("a.rs", "use super::b::B;");
+    write("b.rs", "use crate::room::c::{self, C};");
+    write("c.rs", "use super::d;");
+    write("d.rs", "");
+    let files = || rust_files(&folder).into_iter();
+    assert_eq!(circles(&folder, files()), [""; 0]);
+    write("c.rs", "use super::{a::A, d};");
+    let found = circles(&folder, files());
+    fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("\"a\": {\"b\"}"), "{found:?}");
+}
+
+/// What `docs/architecture.md` has between its marks.
+fn drawing() -> String {
+    let rooms = rooms();
+    let arrows = arrows(&source());
+    let mut text = String::from("| room | owns | imports |\n|---|---|---|\n");
+    for room in &rooms {
+        let theirs = &arrows[&room.name];
+        let theirs: Vec<&str> =
+            rooms.iter().map(|room| room.name.as_str()).filter(|name| theirs.contains(*name)).collect();
+        let _ = writeln!(text, "| `{}` | {} | {} |", room.name, room.owns, theirs.join(", "));
+    }
+    let count: usize = arrows.values().map(BTreeSet::len).sum();
+    let _ = writeln!(text, "\n{} rooms, {count} arrows, none upward, no circle inside a room.", rooms.len());
+    text
+}
+
+#[test]
+fn the_rooms_are_drawn() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let drawn = page.split("<!-- rooms -->\n").nth(1).expect("the marks of the drawing");
+    assert!(drawn == drawing(), "docs/architecture.md is to have between its marks:\n{}", drawing());
+}
+
 /// A program that embeds the library has other commands, or none: hints are operations (`Remedy`), which the command spells.
 #[test]
 fn the_library_has_no_command_lines_in_its_texts() {
     let mut wrong = Vec::new();
-    for (_, files) in modules() {
+    for (_, files) in modules(&source()) {
         for file in files {
             let text = code(&fs::read_to_string(&file).unwrap());
             // The head of a configuration file, which an admin reads on a host that has the command.
@@ -162,8 +319,8 @@ fn the_library_has_no_command_lines_in_its_texts() {
 }
 
 #[test]
-fn there_is_one_door_to_unsafe() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+fn there_are_two_doors_to_unsafe() {
+    let root = root();
     let mut seen = 0;
     for krate in ["nixcloud-container/src", "nixcloud-container-cli/src", "examples", "tests"] {
         for file in rust_files(&root.join(krate)) {
@@ -171,7 +328,7 @@ fn there_is_one_door_to_unsafe() {
             let text = code(&fs::read_to_string(&file).unwrap());
             let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
             let count = words.filter(|word| *word == concat!("uns", "afe")).count();
-            if file.starts_with(root.join("nixcloud-container/src/lxc")) {
+            if ["lxc", "sys"].iter().any(|door| file.starts_with(source().join(door))) {
                 seen += count;
             } else {
                 assert_eq!(count, 0, "{}", file.display());

@@ -17,19 +17,29 @@
 //!
 //! A program that starts or enters containers calls [`worker::init`] first in `main`.
 //!
-//! # Floors
+//! # Rooms
 //!
-//! A file imports its own floor's neighbours to the left and lower floors only; a test proves it.
+//! A room is named by what it owns. It imports only rooms below it, and inside a room there is no circle: a test proves it and
+//! draws the rooms, with who imports whom, in `docs/architecture.md`.
 //!
-//! | floor | owns |
+//! | room | owns |
 //! |---|---|
-//! | roof | [`Container`], [`Manager`] |
-//! | operations | salvage, host, durable, freeing, names, expression, source, evaluation, extra_check, eval, hostnet, shared_work, build, install, moving, release, adopt, recover, cut_off, power, booting, foreground, boot, guest_units, activation, destroy, create, switch, update, addresses, inspect, apply, session, repair, autostart |
-//! | error | [`Error`]: the errors of all floors below |
-//! | stores | reference, manifest, record, lease, original, generations, forwards, rootfs, facts, foreign, presence |
-//! | drivers | `fs`, `proc`, `lxc`, reporter, sysctl, subid, subid_notes, `tool`, `nft`, `cgroup`, `net`, `nix`, [`worker`], resolver |
-//! | contracts | [`config`], doubts, `layout`, `render`, `ruleset`, dnsmasq |
-//! | vocabulary | [`name`], [`idmap`], [`generation`], [`state`], [`namespace`], [`user`], [`network`], [`interface`], signal, port, hint, part, [`spec`], [`observe`] |
+//! | `manager` | [`Manager`]: one host, opened |
+//! | `container` | [`Container`]: a name on a host, and what can be asked of it |
+//! | `fleet` | many containers: what a set declares, what starts with the host |
+//! | `ops` | one container: a verb a file, and the steps that verbs share |
+//! | `build` | from a container file to a generation: evaluation, checks, build |
+//! | `host` | this host: `host up`, `down` and `check` part by part, names for its resolvers |
+//! | `error` | [`Error`]: kinds and hints of the errors of everything below |
+//! | `store` | what is on the disk: records, claims, generations, root file systems, what others have there |
+//! | `worker` | [`worker`]: the re-executed process, and our dnsmasqs that it watches |
+//! | `render` | pure functions from spec and configuration to texts: LXC, nftables, dnsmasq, warnings |
+//! | `nix` | Nix, by its programs |
+//! | `net` | networks: netlink, nft, filters of ports, kernel settings |
+//! | `lxc` | liblxc alone: the first door to what is unsafe |
+//! | `sys` | the kernel: processes, cgroups, pidfds, user namespaces, programs that are run: the second door |
+//! | `model` | words without input and output: configuration, specs, names, ids, states, events |
+//! | `fs` | files that survive kills and hostile trees |
 
 // Words that programs need by their module.
 pub use model::{

@@ -13,7 +13,7 @@
 //! | [`tree`] | the directories of a new rootfs |
 //! | [`remove`] | recursive removal that stays inside its directory |
 //! | [`owner`] | the owners of a tree, moved from one range of ids to another |
-//! | `walk`, `xattr` | the way through an untrusted tree; attributes that carry ids |
+//! | `walk`, `xattr`, `shift` | the way through an untrusted tree; attributes that carry ids; from which ids to which |
 //! | [`usage`] | how many files a tree has, and what they take |
 //! | [`mounts`] | which mounts lie at or below a directory |
 
@@ -27,6 +27,7 @@ pub mod mounts;
 pub mod owner;
 pub mod remove;
 pub mod room;
+mod shift;
 pub mod tree;
 pub mod usage;
 mod walk;

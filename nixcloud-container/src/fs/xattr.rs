@@ -3,7 +3,7 @@
 use rustix::fs::{Mode, XattrFlags};
 use rustix::io::Errno;
 
-use super::owner::Shift;
+use super::shift::Shift;
 
 /// File capabilities. Those of a guest (revision 3) name the user that is root in it.
 const CAPS: &str = "security.capability";

@@ -2,6 +2,7 @@
 
 pub mod bridge_port;
 pub mod config;
+pub mod fingerprint;
 pub mod forward;
 pub mod generation;
 pub mod hint;

@@ -15,7 +15,7 @@ use super::addr;
 use super::link::{Link, SETTINGS};
 use super::route::{self, Route};
 use super::socket::{self, Netlink};
-use crate::render;
+use crate::model::fingerprint::fingerprint;
 
 /// What the alias of a bridge begins with that one of us made.
 pub const MARK: &str = "nixcloud-container";
@@ -28,7 +28,7 @@ const ALIAS: usize = 255;
 pub fn mark_of(state: &Path) -> String {
     let whole = format!("{MARK} {}", state.display());
     // What does not fit is told apart by a hash, and never taken for a folder that is gone.
-    if whole.len() <= ALIAS { whole } else { format!("{MARK} #{}", render::fingerprint(&whole)) }
+    if whole.len() <= ALIAS { whole } else { format!("{MARK} #{}", fingerprint(&whole)) }
 }
 
 /// Whose a bridge is.

@@ -1,6 +1,5 @@
 //! Why Nix did not do what it was asked.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -8,34 +7,9 @@ use std::process::ExitStatus;
 use super::argv::Program;
 use super::excerpt::{self, Trace};
 use super::log::Log;
+use super::position::Position;
 use super::text;
 use super::{ArgumentError, StorePath, VersionError};
-
-/// Where in a Nix file something is. Lines and columns count from 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Position {
-    /// The file, absolute.
-    pub file: PathBuf,
-    /// The line.
-    pub line: u64,
-    /// The column, where Nix gives one.
-    pub column: Option<u64>,
-}
-
-impl Position {
-    /// `None` when `file` is no file, such as Nix's `(string)`.
-    pub(super) fn new(file: &str, line: u64, column: Option<u64>) -> Option<Self> {
-        file.starts_with('/').then(|| Self { file: file.into(), line, column })
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)?;
-        self.column.map_or(Ok(()), |column| write!(f, ":{column}"))
-    }
-}
 
 /// A failure of Nix or of running it. [`Error::details`] has what Nix printed.
 #[derive(Debug, thiserror::Error)]

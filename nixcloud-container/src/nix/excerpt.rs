@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::Position;
+use super::position::Position;
 use super::text::one_line;
 
 /// Lines of a message that are shown below its first.

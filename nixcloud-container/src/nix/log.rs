@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::StorePath;
-use super::error::Position;
 use super::excerpt::Step;
+use super::position::Position;
 use super::text;
 use crate::model::observe::{Event, Observer};
 

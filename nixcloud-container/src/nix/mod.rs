@@ -19,6 +19,7 @@ mod error;
 mod excerpt;
 mod hint;
 mod log;
+mod position;
 pub mod profile;
 pub mod roots;
 mod runner;
@@ -30,8 +31,9 @@ mod user_args;
 mod version;
 
 pub use argv::{Invocation, Mode, Program, SearchPath};
-pub use error::{Error, Position};
+pub use error::Error;
 pub use excerpt::{Step, Trace};
+pub use position::Position;
 pub use profile::{Profile, ProfileGeneration};
 pub use store_path::{STORE_DIR, StorePath, StorePathError};
 pub use tool::{Nix, Output};

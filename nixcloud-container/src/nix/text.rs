@@ -1,6 +1,6 @@
 //! What Nix prints, made fit to be kept: control codes taken out, places in files found.
 
-use super::error::Position;
+use super::position::Position;
 
 /// Takes out terminal escapes and other control characters. A build's log may hold anything, and
 /// what is shown must not be able to steer a terminal. Tabs and line ends stay.

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::fs::atomic::{self, Durability};
 use crate::host::Host;
 use crate::host::parts::{self as hostnet, Reloaded};
+use crate::model::fingerprint::fingerprint;
 use crate::model::forward::{Forward, HostPort};
 use crate::model::idmap::{IdMap, IdMapKind};
 use crate::model::interface::InterfaceId;
@@ -424,7 +425,7 @@ pub(crate) fn write_config(
     }
     if let Some(text) = there
         && !record.config_hashes.is_empty()
-        && !record.config_hashes.contains(&render::fingerprint(&text))
+        && !record.config_hashes.contains(&fingerprint(&text))
     {
         let kept: PathBuf = path.with_extension("edited");
         atomic::write(&kept, text.as_bytes(), 0o640, Durability::Synced)?;
@@ -435,7 +436,7 @@ pub(crate) fn write_config(
         )));
     }
     // Both the old and the new text are ours until the new one is in place: a kill in between is no edit by hand.
-    let hash = render::fingerprint(&rendered.text);
+    let hash = fingerprint(&rendered.text);
     record.config_hashes.push(hash.clone());
     record.save(&host.layout)?;
     atomic::write(&path, rendered.text.as_bytes(), 0o640, Durability::Synced)?;

@@ -17,7 +17,6 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use ipnetwork::Ipv4Network;
-use sha2::{Digest, Sha256};
 
 use crate::model::config::HostConfig;
 use crate::model::idmap::{IdMap, RANGE};
@@ -452,16 +451,6 @@ pub fn next_groups(spec: &ContainerSpec, items: &[(String, String)], config: &Ho
     let lines = extra::parse(&spec.lxc_extra_config, &config.allow_lxc_keys).unwrap_or_default();
     let items = extra::items(items, "item", &config.allow_lxc_keys).unwrap_or_default();
     lines.into_iter().chain(items).filter(|line| line.key == GROUP).map(|line| line.value).collect()
-}
-
-/// The hash by which a hand-edited configuration is noticed.
-#[must_use]
-pub fn fingerprint(text: &str) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 /// A setting that differs between the configuration a guest was booted with and the one it would boot with.
