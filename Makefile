@@ -39,7 +39,7 @@ lint: setup
 unit: setup
 	$(CARGO) build --quiet --workspace --all-targets --locked
 	$(CARGO) test --workspace --locked --exclude nixcloud-container-tests
-	$(CARGO) test --locked -p nixcloud-container-tests --test floors --test readme
+	$(CARGO) test --locked -p nixcloud-container-tests --test floors --test readme --test api
 
 # A run that leaves one of the scenarios out is a failure, not a success.
 root-tests: setup

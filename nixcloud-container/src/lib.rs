@@ -82,7 +82,11 @@ pub use fleet::autostart::{
     AfterError, AutostartOutcome, AutostartRequest, Autostarted, AutostopOutcome, AutostopRequest,
     Autostopped,
 };
-pub use lxc::log::{Level as LogLevel, UnknownLevel};
+pub use fs::atomic::Error as WriteError;
+pub use fs::beneath::Error as BeneathError;
+pub use fs::claim::Error as ClaimError;
+pub use fs::lock::Error as LockError;
+pub use fs::remove::Error as WalkError;
 pub use manager::Manager;
 pub use model::config::HostConfig;
 pub use model::generation::{Generation, GenerationId, Selection};
@@ -99,8 +103,6 @@ pub use model::signal::{Signal, SignalError};
 pub use model::spec::ContainerSpec;
 pub use model::state::{Action, State};
 pub use model::user::{Account, User, UserError};
-pub use net::sysctl::SysctlError;
-pub use nix::{ArgumentError, UserArgs};
 pub use ops::addresses::{Address, Origin};
 pub use ops::create::{CreateRequest, Created};
 pub use ops::destroy::DestroyRequest;
@@ -117,7 +119,8 @@ pub use store::claims::LeaseError;
 pub use store::generations::GenerationsError;
 pub use store::host_facts::FactsError;
 pub use store::host_ports::ForwardError;
-pub use store::legacy::OriginalError;
+pub use store::legacy::{BashError, OriginalError};
+
 pub use store::manifest::ManifestError;
 pub use store::others::ForeignError;
 pub use store::presence::PresenceError;
@@ -127,6 +130,27 @@ pub use store::rootfs::RootfsError;
 pub use store::subid::SubidError;
 pub use worker::resolver::ResolverError;
 pub use worker::{Exit, LogRequest, NoAccount, WorkerError};
+
+// Of the drivers, what programs meet in errors, requests and answers.
+#[doc(inline)]
+pub use lxc::{
+    InvalidAddress,
+    command::Error as CommandError,
+    log::{Level as LogLevel, UnknownLevel},
+};
+#[doc(inline)]
+pub use net::{
+    Error as NetError, bridge::Error as BridgeError, netns::Error as NetnsError, nft::Error as NftError,
+    port::Error as PortError, sysctl::SysctlError,
+};
+#[doc(inline)]
+pub use nix::{
+    ArgumentError, Error as NixError, Position, Program as NixProgram, Step, StorePath, StorePathError,
+    Trace, UserArgs, VersionError as NixVersionError, profile::Error as ProfileError,
+    roots::Error as RootsError,
+};
+#[doc(inline)]
+pub use sys::tool::Error as ToolError;
 
 /// Compiles the program that the README shows.
 #[cfg(doctest)]

@@ -106,7 +106,9 @@ fn parse_all(action: &str, answers: &[Answer]) -> Result<Vec<Entry>, Error> {
         .iter()
         .filter(|answer| answer.kind == RTM_NEWADDR)
         .filter_map(|answer| parse(&answer.payload).transpose())
-        .map(|entry| entry.map_err(|source| Error::Decode { action: action.to_owned(), source }))
+        .map(|entry| {
+            entry.map_err(|source| Error::Decode { action: action.to_owned(), source: source.into() })
+        })
         .collect()
 }
 

@@ -276,7 +276,8 @@ fn parse_all(action: &str, answers: &[Answer]) -> Result<Vec<Link>, Error> {
         .iter()
         .filter(|answer| answer.kind == RTM_NEWLINK)
         .map(|answer| {
-            parse(&answer.payload).map_err(|source| Error::Decode { action: action.to_owned(), source })
+            parse(&answer.payload)
+                .map_err(|source| Error::Decode { action: action.to_owned(), source: source.into() })
         })
         .collect()
 }

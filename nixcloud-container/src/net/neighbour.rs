@@ -49,8 +49,8 @@ impl Netlink {
                 other => other?,
             };
             for answer in answers.iter().filter(|answer| answer.kind == RTM_NEWNEIGH) {
-                let found =
-                    parse(answer).map_err(|source| Error::Decode { action: action.to_owned(), source })?;
+                let found = parse(answer)
+                    .map_err(|source| Error::Decode { action: action.to_owned(), source: source.into() })?;
                 if let Some(neighbour) = found.filter(chosen) {
                     self.forget(&neighbour, family)?;
                 }

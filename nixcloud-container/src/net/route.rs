@@ -43,8 +43,8 @@ impl Netlink {
         let answers = self.dump(action, &RouteNetlinkMessage::GetRoute(message))?;
         let mut routes = Vec::new();
         for answer in answers.iter().filter(|answer| answer.kind == RTM_NEWROUTE) {
-            let route =
-                parse(answer).map_err(|source| Error::Decode { action: action.to_owned(), source })?;
+            let route = parse(answer)
+                .map_err(|source| Error::Decode { action: action.to_owned(), source: source.into() })?;
             routes.extend(route.filter(|route| route.table != LOCAL));
         }
         Ok(routes)
@@ -64,7 +64,7 @@ impl Netlink {
         let answers = self.request(&action, RouteNetlinkMessage::GetRoute(message))?;
         let Some(answer) = answers.iter().find(|answer| answer.kind == RTM_NEWROUTE) else { return Ok(None) };
         // The kernel answers with a copy that it made for this address.
-        parse_any(answer).map_err(|source| Error::Decode { action, source })
+        parse_any(answer).map_err(|source| Error::Decode { action, source: source.into() })
     }
 }
 

@@ -72,7 +72,7 @@ pub enum Error {
         /// What was attempted.
         action: String,
         /// Where it is odd.
-        source: DecodeError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The table changed each time while it was read.
     #[error("cannot {action}: it changes all the time")]
@@ -231,7 +231,7 @@ impl Netlink {
                 Ok((length, from)) if length <= self.buffer.len() => return Ok(from),
                 Ok((length, _)) => {
                     let source = DecodeError::from(format!("a message of {length} bytes was cut off"));
-                    return Err(Error::Decode { action: action.to_owned(), source });
+                    return Err(Error::Decode { action: action.to_owned(), source: source.into() });
                 }
                 // A signal begins the kernel's time anew.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted && begin.elapsed() < TIMEOUT => {}
@@ -255,7 +255,7 @@ impl Netlink {
     ) -> Result<Progress, Error> {
         while !bytes.is_empty() {
             let packet = NetlinkBuffer::new_checked(bytes)
-                .map_err(|source| Error::Decode { action: action.to_owned(), source })?;
+                .map_err(|source| Error::Decode { action: action.to_owned(), source: source.into() })?;
             // Checked above to lie within the bytes.
             let length = packet.length() as usize;
             bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();

@@ -125,7 +125,8 @@ impl Netlink {
         };
         let mut found = Vec::new();
         for answer in answers.iter().filter(|answer| answer.kind == RTM_NEWTFILTER) {
-            let parsed = parse(answer).map_err(|source| Error::Decode { action: action.clone(), source })?;
+            let parsed = parse(answer)
+                .map_err(|source| Error::Decode { action: action.clone(), source: source.into() })?;
             found.extend(parsed);
         }
         found.sort_by_key(|filter| filter.priority);

@@ -80,7 +80,8 @@ impl Client {
 fn begin(lxc_path: &Path, name: &str) -> Step {
     let begun = || -> Result<Step, Error> {
         let address = Address::new(lxc_path, name)?;
-        let failed = |what| move |source| Error::Socket { what, name: name.to_owned(), source };
+        let failed =
+            |what| move |source: Errno| Error::Socket { what, name: name.to_owned(), source: source.into() };
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)
             .map_err(failed("making a socket for"))?;
@@ -125,8 +126,7 @@ impl Step {
                     io::ErrorKind::WouldBlock => return,
                     io::ErrorKind::ConnectionReset => break Err(Error::HungUp { name: name.to_owned() }),
                     _ => {
-                        let source = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-                        break Err(Error::Socket { what: "hearing", name: name.to_owned(), source });
+                        break Err(Error::Socket { what: "hearing", name: name.to_owned(), source: error });
                     }
                 },
             }

@@ -91,7 +91,7 @@ pub enum Error {
         name: String,
         /// Why.
         #[source]
-        source: Errno,
+        source: io::Error,
     },
     /// The list of sockets cannot be read.
     #[error("cannot read {}", running::SOCKETS)]
@@ -178,7 +178,7 @@ impl<'a> Conversation<'a> {
         let deadline = Instant::now() + timeout;
         let failed = |what, source| match source {
             Errno::EAGAIN => Error::Timeout { name: address.name().to_owned(), timeout },
-            source => Error::Socket { what, name: address.name().to_owned(), source },
+            source => Error::Socket { what, name: address.name().to_owned(), source: source.into() },
         };
         let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
             .map_err(|errno| failed("making a socket for", errno))?;
@@ -227,10 +227,7 @@ impl<'a> Conversation<'a> {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Err(self.timeout()),
                     io::ErrorKind::ConnectionReset => return Ok(None),
-                    _ => {
-                        let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-                        return Err(self.failed("hearing", errno));
-                    }
+                    _ => return Err(self.failed("hearing", error)),
                 },
             }
         }
@@ -241,8 +238,8 @@ impl<'a> Conversation<'a> {
         Error::Timeout { name: self.address.name().to_owned(), timeout: self.timeout }
     }
 
-    fn failed(&self, what: &'static str, source: Errno) -> Error {
-        Error::Socket { what, name: self.address.name().to_owned(), source }
+    fn failed(&self, what: &'static str, source: impl Into<io::Error>) -> Error {
+        Error::Socket { what, name: self.address.name().to_owned(), source: source.into() }
     }
 }
 
@@ -259,7 +256,8 @@ fn send(socket: &impl AsRawFd, command: i32) -> Result<usize, Errno> {
 /// That whoever listens is root or this user.
 fn require_ours(socket: &impl AsFd, name: &str) -> Result<(), Error> {
     // The user alone: the kernel keeps the pid of who called `listen`, which is the starter's and long gone.
-    let failed = |source| Error::Socket { what: "identifying", name: name.to_owned(), source };
+    let failed =
+        |source: Errno| Error::Socket { what: "identifying", name: name.to_owned(), source: source.into() };
     let peer = getsockopt(&socket.as_fd(), sockopt::PeerCredentials).map_err(failed)?;
     if peer.uid() != 0 && peer.uid() != geteuid().as_raw() {
         return Err(Error::Foreign { name: name.to_owned(), uid: peer.uid() });
@@ -276,7 +274,11 @@ fn read(address: &Address, answer: &[u8; MESSAGE]) -> Result<Answer, Error> {
         return Err(Error::PermissionDenied { name: name() });
     }
     if result < 0 {
-        return Err(Error::Socket { what: "asking", name: name(), source: Errno::from_raw(-result) });
+        return Err(Error::Socket {
+            what: "asking",
+            name: name(),
+            source: io::Error::from_raw_os_error(-result),
+        });
     }
     // The value travels in the pointer.
     let mut word = [0; size_of::<usize>()];
