@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::commands::Failure;
 use crate::exit::Status;
 use crate::printer::{Printer, Tone, clean};
-use crate::view::{ActivationView, FailureView, HostView, Pending, kind};
+use crate::view::{ActivationView, FailureView, HostView, Pending};
 
 /// The hint where there is no better one, and Nix said more than is shown.
 const MORE: &str = "`-v` shows all that Nix says about it";
@@ -94,7 +94,7 @@ pub(crate) fn spelled(hint: &nixcloud_container::Hint) -> String {
 
 /// An error of the library, in the order in which it is told.
 pub(crate) fn of_error(error: &nixcloud_container::Error) -> FailureView {
-    let mut report = view(kind(error.kind()), error, error.hint().as_ref().map(spelled));
+    let mut report = view(error.kind().as_str(), error, error.hint().as_ref().map(spelled));
     report.details = error.excerpt();
     if report.hint.is_none() && error.kind() == ErrorKind::Input && has_more(error) {
         report.hint = Some(MORE.to_owned());

@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::ser::SerializeStruct;
+
 use crate::fs::{atomic, lock, remove, room};
 use crate::model::config::ConfigError;
 use crate::model::generation::GenerationId;
@@ -13,6 +15,7 @@ use crate::model::layout::LayoutError;
 use crate::model::name::{ContainerName, InterfaceName, NameError};
 use crate::model::spec::SpecError;
 use crate::model::state::{Action, State};
+use crate::model::words::words;
 use crate::net::nft;
 use crate::net::sysctl::SysctlError;
 use crate::net::{self, bridge};
@@ -145,7 +148,7 @@ pub enum Error {
     },
     /// What is to be a container's name cannot be one.
     #[error(transparent)]
-    Name(NameError),
+    Name(#[from] NameError),
     /// A bridge that the container needs is not there.
     #[error("bridge {bridge} does not exist")]
     NoBridge {
@@ -440,7 +443,8 @@ pub enum Error {
 }
 
 /// What went wrong with an activation: the exit code of `switch-to-configuration`, by its meaning.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FailedActivation {
     /// Exit 1, 2, 3 or another: the switch did not succeed.
@@ -505,8 +509,27 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// An error as it is told: `kind`, `message`, the `causes` below it, and the `hint`.
+impl serde::Serialize for Error {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut causes = Vec::new();
+        let mut next = std::error::Error::source(self);
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        let mut told = to.serialize_struct("Error", 4)?;
+        told.serialize_field("kind", &self.kind())?;
+        told.serialize_field("message", &self.to_string())?;
+        told.serialize_field("causes", &causes)?;
+        told.serialize_field("hint", &self.hint())?;
+        told.end()
+    }
+}
+
 /// Errors by what a program would do about them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The caller lacks rights.
@@ -537,6 +560,22 @@ pub enum ErrorKind {
     System,
 }
 
+words!(ErrorKind {
+    Permission => "permission",
+    NotFound => "not-found",
+    Exists => "exists",
+    Refused => "refused",
+    Busy => "busy",
+    Input => "input",
+    Build => "build",
+    Activation => "activation",
+    Host => "host",
+    Lxc => "lxc",
+    Timeout => "timeout",
+    Cancelled => "cancelled",
+    System => "system",
+});
+
 impl From<nix::Error> for Error {
     fn from(error: nix::Error) -> Self {
         match error {
@@ -556,17 +595,12 @@ impl From<WorkerError> for Error {
 }
 
 impl Error {
-    /// What a program would do about it.
+    /// What a program would do about it. Each error is named, so that a new one has to say what it is.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NeedsRoot => ErrorKind::Permission,
-            Self::NotFound { .. }
-            | Self::NoAccount { .. }
-            | Self::Reference(ReferenceError::Missing { .. } | ReferenceError::NoFlake { .. })
-            | Self::Generations(GenerationsError::Missing { .. } | GenerationsError::NoOlder { .. }) => {
-                ErrorKind::NotFound
-            }
+            Self::NotFound { .. } | Self::NoAccount { .. } => ErrorKind::NotFound,
             Self::Exists { .. } | Self::Alike { .. } | Self::NotDeclared { .. } => ErrorKind::Exists,
             Self::Foreign { .. }
             | Self::State { .. }
@@ -577,31 +611,17 @@ impl Error {
             | Self::Declared { .. }
             | Self::DeclaredByHost { .. }
             | Self::Bridge(_)
-            | Self::Entry { .. }
-            | Self::Generations(GenerationsError::Protected { .. } | GenerationsError::NoneWorked { .. })
-            | Self::Forward(ForwardError::Taken { .. })
-            | Self::Lease(
-                LeaseError::AddressTaken { .. }
-                | LeaseError::AddressReserved { .. }
-                | LeaseError::HostAddress { .. }
-                | LeaseError::NetworkAddress { .. }
-                | LeaseError::RoutedPrefix { .. }
-                | LeaseError::IdsTaken { .. },
-            ) => ErrorKind::Refused,
+            | Self::Entry { .. } => ErrorKind::Refused,
             Self::Busy { .. } | Self::HostBusy { .. } => ErrorKind::Busy,
             Self::Config(_)
             | Self::HostName { .. }
             | Self::Name(_)
-            | Self::Reference(_)
             | Self::Manifest(_)
             | Self::Extra(_)
             | Self::Item(_)
             | Self::Share { .. }
             | Self::ExtraRefused { .. }
-            | Self::Spec(_)
-            | Self::Forward(ForwardError::NoAddress { .. } | ForwardError::NoAddressOf { .. })
-            | Self::Nix(nix::Error::Evaluation { .. } | nix::Error::Argument(_)) => ErrorKind::Input,
-            Self::Nix(nix::Error::Build { .. }) => ErrorKind::Build,
+            | Self::Spec(_) => ErrorKind::Input,
             Self::Activation { .. } => ErrorKind::Activation,
             Self::NoBridge { .. }
             | Self::MountSource { .. }
@@ -609,28 +629,41 @@ impl Error {
             | Self::Tool(_)
             | Self::Resolver(_)
             | Self::Isolation { .. }
-            | Self::Facts(_)
-            | Self::Sysctl(SysctlError::Unknown { .. })
-            | Self::Lease(
-                LeaseError::AddressesExhausted { .. }
-                | LeaseError::IdsExhausted { .. }
-                | LeaseError::InterfacesExhausted,
-            )
-            | Self::Nix(nix::Error::Missing { .. })
-            | Self::Worker(WorkerError::None | WorkerError::Threads { .. }) => ErrorKind::Host,
-            Self::Worker(WorkerError::Lxc { .. } | WorkerError::NoAnswer { .. }) => ErrorKind::Lxc,
-            Self::StopTimeout { .. }
-            | Self::RebootTimeout { .. }
-            | Self::StillThere { .. }
-            | Self::Worker(WorkerError::Deadline { .. }) => ErrorKind::Timeout,
+            | Self::Facts(_) => ErrorKind::Host,
+            Self::StopTimeout { .. } | Self::RebootTimeout { .. } | Self::StillThere { .. } => {
+                ErrorKind::Timeout
+            }
             Self::Cancelled => ErrorKind::Cancelled,
+            Self::Reference(error) => of_reference(error),
+            Self::Generations(error) => of_generations(error),
+            Self::Forward(error) => of_forward(error),
+            Self::Lease(error) => of_lease(error),
+            Self::Nix(error) => of_nix(error),
+            Self::Sysctl(error) => of_sysctl(error),
+            Self::Worker(error) => of_worker(error),
             Self::Undo { failure, .. } => failure.kind(),
             Self::Unsettled { source, .. } => source.kind(),
             Self::HostParts { failures, .. } => {
                 failures.first().map_or(ErrorKind::System, |(_, error)| error.kind())
             }
             Self::Remains { failures, .. } => failures.first().map_or(ErrorKind::System, Self::kind),
-            _ => ErrorKind::System,
+            Self::Lost { .. }
+            | Self::NoFile { .. }
+            | Self::Incomplete { .. }
+            | Self::Layout(_)
+            | Self::ForeignScan(_)
+            | Self::Lock(_)
+            | Self::Record(_)
+            | Self::Original(_)
+            | Self::Rootfs(_)
+            | Self::Subids(_)
+            | Self::Net(_)
+            | Self::Port(_)
+            | Self::Netns(_)
+            | Self::Presence(_)
+            | Self::Write(_)
+            | Self::Remove(_)
+            | Self::Io { .. } => ErrorKind::System,
         }
     }
 
@@ -888,6 +921,94 @@ impl Error {
     }
 }
 
+fn of_reference(error: &ReferenceError) -> ErrorKind {
+    match error {
+        ReferenceError::Missing { .. } | ReferenceError::NoFlake { .. } => ErrorKind::NotFound,
+        ReferenceError::NotKnown
+        | ReferenceError::NoAttribute { .. }
+        | ReferenceError::Twice { .. }
+        | ReferenceError::Attribute { .. }
+        | ReferenceError::Path { .. } => ErrorKind::Input,
+    }
+}
+
+fn of_generations(error: &GenerationsError) -> ErrorKind {
+    match error {
+        GenerationsError::Missing { .. } | GenerationsError::NoOlder { .. } => ErrorKind::NotFound,
+        GenerationsError::Protected { .. } | GenerationsError::NoneWorked { .. } => ErrorKind::Refused,
+        GenerationsError::Profile(_)
+        | GenerationsError::Roots(_)
+        | GenerationsError::Read { .. }
+        | GenerationsError::Original(_)
+        | GenerationsError::Spec { .. }
+        | GenerationsError::NoCurrent { .. } => ErrorKind::System,
+    }
+}
+
+fn of_forward(error: &ForwardError) -> ErrorKind {
+    match error {
+        ForwardError::Taken { .. } => ErrorKind::Refused,
+        ForwardError::NoAddress { .. } | ForwardError::NoAddressOf { .. } => ErrorKind::Input,
+        ForwardError::Damaged { .. }
+        | ForwardError::Read { .. }
+        | ForwardError::Claim { .. }
+        | ForwardError::Record(_)
+        | ForwardError::Generations(_) => ErrorKind::System,
+    }
+}
+
+fn of_lease(error: &LeaseError) -> ErrorKind {
+    match error {
+        LeaseError::AddressTaken { .. }
+        | LeaseError::AddressReserved { .. }
+        | LeaseError::HostAddress { .. }
+        | LeaseError::NetworkAddress { .. }
+        | LeaseError::RoutedPrefix { .. }
+        | LeaseError::IdsTaken { .. } => ErrorKind::Refused,
+        LeaseError::AddressesExhausted { .. }
+        | LeaseError::IdsExhausted { .. }
+        | LeaseError::InterfacesExhausted => ErrorKind::Host,
+        LeaseError::Damaged { .. }
+        | LeaseError::Read { .. }
+        | LeaseError::Subids(_)
+        | LeaseError::Claim { .. } => ErrorKind::System,
+    }
+}
+
+fn of_nix(error: &nix::Error) -> ErrorKind {
+    match error {
+        nix::Error::Evaluation { .. } | nix::Error::Argument(_) => ErrorKind::Input,
+        nix::Error::Build { .. } => ErrorKind::Build,
+        nix::Error::Missing { .. } => ErrorKind::Host,
+        nix::Error::Cancelled => ErrorKind::Cancelled,
+        nix::Error::Spawn { .. }
+        | nix::Error::Pipe { .. }
+        | nix::Error::NotInStore { .. }
+        | nix::Error::Failed { .. }
+        | nix::Error::Killed { .. }
+        | nix::Error::Answer { .. }
+        | nix::Error::Version { .. }
+        | nix::Error::Root { .. } => ErrorKind::System,
+    }
+}
+
+fn of_sysctl(error: &SysctlError) -> ErrorKind {
+    match error {
+        SysctlError::Unknown { .. } => ErrorKind::Host,
+        SysctlError::Io { .. } | SysctlError::Note { .. } => ErrorKind::System,
+    }
+}
+
+fn of_worker(error: &WorkerError) -> ErrorKind {
+    match error {
+        WorkerError::None | WorkerError::Threads { .. } => ErrorKind::Host,
+        WorkerError::Lxc { .. } | WorkerError::NoAnswer { .. } => ErrorKind::Lxc,
+        WorkerError::Deadline { .. } => ErrorKind::Timeout,
+        WorkerError::Cancelled => ErrorKind::Cancelled,
+        WorkerError::Spawn { .. } | WorkerError::Channel(_) => ErrorKind::System,
+    }
+}
+
 /// Errors, each with all that it came from.
 fn list(failures: &[Error]) -> String {
     failures.iter().map(|error| chain(error)).collect::<Vec<_>>().join("; ")
@@ -960,4 +1081,25 @@ fn state_hint(name: &ContainerName, state: State, action: Action) -> Option<Hint
         (_, State::Frozen) => Hint::from(Remedy::Unfreeze { name: name() }).words(" first"),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_sent_with_its_kind_its_causes_and_its_hint() {
+        let name: ContainerName = "web".parse().unwrap();
+        let source = io::Error::from_raw_os_error(2);
+        let mount = Error::MountSource { name: name.clone(), path: "/srv".into(), source };
+        let told = serde_json::to_value(&mount).unwrap();
+        assert_eq!(told["kind"], "host");
+        assert_eq!(told["message"], "cannot mount /srv in container `web`");
+        assert_eq!(told["causes"][0], "No such file or directory (os error 2)");
+        let hint: Hint = serde_json::from_value(told["hint"].clone()).unwrap();
+        assert_eq!(Some(hint), mount.hint());
+        let told = serde_json::to_value(Error::Exists { name: name.clone() }).unwrap();
+        assert_eq!(told["hint"][0]["remedy"]["update"]["name"], "web");
+        assert_eq!(Error::from("..".parse::<ContainerName>().unwrap_err()).kind(), ErrorKind::Input);
+    }
 }

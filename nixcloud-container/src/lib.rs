@@ -103,6 +103,7 @@ pub use model::signal::{Signal, SignalError};
 pub use model::spec::ContainerSpec;
 pub use model::state::{Action, State};
 pub use model::user::{Account, User, UserError};
+pub use model::words::UnknownWord;
 pub use ops::addresses::{Address, Origin};
 pub use ops::create::{CreateRequest, Created};
 pub use ops::destroy::DestroyRequest;

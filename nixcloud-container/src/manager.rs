@@ -28,7 +28,7 @@ use crate::ops::repair::{self, Repair, RepairRequest};
 ///     let manager = Manager::open(HostConfig::load(None)?)?;
 ///     manager.host_up()?;
 ///     let web = manager.container("web".parse()?);
-///     web.create(&CreateRequest { file: "web.nix".into(), ..Default::default() }, &mut ())?;
+///     web.create(&CreateRequest::new("web.nix"), &mut ())?;
 ///     web.start(&mut ())?;
 ///     let exit = web.run(RunRequest::new(["systemctl", "is-system-running"]), Streams::Inherit)?;
 ///     assert!(exit.success());
@@ -185,11 +185,10 @@ impl Manager {
         hostnet::down(&self.host)
     }
 
-    /// Looks at what [`host_up`](Self::host_up) makes, and says what is missing and how to mend it. Nothing is changed.
-    ///
-    /// # Errors
-    /// None: a part that cannot be looked at is a finding.
-    pub fn host_check(&self) -> Result<Vec<Finding>, Error> {
+    /// Looks at what [`host_up`](Self::host_up) makes, and says what is missing and how to mend it. Nothing is changed. A part
+    /// that cannot be looked at is a finding.
+    #[must_use]
+    pub fn host_check(&self) -> Vec<Finding> {
         let mut findings = hostnet::check(&self.host);
         findings.extend(match repair::check(&self.host) {
             Ok(found) => found,
@@ -198,7 +197,7 @@ impl Manager {
                 vec![Finding::wrong(Part::Container, "all", what, error.hint().unwrap_or_default())]
             }
         });
-        Ok(findings)
+        findings
     }
 
     /// Makes what is damaged or lost of containers anew, each thing of the others: record, claims, profile, folders. What

@@ -242,7 +242,7 @@ fn root_the_line_that_the_original_needed_is_no_fault(lab: &Lab) {
     assert_eq!(ids(&web), 100_000);
     manager.host_up().must("host up");
     let verdicts = || {
-        let mut findings = manager.host_check().must("check");
+        let mut findings = manager.host_check();
         findings.retain(|finding| finding.part == Part::Ids);
         findings.iter().map(|finding| finding.verdict).collect::<Vec<_>>()
     };
@@ -284,10 +284,10 @@ fn root_adopted_while_it_runs(lab: &Lab) {
     // Updated in place, by ours.
     let mut notes = Notes::default();
     let file = Some(lab.file(web.name().as_str(), &web.file().version("2")));
-    web.container().update(&UpdateRequest { file, ..Default::default() }, &mut notes).must("update");
+    web.container().update(&UpdateRequest::default().with_file(file), &mut notes).must("update");
     assert!(notes.0.iter().any(|note| note.contains("until it")), "{:?}", notes.0);
     assert_eq!((web.version().as_deref(), web.init()), (Some("2"), init));
-    let error = web.container().destroy(DestroyRequest { force: false }).unwrap_err();
+    let error = web.container().destroy(DestroyRequest::new()).unwrap_err();
     assert!(matches!(error, Error::State { .. }), "{error:?}");
     web.container().stop(None).must("stop");
     assert_eq!(web.state(), State::Stopped);
@@ -402,7 +402,7 @@ fn root_lists_are_data(lab: &Lab) {
         refused(&text, "declare -p names");
     }
     // Destroy of the one whose list is broken is refused; mended, all goes on.
-    let error = web.container().destroy(DestroyRequest { force: true }).unwrap_err();
+    let error = web.container().destroy(DestroyRequest::new().with_force(true)).unwrap_err();
     assert!(matches!(error, Error::Original(_)), "{error:?}");
     assert!(web.rootfs().join("etc").is_dir());
     fs::write(&name, good).unwrap();
@@ -430,7 +430,7 @@ fn root_only_what_the_original_made_is_adopted(lab: &Lab) {
     let foreign = |why: &str| {
         let all = lab.manager().list().must("list");
         assert!(matches!(&all[..], [Listed::Foreign { .. }]), "{why}: {all:?}");
-        let error = web.container().destroy(DestroyRequest { force: true }).unwrap_err();
+        let error = web.container().destroy(DestroyRequest::new().with_force(true)).unwrap_err();
         assert!(matches!(error, Error::Foreign { .. }), "{why}: {error:?}");
         assert!(matches!(web.container().start(&mut ()), Err(Error::Foreign { .. })), "{why}");
         assert!(web.rootfs().join("etc").is_dir());
@@ -539,10 +539,8 @@ fn root_the_original_destroyed_unadopted(lab: &Lab) {
     assert!(!list(lab, "name").contains(web.name().as_str()));
     assert!(!web.folder().exists());
     // The name is free, and so is its address.
-    let created = web.container().create(
-        &CreateRequest { file: lab.file(web.name().as_str(), &web.file()), ..Default::default() },
-        &mut (),
-    );
+    let created =
+        web.container().create(&CreateRequest::new(lab.file(web.name().as_str(), &web.file())), &mut ());
     assert_eq!(created.must("create").address, Some([10, 101, 0, 2].into()));
     web.destroy();
     db.destroy();
@@ -607,7 +605,7 @@ fn root_originals_are_updated_with_all_others(lab: &Lab) {
     let lost = made(lab, "lost");
     fs::remove_file(lost.folder().join("nixConfigPath")).unwrap();
     let before = tree(lab.root());
-    let request = UpdateAllRequest { dry_run: true, ..Default::default() };
+    let request = UpdateAllRequest::new().with_dry_run(true);
     let planned = lab.manager().update_all(&request, &mut ()).must("plan");
     expect(lab, &planned, &[("lost", "failed"), ("own", "planned"), ("web", "planned")]);
     assert_eq!(tree(lab.root()), before);

@@ -50,7 +50,7 @@ pub fn apply(lab: &Lab, path: &Path) -> Applied {
 
 #[track_caller]
 fn prune(lab: &Lab, path: &Path) -> Applied {
-    lab.manager().apply(&ApplyRequest { prune: true, ..request(path) }, &mut ()).must("apply")
+    lab.manager().apply(&request(path).with_prune(true), &mut ()).must("apply")
 }
 
 /// What became of each, in a word.
@@ -168,7 +168,7 @@ fn root_apply_removes_only_what_it_declared(lab: &Lab) {
     let all = set(lab, &[(&web, web.file())]);
     expect(lab, &apply(lab, &all), &[("web", "unchanged"), ("db", "kept")]);
     assert_eq!(db.state(), State::Running);
-    let dry = ApplyRequest { dry_run: true, prune: true, ..request(&all) };
+    let dry = request(&all).with_dry_run(true).with_prune(true);
     let planned = lab.manager().apply(&dry, &mut ()).must("plan");
     expect(lab, &planned, &[("web", "planned"), ("db", "planned")]);
     assert!(
@@ -239,10 +239,8 @@ fn root_a_dry_run_changes_nothing(lab: &Lab) {
     let (web, db) = (lab.busybox("web"), lab.busybox("db"));
     let dry = |path: &Path| {
         let before = tree(lab);
-        let planned = lab
-            .manager()
-            .apply(&ApplyRequest { dry_run: true, prune: true, ..request(path) }, &mut ())
-            .must("plan");
+        let planned =
+            lab.manager().apply(&request(path).with_dry_run(true).with_prune(true), &mut ()).must("plan");
         let after = tree(lab);
         let changed: Vec<&PathBuf> = after
             .iter()
@@ -263,10 +261,8 @@ fn root_a_dry_run_changes_nothing(lab: &Lab) {
     assert_eq!(dry(&all), [Planned::Remove { data: Default::default() }, Planned::Update { from }]);
     // An evaluation alone, too.
     let before = tree(lab);
-    let request = nixcloud_container::EvalRequest {
-        file: lab.file("one", &web.file().keys("network.enableNat = true;")),
-        ..Default::default()
-    };
+    let request =
+        nixcloud_container::EvalRequest::new(lab.file("one", &web.file().keys("network.enableNat = true;")));
     let evaluation = lab.manager().eval(&request, &mut ()).must("eval");
     assert_eq!((evaluation.name.as_str(), evaluation.leased), ("one", true));
     assert_eq!(evaluation.spec.effective.ip.unwrap().octets(), [10, 101, 255, 254]);
@@ -448,10 +444,7 @@ fn root_update_of_all(lab: &Lab) {
     set(lab, &[(&db, db.file().version("2"))]);
     lab.file(web.name().as_str(), &web.file().version("2"));
     fs::remove_file(&old.container().status().must("status").file).unwrap();
-    let planned = lab
-        .manager()
-        .update_all(&UpdateAllRequest { dry_run: true, ..Default::default() }, &mut ())
-        .must("plan");
+    let planned = lab.manager().update_all(&UpdateAllRequest::new().with_dry_run(true), &mut ()).must("plan");
     expect(lab, &planned, &[("web", "planned"), ("db", "planned"), ("old", "failed")]);
     let applied = update();
     expect(lab, &applied, &[("web", "in place"), ("db", "updated"), ("old", "failed")]);

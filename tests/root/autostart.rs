@@ -117,7 +117,7 @@ fn root_autostart_keeps_order_and_autostop_the_reverse(lab: &Lab) {
     let early = made(lab, "early", "{ order = -5; }");
     let late = made(lab, "late", "{ order = 10; }");
     let hand = made(lab, "hand", "false");
-    let request = AutostartRequest { parallel: Some(4), ..AutostartRequest::default() };
+    let request = AutostartRequest::new().with_parallel(4);
     let (outcomes, diary) = autostart(lab.manager(), &request);
     assert_started(&outcomes, 4);
     assert!(diary.time(&db, Starting) >= diary.time(&early, Started));
@@ -147,7 +147,7 @@ fn root_no_more_boot_at_once_than_asked(lab: &Lab) {
         made(lab, name, "true");
     }
     for (parallel, most) in [(1, 1), (3, 3)] {
-        let request = AutostartRequest { parallel: Some(parallel), ..AutostartRequest::default() };
+        let request = AutostartRequest::new().with_parallel(parallel);
         let (outcomes, diary) = autostart(lab.manager(), &request);
         assert_started(&outcomes, 6);
         assert_eq!(diary.most_at_once(), most, "{:?}", diary.words());
@@ -260,7 +260,7 @@ fn root_autostop_kills_who_hangs_only_when_asked(lab: &Lab) {
     frozen.start();
     web.start();
     frozen.container().freeze().must("freeze");
-    let request = AutostopRequest { timeout: Some(Duration::from_secs(2)), ..AutostopRequest::default() };
+    let request = AutostopRequest::new().with_timeout(Duration::from_secs(2));
     let (outcomes, _) = autostop(lab.manager(), &request);
     let of = |outcomes: &HashMap<String, AutostopOutcome>, guest: &Guest<'_>| {
         format!("{:?}", outcomes[guest.name().as_str()])
@@ -282,12 +282,10 @@ fn root_autostop_of_all_has_an_end(lab: &Lab) {
         guest.start();
         guest
     });
-    let request = AutostopRequest {
-        timeout: Some(Duration::from_secs(60)),
-        within: Some(Duration::from_secs(2)),
-        then_kill: true,
-        ..AutostopRequest::default()
-    };
+    let request = AutostopRequest::new()
+        .with_timeout(Duration::from_secs(60))
+        .with_within(Duration::from_secs(2))
+        .with_then_kill(true);
     let begin = Instant::now();
     let (outcomes, _) = autostop(lab.manager(), &request);
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());

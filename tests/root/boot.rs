@@ -31,7 +31,7 @@ scenarios! {
 
 fn items<const N: usize>(items: [(&str, &str); N]) -> StartRequest {
     let items = items.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-    StartRequest { items, ..StartRequest::default() }
+    StartRequest::new().with_items(items)
 }
 
 #[track_caller]
@@ -105,12 +105,10 @@ fn root_a_refused_item_changes_nothing(lab: &Lab) {
         assert_eq!(error.kind(), ErrorKind::Input);
         assert_eq!(web.state(), State::Stopped);
     }
-    let foreground = StartRequest {
-        foreground: true,
-        console: Some("none".into()),
-        screen: nixcloud_container::Screen::Null,
-        ..StartRequest::default()
-    };
+    let foreground = StartRequest::new()
+        .with_foreground(true)
+        .with_console(Some("none".into()))
+        .with_screen(nixcloud_container::Screen::Null);
     let error = web.container().start_with(&foreground, &mut ()).unwrap_err();
     assert!(matches!(error, Error::Item(_)), "{error:?}");
     assert!(!web.folder().join("lxc.log").exists(), "LXC was started");
@@ -141,13 +139,13 @@ fn root_a_pidfile_is_of_the_guest(lab: &Lab) {
     let web = lab.busybox("web");
     web.create();
     let pidfile = lab.root().join("web.pid");
-    let with = |pidfile: PathBuf| StartRequest { pidfile: Some(pidfile), ..StartRequest::default() };
+    let with = |pidfile: PathBuf| StartRequest::new().with_pidfile(pidfile);
     let init = start(&web, &with(pidfile.clone()));
     assert_eq!(fs::read_to_string(&pidfile).unwrap(), format!("{init}\n"));
     web.stop();
     // A stale one is replaced; a foreground start takes its own away.
     let foreground =
-        StartRequest { foreground: true, screen: nixcloud_container::Screen::Null, ..with(pidfile.clone()) };
+        with(pidfile.clone()).with_foreground(true).with_screen(nixcloud_container::Screen::Null);
     let container = web.container();
     std::thread::scope(|scope| {
         let ended = scope.spawn(|| container.start_with(&foreground, &mut ()).must("start"));
@@ -177,7 +175,7 @@ fn root_a_console_log_is_kept(lab: &Lab) {
     web.create();
     let log = lab.root().join("console.log");
     fs::write(&log, "before\n").unwrap();
-    start(&web, &StartRequest { console_log: Some(log.clone()), ..StartRequest::default() });
+    start(&web, &StartRequest::new().with_console_log(log.clone()));
     let said = || fs::read_to_string(&log).unwrap_or_default();
     eventually("it is logged", Duration::from_secs(5), || said().contains("standin: reached multi-user"));
     assert!(said().starts_with("before\n"), "it is appended to");
@@ -197,7 +195,7 @@ fn root_a_console_on_another_terminal(lab: &Lab) {
     web.create();
     let pty = openpty(None, None).unwrap();
     let path = fs::read_link(format!("/proc/self/fd/{}", pty.slave.as_raw_fd())).unwrap();
-    start(&web, &StartRequest { console: Some(path), ..StartRequest::default() });
+    start(&web, &StartRequest::new().with_console(path));
     let mut seen = Vec::new();
     let mut master = fs::File::from(pty.master);
     while !String::from_utf8_lossy(&seen).contains("standin: reached multi-user") {
@@ -207,7 +205,7 @@ fn root_a_console_on_another_terminal(lab: &Lab) {
     }
     web.stop();
     // What is no terminal, LXC refuses; the guest is not left half started.
-    let request = StartRequest { console: Some("/etc/passwd".into()), ..StartRequest::default() };
+    let request = StartRequest::new().with_console(Some("/etc/passwd".into()));
     let error = web.container().start_with(&request, &mut ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Lxc, "{error:?}");
     assert_eq!(web.state(), State::Stopped);
@@ -218,7 +216,7 @@ fn root_a_console_on_another_terminal(lab: &Lab) {
 fn root_a_guest_without_a_console(lab: &Lab) {
     let web = lab.busybox("web");
     web.create();
-    let request = StartRequest { console: Some("none".into()), ..StartRequest::default() };
+    let request = StartRequest::new().with_console(Some("none".into()));
     let init = start(&web, &request);
     assert_eq!(fs::read_link(format!("/proc/{init}/fd/1")).unwrap(), Path::new("/dev/null"));
     web.stop();
@@ -229,19 +227,17 @@ fn root_the_log_of_a_start(lab: &Lab) {
     web.create();
     let file = lab.root().join("start.log");
     fs::write(&file, "before\n").unwrap();
-    let log = LogRequest { file: Some(file.clone()), level: Some(LogLevel::Trace) };
-    start(&web, &StartRequest { log, ..StartRequest::default() });
+    let log = LogRequest::new().with_file(file.clone()).with_level(LogLevel::Trace);
+    start(&web, &StartRequest::new().with_log(log));
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.starts_with("before\n") && text.contains(" TRACE "), "{text}");
     assert!(!web.folder().join("lxc.log").exists());
     web.stop();
     fs::remove_file(&file).unwrap();
     // Whatever is not to be logged: why it failed is told.
-    let request = StartRequest {
-        log: LogRequest { file: None, level: Some(LogLevel::Fatal) },
-        console: Some("/etc/passwd".into()),
-        ..StartRequest::default()
-    };
+    let request = StartRequest::new()
+        .with_log(LogRequest::new().with_level(LogLevel::Fatal))
+        .with_console(Some("/etc/passwd".into()));
     let error = web.container().start_with(&request, &mut ()).unwrap_err();
     assert!(format!("{error:?}").contains("does not refer to a terminal"), "{error:?}");
 }
@@ -249,10 +245,7 @@ fn root_the_log_of_a_start(lab: &Lab) {
 fn root_some_namespaces_can_be_shared(lab: &Lab) {
     let (web, db) = (lab.busybox("web"), lab.busybox("db"));
     web.create();
-    let share = |namespace, with: &str| StartRequest {
-        share: vec![(namespace, with.to_owned())],
-        ..StartRequest::default()
-    };
+    let share = |namespace, with: &str| StartRequest::new().with_share(vec![(namespace, with.to_owned())]);
     let refused = |namespace, with: &str, why: &str| {
         let error = web.container().start_with(&share(namespace, with), &mut ()).unwrap_err();
         let Error::Share { why: said, .. } = &error else { panic!("{error:?}") };

@@ -113,7 +113,7 @@ fn root_a_guest_that_never_activates_hangs_nobody(lab: &Lab) {
     // It is mended by an update, which says that it takes a restart.
     let fixed = lab.manager_with(|config| config.timeouts.boot = 1);
     let file = Some(lab.file(web.name().as_str(), &web.file().version("2")));
-    let request = nixcloud_container::UpdateRequest { file, ..Default::default() };
+    let request = nixcloud_container::UpdateRequest::default().with_file(file);
     let error = fixed.container(web.name().clone()).update(&request, &mut ()).unwrap_err();
     assert!(error.to_string().contains("restart"), "{error}");
     web.terminate();
@@ -145,7 +145,7 @@ fn root_an_update_waits_for_units_that_start(lab: &Lab) {
     web.create_from(&late("1"));
     web.start_only();
     let file = Some(lab.file(web.name().as_str(), &late("2")));
-    let request = nixcloud_container::UpdateRequest { file, ..Default::default() };
+    let request = nixcloud_container::UpdateRequest::default().with_file(file);
     let mut notes = Vec::new();
     let updated = web.container().update(&request, &mut |event| {
         if let Event::Note(text) = event {

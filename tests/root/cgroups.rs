@@ -27,7 +27,7 @@ scenarios! {
 const SOON: Duration = Duration::from_secs(20);
 
 fn destroy(web: &Guest<'_>) {
-    web.container().destroy(DestroyRequest { force: true }).must("destroy");
+    web.container().destroy(DestroyRequest::new().with_force(true)).must("destroy");
 }
 
 /// The driver of `make faults`, which kills at a call of the kernel.

@@ -61,7 +61,7 @@ fn with_port(web: &Guest<'_>) -> File {
 #[track_caller]
 fn assert_rules(lab: &Lab, leads: bool) {
     let wrong = |finding: &Finding| finding.part == Part::Filter && finding.verdict != Verdict::Good;
-    let findings = lab.manager().host_check().must("check");
+    let findings = lab.manager().host_check();
     assert!(!findings.iter().any(wrong), "{findings:?}");
     assert_eq!(run("nft", "list ruleset").contains("8080"), leads);
 }
@@ -140,7 +140,7 @@ fn root_update_killed_at_any_moment(lab: &Lab) {
         web.terminate();
         // The start has put back what was cut off.
         let wrong = |finding: &Finding| finding.part == Part::Filter && finding.verdict != Verdict::Good;
-        let findings = lab.manager().host_check().must("check");
+        let findings = lab.manager().host_check();
         assert!(!findings.iter().any(wrong), "moment {at}: {findings:?}");
     }
     web.update(&web.file().version("last"));
@@ -159,7 +159,7 @@ fn root_an_update_cut_off_at_its_very_end_is_ended_by_the_next(lab: &Lab) {
     // As it would be killed there.
     let broken = lab.manager_with(|config| config.tools.nft = "/bin/false".into());
     let file = Some(lab.file(web.name().as_str(), &with(8081).version("2")));
-    let request = nixcloud_container::UpdateRequest { file, ..Default::default() };
+    let request = nixcloud_container::UpdateRequest::default().with_file(file);
     broken.container(web.name().clone()).update(&request, &mut ()).unwrap_err();
     assert_eq!(web.generation(), 2);
     web.start();

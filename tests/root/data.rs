@@ -62,7 +62,7 @@ fn root_a_prune_is_confirmed(lab: &Lab) {
         assert_eq!(terminal.exit().code(), Some(code), "{}", terminal.screen());
     }
     assert_eq!(there(&[web, db, mail]), [true, false, false]);
-    web.container().destroy(DestroyRequest { force: true }).must("destroy");
+    web.container().destroy(DestroyRequest::new().with_force(true)).must("destroy");
 }
 
 fn root_a_prune_of_all_is_confirmed_by_their_number(lab: &Lab) {

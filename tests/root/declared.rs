@@ -54,7 +54,7 @@ fn root_a_flake_makes_containers(lab: &Lab) {
     let outputs =
         |version: &str| format!("nixcloudContainers.web = {};\n", web.file().version(version).text());
     let folder = flake(lab, "shop", &outputs("1"));
-    let request = CreateRequest { file: at(&folder, "web"), ..Default::default() };
+    let request = CreateRequest::new(at(&folder, "web"));
     web.container().create(&request, &mut ()).must("create");
     let init = web.start();
     assert_eq!(web.version().as_deref(), Some("1"));
@@ -85,7 +85,7 @@ fn root_a_flake_makes_containers(lab: &Lab) {
     fs::write(folder.join("web.nix"), web.file().version("4").text()).unwrap();
     flake(lab, "shop", "web = ./web.nix;\n");
     git(&["add", "-A"]);
-    let request = UpdateRequest { file: Some(at(&folder, "web")), ..Default::default() };
+    let request = UpdateRequest::new(at(&folder, "web"));
     web.container().update(&request, &mut ()).must("update");
     assert_eq!(web.version().as_deref(), Some("4"));
 }
@@ -96,7 +96,7 @@ fn root_a_flake_brings_its_own_nixpkgs(lab: &Lab) {
     // The host has none.
     let manager = lab.manager_with(|config| config.nix.nixpkgs = Some("/nowhere".to_owned()));
     let container = manager.container(web.name().clone());
-    let request = |file: PathBuf| CreateRequest { file, ..Default::default() };
+    let request = |file: PathBuf| CreateRequest::new(file);
     let error = container.create(&request(lab.file("plain", &web.file())), &mut ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Input, "{error:?}");
     container.create(&request(at(&folder, "web")), &mut ()).must("create");
@@ -107,9 +107,7 @@ fn root_a_flake_that_is_wrong_is_told(lab: &Lab) {
     let web = lab.busybox("web");
     let outputs = format!("nixcloudContainers.web = {};\nlib = {{ }};\n", web.file().text());
     let folder = flake(lab, "shop", &outputs);
-    let create = |file: PathBuf| {
-        web.container().create(&CreateRequest { file, ..Default::default() }, &mut ()).unwrap_err()
-    };
+    let create = |file: PathBuf| web.container().create(&CreateRequest::new(file), &mut ()).unwrap_err();
     let error = chain(&create(at(&folder, "wbe")));
     assert!(error.contains("no attribute `wbe'; it has: lib, nixcloudContainers, web"), "{error}");
     let error = chain(&create(at(&folder, "lib.x")));
@@ -139,14 +137,12 @@ fn root_a_flake_that_is_wrong_is_told(lab: &Lab) {
     let all = lab.write("all", &format!("{{ web = {}; }}", web.file().text()));
     let error = chain(&create(at(&all, "wbe")));
     assert!(error.contains("the file has no attribute `wbe'; it has: web"), "{error}");
-    web.container()
-        .create(&CreateRequest { file: at(&all, "web"), ..Default::default() }, &mut ())
-        .must("create");
+    web.container().create(&CreateRequest::new(at(&all, "web")), &mut ()).must("create");
     // A path that exists is that path.
     let odd = lab.write("all.nix#web", &web.file().version("9").text());
     let odd = odd.with_file_name("all.nix#web.nix");
     assert!(odd.exists());
-    let request = UpdateRequest { file: Some(odd), ..Default::default() };
+    let request = UpdateRequest::new(odd);
     web.container().update(&request, &mut ()).must("update");
     web.start();
     assert_eq!(web.version().as_deref(), Some("9"));
@@ -223,7 +219,7 @@ fn manifest(lab: &Lab, containers: &[(&Guest<'_>, &Path, bool)]) -> PathBuf {
 
 #[track_caller]
 fn apply_built(lab: &Lab, path: &Path, prune: bool) -> Applied {
-    let request = ApplyRequest { prune, ..ApplyRequest::new(ApplySource::Built(path.to_owned())) };
+    let request = ApplyRequest::new(ApplySource::Built(path.to_owned())).with_prune(prune);
     lab.manager().apply(&request, &mut ()).must("apply")
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use nixcloud_container::{ApplyRequest, DestroyRequest, Planned, State};
+use nixcloud_container::{DestroyRequest, Planned, State};
 
 use crate::apply::{apply, expect, failure, request, set, tree};
 use crate::harness::{Guest, Kind, Lab, Must, chain, scenarios};
@@ -116,7 +116,7 @@ fn root_no_command_acts_on_a_dry_run(lab: &Lab) {
     assert!(planned > 10, "only {planned} were planned");
     assert!(lab.cli(["repair"]).done().contains("rendered anew"));
     assert_eq!(web.version().as_deref(), Some("1"));
-    db.container().destroy(DestroyRequest { force: true }).must("destroy");
+    db.container().destroy(DestroyRequest::new().with_force(true)).must("destroy");
 }
 
 fn root_an_update_is_planned_as_it_is_done(lab: &Lab) {
@@ -161,7 +161,7 @@ fn root_a_plan_says_what_would_be_refused(lab: &Lab) {
     let files: Vec<_> =
         guests.iter().zip(&keys).map(|(guest, keys)| (guest, guest.file().keys(keys))).collect();
     let all = set(lab, &files);
-    let dry = ApplyRequest { dry_run: true, ..request(&all) };
+    let dry = request(&all).with_dry_run(true);
     let planned = lab.manager().apply(&dry, &mut ()).must("plan");
     let expected = [
         ("a", "failed"),
@@ -206,7 +206,7 @@ fn root_a_plan_knows_what_is_free_by_then(lab: &Lab) {
     // One goes, and what it had is another's, whose own is a third one's.
     let files = [(&db, db.file().keys(&keys(8, 9090))), (&web, web.file().keys(&keys(7, 8080)))];
     let all = set(lab, &[&files[..], &[]].concat());
-    let way = |dry_run| ApplyRequest { dry_run, prune: true, ..request(&all) };
+    let way = |dry_run| request(&all).with_dry_run(dry_run).with_prune(true);
     let planned = lab.manager().apply(&way(true), &mut ()).must("plan");
     // In the order of the names: what web has is not free yet when it is db's turn.
     expect(lab, &planned, &[("old", "planned"), ("web", "planned"), ("db", "failed")]);
@@ -220,7 +220,7 @@ fn root_a_plan_knows_what_is_free_by_then(lab: &Lab) {
     web.start();
     web.container().freeze().must("freeze");
     let none = set(lab, &[]);
-    let dry = ApplyRequest { dry_run: true, prune: true, ..request(&none) };
+    let dry = request(&none).with_dry_run(true).with_prune(true);
     let planned = lab.manager().apply(&dry, &mut ()).must("plan");
     expect(lab, &planned, &[("db", "planned"), ("web", "failed")]);
     web.container().unfreeze().must("unfreeze");

@@ -42,7 +42,7 @@ scenarios! {
 
 fn root_a_missing_file_leaves_nothing(lab: &Lab) {
     let web = lab.busybox("web");
-    let request = CreateRequest { file: lab.path("/files/none.nix"), ..Default::default() };
+    let request = CreateRequest::new(lab.path("/files/none.nix"));
     let error = web.container().create(&request, &mut ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("/files/none.nix"), "{error}");
@@ -113,7 +113,7 @@ fn root_a_cancelled_update_keeps_the_old_generation(lab: &Lab) {
         }
     };
     let file = Some(web.request(&web.file().version("2").module(&long_build(lab))).file);
-    let request = UpdateRequest { file, ..Default::default() };
+    let request = UpdateRequest::default().with_file(file);
     let error = manager.container(web.name().clone()).update(&request, &mut observer).unwrap_err();
     assert!(matches!(error, Error::Cancelled), "{error:?}");
     assert_eq!((web.generations(), web.init(), web.version().as_deref()), (vec![1], init, Some("1")));
@@ -253,7 +253,7 @@ fn root_a_lock_that_outlived_its_container_goes_with_the_same_destroy(lab: &Lab)
     web.create();
     web.destroy();
     fs::write(lab.path("/var/lib/nixcloud/container/locks").join(web.name().as_str()), "1\n").unwrap();
-    let error = web.container().destroy(DestroyRequest { force: false }).unwrap_err();
+    let error = web.container().destroy(DestroyRequest::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
     lab.assert_nothing_left();
 }
@@ -268,7 +268,7 @@ fn root_who_holds_the_networks_is_named(lab: &Lab) {
     let file = fs::File::open(&path).unwrap();
     let held = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap();
     let file = lab.file("next", &web.file().keys("network.forwards = [ { hostPort = 8080; } ];"));
-    let request = UpdateRequest { file: Some(file), ..Default::default() };
+    let request = UpdateRequest::new(file);
     let error = hasty.container(web.name().clone()).update(&request, &mut ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy, "{error:?}");
     let words = crate::harness::chain(&error);

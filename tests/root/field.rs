@@ -194,7 +194,7 @@ fn root_field_11_a_failed_create_leaves_nothing(lab: &Lab) {
         web.try_create(&web.file().module(bad)).unwrap_err();
         lab.assert_nothing_left();
     }
-    let request = CreateRequest { file: lab.write("syntax", "{ this is no Nix"), ..Default::default() };
+    let request = CreateRequest::new(lab.write("syntax", "{ this is no Nix"));
     web.container().create(&request, &mut ()).unwrap_err();
     lab.assert_nothing_left();
 }

@@ -148,8 +148,7 @@ fn root_hostonly_is_not_forwarded_and_leads_to_one_address_of_the_host(lab: &Lab
 fn with_ipv6(lab: &Lab) -> Manager {
     lab.manager_with(|config| {
         config.network.internet.uplink = Some("up0".parse().unwrap());
-        config.network.internet.ipv6 =
-            Some(Ipv6Config { address: "2001:db8:1::1/64".parse().unwrap(), name_servers: Vec::new() });
+        config.network.internet.ipv6 = Some(Ipv6Config::new("2001:db8:1::1/64".parse().unwrap()));
     })
 }
 
@@ -167,7 +166,7 @@ fn root_ipv6_reaches_guests_and_back(lab: &Lab) {
     let _echo = Echo::start(&internet, PORT);
     let manager = with_ipv6(lab);
     manager.host_up().must("host up");
-    assert!(manager.host_check().must("check").iter().all(|finding| finding.verdict != Verdict::Wrong));
+    assert!(manager.host_check().iter().all(|finding| finding.verdict != Verdict::Wrong));
     let out = with_nat(lab, "out", "");
     let inside = Space::of(out.start_by(&manager));
     let _own = Echo::start(&inside, PORT);
@@ -224,7 +223,7 @@ fn root_ports_of_the_host_lead_to_containers(lab: &Lab) {
     assert_eq!(inside.tcp("10.101.0.1:9090"), None);
     // Ports beside them lead nowhere.
     assert_eq!(internet.tcp("192.0.2.2:7"), None);
-    let check = lab.manager().host_check().must("check");
+    let check = lab.manager().host_check();
     let leads: Vec<&str> = check
         .iter()
         .filter(|finding| finding.part == Part::Forward)
@@ -298,7 +297,7 @@ fn root_a_port_of_one_address_leads_from_it_alone(lab: &Lab) {
     assert!(asked("192.0.2.2").is_some());
     // An address that the host has no more.
     ip("addr del 192.0.2.3/24 dev up0");
-    let findings = lab.manager().host_check().must("check");
+    let findings = lab.manager().host_check();
     let wrong: Vec<&str> = findings
         .iter()
         .filter(|finding| finding.part == Part::Forward && finding.verdict == Verdict::Wrong)
@@ -351,7 +350,7 @@ fn root_ports_come_and_go_with_generations(lab: &Lab) {
         }
     };
     let file = Some(lab.file(web.name().as_str(), &with(8004)));
-    web.container().update(&UpdateRequest { file, ..Default::default() }, &mut observer).must("update");
+    web.container().update(&UpdateRequest::default().with_file(file), &mut observer).must("update");
     assert!(notes.iter().any(|note| note.contains("tcp port 8004 will lead to")), "{notes:?}");
     lab.manager().host_up().must("up");
     assert!(rules(8004) && ports() == ["tcp-8004"]);
@@ -373,9 +372,9 @@ fn root_a_port_has_one_owner_and_listeners_are_noticed(lab: &Lab) {
     web.container().create(&web.request(&web.file().keys(forward)), &mut observer).must("create");
     assert!(notes.iter().any(|note| note.contains("listens on tcp port 8080")), "{notes:?}");
     let wrong = |finding: &Finding| finding.part == Part::Forward && finding.verdict == Verdict::Wrong;
-    assert!(lab.manager().host_check().must("check").iter().any(wrong));
+    assert!(lab.manager().host_check().iter().any(wrong));
     drop(listener);
-    assert!(!lab.manager().host_check().must("check").iter().any(wrong));
+    assert!(!lab.manager().host_check().iter().any(wrong));
 
     let error = db.try_create(&db.file().keys(forward)).unwrap_err();
     let told = format!("tcp port 8080 of the host leads to container `{}` already", web.name());
@@ -428,7 +427,7 @@ fn beside_iptables(lab: &Lab, four: &str, six: &str) {
     let before = (run(four, "-S"), run(six, "-S"));
     assert_eq!(inside.tcp(OUTSIDE), None, "{four} drops it");
     let wrong: Vec<Finding> =
-        manager.host_check().must("check").into_iter().filter(|f| f.verdict == Verdict::Wrong).collect();
+        manager.host_check().into_iter().filter(|f| f.verdict == Verdict::Wrong).collect();
     assert!(wrong.iter().all(|finding| finding.part == Part::Firewall) && wrong.len() == 2, "{wrong:?}");
 
     let changes = manager.host_up().must("up");
@@ -438,7 +437,7 @@ fn beside_iptables(lab: &Lab, four: &str, six: &str) {
     assert_eq!(inside.tcp(OUTSIDE).as_deref(), Some("192.0.2.2"), "{four}");
     assert_eq!(internet.tcp("192.0.2.2:9090").as_deref(), Some("192.0.2.1"), "{four}");
     assert_eq!(internet.tcp("10.202.0.10:7"), None, "our own table still decides");
-    assert!(manager.host_check().must("check").iter().all(|finding| finding.verdict != Verdict::Wrong));
+    assert!(manager.host_check().iter().all(|finding| finding.verdict != Verdict::Wrong));
     let kept = |change: &HostChange| change.change == Change::Kept;
     assert!(manager.host_up().must("up").iter().all(kept));
 
@@ -505,7 +504,7 @@ fn root_a_flushed_ruleset_is_noticed_and_mended(lab: &Lab) {
     let _own = Echo::start(&inside, PORT);
     assert!(inside.tcp(OUTSIDE).is_some() && internet.tcp("192.0.2.2:9090").is_some());
     let verdict = || {
-        let findings = lab.manager().host_check().must("check");
+        let findings = lab.manager().host_check();
         findings.into_iter().find(|finding| finding.part == Part::Filter).unwrap()
     };
     assert_eq!(verdict().verdict, Verdict::Good);
@@ -611,7 +610,7 @@ fn root_parts_fail_alone_and_two_ups_agree(lab: &Lab) {
     assert_eq!(failures.iter().map(|(part, _)| *part).collect::<Vec<_>>(), [Part::Filter]);
     assert!(error.hint().unwrap().contains("nftables"), "{error}");
     assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(), "0\n", "unguarded");
-    let found = broken.host_check().must("check");
+    let found = broken.host_check();
     assert!(found.iter().any(|finding| finding.part == Part::Filter && finding.verdict == Verdict::Wrong));
     broken.host_down().must("down");
 

@@ -173,7 +173,7 @@ fn root_a_foreground_guest_that_reboots_goes_on(lab: &Lab) {
 fn root_a_foreground_guest_is_destroyed_by_force(lab: &Lab) {
     let web = lab.busybox("web");
     let mut pty = on_terminal(lab, &web, Kind::Busybox);
-    web.container().destroy(DestroyRequest { force: true }).must("destroy");
+    web.container().destroy(DestroyRequest::new().with_force(true)).must("destroy");
     assert!(pty.exit().success());
     assert_eq!(&pty.settings(), pty.settings_before());
     lab.assert_nothing_left();
@@ -376,7 +376,7 @@ fn root_a_foreground_guest_that_is_frozen(lab: &Lab) {
 fn root_a_foreground_start_from_a_library(lab: &Lab) {
     let web = lab.busybox("web");
     web.create();
-    let request = StartRequest { foreground: true, screen: Screen::Null, ..StartRequest::default() };
+    let request = StartRequest::new().with_foreground(true).with_screen(Screen::Null);
     let container = web.container();
     std::thread::scope(|scope| {
         let started = scope.spawn(|| container.start_with(&request, &mut ()).must("start"));

@@ -142,7 +142,7 @@ fn root_a_foreign_lxc_container_is_left_alone(lab: &Lab) {
         ("start", container.start(&mut ()).map(drop)),
         ("stop", container.stop(None).map(drop)),
         ("terminate", container.terminate().map(drop)),
-        ("destroy", container.destroy(DestroyRequest { force: true })),
+        ("destroy", container.destroy(DestroyRequest::new().with_force(true))),
         ("rollback", container.rollback(&mut ()).map(drop)),
     ];
     for (verb, refusal) in refusals {
@@ -252,7 +252,7 @@ fn root_a_store_that_cannot_be_idmapped_is_mounted_without(lab: &Lab) {
 fn root_what_is_in_the_way_of_a_network_is_told_and_leaves_the_other_alone(lab: &Lab) {
     let manager = lab.manager();
     let wrong = |bridge: &str| {
-        let findings = manager.host_check().must("check");
+        let findings = manager.host_check();
         let found = findings.into_iter().find(|f| f.part == Part::Bridge && f.name == bridge).unwrap();
         (found.verdict == Verdict::Wrong).then(|| (found.what, found.mend.unwrap_or_default().to_string()))
     };

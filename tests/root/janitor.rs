@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 
-use nixcloud_container::{Action, ApplyRequest, DestroyRequest, Error, RunRequest, State};
+use nixcloud_container::{Action, DestroyRequest, Error, RunRequest, State};
 
 use crate::apply::{apply as apply_set, expect, failure, request, set};
 use crate::harness::{Guest, Lab, Must, scenarios};
@@ -41,7 +41,7 @@ fn root_what_is_being_created_is_not_destroyed(lab: &Lab) {
     let mut create = creating(lab, &["create", web.name().as_str(), file.to_str().unwrap()], &web);
     assert_eq!(lab.line("state @web").done(), "creating");
     assert!(lab.cli(["list", "--json"]).done().contains("\"state\":\"creating\""));
-    let error = web.container().destroy(DestroyRequest { force: false }).unwrap_err();
+    let error = web.container().destroy(DestroyRequest::new()).unwrap_err();
     assert!(
         matches!(error, Error::State { state: State::Creating, action: Action::Destroy, .. }),
         "{error:?}"
@@ -67,7 +67,7 @@ fn root_a_prune_leaves_what_another_apply_creates(lab: &Lab) {
     let mut apply = creating(lab, &["apply", all.to_str().unwrap()], &web);
     // Somebody applies a version without it meanwhile.
     let all = set(lab, &[(&db, db.file())]);
-    let pruned = lab.manager().apply(&ApplyRequest { prune: true, ..request(&all) }, &mut ()).must("apply");
+    let pruned = lab.manager().apply(&request(&all).with_prune(true), &mut ()).must("apply");
     expect(lab, &pruned, &[("web", "failed"), ("db", "unchanged")]);
     let error = failure(lab, &pruned, "web");
     assert!(matches!(error, Error::State { state: State::Creating, .. }), "{error:?}");
@@ -79,7 +79,7 @@ fn root_a_forced_destroy_waits_for_the_create(lab: &Lab) {
     let web = lab.busybox("web");
     let file = lab.file("web", &web.file().module(&slow(lab, 1)));
     let mut create = creating(lab, &["create", web.name().as_str(), file.to_str().unwrap()], &web);
-    web.container().destroy(DestroyRequest { force: true }).must("destroy");
+    web.container().destroy(DestroyRequest::new().with_force(true)).must("destroy");
     assert!(create.wait().unwrap().success());
     lab.assert_nothing_left();
     // One that was cut off is nobody's.

@@ -49,7 +49,7 @@ fn root_nothing_is_known_of_an_unknown_name(lab: &Lab) {
         ("terminate", container.terminate().map(drop)),
         ("freeze", container.freeze()),
         ("unfreeze", container.unfreeze()),
-        ("destroy", container.destroy(DestroyRequest { force: true })),
+        ("destroy", container.destroy(DestroyRequest::new().with_force(true))),
         ("update", container.update(&UpdateRequest::default(), &mut ()).map(drop)),
         ("rollback", container.rollback(&mut ()).map(drop)),
         ("delete-generations", container.delete_generations(&Selection::Old, &mut ()).map(drop)),
@@ -239,11 +239,11 @@ fn root_stop_or_terminate_and_start_at_once(lab: &Lab, kind: Kind) {
 fn root_a_running_container_is_destroyed_only_by_force(lab: &Lab, kind: Kind) {
     let web = lab.guest("web", kind);
     let init = web.boot();
-    let error = web.container().destroy(DestroyRequest { force: false }).unwrap_err();
+    let error = web.container().destroy(DestroyRequest::new()).unwrap_err();
     assert!(matches!(error, Error::State { state: State::Running, .. }), "{error:?}");
     assert!(error.hint().unwrap().contains("--force"), "{:?}", error.hint());
     assert_eq!(web.init(), init);
-    web.container().destroy(DestroyRequest { force: true }).must("destroy --force");
+    web.container().destroy(DestroyRequest::new().with_force(true)).must("destroy --force");
     assert!(!web.container().exists().must("exists"));
     lab.assert_nothing_left();
 }
@@ -268,7 +268,7 @@ fn root_a_folder_is_a_container_file(lab: &Lab) {
     let folder = lab.path("/files/folder");
     fs::create_dir(&folder).unwrap();
     fs::rename(web.request(&web.file()).file, folder.join("default.nix")).unwrap();
-    let request = nixcloud_container::CreateRequest { file: folder, ..Default::default() };
+    let request = nixcloud_container::CreateRequest::new(folder);
     web.container().create(&request, &mut ()).must("create");
     web.start();
 }

@@ -124,7 +124,7 @@ fn root_a_running_guest_keeps_its_ids_until_it_is_restarted(lab: &Lab) {
     assert_owned(&web, 100_000);
     web.update(&web.file().version("3"));
     // A reboot from inside keeps LXC's configuration, and its new cgroups can be entered.
-    let reboot = nixcloud_container::StopRequest { reboot: true, ..Default::default() };
+    let reboot = nixcloud_container::StopRequest::new().with_reboot(true);
     web.container().stop_with(&reboot).must("reboot");
     web.await_version();
     assert_eq!(ids(&web), 100_000);
@@ -174,7 +174,7 @@ fn root_a_hostile_rootfs_is_moved_and_nothing_beside_it(lab: &Lab) {
     }
     let mut notes = Vec::new();
     let file = Some(lab.file(web.name().as_str(), &web.file().version("2")));
-    let request = nixcloud_container::UpdateRequest { file, ..Default::default() };
+    let request = nixcloud_container::UpdateRequest::default().with_file(file);
     let mut observer = |event| {
         if let nixcloud_container::Event::Note(note) = event {
             notes.push(note);

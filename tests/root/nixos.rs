@@ -139,10 +139,7 @@ fn root_units_that_had_failed_blame_no_generation(lab: &Lab) {
     assert_eq!(condition(&web), "degraded");
 
     let (mut notes, mut health) = (Vec::new(), Vec::new());
-    let request = UpdateRequest {
-        file: Some(lab.file(web.name().as_str(), &file.clone().version("2"))),
-        ..Default::default()
-    };
+    let request = UpdateRequest::new(lab.file(web.name().as_str(), &file.clone().version("2")));
     let mut observer = |event: Event| match event {
         Event::Note(text) => notes.push(text),
         Event::Health { health: now, .. } => health.push(now),
@@ -179,8 +176,7 @@ fn root_a_systemctl_that_hangs_holds_up_no_update(lab: &Lab) {
     let begin = Instant::now();
     // It looks as if the guest were starting, which is waited for, too.
     let manager = lab.manager_with(|config| config.timeouts.boot = 5);
-    let request =
-        UpdateRequest { file: Some(lab.file(web.name().as_str(), &file.version("2"))), ..Default::default() };
+    let request = UpdateRequest::new(lab.file(web.name().as_str(), &file.version("2")));
     manager.container(web.name().clone()).update(&request, &mut ()).must("update");
     let took = begin.elapsed();
     assert!(took > Duration::from_secs(4) && took < Duration::from_secs(50), "{took:?}");

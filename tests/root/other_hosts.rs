@@ -29,7 +29,7 @@ scenarios! {
 fn evaluated(lab: &Lab, web: &Guest<'_>, line: &str) -> Result<(), Error> {
     let file = lab.file("eval", &web.file().extra(line));
     let evaluator = Evaluator::new(crate::harness::config(lab.root()));
-    let request = EvalRequest { file, name: Some(web.name().clone()), ..EvalRequest::default() };
+    let request = EvalRequest::new(file).with_name(web.name().clone());
     evaluator.eval(&request, &mut ()).map(drop)
 }
 
@@ -153,7 +153,7 @@ fn root_mounts_in_a_root_are_found_before_the_guest_ends(lab: &Lab) {
     fs::write(place.join("data"), "precious").unwrap();
 
     for force in [false, true] {
-        let error = web.container().destroy(DestroyRequest { force }).unwrap_err();
+        let error = web.container().destroy(DestroyRequest::new().with_force(force)).unwrap_err();
         assert!(
             matches!(&error, Error::Mounted { mount, .. } if *mount == place.canonicalize().unwrap()),
             "{error:?}"
@@ -161,14 +161,14 @@ fn root_mounts_in_a_root_are_found_before_the_guest_ends(lab: &Lab) {
         assert_eq!(web.state(), State::Running, "force {force}: the guest goes on");
     }
     web.terminate();
-    let error = web.container().destroy(DestroyRequest { force: true }).unwrap_err();
+    let error = web.container().destroy(DestroyRequest::new().with_force(true)).unwrap_err();
     assert!(error.to_string().contains("/srv is mounted in the root"), "{error}");
     assert_eq!(fs::read_to_string(place.join("data")).unwrap(), "precious");
     // Nothing of the container is lost either.
     assert_eq!(web.generations(), [1]);
     mounted(&place, false);
     web.start();
-    web.container().destroy(DestroyRequest { force: true }).must("destroy");
+    web.container().destroy(DestroyRequest::new().with_force(true)).must("destroy");
     lab.assert_nothing_left();
 }
 
@@ -177,11 +177,11 @@ fn root_destroy_of_a_declared_container_names_its_source(lab: &Lab) {
     let all = lab.write("all", &format!("{{ \"{}\" = {}; }}", web.name(), web.file().text()));
     let request = ApplyRequest::new(ApplySource::Set(all.clone()));
     lab.manager().apply(&request, &mut ()).must("apply");
-    let error = web.container().destroy(DestroyRequest { force: false }).unwrap_err();
+    let error = web.container().destroy(DestroyRequest::new()).unwrap_err();
     assert!(matches!(&error, Error::Declared { by, .. } if by.ends_with("all.nix")), "{error:?}");
     assert!(error.hint().unwrap().contains("--force"), "{:?}", error.hint());
     assert_eq!(web.generations(), [1]);
-    web.container().destroy(DestroyRequest { force: true }).must("destroy --force");
+    web.container().destroy(DestroyRequest::new().with_force(true)).must("destroy --force");
     lab.assert_nothing_left();
 }
 

@@ -146,7 +146,7 @@ fn root_a_running_guest_keeps_its_fixed_ipv6_address_without_isolation(lab: &Lab
     web_there.create(&web.request(&with("2001:db8:7::5/64")), &mut ()).must("create");
     web.start_by(&manager);
     let file = Some(lab.file(web.name().as_str(), &with("2001:db8:7::6/64").version("2")));
-    web_there.update(&UpdateRequest { file, ..Default::default() }, &mut ()).must("update");
+    web_there.update(&UpdateRequest::default().with_file(file), &mut ()).must("update");
     let db_there = manager.container(db.name().clone());
     let taken = db_there.create(&db.request(&with("2001:db8:7::5")), &mut ()).unwrap_err();
     assert_eq!(chain(&taken), format!("address 2001:db8:7::5 belongs to container `{}`", web.name()));
@@ -198,7 +198,7 @@ fn root_host_up_keeps_ids_from_users(lab: &Lab) {
     };
     let ids = of(Part::Ids);
     let findings = || {
-        let mut findings = manager.host_check().must("check");
+        let mut findings = manager.host_check();
         findings.retain(|finding| finding.part == Part::Ids);
         findings
     };
@@ -279,7 +279,7 @@ fn root_what_incus_has_stays_its_own(lab: &Lab) {
         assert_eq!(fs::read_to_string(file).unwrap(), format!("{incus}{ours}"));
     }
     let wrong = |manager: &nixcloud_container::Manager| -> Vec<String> {
-        let findings = manager.host_check().must("check").into_iter();
+        let findings = manager.host_check().into_iter();
         let wrong = findings
             .filter(|finding| finding.part == Part::Ids && finding.verdict == Verdict::Wrong)
             .map(|finding| finding.what);
@@ -320,7 +320,7 @@ fn root_ids_in_use_are_passed_over(lab: &Lab) {
         let container = manager.container(db.name().clone());
         container.create(&db.request(&db.file()), &mut ()).must("create");
         let given = container.status().must("status").ids.unwrap();
-        container.destroy(nixcloud_container::DestroyRequest { force: true }).must("destroy");
+        container.destroy(nixcloud_container::DestroyRequest::new().with_force(true)).must("destroy");
         given
     };
     assert_eq!(created(false), ids);
@@ -363,11 +363,10 @@ fn root_two_roots_of_one_machine_are_told_apart(lab: &Lab) {
     let wrong = |finding: &nixcloud_container::Finding| {
         finding.part == Part::Bridge && finding.verdict == Verdict::Wrong && finding.what.contains(&theirs)
     };
-    assert!(manager.host_check().must("check").iter().any(wrong));
+    assert!(manager.host_check().iter().any(wrong));
     assert!(
         !lab.manager()
             .host_check()
-            .must("check")
             .iter()
             .any(|finding| finding.part == Part::Bridge && finding.verdict != Verdict::Good)
     );
@@ -378,7 +377,7 @@ fn root_two_roots_of_one_machine_are_told_apart(lab: &Lab) {
     }
     let file =
         lab.file("admin", &db.file().keys("network.bridge = \"br-admin\"; network.ip = \"192.0.2.9/24\";"));
-    let request = nixcloud_container::UpdateRequest { file: Some(file), ..Default::default() };
+    let request = nixcloud_container::UpdateRequest::new(file);
     container.update(&request, &mut ()).must("update");
     let error = container.start(&mut ()).unwrap_err();
     assert!(
@@ -389,7 +388,7 @@ fn root_two_roots_of_one_machine_are_told_apart(lab: &Lab) {
     assert_eq!(container.state().must("state"), State::Stopped);
     // Who knows what that means says so.
     careless.container(db.name().clone()).start(&mut ()).must("start");
-    container.destroy(DestroyRequest { force: true }).must("destroy");
+    container.destroy(DestroyRequest::new().with_force(true)).must("destroy");
     assert!(Command::new("ip").args(["link", "del", "br-admin"]).status().unwrap().success());
     web.stop();
     // Of a root that is gone nobody's bridge is left.

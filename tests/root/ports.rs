@@ -401,10 +401,10 @@ fn root_without_isolation_the_same_is_let_through(lab: &Lab) {
     assert_eq!(landed(&a_side, &b_side), attacks);
     let greetings: Vec<&str> = greetings(&a_side, &b_side).into_iter().map(|(name, ..)| name).collect();
     assert_eq!(heard(&a_side, &b_side), greetings);
-    let findings = manager.host_check().must("check");
+    let findings = manager.host_check();
     assert!(findings.iter().any(|f| f.part == Part::Port && f.verdict == Verdict::Off), "{findings:?}");
     // To a host with isolation, they run without it, and it is known what would change.
-    let findings = lab.manager().host_check().must("check");
+    let findings = lab.manager().host_check();
     let wrong = findings.iter().filter(|f| f.part == Part::Port && f.verdict == Verdict::Wrong).count();
     assert_eq!(wrong, 2, "{findings:?}");
     let pending = a.container().status().must("status").pending_restart;
@@ -504,7 +504,7 @@ fn isolated(a: &Guest<'_>, b: &Guest<'_>) -> bool {
 }
 
 fn wrong_ports(lab: &Lab) -> Vec<String> {
-    let findings = lab.manager().host_check().must("check").into_iter();
+    let findings = lab.manager().host_check().into_iter();
     findings.filter(|f| f.part == Part::Port && f.verdict == Verdict::Wrong).map(|f| f.what).collect()
 }
 
@@ -646,7 +646,7 @@ fn root_a_bridge_of_the_administrators(lab: &Lab) {
     // Whatever address that network gives it; the MAC address is its own all the same.
     assert!(hears(&b, b.ip, b.mac()) && !hears(&b, b.ip, a.mac()));
     assert_eq!((heard(&a, &b).len(), heard(&b, &a).len()), (0, 0));
-    let findings = lab.manager().host_check().must("check");
+    let findings = lab.manager().host_check();
     let of = |guest: &Guest<'_>| findings.iter().find(|f| f.name == port(guest)).unwrap().verdict;
     assert_eq!((of(&fixed), of(&dhcp)), (Verdict::Good, Verdict::Off));
     // By way of the host.

@@ -74,7 +74,7 @@ fn root_a_destroyed_frozen_guest_leaves_nothing(lab: &Lab) {
     let web = lab.busybox("web");
     web.boot();
     web.container().freeze().must("freeze");
-    web.container().destroy(DestroyRequest { force: true }).must("destroy");
+    web.container().destroy(DestroyRequest::new().with_force(true)).must("destroy");
     lab.assert_nothing_left();
 }
 
@@ -92,7 +92,7 @@ fn root_terminate_a_guest_with_a_stopped_monitor(lab: &Lab, kind: Kind) {
     assert_eq!(web.state(), State::Unreachable);
     assert!(begin.elapsed() < Duration::from_secs(2), "state took {:?}", begin.elapsed());
     assert!(matches!(web.container().start(&mut ()), Err(Error::State { state: State::Unreachable, .. })));
-    let error = web.container().destroy(DestroyRequest { force: false }).unwrap_err();
+    let error = web.container().destroy(DestroyRequest::new()).unwrap_err();
     assert!(matches!(error, Error::State { state: State::Unreachable, .. }), "{error:?}");
     let begin = Instant::now();
     web.terminate();
@@ -136,8 +136,7 @@ fn root_a_stop_that_is_ignored_can_kill(lab: &Lab) {
     let web = lab.busybox("web");
     web.create_from(&web.file().module("standin.ignoreHalt = true;"));
     web.start();
-    let request =
-        StopRequest { timeout: Some(Duration::from_secs(1)), then_kill: true, ..StopRequest::default() };
+    let request = StopRequest::new().with_timeout(Duration::from_secs(1)).with_then_kill(true);
     let begin = Instant::now();
     assert_eq!(stop(&web, request), StopOutcome::Killed);
     assert!((1..4).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
@@ -153,7 +152,7 @@ fn root_a_stop_that_is_ignored_can_kill(lab: &Lab) {
 fn root_a_stop_that_is_not_waited_for(lab: &Lab, kind: Kind) {
     let web = lab.guest("web", kind);
     web.boot();
-    let request = StopRequest { wait: false, ..StopRequest::default() };
+    let request = StopRequest::new().with_wait(false);
     assert_eq!(stop(&web, request), StopOutcome::Asked);
     eventually("it is stopped", Duration::from_secs(20), || web.state() == State::Stopped);
     assert_eq!(stop(&web, request), StopOutcome::NotRunning);
@@ -164,7 +163,7 @@ fn root_a_stop_that_is_not_waited_for(lab: &Lab, kind: Kind) {
 fn root_a_reboot_that_is_asked_for(lab: &Lab, kind: Kind) {
     let web = lab.guest("web", kind);
     let init = web.boot();
-    let request = StopRequest { reboot: true, ..StopRequest::default() };
+    let request = StopRequest::new().with_reboot(true);
     assert_eq!(stop(&web, request), StopOutcome::Rebooted);
     let second = web.init();
     assert_ne!(second, init);
@@ -179,7 +178,7 @@ fn root_a_reboot_that_is_asked_for(lab: &Lab, kind: Kind) {
     let status = web.container().status().must("status");
     assert_eq!(status.booted.map(GenerationId::get), Some(2));
     let third = web.init();
-    assert_eq!(stop(&web, StopRequest { wait: false, ..request }), StopOutcome::Asked);
+    assert_eq!(stop(&web, request.with_wait(false)), StopOutcome::Asked);
     eventually("it rebooted", Duration::from_secs(20), || {
         web.state() == State::Running && web.container().status().must("status").init_pid != Some(third)
     });
@@ -194,8 +193,7 @@ fn root_a_reboot_that_is_ignored_runs_into_its_limit(lab: &Lab) {
     let web = lab.guest("web", Kind::Systemd);
     let init = web.boot();
     web.shell("systemctl mask --runtime ctrl-alt-del.target");
-    let request =
-        StopRequest { reboot: true, timeout: Some(Duration::from_secs(1)), ..StopRequest::default() };
+    let request = StopRequest::new().with_reboot(true).with_timeout(Duration::from_secs(1));
     let error = web.container().stop_with(&request).unwrap_err();
     assert!(matches!(error, Error::RebootTimeout { .. }), "{error:?}");
     assert_eq!(error.kind(), ErrorKind::Timeout);
@@ -303,16 +301,16 @@ fn root_signals_of_the_container_file_are_what_its_init_is_sent(lab: &Lab, kind:
     // What the file says from now on is for the next boot.
     web.update(&web.file().module("standin.ignoreHalt = true;"));
     let limit = Some(Duration::from_secs(20));
-    let request = StopRequest { timeout: limit, reboot: true, ..StopRequest::default() };
+    let request = StopRequest::new().with_timeout(limit).with_reboot(true);
     assert_eq!(stop(&web, request), StopOutcome::Rebooted);
     assert_ne!(web.init(), init);
     web.await_version();
     shut(&web);
-    assert_eq!(stop(&web, StopRequest { reboot: false, ..request }), StopOutcome::Stopped);
+    assert_eq!(stop(&web, request.with_reboot(false)), StopOutcome::Stopped);
     // Those of one boot win.
     web.update(&ignoring);
     let items = vec![("lxc.signal.halt".to_owned(), "SIGWINCH".to_owned())];
-    let request = nixcloud_container::StartRequest { items, ..nixcloud_container::StartRequest::default() };
+    let request = nixcloud_container::StartRequest::new().with_items(items);
     web.container().start_with(&request, &mut ()).must("start");
     web.await_version();
     let error = web.container().stop(Some(Duration::from_secs(1))).unwrap_err();

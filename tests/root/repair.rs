@@ -56,7 +56,7 @@ fn damages() -> Vec<(&'static str, Damage)> {
 
 /// What `host check` says of containers.
 fn wrong(lab: &Lab) -> Vec<String> {
-    let findings = lab.manager().host_check().must("check");
+    let findings = lab.manager().host_check();
     let ours = findings.into_iter().filter(|finding| finding.part == Part::Container);
     ours.filter(|finding| finding.verdict == Verdict::Wrong)
         .map(|finding| format!("{}; {}", finding.what, finding.mend.unwrap_or_default()))
@@ -157,19 +157,19 @@ fn root_a_guest_ends_and_goes_without_its_record(lab: &Lab) {
         assert!(matches!(ours, Some(Listed::Broken { .. })), "{what}: {listed:?}");
         assert_eq!(web.container().terminate().must(what), StopOutcome::Stopped, "{what}");
         assert_eq!(web.container().terminate().must(what), StopOutcome::NotRunning, "{what}");
-        web.container().destroy(DestroyRequest { force: false }).unwrap_err();
-        web.container().destroy(DestroyRequest { force: true }).must(what);
+        web.container().destroy(DestroyRequest::new()).unwrap_err();
+        web.container().destroy(DestroyRequest::new().with_force(true)).must(what);
         assert!(!web.container().exists().must("exists"), "{what}");
         web.boot();
         damage(&path, &fs::read_to_string(&path).unwrap());
-        web.container().destroy(DestroyRequest { force: true }).must(what);
+        web.container().destroy(DestroyRequest::new().with_force(true)).must(what);
     }
     assert_eq!(other.state(), State::Running);
     // What a newer version wrote is no damage: the guest ends, and nothing goes that this version may not know of.
     let path = record(lab, &other);
     let whole = fs::read_to_string(&path).unwrap();
     fs::write(&path, whole.replacen("schema = ", "schema = 9", 1)).unwrap();
-    let error = other.container().destroy(DestroyRequest { force: true }).unwrap_err();
+    let error = other.container().destroy(DestroyRequest::new().with_force(true)).unwrap_err();
     assert!(chain(&error).contains("reads up to"), "{}", chain(&error));
     assert_eq!(other.container().terminate().must("terminate"), StopOutcome::Stopped);
     fs::write(&path, whole).unwrap();

@@ -114,10 +114,10 @@ fn nothing_needs_room(small: &Small<'_>, [hog, web]: [Guest<'_>; 2]) {
     small.fill();
     let stopped = small.lab.manager().autostop(&AutostopRequest::default(), &mut ()).must("autostop");
     assert_eq!(stopped.len(), 0, "{stopped:?}");
-    hog.container().destroy(DestroyRequest { force: true }).must("destroy the hog");
+    hog.container().destroy(DestroyRequest::new().with_force(true)).must("destroy the hog");
     assert!(small.has_room(), "what it had is not given back");
     small.fill();
-    web.container().destroy(DestroyRequest { force: true }).must("destroy");
+    web.container().destroy(DestroyRequest::new().with_force(true)).must("destroy");
 }
 
 fn root_a_guest_that_fills_the_disk_takes_nothing_from_the_administrator(lab: &Lab) {
@@ -153,7 +153,7 @@ fn root_on_a_read_only_disk_guests_end_and_what_stays_is_told(lab: &Lab) {
         "{told}"
     );
     assert_eq!(web.state(), State::Stopped);
-    let error = other.container().destroy(DestroyRequest { force: true }).unwrap_err();
+    let error = other.container().destroy(DestroyRequest::new().with_force(true)).unwrap_err();
     assert!(matches!(&error, Error::Remains { failures, .. } if failures.len() >= 3), "{error:?}");
     let told = error.to_string();
     assert!(told.contains(&format!("what stays of container `{}`", other.name())), "{told}");
@@ -181,7 +181,7 @@ fn root_a_destroy_without_room_is_completed_where_it_was_cut_off(lab: &Lab) {
         assert!(std::process::Command::new("chattr").arg(flags).arg(&records).status().unwrap().success());
     };
     flags("+a");
-    web.container().destroy(DestroyRequest { force: false }).unwrap_err();
+    web.container().destroy(DestroyRequest::new()).unwrap_err();
     flags("-a");
     // A destroy that was begun is known by whoever comes next, although nothing could be written.
     assert_eq!(web.state(), State::Incomplete);
@@ -224,10 +224,10 @@ fn root_a_start_whose_log_has_no_room_says_so(lab: &Lab) {
     let full = lab.path("/full");
     fs::create_dir(&full).unwrap();
     mount(Some("full"), &full, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).unwrap();
-    let log = LogRequest { file: Some(full.join("lxc.log")), level: None };
+    let log = LogRequest::new().with_file(full.join("lxc.log"));
     fs::write(full.join("lxc.log"), "").unwrap();
     let _ = fs::write(full.join("fill"), vec![b'x'; 1 << 20]);
-    let request = StartRequest { log, ..StartRequest::default() };
+    let request = StartRequest::new().with_log(log);
     let error = chain(&web.container().start_with(&request, &mut ()).unwrap_err());
     assert!(error.contains("lxc.log: No space left on device"), "{error}");
     umount2(&full, MntFlags::empty()).unwrap();

@@ -78,7 +78,7 @@ fn root_scenario_internet(lab: &Lab) {
     outside.ip("route add 2001:db8:1::/64 via 2001:db8:9::2");
     let manager = lab.manager_with(|config| {
         let address = "2001:db8:1::1/64".parse().unwrap();
-        config.network.internet.ipv6 = Some(Ipv6Config { address, name_servers: Vec::new() });
+        config.network.internet.ipv6 = Some(Ipv6Config::new(address));
     });
     manager.host_up().must("host up");
     std::fs::write(lab.config_file(), toml::to_string(manager.config()).unwrap()).unwrap();

@@ -77,12 +77,11 @@ fn root_run_is_binary_clean(lab: &Lab, kind: Kind) {
 fn root_run_as_another_user_with_its_own_environment(lab: &Lab, kind: Kind) {
     let web = lab.guest("web", kind);
     web.boot();
-    let request = RunRequest {
-        user: Some(User::ids(1000, Some(100))),
-        directory: Some("/tmp".into()),
-        env: vec![("GREETING".into(), "a b".into())],
-        ..RunRequest::new(["/bin/sh", "-c", "id -u; id -g; pwd; echo $GREETING; : >/tmp/made; : >/root/made"])
-    };
+    let request =
+        RunRequest::new(["/bin/sh", "-c", "id -u; id -g; pwd; echo $GREETING; : >/tmp/made; : >/root/made"])
+            .with_user(User::ids(1000, Some(100)))
+            .with_directory(Some("/tmp".into()))
+            .with_env(vec![("GREETING".into(), "a b".into())]);
     let said = web.try_run(request, b"").must("run");
     assert_eq!(said.text(), "1000\n100\n/tmp\na b", "{}", said.errors());
     assert_eq!(

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use nixcloud_container::{ApplyRequest, Error};
+use nixcloud_container::Error;
 
 use crate::apply::{apply, expect, failure, request};
 use crate::harness::{Lab, Must, scenarios};
@@ -31,7 +31,7 @@ fn root_a_link_to_a_set_is_that_set(lab: &Lab) {
     let set = crate::apply::set(lab, &[(&web, web.file())]);
     let other = files.join("other.nix");
     symlink(&set, &other).unwrap();
-    let taken = ApplyRequest { take_over: true, ..request(&set) };
+    let taken = request(&set).with_take_over(true);
     expect(lab, &lab.manager().apply(&taken, &mut ()).must("apply"), &[("web", "unchanged")]);
     expect(lab, &apply(lab, &other), &[("web", "unchanged")]);
     let record = lab.path("/var/lib/nixcloud/container/records").join(format!("{}.toml", web.name()));

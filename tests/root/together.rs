@@ -47,7 +47,6 @@ impl Whole<'_> {
         let wrong: Vec<_> = lab
             .manager()
             .host_check()
-            .must("check")
             .into_iter()
             .filter(|finding| finding.verdict == Verdict::Wrong && finding.part != Part::Limit)
             .collect();
@@ -114,7 +113,7 @@ fn root_everything_together(lab: &Lab, kind: Kind) {
     let echoes = [&inside, &second].map(|space| Echo::start(space, PORT));
     whole.is_isolated(&inside, &second, "without a table");
     drop((echoes, inside, second));
-    let check = lab.manager().host_check().must("check");
+    let check = lab.manager().host_check();
     let flushed = |finding: &nixcloud_container::Finding| {
         finding.part == Part::Filter && finding.verdict == Verdict::Wrong
     };
@@ -178,7 +177,7 @@ fn root_an_address_stays_with_the_guest_that_uses_it(lab: &Lab) {
     let taken = new.try_create(&at(&new, 1)).unwrap_err();
     assert_eq!(chain(&taken), format!("address 10.101.7.1 belongs to container `{}`", old.name()));
     // Nor by a reboot from inside, which changes nothing of its port.
-    old.container().stop_with(&StopRequest { reboot: true, ..StopRequest::default() }).must("reboot");
+    old.container().stop_with(&StopRequest::new().with_reboot(true)).must("reboot");
     old.await_version();
     old.update(&at(&old, 2).version("3"));
     assert!(new.try_create(&at(&new, 1)).is_err());

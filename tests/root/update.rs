@@ -39,7 +39,7 @@ fn root_update_while_stopped_boots_at_the_next_start(lab: &Lab, kind: Kind) {
     web.stop();
     let mut activated = false;
     let file = Some(lab.file(web.name().as_str(), &web.file().version("2")));
-    let request = UpdateRequest { file, ..Default::default() };
+    let request = UpdateRequest::default().with_file(file);
     let mut observer = |event: Event| activated |= matches!(event, Event::Activation { .. });
     let updated = web.container().update(&request, &mut observer).must("update");
     let Updated::Switched(switched) = updated else { panic!("{updated:?}") };
@@ -56,7 +56,7 @@ fn root_update_while_running_is_in_place(lab: &Lab, kind: Kind) {
     let init = web.boot();
     let mut lines = Vec::new();
     let file = Some(lab.file(web.name().as_str(), &web.file().version("2")));
-    let request = UpdateRequest { file, ..Default::default() };
+    let request = UpdateRequest::default().with_file(file);
     let mut observer = |event: Event| {
         if let Event::Activation { line } = event {
             lines.push(line);
@@ -198,7 +198,7 @@ fn root_a_unit_that_truly_fails_is_named(lab: &Lab, kind: Kind) {
 
 fn root_update_creates_what_does_not_exist(lab: &Lab) {
     let web = lab.busybox("web");
-    let request = UpdateRequest { file: Some(web.request(&web.file()).file), ..Default::default() };
+    let request = UpdateRequest::new(web.request(&web.file()).file);
     match web.container().update(&request, &mut ()).must("update") {
         Updated::Created(created) => assert_eq!((&created.name, created.generation), (web.name(), id(1))),
         other => panic!("{other:?}"),

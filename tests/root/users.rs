@@ -34,8 +34,7 @@ fn with_users(web: &Guest<'_>) {
 }
 
 fn run(web: &Guest<'_>, user: &str, script: &str) -> Result<String, Error> {
-    let request =
-        RunRequest { user: Some(user.parse().unwrap()), ..RunRequest::new(["/bin/sh", "-c", script]) };
+    let request = RunRequest::new(["/bin/sh", "-c", script]).with_user(user.parse::<User>().unwrap());
     web.try_run(request, b"").map(|said| said.text())
 }
 
@@ -212,22 +211,22 @@ fn root_no_option_hands_the_host_to_the_guest(lab: &Lab) {
         vec![Namespace::User, Namespace::Pid],
         vec![],
     ] {
-        refused(RunRequest { namespaces: Some(namespaces), ..request() });
+        refused(request().with_namespaces(namespaces));
     }
-    refused(RunRequest { elevated: Elevated { cgroup: true, ..Elevated::default() }, ..request() });
-    refused(RunRequest { elevated: Elevated { lsm: true, ..Elevated::default() }, ..request() });
-    refused(RunRequest { remount: true, ..request() });
-    let net = RunRequest { namespaces: Some(vec![Namespace::Net]), ..request() };
-    refused(RunRequest { user: Some(User::named("alice")), ..net });
+    refused(request().with_elevated(Elevated::new().with_cgroup(true)));
+    refused(request().with_elevated(Elevated::new().with_lsm(true)));
+    refused(request().with_remount(true));
+    let net = request().with_namespaces(vec![Namespace::Net]);
+    refused(net.with_user(User::named("alice")));
     // The guest's dropped capabilities are its own affair: they count in its user namespace alone.
-    let elevated = Elevated { capabilities: true, ..Elevated::default() };
+    let elevated = Elevated::new().with_capabilities(true);
     let said = web.try_run(
-        RunRequest { elevated, ..RunRequest::new(["/bin/sh", "-c", "mount -o remount,bind,rw /nix/store"]) },
+        RunRequest::new(["/bin/sh", "-c", "mount -o remount,bind,rw /nix/store"]).with_elevated(elevated),
         b"",
     );
     assert!(!said.must("run").exit.success());
     // All of them, named: as without.
-    let all = RunRequest { namespaces: Some(Namespace::ALL.to_vec()), ..RunRequest::new(["hostname"]) };
+    let all = RunRequest::new(["hostname"]).with_namespaces(Namespace::ALL.to_vec());
     assert_eq!(web.try_run(all, b"").must("run").text(), "guest");
 }
 
@@ -235,11 +234,8 @@ fn root_a_program_of_the_host_sees_the_guests_network(lab: &Lab) {
     let web = lab.busybox("web");
     web.boot();
     let host = |namespaces: &[Namespace], remount: bool, script: &str| {
-        let request = RunRequest {
-            namespaces: Some(namespaces.to_vec()),
-            remount,
-            ..RunRequest::new(["sh", "-c", script])
-        };
+        let request =
+            RunRequest::new(["sh", "-c", script]).with_namespaces(namespaces.to_vec()).with_remount(remount);
         let said = web.try_run(request, b"").must("run");
         assert_eq!(said.exit, Exit::Code(0), "{said:?}");
         said.text()
@@ -279,7 +275,7 @@ fn root_run_keeps_the_environment_when_asked(lab: &Lab) {
     let web = lab.busybox("web");
     web.boot();
     let names = |environment| {
-        let request = RunRequest { environment, ..RunRequest::new(["/bin/sh", "-c", "env"]) };
+        let request = RunRequest::new(["/bin/sh", "-c", "env"]).with_environment(environment);
         web.try_run(request, b"").must("run").text()
     };
     let kept = names(Environment::Keep);

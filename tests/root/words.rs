@@ -135,7 +135,7 @@ fn root_an_update_that_its_set_changes_back_says_so(lab: &Lab) {
     assert!(lab.cli(["apply", set.to_str().unwrap()]).done().contains("1 updated"));
     let told = lab.line("update @web");
     assert!(told.code == 0 && !told.stderr.contains("declares"), "{told:?}");
-    web.container().destroy(DestroyRequest { force: true }).must("destroy");
+    web.container().destroy(DestroyRequest::new().with_force(true)).must("destroy");
 }
 
 fn root_a_dry_run_with_nothing_to_do_says_so(lab: &Lab) {
@@ -144,7 +144,7 @@ fn root_a_dry_run_with_nothing_to_do_says_so(lab: &Lab) {
     crate::apply::apply(lab, &set);
     let told = lab.cli(["apply", set.to_str().unwrap(), "--prune", "--dry-run"]).done();
     assert_eq!(told, "there is nothing to do: 1 unchanged");
-    web.container().destroy(DestroyRequest { force: true }).must("destroy");
+    web.container().destroy(DestroyRequest::new().with_force(true)).must("destroy");
     let none = lab.write("none", "{ }\n");
     let told = lab.cli(["apply", none.to_str().unwrap(), "--prune", "--dry-run"]).done();
     assert_eq!(told, "there is nothing to do");

@@ -57,13 +57,12 @@ fn deploy(config: &Path, name: &str, first: &Path, second: &Path) -> Result<(), 
         _ => {}
     };
 
-    let created =
-        container.create(&CreateRequest { file: first.to_owned(), ..Default::default() }, &mut observer)?;
+    let created = container.create(&CreateRequest::new(first.to_owned()), &mut observer)?;
     println!("created {} with address {:?}", created.name, created.address);
 
     // Whatever happens from here on, nothing stays behind.
     let outcome = use_it(&container, second, &mut observer);
-    container.destroy(DestroyRequest { force: true })?;
+    container.destroy(DestroyRequest::new().with_force(true))?;
     println!("destroyed {}", container.name());
     manager.host_down()?;
     outcome
@@ -80,7 +79,7 @@ fn use_it(
     let exit = container.run(RunRequest::new(["cat", "/etc/os-release"]), Streams::Inherit)?;
     println!("cat ended with {}", exit.shell_code());
 
-    let update = UpdateRequest { file: Some(second.to_owned()), ..Default::default() };
+    let update = UpdateRequest::new(second.to_owned());
     if let Updated::Switched(switched) = container.update(&update, observer)? {
         println!("updated in place from generation {} to {}", switched.from, switched.to);
     }

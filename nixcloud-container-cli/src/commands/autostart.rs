@@ -10,19 +10,18 @@ use crate::exit::Status;
 use crate::view::{AutostartView, AutostopView};
 
 pub(super) fn start(context: &Context<'_>, args: &AutostartArgs) -> Result<Status, Failure> {
-    let request = AutostartRequest { parallel: count(args.jobs), timeout: time(args.timeout) };
+    let request = AutostartRequest::new().with_parallel(count(args.jobs)).with_timeout(time(args.timeout));
     let view = AutostartView::of(&context.manager.autostart(&request, &mut context.progress())?);
     context.reply(&view);
     Ok(status(view.is_good()))
 }
 
 pub(super) fn stop(context: &Context<'_>, args: &AutostopArgs) -> Result<Status, Failure> {
-    let request = AutostopRequest {
-        parallel: count(args.jobs),
-        timeout: time(args.timeout),
-        within: time(args.within),
-        then_kill: args.kill,
-    };
+    let request = AutostopRequest::new()
+        .with_parallel(count(args.jobs))
+        .with_timeout(time(args.timeout))
+        .with_within(time(args.within))
+        .with_then_kill(args.kill);
     let view = AutostopView::of(&context.manager.autostop(&request, &mut context.progress())?);
     context.reply(&view);
     Ok(status(view.is_good()))

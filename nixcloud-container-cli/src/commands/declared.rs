@@ -18,11 +18,9 @@ use crate::view::{ApplyView, EvalView};
 pub(super) fn eval(globals: &Globals, printer: &Printer, args: &EvalArgs) -> Result<Status, Failure> {
     let config = HostConfig::load(globals.config().as_deref())?;
     let cancel = signals::cancel_on_interrupt(printer.bottom(), false).map_err(Failure::Signals)?;
-    let request = EvalRequest {
-        file: args.file.clone(),
-        name: args.name.clone(),
-        nix_args: args.nix.words().unwrap_or_default(),
-    };
+    let request = EvalRequest::new(args.file.clone())
+        .with_name(args.name.clone())
+        .with_nix_args(args.nix.words().unwrap_or_default());
     let evaluator = Evaluator::new(config).with_cancel(cancel.clone());
     let evaluation = evaluator.eval(&request, &mut Progress::new(printer, false, &cancel))?;
     printer.reply(&EvalView::of(&evaluation));
@@ -36,13 +34,11 @@ pub(super) fn apply(context: &Context<'_>, args: &ApplyArgs) -> Result<Status, F
         // The grammar wants one of them.
         (None, None) => return Err(Failure::usage("apply", "FILE is missing")),
     };
-    let request = ApplyRequest {
-        source,
-        nix_args: args.nix.words().unwrap_or_default(),
-        prune: args.prune,
-        take_over: args.take_over,
-        dry_run: args.dry_run,
-    };
+    let request = ApplyRequest::new(source)
+        .with_nix_args(args.nix.words().unwrap_or_default())
+        .with_prune(args.prune)
+        .with_take_over(args.take_over)
+        .with_dry_run(args.dry_run);
     let mut progress = shown(context, &args.build, args.dry_run);
     let mut unasked = None;
     let mut confirm = |removal: &Removal| {
@@ -63,7 +59,7 @@ pub(super) fn apply(context: &Context<'_>, args: &ApplyArgs) -> Result<Status, F
 }
 
 pub(super) fn update_all(context: &Context<'_>, args: &UpdateArgs) -> Result<Status, Failure> {
-    let request = UpdateAllRequest { nix_args: args.nix.words(), dry_run: args.dry_run };
+    let request = UpdateAllRequest::new().with_nix_args(args.nix.words()).with_dry_run(args.dry_run);
     let mut progress = shown(context, &args.build, args.dry_run);
     let applied = context.manager.update_all(&request, &mut progress)?;
     drop(progress);

@@ -10,12 +10,10 @@ use crate::lxc_args::{Create, Destroy};
 use crate::view::{ChangeView, Destroyed, DestroyedAll};
 
 pub(super) fn create(context: &Context<'_>, args: &CreateArgs, asked: Create) -> Result<Status, Failure> {
-    let request = CreateRequest {
-        file: args.file.clone(),
-        nix_args: args.nix.words().unwrap_or_default(),
-        lxc_items: asked.items.unwrap_or_default(),
-        log: asked.log,
-    };
+    let request = CreateRequest::new(args.file.clone())
+        .with_nix_args(args.nix.words().unwrap_or_default())
+        .with_lxc_items(asked.items.unwrap_or_default())
+        .with_log(asked.log);
     let created =
         context.container(&args.name).create(&request, &mut context.builds(args.build.print_build_logs))?;
     context.reply(&ChangeView::created(&created, false));
@@ -28,12 +26,11 @@ pub(super) fn update(
     args: &UpdateArgs,
     asked: Create,
 ) -> Result<Status, Failure> {
-    let request = UpdateRequest {
-        file: args.file.clone(),
-        nix_args: args.nix.words(),
-        lxc_items: asked.items,
-        log: asked.log,
-    };
+    let request = UpdateRequest::default()
+        .with_file(args.file.clone())
+        .with_nix_args(args.nix.words())
+        .with_lxc_items(asked.items)
+        .with_log(asked.log);
     if args.dry_run {
         return declared::plan_update(context, name, args, &request);
     }
@@ -47,7 +44,7 @@ pub(super) fn update(
 }
 
 pub(super) fn destroy(context: &Context<'_>, args: &DestroyArgs, asked: Destroy) -> Result<Status, Failure> {
-    let request = DestroyRequest { force: asked.force };
+    let request = DestroyRequest::new().with_force(asked.force);
     if let [Names::This(name)] = args.names.as_slice() {
         context.shown(&format!("destroying {name}"), || context.container(name).destroy(request))?;
         context.reply(&Destroyed { name: name.to_string(), destroyed: true });

@@ -1,6 +1,6 @@
 //! start, stop, restart, terminate, kill, freeze, unfreeze.
 
-use nixcloud_container::{Container, ContainerName, Error, Screen, StartOutcome, StartRequest, StopOutcome};
+use nixcloud_container::{Container, ContainerName, Error, Screen, StartOutcome, StopOutcome};
 
 use super::{Context, Failure};
 use crate::cli::{KillArgs, NameArgs, StartArgs, StopArgs, ToolArgs};
@@ -9,11 +9,9 @@ use crate::lxc_args::{How, Start, Stop};
 use crate::view::{KillView, Outcome, PowerView};
 
 pub(super) fn start(context: &Context<'_>, args: &StartArgs, asked: Start) -> Result<Status, Failure> {
-    let request = StartRequest {
-        // What is printed as JSON is nothing else.
-        screen: if context.globals.json { Screen::Null } else { Screen::Inherit },
-        ..asked.request
-    };
+    // What is printed as JSON is nothing else.
+    let screen = if context.globals.json { Screen::Null } else { Screen::Inherit };
+    let request = asked.request.with_screen(screen);
     let started = context.container(&args.name).start_with(&request, &mut context.progress())?;
     context.reply(&started_view(&args.name, &started, Outcome::Started));
     Ok(Status::Done)

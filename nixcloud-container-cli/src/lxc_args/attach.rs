@@ -63,8 +63,6 @@ pub(crate) struct Attach {
     pub(crate) quiet: bool,
 }
 
-const ALL: Elevated = Elevated { cgroup: true, capabilities: true, lsm: true };
-
 const TOOL: Tool = Tool::Attach;
 
 impl Attach {
@@ -124,7 +122,7 @@ fn invalid(option: &'static str, given: &Given, why: impl Into<String>) -> ArgsE
 }
 
 fn elevated(given: &Given) -> Result<Elevated, ArgsError> {
-    let Some(words) = &given.value else { return Ok(ALL) };
+    let Some(words) = &given.value else { return Ok(Elevated::ALL) };
     let mut elevated = Elevated::default();
     for word in words.split('|') {
         match word {

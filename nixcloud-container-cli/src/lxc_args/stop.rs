@@ -81,12 +81,15 @@ impl Stop {
         }
         wait &= timeout != Some(0);
         Ok(Self {
-            how: How::Ask(StopRequest {
-                reboot,
-                timeout: timeout.filter(|limit| *limit > 0).map(|limit| Duration::from_secs(limit.into())),
-                then_kill: wait && timeout.is_some() && !nokill && !reboot,
-                wait,
-            }),
+            how: How::Ask(
+                StopRequest::new()
+                    .with_reboot(reboot)
+                    .with_timeout(
+                        timeout.filter(|limit| *limit > 0).map(|limit| Duration::from_secs(limit.into())),
+                    )
+                    .with_then_kill(wait && timeout.is_some() && !nokill && !reboot)
+                    .with_wait(wait),
+            ),
             quiet,
         })
     }
@@ -96,7 +99,7 @@ impl Stop {
         match self.how {
             How::Ask(request @ StopRequest { timeout: None, wait: true, .. }) => {
                 let timeout = Some(Duration::from_secs(seconds.into()));
-                Some(Self { how: How::Ask(StopRequest { timeout, ..request }), ..self })
+                Some(Self { how: How::Ask(request.with_timeout(timeout)), ..self })
             }
             _ => None,
         }

@@ -205,16 +205,14 @@ fn start_takes_all_that_lxc_start_does() {
     assert!(asked.quiet);
     assert_eq!(
         asked.request,
-        StartRequest {
-            foreground: true,
-            items: vec![pair("lxc.environment", "A=b c")],
-            console: Some("none".into()),
-            console_log: Some("/l".into()),
-            pidfile: Some("/p".into()),
-            share: vec![(Namespace::Ipc, "7".into())],
-            log: LogRequest { file: Some("/o".into()), level: Some(LogLevel::Debug) },
-            ..StartRequest::default()
-        }
+        StartRequest::new()
+            .with_foreground(true)
+            .with_items(vec![pair("lxc.environment", "A=b c")])
+            .with_console(Some("none".into()))
+            .with_console_log(Some("/l".into()))
+            .with_pidfile(Some("/p".into()))
+            .with_share(vec![(Namespace::Ipc, "7".into())])
+            .with_log(LogRequest::new().with_file(Some("/o".into())).with_level(LogLevel::Debug))
     );
     assert!(!start("-Fd").unwrap().request.foreground);
     for bad in [
@@ -234,7 +232,13 @@ fn start_takes_all_that_lxc_start_does() {
 #[test]
 fn stop_means_what_lxc_stop_means() {
     let ask = |reboot, seconds: Option<u64>, then_kill, wait| {
-        How::Ask(StopRequest { reboot, timeout: seconds.map(Duration::from_secs), then_kill, wait })
+        How::Ask(
+            StopRequest::new()
+                .with_reboot(reboot)
+                .with_timeout(seconds.map(Duration::from_secs))
+                .with_then_kill(then_kill)
+                .with_wait(wait),
+        )
     };
     for (text, how) in [
         ("", ask(false, None, false, true)),
@@ -281,7 +285,7 @@ fn attach_takes_users_environments_and_privileges() {
     assert_eq!(asked.set, [pair("A", "b=c"), pair("E", "")]);
     assert_eq!(attach("--keep-env").unwrap().environment, Environment::Keep);
     assert_eq!(attach("-g 5").unwrap().user, Some(User::ids(0, Some(5))));
-    let capabilities = Elevated { capabilities: true, ..Elevated::default() };
+    let capabilities = Elevated::new().with_capabilities(true);
     assert_eq!(attach("-eCAP").unwrap().elevated, capabilities);
     let some = attach("-Re -s 'NETWORK|PID|UTSNAME|ipc'").unwrap();
     let wanted = vec![Namespace::Net, Namespace::Pid, Namespace::Uts, Namespace::Ipc];

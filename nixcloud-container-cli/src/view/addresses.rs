@@ -93,16 +93,15 @@ impl View for Addresses {
 #[cfg(test)]
 mod tests {
     use nixcloud_container::Origin;
+    use serde_json::{from_value, json};
 
     use super::*;
 
     #[test]
     fn all_are_a_table() {
-        let at = |interface: &str, address: &str, origin, live| Address {
-            interface: interface.into(),
-            address: address.parse().unwrap(),
-            origin,
-            live,
+        let at = |interface: &str, address: &str, origin: Origin, live: bool| -> Address {
+            from_value(json!({ "interface": interface, "address": address, "origin": origin, "live": live }))
+                .unwrap()
         };
         let all = [
             at("hostonly", "10.101.0.2/16", Origin::Leased, true),

@@ -186,11 +186,11 @@ mod tests {
         assert_eq!(AutostartView::default().words(), "no container starts with this host");
         assert_eq!(AutostopView::default().words(), "no container runs");
         let view = AutostartView::of(&[
-            Autostarted { name: "a".parse().unwrap(), outcome: AutostartOutcome::AlreadyRunning },
-            Autostarted {
-                name: "b".parse().unwrap(),
-                outcome: AutostartOutcome::Failed(nixcloud_container::Error::NeedsRoot),
-            },
+            Autostarted::new("a".parse().unwrap(), AutostartOutcome::AlreadyRunning),
+            Autostarted::new(
+                "b".parse().unwrap(),
+                AutostartOutcome::Failed(nixcloud_container::Error::NeedsRoot),
+            ),
         ]);
         assert_eq!(view.words(), "1 already running, 1 failed");
         assert!(!view.is_good());

@@ -140,19 +140,17 @@ impl View for ChangeView {
 
 #[cfg(test)]
 mod tests {
-    use nixcloud_container::GenerationId;
+    use serde_json::{from_value, json};
 
     use super::*;
 
     #[test]
     fn a_switch_tells_when_it_takes_effect() {
-        let done = |from, to, activated| Switched {
-            name: "web".parse().unwrap(),
-            from: GenerationId::new(from).unwrap(),
-            to: GenerationId::new(to).unwrap(),
-            activated,
-            pending_restart: vec![],
-            failed_before: vec![],
+        let done = |from: u64, to: u64, activated: bool| -> Switched {
+            from_value(json!({
+                "name": "web", "from": from, "to": to, "activated": activated, "pending_restart": [], "failed_before": [],
+            }))
+            .unwrap()
         };
         let words = ChangeView::updated(&done(1, 2, true)).words();
         assert_eq!(words, "updated web in place: generation 1 -> 2");

@@ -1,6 +1,6 @@
 //! A failure, in the order in which it is told: what, why, what Nix or LXC said about it, and how to go on.
 
-use nixcloud_container::{Error, ErrorKind, FailedActivation};
+use nixcloud_container::{Error, FailedActivation};
 use serde::Serialize;
 
 use super::HostView;
@@ -76,24 +76,5 @@ impl FailureView {
     /// Of an error of the library.
     pub(crate) fn of_error(error: &Error) -> Self {
         report::of_error(error)
-    }
-}
-
-/// The kinds by name.
-pub(crate) fn kind(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Permission => "permission",
-        ErrorKind::NotFound => "not-found",
-        ErrorKind::Exists => "exists",
-        ErrorKind::Refused => "refused",
-        ErrorKind::Busy => "busy",
-        ErrorKind::Input => "input",
-        ErrorKind::Build => "build",
-        ErrorKind::Activation => "activation",
-        ErrorKind::Host => "host",
-        ErrorKind::Lxc => "lxc",
-        ErrorKind::Timeout => "timeout",
-        ErrorKind::Cancelled => "cancelled",
-        _ => "system",
     }
 }

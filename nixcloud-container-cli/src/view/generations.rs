@@ -127,23 +127,20 @@ impl View for Deleted {
 
 #[cfg(test)]
 mod tests {
-    use nixcloud_container::GenerationId;
     use nixcloud_container::generation::Health;
+    use serde_json::{from_value, json};
 
     use super::*;
 
     #[test]
     fn generations_tell_time_role_version_and_health() {
-        let generation = |id, current, version: Option<&str>| Generation {
-            id: GenerationId::new(id).unwrap(),
-            created: Timestamp::from_second(1_700_000_000).unwrap(),
-            current,
-            unproved: false,
-            pinned: false,
-            booted: !current,
-            system_version: version.map(str::to_owned),
-            health: Health::Good,
-            path: "/nix/store/x".into(),
+        let generation = |id: u64, current: bool, version: Option<&str>| -> Generation {
+            from_value(json!({
+                "id": id, "created": Timestamp::from_second(1_700_000_000).unwrap(), "current": current,
+                "unproved": false, "pinned": false, "booted": !current, "system_version": version,
+                "health": Health::Good, "path": "/nix/store/x",
+            }))
+            .unwrap()
         };
         let list = [generation(9, false, None), generation(10, true, Some("24.11"))];
         let view = GenerationsView::of(&"web".parse().unwrap(), &list);

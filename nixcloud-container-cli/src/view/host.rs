@@ -1,6 +1,6 @@
 //! host up, host down, host check.
 
-use nixcloud_container::{Change, Finding, HostChange, Verdict};
+use nixcloud_container::{Finding, HostChange, Verdict};
 use serde::Serialize;
 
 use super::View;
@@ -38,15 +38,7 @@ impl HostView {
         let view = |change: &HostChange| ChangeView {
             part: change.part.as_str(),
             name: change.name.clone(),
-            change: match change.change {
-                Change::Made => "made",
-                Change::Mended => "mended",
-                Change::Kept => "kept",
-                Change::Foreign => "foreign",
-                Change::Removed => "removed",
-                Change::Absent => "absent",
-                _ => "unknown",
-            },
+            change: change.change.as_str(),
         };
         Self { changes: changes.iter().map(view).collect() }
     }
@@ -105,11 +97,7 @@ impl CheckView {
         let view = |finding: &Finding| FindingView {
             part: finding.part.as_str(),
             name: finding.name.clone(),
-            verdict: match finding.verdict {
-                Verdict::Good => "good",
-                Verdict::Off => "off",
-                _ => "wrong",
-            },
+            verdict: finding.verdict.as_str(),
             what: finding.what.clone(),
             mend: finding.mend.as_ref().map(report::spelled),
         };
@@ -188,18 +176,20 @@ impl View for CheckView {
 
 #[cfg(test)]
 mod tests {
+    use nixcloud_container::Hint;
     use nixcloud_container::Part;
+    use serde_json::{from_value, json};
 
     use super::*;
 
     #[test]
     fn findings_are_in_columns_and_mended_below() {
-        let finding = |part, name: &str, verdict, mend: Option<&str>| Finding {
-            part,
-            name: name.into(),
-            verdict,
-            what: "it is so".into(),
-            mend: mend.map(Into::into),
+        let finding = |part: Part, name: &str, verdict: Verdict, mend: Option<&str>| -> Finding {
+            let mend = mend.map(Hint::from);
+            from_value(
+                json!({ "part": part, "name": name, "verdict": verdict, "what": "it is so", "mend": mend }),
+            )
+            .unwrap()
         };
         let view = CheckView::of(&[
             finding(Part::Bridge, "brNC-hostonly", Verdict::Good, None),

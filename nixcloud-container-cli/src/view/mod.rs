@@ -29,7 +29,7 @@ pub(crate) use change::ChangeView;
 pub(crate) use container::{ContainerView, Exists, ListView, Pending};
 pub(crate) use declared::{ApplyView, EvalView, plan};
 pub(crate) use destroyed::{Destroyed, DestroyedAll};
-pub(crate) use failure::{ActivationView, FailureView, kind};
+pub(crate) use failure::{ActivationView, FailureView};
 pub(crate) use generations::{Deleted, GenerationsView};
 pub(crate) use host::{CheckView, HostView};
 pub(crate) use kill::KillView;

@@ -5,6 +5,7 @@ use nixcloud_container::{
     Change, Created, Exit, Generation, GenerationId, HostChange, IdMap, Listed, Part, PendingRestart, State,
     Status, Switched,
 };
+use serde_json::{from_value, json};
 
 use super::*;
 
@@ -14,77 +15,76 @@ fn id(number: u64) -> GenerationId {
 
 fn pending() -> PendingRestart {
     let values = |value: &str| vec![value.to_owned()];
-    PendingRestart { key: "lxc.net.0.link".into(), running: values("brNC-hostonly"), next: values("br7") }
+    from_value(json!({ "key": "lxc.net.0.link", "running": values("brNC-hostonly"), "next": values("br7") }))
+        .unwrap()
 }
 
 fn status(name: &str) -> Status {
-    Status {
-        name: name.parse().unwrap(),
-        state: State::Stopped,
-        booting: false,
-        address: Some([10, 101, 0, 2].into()),
-        generation: Some(id(1)),
-        unproved: None,
-        booted: None,
-        autostart: false,
-        ids: Some(IdMap::new(100_000).unwrap()),
-        memory: None,
-        swap: None,
-        init_pid: None,
-        started: None,
-        created: "2026-11-22T10:00:00Z".parse().unwrap(),
-        file: "/etc/containers/web.nix".into(),
-        nix_args: vec![],
-        pinned: false,
-        declared: None,
-        lxc_items: vec![],
-        groups: vec![],
-        pending_restart: vec![],
-    }
+    from_value(json!({
+        "name": name,
+        "state": State::Stopped,
+        "booting": false,
+        "address": "10.101.0.2",
+        "generation": id(1),
+        "autostart": false,
+        "ids": IdMap::new(100_000).unwrap(),
+        "created": "2026-11-22T10:00:00Z",
+        "file": "/etc/containers/web.nix",
+        "nix_args": [],
+        "pinned": false,
+        "lxc_items": [],
+        "groups": [],
+        "pending_restart": [],
+    }))
+    .unwrap()
 }
 
 fn running(name: &str) -> Status {
-    Status {
-        state: State::Running,
-        generation: Some(id(12)),
-        unproved: Some(id(13)),
-        booted: Some(id(11)),
-        autostart: true,
-        memory: Some(61_341_696),
-        swap: Some(4096),
-        init_pid: Some(4711),
-        started: Some("2026-11-22T10:00:01.5Z".parse().unwrap()),
-        nix_args: vec!["-I".into(), "nixpkgs=/srv/nixpkgs".into()],
-        pinned: true,
-        declared: Some("/etc/containers/all.nix".into()),
-        lxc_items: vec![("lxc.group".into(), "shop".into())],
-        groups: vec!["all".into(), "shop".into()],
-        pending_restart: vec![pending()],
-        ..status(name)
-    }
+    let mut status = status(name);
+    status.state = State::Running;
+    status.generation = Some(id(12));
+    status.unproved = Some(id(13));
+    status.booted = Some(id(11));
+    status.autostart = true;
+    status.memory = Some(61_341_696);
+    status.swap = Some(4096);
+    status.init_pid = Some(4711);
+    status.started = Some("2026-11-22T10:00:01.5Z".parse().unwrap());
+    status.nix_args = vec!["-I".into(), "nixpkgs=/srv/nixpkgs".into()];
+    status.pinned = true;
+    status.declared = Some("/etc/containers/all.nix".into());
+    status.lxc_items = vec![("lxc.group".into(), "shop".into())];
+    status.groups = vec!["all".into(), "shop".into()];
+    status.pending_restart = vec![pending()];
+    status
 }
 
 fn list() -> ListView {
     let broken = nixcloud_container::Error::NeedsRoot;
+    let mut db = status("db");
+    db.address = None;
     ListView::of(&[
         Listed::Container(Box::new(running("a-rather-long-name"))),
         Listed::Broken { name: "broken".parse().unwrap(), error: broken },
-        Listed::Container(Box::new(Status { address: None, ..status("db") })),
+        Listed::Container(Box::new(db)),
         Listed::Foreign { name: "debian".into() },
     ])
 }
 
 fn generations() -> GenerationsView {
-    let generation = |number, current, booted, health| Generation {
-        id: id(number),
-        created: "2026-11-22T10:00:00Z".parse().unwrap(),
-        current,
-        unproved: number == 11,
-        pinned: current,
-        booted,
-        system_version: (number > 1).then(|| "26.05.20261101.abcdef".to_owned()),
-        health,
-        path: format!("/nix/store/{number}-nixcloud-container-web").into(),
+    let generation = |number: u64, current: bool, booted: bool, health: Health| -> Generation {
+        from_value(json!({
+            "id": number,
+            "created": "2026-11-22T10:00:00Z",
+            "current": current,
+            "unproved": number == 11,
+            "pinned": current,
+            "booted": booted,
+            "system_version": (number > 1).then_some("26.05.20261101.abcdef"),
+            "health": health,
+            "path": format!("/nix/store/{number}-nixcloud-container-web"),
+        }))
+        .unwrap()
     };
     let list = [
         generation(1, false, false, Health::Good),
@@ -104,17 +104,16 @@ fn tables() {
 #[test]
 fn objects() {
     let name = "web".parse().unwrap();
-    let switched = Switched {
-        name: "web".parse().unwrap(),
-        from: id(1),
-        to: id(2),
-        activated: true,
-        pending_restart: vec![pending()],
-        failed_before: vec!["old.service".to_owned()],
-    };
-    let created =
-        Created { name: "web".parse().unwrap(), generation: id(1), address: Some([10, 101, 0, 2].into()) };
-    let bridges = [HostChange { part: Part::Bridge, name: "brNC-hostonly".to_owned(), change: Change::Made }];
+    let switched: Switched = from_value(json!({
+        "name": "web", "from": 1, "to": 2, "activated": true,
+        "pending_restart": [pending()], "failed_before": ["old.service"],
+    }))
+    .unwrap();
+    let created: Created =
+        from_value(json!({ "name": "web", "generation": 1, "address": "10.101.0.2" })).unwrap();
+    let bridges: [HostChange; 1] =
+        from_value(json!([{ "part": Part::Bridge, "name": "brNC-hostonly", "change": Change::Made }]))
+            .unwrap();
     let said = (Captured::new(b"out\n".to_vec(), false), Captured::new(b"\xff".to_vec(), true));
     let mut text = String::new();
     let mut show = |command: &str, object: serde_json::Result<String>| {

@@ -11,11 +11,13 @@ use crate::model::config::HostConfig;
 use crate::model::idmap::IdMapKind;
 use crate::model::name::ContainerName;
 use crate::model::observe::{self, Cancel, Observer, Phase};
+use crate::model::setters::setters;
 use crate::model::spec::ContainerSpec;
 use crate::worker::Client;
 
 /// What is to be evaluated.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct EvalRequest {
     /// The container file, see [`CreateRequest`](crate::CreateRequest::file).
     pub file: PathBuf,
@@ -24,6 +26,11 @@ pub struct EvalRequest {
     /// Arguments for Nix, already split.
     pub nix_args: Vec<String>,
 }
+
+setters!(EvalRequest {
+    with_name => name: Option<ContainerName>,
+    with_nix_args => nix_args: Vec<String>,
+});
 
 impl EvalRequest {
     /// A container file, under the name that it proposes.
@@ -34,7 +41,8 @@ impl EvalRequest {
 }
 
 /// What a container file comes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Evaluation {
     /// The name that it was evaluated with.
     pub name: ContainerName,

@@ -235,6 +235,7 @@ pub enum Level {
 /// A word that is none of LXC's log levels.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{word}` is no log level of LXC: there are {}", Level::ALL.map(Level::as_str).join(", "))]
+#[non_exhaustive]
 pub struct UnknownLevel {
     /// The word.
     pub word: String,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::idmap;
 use crate::model::name::{ContainerName, InterfaceName};
+use crate::model::setters::setters;
 
 /// Where the host configuration is looked for.
 pub const DEFAULT_PATH: &str = "/etc/nixcloud-container/config.toml";
@@ -31,6 +32,7 @@ pub const SHOWN: &str = include_str!("../../config.toml");
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct HostConfig {
     /// A folder that stands before every path below, for tests and try-outs. The Nix store stays where it is.
     pub root: PathBuf,
@@ -57,9 +59,24 @@ pub struct HostConfig {
     pub worker: Option<PathBuf>,
 }
 
+setters!(HostConfig: "All defaults." {
+    with_root => root: PathBuf,
+    with_paths => paths: Paths,
+    with_network => network: Networks,
+    with_ids => ids: Ids,
+    with_nix => nix: NixConfig,
+    with_tools => tools: Tools,
+    with_limits => limits: Limits,
+    with_autostart => autostart: AutostartConfig,
+    with_timeouts => timeouts: Timeouts,
+    with_allow_lxc_keys => allow_lxc_keys: Vec<String>,
+    with_worker => worker: Option<PathBuf>,
+});
+
 /// Where things are kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Paths {
     /// The LXC path: one folder a container.
     pub lxc: PathBuf,
@@ -74,6 +91,7 @@ pub struct Paths {
 /// The bridges and their address pools.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Networks {
     /// Whether containers are kept from each other, and each to the addresses that are its own.
     pub isolation: bool,
@@ -88,6 +106,7 @@ pub struct Networks {
 /// One bridge of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct NetworkConfig {
     /// Its name.
     pub bridge: InterfaceName,
@@ -95,9 +114,18 @@ pub struct NetworkConfig {
     pub address: Ipv4Network,
 }
 
+impl NetworkConfig {
+    /// A bridge of this name, with the host's address on it.
+    #[must_use]
+    pub fn new(bridge: InterfaceName, address: Ipv4Network) -> Self {
+        Self { bridge, address }
+    }
+}
+
 /// The bridge that leads out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct InternetConfig {
     /// Its name.
     pub bridge: InterfaceName,
@@ -116,6 +144,7 @@ pub struct InternetConfig {
 /// IPv6 on the bridge that leads out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Ipv6Config {
     /// The host's address on the bridge, with the length of the prefix that is routed here.
     pub address: Ipv6Network,
@@ -124,9 +153,18 @@ pub struct Ipv6Config {
     pub name_servers: Vec<Ipv6Addr>,
 }
 
+impl Ipv6Config {
+    /// The host's address on the bridge, with the length of the prefix that is routed here; guests ask the host for names.
+    #[must_use]
+    pub fn new(address: Ipv6Network) -> Self {
+        Self { address, name_servers: Vec::new() }
+    }
+}
+
 /// Programs of the host that the networks need: names to look up in `PATH`, or paths.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Tools {
     /// Loads the packet filter.
     pub nft: PathBuf,
@@ -143,6 +181,7 @@ pub struct Tools {
 /// The pool of user and group ids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Ids {
     /// The ids that containers may have, each part with its first and its last one. Parts are used up in this order.
     pub ranges: Vec<[u32; 2]>,
@@ -200,6 +239,7 @@ impl Ids {
 /// How Nix is called.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct NixConfig {
     /// What `<nixpkgs>` is, unless the user says otherwise with `-n "-I nixpkgs=..."`. `NIX_PATH` decides when not given.
     pub nixpkgs: Option<String>,
@@ -214,6 +254,7 @@ pub struct NixConfig {
 /// What every container is limited to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Limits {
     /// Processes and threads a container may have, and no more than a quarter of what the kernel has for all; 0 sets no
     /// limit.
@@ -226,6 +267,7 @@ pub struct Limits {
 /// How containers start with the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct AutostartConfig {
     /// How many boot at once; 0 means as many as the host has processors, and two at least.
     pub parallel: u32,
@@ -245,6 +287,7 @@ impl AutostartConfig {
 /// How long is waited for what, in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Timeouts {
     /// For LXC to bring a container to RUNNING.
     pub start: u32,

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::words::words;
+
 /// A protocol with ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -18,18 +20,15 @@ pub enum Protocol {
     Udp,
 }
 
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
-    }
-}
+words!(Protocol {
+    Tcp => "tcp",
+    Udp => "udp",
+});
 
 /// A port of the host: on all of its addresses, IPv4 and IPv6 (`tcp-8080`), or on one of them (`tcp-8080@192.0.2.1`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
 pub struct HostPort {
     /// The protocol.
     pub protocol: Protocol,
@@ -70,6 +69,7 @@ impl fmt::Display for HostPort {
 /// A text that is no port of the host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no port of the host, which would be such as `tcp-8080` or `tcp-8080@192.0.2.1`")]
+#[non_exhaustive]
 pub struct HostPortError {
     text: String,
 }
@@ -80,11 +80,7 @@ impl FromStr for HostPort {
     fn from_str(text: &str) -> Result<Self, HostPortError> {
         let read = || {
             let (protocol, rest) = text.split_once('-')?;
-            let protocol = match protocol {
-                "tcp" => Protocol::Tcp,
-                "udp" => Protocol::Udp,
-                _ => return None,
-            };
+            let protocol = protocol.parse().ok()?;
             let (digits, listen) = match rest.split_once('@') {
                 Some((digits, listen)) => (digits, Some(listen.parse().ok()?)),
                 None => (rest, None),
@@ -114,6 +110,7 @@ impl From<HostPort> for String {
 /// A port of the host that leads to a port of the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Forward {
     /// The port on the host.
     pub host_port: NonZeroU16,

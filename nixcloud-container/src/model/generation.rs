@@ -7,6 +7,8 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::model::words::words;
+
 /// The number of a generation, from 1 up, as in Nix's `profile-N-link`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -66,19 +68,16 @@ pub enum Health {
     Undone,
 }
 
-impl fmt::Display for Health {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Untried => "untried",
-            Self::Good => "good",
-            Self::Bad => "bad",
-            Self::Undone => "undone",
-        })
-    }
-}
+words!(Health {
+    Untried => "untried",
+    Good => "good",
+    Bad => "bad",
+    Undone => "undone",
+});
 
 /// One generation as `list-generations` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Generation {
     /// Its number.
     pub id: GenerationId,
@@ -102,7 +101,8 @@ pub struct Generation {
 }
 
 /// Which generations `delete-generations` is asked to delete.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Selection {
     /// These.
     Ids(Vec<GenerationId>),
@@ -116,6 +116,7 @@ pub enum Selection {
 
 /// Words that select no generations.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SelectionError {
     /// Nothing was said.
     #[error("no generation is named")]

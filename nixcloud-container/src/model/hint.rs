@@ -7,7 +7,8 @@ use crate::model::generation::GenerationId;
 use crate::model::name::ContainerName;
 
 /// An operation that is a way to go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Remedy {
     /// List the containers.
@@ -112,14 +113,15 @@ impl fmt::Display for Remedy {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Piece {
     Words(String),
     Remedy(Remedy),
 }
 
 /// How to go on: words, and operations among them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Hint(Vec<Piece>);
 
 impl Hint {

@@ -1,9 +1,11 @@
 //! What a host needs for its containers, in words: the kinds of things, what was done to one, what was found of one.
 
 use crate::model::hint::Hint;
+use crate::model::words::words;
 
 /// What `host up` or `host down` did to one thing of this host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct HostChange {
     /// What kind of thing it is.
     pub part: Part,
@@ -14,7 +16,8 @@ pub struct HostChange {
 }
 
 /// The kinds of things that a host needs for its containers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Part {
     /// The library that runs containers.
@@ -45,36 +48,25 @@ pub enum Part {
     Container,
 }
 
-impl Part {
-    /// Its name, as programs read it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Lxc => "lxc",
-            Self::Bridge => "bridge",
-            Self::Sysctl => "sysctl",
-            Self::Filter => "filter",
-            Self::Firewall => "firewall",
-            Self::Forward => "forward",
-            Self::Port => "port",
-            Self::Ids => "ids",
-            Self::Limit => "limit",
-            Self::Share => "share",
-            Self::Resolver => "resolver",
-            Self::Names => "names",
-            Self::Container => "container",
-        }
-    }
-}
-
-impl std::fmt::Display for Part {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+words!(Part {
+    Lxc => "lxc",
+    Bridge => "bridge",
+    Sysctl => "sysctl",
+    Filter => "filter",
+    Firewall => "firewall",
+    Forward => "forward",
+    Port => "port",
+    Ids => "ids",
+    Limit => "limit",
+    Share => "share",
+    Resolver => "resolver",
+    Names => "names",
+    Container => "container",
+});
 
 /// What was done to a part of the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Change {
     /// It is new.
@@ -91,8 +83,18 @@ pub enum Change {
     Absent,
 }
 
+words!(Change {
+    Made => "made",
+    Mended => "mended",
+    Kept => "kept",
+    Foreign => "foreign",
+    Removed => "removed",
+    Absent => "absent",
+});
+
 /// What `host check` found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Finding {
     /// What kind of thing it is about.
     pub part: Part,
@@ -125,7 +127,8 @@ impl Finding {
 }
 
 /// How a part of the host is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verdict {
     /// As it should be.
@@ -135,3 +138,9 @@ pub enum Verdict {
     /// Containers lack something, or protection.
     Wrong,
 }
+
+words!(Verdict {
+    Good => "good",
+    Off => "off",
+    Wrong => "wrong",
+});

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::words::words;
+
 /// How many ids a container has: all that a guest's 16-bit ids can say.
 pub const RANGE: u32 = 65_536;
 
@@ -98,6 +100,11 @@ pub enum IdMapKind {
     /// The range that all `shared` containers have in common, as the shell original did.
     Shared,
 }
+
+words!(IdMapKind {
+    Isolated => "isolated",
+    Shared => "shared",
+});
 
 #[cfg(test)]
 mod tests {

@@ -25,6 +25,7 @@ pub const NIX_STORE: &str = "/nix/store";
 /// A folder of the layout that cannot be made canonical.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot resolve {}", .path.display())]
+#[non_exhaustive]
 pub struct LayoutError {
     /// The folder.
     pub path: PathBuf,

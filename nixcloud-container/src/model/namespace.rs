@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::model::setters::setters;
 use serde::{Deserialize, Serialize};
 
 /// A namespace that a container has of its own, or shares with another.
@@ -56,6 +57,7 @@ impl fmt::Display for Namespace {
 /// A name of no namespace.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is no namespace: mnt, pid, uts, ipc, user, net and cgroup are")]
+#[non_exhaustive]
 pub struct UnknownNamespace {
     name: String,
 }
@@ -80,6 +82,7 @@ impl FromStr for Namespace {
 
 /// What of a container's confinement a command is spared. None of it by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Elevated {
     /// Its cgroups: the command then counts as the caller's. Not for a command inside a guest.
     pub cgroup: bool,
@@ -88,6 +91,17 @@ pub struct Elevated {
     /// AppArmor's or SELinux's profile, and the seccomp filter. Not for a command inside a guest.
     pub lsm: bool,
 }
+
+impl Elevated {
+    /// Spared everything.
+    pub const ALL: Self = Self { cgroup: true, capabilities: true, lsm: true };
+}
+
+setters!(Elevated: "Spared nothing." {
+    with_cgroup => cgroup: bool,
+    with_capabilities => capabilities: bool,
+    with_lsm => lsm: bool,
+});
 
 /// Where a command runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

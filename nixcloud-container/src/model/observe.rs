@@ -11,7 +11,8 @@ use crate::model::generation::{GenerationId, Health};
 use crate::model::name::ContainerName;
 
 /// What an operation is doing. Events arrive in order, on the thread that called the operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
     /// A phase of the operation begins. Phases follow one another; none is inside another.
@@ -126,7 +127,8 @@ pub enum Event {
 }
 
 /// What is to become of a container that is declared, or that was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Planned {
     /// There is none yet.
@@ -155,7 +157,7 @@ pub enum Planned {
 }
 
 /// What a container keeps: the files that go with it when it is destroyed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Data {
     /// Files of its root file system, as far as they could be looked at.
@@ -165,7 +167,8 @@ pub struct Data {
 }
 
 /// The phases of create, update, autostart and their like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Phase {
     /// Nix evaluates the container file.
@@ -199,7 +202,8 @@ impl fmt::Display for Phase {
 }
 
 /// What a switch does to units of the running guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum UnitChange {
     /// They are stopped.
@@ -236,7 +240,8 @@ impl fmt::Display for UnitChange {
 }
 
 /// What happens to one of many containers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ContainerChange {
     /// It is being started.

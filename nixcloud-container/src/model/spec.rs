@@ -16,6 +16,7 @@ pub const SCHEMA: u32 = 1;
 /// A generation carries it as `spec.json`, so that a rollback brings back the network and limits of that time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
 pub struct ContainerSpec {
     /// The schema that the spec was written in.
     pub schema: u32,
@@ -40,6 +41,7 @@ pub struct ContainerSpec {
 /// Start with the host.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Autostart {
     /// Whether it starts with the host.
     pub enable: bool,
@@ -54,6 +56,7 @@ pub struct Autostart {
 /// The network part of a container file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
 pub struct NetworkSpec {
     /// A bridge in place of the standard one.
     pub bridge: Option<InterfaceName>,
@@ -110,6 +113,7 @@ impl Default for NetworkSpec {
 /// The address that the system was built with: fixed or leased; none where the bridge leaves it to DHCP.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Effective {
     /// The address.
     pub ip: Option<Ipv4Addr>,

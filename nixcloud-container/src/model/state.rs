@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::words::words;
+
 /// What a container is doing, as far as the whole host knows: command socket, record, and cgroup together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -31,7 +33,8 @@ pub enum State {
 }
 
 /// What a user can ask of a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Action {
     /// Boot it.
@@ -125,21 +128,17 @@ impl State {
     }
 }
 
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Stopped => "stopped",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Frozen => "frozen",
-            Self::Stopping => "stopping",
-            Self::Unreachable => "unreachable",
-            Self::Creating => "creating",
-            Self::Destroying => "destroying",
-            Self::Incomplete => "incomplete",
-        })
-    }
-}
+words!(State {
+    Stopped => "stopped",
+    Starting => "starting",
+    Running => "running",
+    Frozen => "frozen",
+    Stopping => "stopping",
+    Unreachable => "unreachable",
+    Creating => "creating",
+    Destroying => "destroying",
+    Incomplete => "incomplete",
+});
 
 impl State {
     /// As a sentence has it: it is ...

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::model::setters::setters;
 use serde::{Deserialize, Serialize};
 
 /// Who a command runs as: `UID`, `USER`, `UID:GID`, `USER:GROUP`, and every mixture. What the names mean, the guest's
@@ -17,12 +18,17 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), nixcloud_container::UserError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct User {
     /// The user.
     pub user: Account,
     /// The group; the user's own when not given, and root's where the guest does not know the user.
     pub group: Option<Account>,
 }
+
+setters!(User {
+    with_group => group: Option<Account>,
+});
 
 /// A user or a group, by number or by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

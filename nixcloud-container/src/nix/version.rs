@@ -17,6 +17,7 @@ pub struct Version {
 /// A text in which no version was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no version in `{text}`")]
+#[non_exhaustive]
 pub struct VersionError {
     /// What Nix printed.
     pub text: String,

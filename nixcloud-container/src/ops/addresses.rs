@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::model::config::HostConfig;
 use crate::model::name::ContainerName;
 use crate::model::spec::ContainerSpec;
+use crate::model::words::words;
 use crate::net::{Netlink, netns};
 use crate::store::generations::Generations;
 use crate::store::presence;
@@ -19,7 +20,8 @@ const HOSTONLY: &str = "hostonly";
 const INTERNET: &str = "internet";
 
 /// An address of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Address {
     /// The name of the interface in the guest.
     pub interface: String,
@@ -32,7 +34,8 @@ pub struct Address {
 }
 
 /// Where an address comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Origin {
     /// The pool of the host-only network: kept for the container's life.
@@ -45,18 +48,12 @@ pub enum Origin {
     Guest,
 }
 
-impl Origin {
-    /// Its name, as programs read it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Leased => "leased",
-            Self::Fixed => "fixed",
-            Self::Dhcp => "dhcp",
-            Self::Guest => "guest",
-        }
-    }
-}
+words!(Origin {
+    Leased => "leased",
+    Fixed => "fixed",
+    Dhcp => "dhcp",
+    Guest => "guest",
+});
 
 /// Those that it is to have come first, in the order of its interfaces. Nothing is run in the guest.
 pub(crate) fn all(host: &Host, name: &ContainerName) -> Result<Vec<Address>, Error> {

@@ -12,6 +12,7 @@ use crate::host::names;
 use crate::model::generation::GenerationId;
 use crate::model::name::ContainerName;
 use crate::model::observe::{self, Cancel, Event, Observer, Phase as Progress};
+use crate::model::setters::setters;
 use crate::model::state::Action;
 use crate::ops::destroy;
 use crate::ops::durable;
@@ -25,6 +26,7 @@ use crate::worker::LogRequest;
 
 /// What is to be created.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct CreateRequest {
     /// The container file: a path (of a folder, its `default.nix`), an attribute of a file's set (`all.nix#web`) or of a
     /// flake (`.#web`, `github:me/shop#web`).
@@ -37,6 +39,12 @@ pub struct CreateRequest {
     pub log: LogRequest,
 }
 
+setters!(CreateRequest {
+    with_nix_args => nix_args: Vec<String>,
+    with_lxc_items => lxc_items: Vec<(String, String)>,
+    with_log => log: LogRequest,
+});
+
 impl CreateRequest {
     /// From a container file, with nothing beside it.
     #[must_use]
@@ -46,7 +54,8 @@ impl CreateRequest {
 }
 
 /// What was created.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Created {
     /// The container.
     pub name: ContainerName,

@@ -11,6 +11,7 @@ use crate::host::Host;
 use crate::host::names;
 use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
+use crate::model::setters::setters;
 use crate::model::state::{Action, Permission};
 use crate::ops::cut_off;
 use crate::ops::durable;
@@ -29,11 +30,16 @@ const LXC_LOCKS: &str = "/run/lxc/lock";
 
 /// How to destroy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DestroyRequest {
     /// Also if it runs, then it is terminated first; if a set or the host's configuration declares it; and if another process
     /// is just creating it, then that is waited for.
     pub force: bool,
 }
+
+setters!(DestroyRequest: "Of a container that does not run and that nothing declares." {
+    with_force => force: bool,
+});
 
 pub(crate) fn destroy(
     host: &Host,

@@ -29,7 +29,8 @@ use crate::sys::cgroup;
 use crate::sys::proc::{self, Process};
 
 /// What is known of one container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Status {
     /// Its name.
     pub name: ContainerName,
@@ -78,7 +79,8 @@ pub struct Status {
 }
 
 /// A container in a list: one of ours, one that cannot be read, or somebody else's.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Listed {
     /// One of ours.

@@ -11,6 +11,7 @@ use crate::host::Host;
 use crate::model::interface::Slot;
 use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
+use crate::model::setters::setters;
 use crate::model::signal::Signal;
 use crate::model::spec::ContainerSpec;
 use crate::model::state::{Action, Permission, State};
@@ -42,6 +43,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StopRequest {
     /// How long it may take; the configured time when not given.
     pub timeout: Option<Duration>,
@@ -53,6 +55,13 @@ pub struct StopRequest {
     pub reboot: bool,
 }
 
+setters!(StopRequest: "A clean shutdown that is waited for, within the configured time." {
+    with_timeout => timeout: Option<Duration>,
+    with_then_kill => then_kill: bool,
+    with_wait => wait: bool,
+    with_reboot => reboot: bool,
+});
+
 impl Default for StopRequest {
     /// Wait for a clean end, for the configured time.
     fn default() -> Self {
@@ -61,7 +70,8 @@ impl Default for StopRequest {
 }
 
 /// What a stop or terminate came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StopOutcome {
     /// It ran and is stopped now; its name can be used again.

@@ -24,7 +24,8 @@ use crate::store::presence::{self, Presence};
 use crate::store::record::{Phase, Record, Run};
 
 /// What an update, switch or rollback came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Switched {
     /// The container.
     pub name: ContainerName,

@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::model::generation::GenerationId;
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Event, Observer};
+use crate::model::setters::setters;
 use crate::ops::adopt;
 use crate::ops::create::{self, Created};
 use crate::ops::idmap_move as moving;
@@ -21,6 +22,7 @@ use crate::worker::LogRequest;
 
 /// What is to be updated.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct UpdateRequest {
     /// The container file, see [`CreateRequest`](crate::CreateRequest::file); the one last used when not given.
     pub file: Option<PathBuf>,
@@ -33,6 +35,13 @@ pub struct UpdateRequest {
     pub log: LogRequest,
 }
 
+setters!(UpdateRequest {
+    with_file => file: Option<PathBuf>,
+    with_nix_args => nix_args: Option<Vec<String>>,
+    with_lxc_items => lxc_items: Option<Vec<(String, String)>>,
+    with_log => log: LogRequest,
+});
+
 impl UpdateRequest {
     /// From a container file, and all else as it was last.
     #[must_use]
@@ -42,7 +51,8 @@ impl UpdateRequest {
 }
 
 /// What an update came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Updated {
     /// There was no such container: it was created.
     Created(Created),

@@ -21,6 +21,7 @@ pub struct ExtraLine {
 /// A line of `lxcExtraConfig`, or an item given beside it, that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}`{line}`: {why}", place(*.number))]
+#[non_exhaustive]
 pub struct ExtraError {
     /// The line's number, from 1; `None` for an item.
     pub number: Option<usize>,
@@ -40,6 +41,7 @@ fn place(number: Option<usize>) -> String {
 /// An item for one boot that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{key} = {value}` cannot be set for one boot: {why}")]
+#[non_exhaustive]
 pub struct ItemError {
     /// The LXC key.
     pub key: String,

@@ -455,6 +455,7 @@ pub fn next_groups(spec: &ContainerSpec, items: &[(String, String)], config: &Ho
 
 /// A setting that differs between the configuration a guest was booted with and the one it would boot with.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct PendingRestart {
     /// The LXC key.
     pub key: String,

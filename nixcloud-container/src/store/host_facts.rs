@@ -10,6 +10,7 @@ use crate::sys::proc;
 /// LXC's share folder is not where it could be.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot find LXC's own configuration, common.conf (looked in {})", list(.tried))]
+#[non_exhaustive]
 pub struct FactsError {
     /// The folders that were looked at.
     pub tried: Vec<PathBuf>,

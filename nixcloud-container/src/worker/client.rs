@@ -114,6 +114,7 @@ pub enum WorkerError {
 
 /// What LXC itself said about a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LxcWords {
     /// The reasons, outermost first.
     pub chain: Vec<String>,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::lxc::Exit;
 use crate::lxc::log::Level;
 use crate::model::namespace::{Elevated, Namespace};
+use crate::model::setters::setters;
 use crate::model::user::{Account, User};
 use crate::render::LockedSource;
 use crate::sys::proc::Process;
@@ -24,6 +25,7 @@ pub(crate) struct Target {
 
 /// Where LXC logs what it does for one request, and how much.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LogRequest {
     /// The file, appended to; relative to the caller's current directory. Without one a start logs into the
     /// container's `lxc.log`, made anew, and other requests into memory.
@@ -32,6 +34,11 @@ pub struct LogRequest {
     /// a failure is explained by.
     pub level: Option<Level>,
 }
+
+setters!(LogRequest: "Where and how much LXC logs by itself." {
+    with_file => file: Option<PathBuf>,
+    with_level => level: Option<Level>,
+});
 
 /// What the worker is asked to do. One request, one answer, then it ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +135,7 @@ pub(crate) struct Identity {
 
 /// A user or group that the guest does not have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NoAccount {
     /// Whether it is a group.
     pub group: bool,

@@ -85,15 +85,15 @@ fn settings(root: &str) -> HostConfig {
 /// What is not even stopped when one caller has done all that there is to do.
 fn round(manager: &Manager, container: &Container<'_>, file: PathBuf) -> Result<String, Error> {
     let two = file.with_file_name("two.nix");
-    container.create(&CreateRequest { file, ..Default::default() }, &mut ())?;
+    container.create(&CreateRequest::new(file), &mut ())?;
     container.start(&mut ())?;
     container.run(RunRequest::new(["/bin/sh", "-c", "exit 0"]), Streams::Null)?;
-    container.update(&UpdateRequest { file: Some(two), ..Default::default() }, &mut ())?;
+    container.update(&UpdateRequest::new(two), &mut ())?;
     let generations = container.generations()?.len();
     container.stop(None)?;
     container.start(&mut ())?;
     container.terminate()?;
-    container.destroy(DestroyRequest { force: false })?;
+    container.destroy(DestroyRequest::new())?;
     manager.host_down()?;
     manager.host_up()?;
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
@@ -114,11 +114,11 @@ fn call(root: &str, verb: &str, name: &str, file: Option<String>) -> Result<Stri
     let container = manager.container(name.parse().unwrap());
     Ok(match verb {
         "create" => {
-            let request = CreateRequest { file: file.unwrap().into(), ..Default::default() };
+            let request = CreateRequest::new(file.unwrap());
             format!("{:?}", container.create(&request, &mut ())?)
         }
         "update" => {
-            let request = UpdateRequest { file: file.map(Into::into), ..Default::default() };
+            let request = UpdateRequest::default().with_file(file.map(Into::into));
             format!("{:?}", container.update(&request, &mut ())?)
         }
         "round" => round(&manager, &container, file.unwrap().into())?,
@@ -126,7 +126,7 @@ fn call(root: &str, verb: &str, name: &str, file: Option<String>) -> Result<Stri
         "state" => format!("{:?}", container.state()?),
         "stop" => format!("{:?}", container.stop(None)?),
         "terminate" => format!("{:?}", container.terminate()?),
-        "destroy" => format!("{:?}", container.destroy(DestroyRequest { force: false })?),
+        "destroy" => format!("{:?}", container.destroy(DestroyRequest::new())?),
         "login" => {
             let exit = container.run(RunRequest::login(Some("xterm".to_owned())), Streams::Inherit)?;
             format!("{exit:?}")

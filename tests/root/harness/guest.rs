@@ -84,7 +84,7 @@ impl<'l> Guest<'l> {
 
     /// The request to create it from `file`.
     pub fn request(&self, file: &File) -> CreateRequest {
-        CreateRequest { file: self.lab.file(self.name.as_str(), file), ..Default::default() }
+        CreateRequest::new(self.lab.file(self.name.as_str(), file))
     }
 
     pub fn try_create(&self, file: &File) -> Result<Created, Error> {
@@ -112,7 +112,7 @@ impl<'l> Guest<'l> {
 
     pub fn try_update(&self, file: &File) -> Result<Switched, Error> {
         let file = Some(self.lab.file(self.name.as_str(), file));
-        match self.container().update(&UpdateRequest { file, ..Default::default() }, &mut ())? {
+        match self.container().update(&UpdateRequest::default().with_file(file), &mut ())? {
             Updated::Switched(switched) => Ok(switched),
             other => panic!("not an update: {other:?}"),
         }
@@ -157,7 +157,7 @@ impl<'l> Guest<'l> {
 
     #[track_caller]
     pub fn destroy(&self) {
-        self.container().destroy(DestroyRequest { force: false }).must("destroy");
+        self.container().destroy(DestroyRequest::new()).must("destroy");
     }
 
     #[track_caller]

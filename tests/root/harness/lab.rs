@@ -131,7 +131,7 @@ impl Lab {
                 continue;
             }
             let container = self.manager.container(listed.name().parse().unwrap());
-            if let Err(error) = container.destroy(DestroyRequest { force: true }) {
+            if let Err(error) = container.destroy(DestroyRequest::new().with_force(true)) {
                 left.push(format!("container {}: {}", listed.name(), chain(&error)));
             }
         }
@@ -164,7 +164,7 @@ pub fn root_of(pid: u32) -> PathBuf {
 
 /// The lab's host configuration: everything below `root`, the stand-in as `<nixpkgs>`.
 pub fn config(root: &Path) -> HostConfig {
-    let mut config = HostConfig { root: root.to_owned(), ..HostConfig::default() };
+    let mut config = HostConfig::new().with_root(root.to_owned());
     config.nix.nixpkgs = std::env::var(runner::STANDIN).ok();
     // Labs run side by side, each with ids from the first one up.
     config.ids.skip_running = false;

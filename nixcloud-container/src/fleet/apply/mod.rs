@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Data, Event, Observer, Planned};
+use crate::model::setters::setters;
 use crate::model::state::{Action, Permission, State};
 use crate::ops::create::Created;
 use crate::ops::switch::Switched;
@@ -32,6 +33,7 @@ use wanted::{By, Set, Wanted};
 
 /// What is to be applied.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ApplyRequest {
     /// The containers.
     pub source: ApplySource,
@@ -45,6 +47,13 @@ pub struct ApplyRequest {
     /// Whether it is only planned. Nothing of the host changes then; derivations may be written to the store.
     pub dry_run: bool,
 }
+
+setters!(ApplyRequest {
+    with_nix_args => nix_args: Vec<String>,
+    with_prune => prune: bool,
+    with_take_over => take_over: bool,
+    with_dry_run => dry_run: bool,
+});
 
 /// Where containers are declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +76,7 @@ impl ApplyRequest {
 
 /// How all containers are updated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UpdateAllRequest {
     /// Arguments for Nix, already split; those last used for each when not given.
     pub nix_args: Option<Vec<String>>,
@@ -74,8 +84,13 @@ pub struct UpdateAllRequest {
     pub dry_run: bool,
 }
 
+setters!(UpdateAllRequest: "All of them, with the arguments that each was last made with." {
+    with_nix_args => nix_args: Option<Vec<String>>,
+    with_dry_run => dry_run: bool,
+});
+
 /// The containers that an apply is about to destroy with their files, since they are declared no more and it was asked to prune.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Removal {
     /// Their names, each with what the container keeps.
@@ -88,7 +103,7 @@ pub struct Removal {
 type Confirm<'a> = &'a mut dyn FnMut(&Removal) -> bool;
 
 /// What an apply came to.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
 #[non_exhaustive]
 pub struct Applied {
     /// What declares the containers; `None` where all that there are were updated.
@@ -98,7 +113,7 @@ pub struct Applied {
 }
 
 /// What became of one container.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
 #[non_exhaustive]
 pub struct AppliedContainer {
     /// Its name, which may be one that no container can have.
@@ -110,7 +125,8 @@ pub struct AppliedContainer {
 }
 
 /// What became of a container.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Outcome {
     /// Nothing: it was only planned.

@@ -18,7 +18,8 @@ pub(super) struct Wish {
 }
 
 /// A container's `autostart.after` that cannot be followed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AfterError {
     /// It names a container that there is not.

@@ -11,12 +11,14 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, ContainerChange, Observer, Phase, phase};
+use crate::model::setters::setters;
 use crate::ops::booting;
 use crate::ops::start::{self as boot, StartOutcome, StartRequest};
 use crate::store::presence;
 
 /// How to start them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AutostartRequest {
     /// How many boot at once; the configured number when not given.
     pub parallel: Option<usize>,
@@ -24,8 +26,14 @@ pub struct AutostartRequest {
     pub timeout: Option<Duration>,
 }
 
+setters!(AutostartRequest: "As the host configuration says." {
+    with_parallel => parallel: Option<usize>,
+    with_timeout => timeout: Option<Duration>,
+});
+
 /// What became of a container that was to start with the host.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
+#[non_exhaustive]
 pub struct Autostarted {
     /// Its name.
     pub name: ContainerName,
@@ -33,8 +41,17 @@ pub struct Autostarted {
     pub outcome: AutostartOutcome,
 }
 
+impl Autostarted {
+    /// For a container of this name.
+    #[must_use]
+    pub fn new(name: ContainerName, outcome: AutostartOutcome) -> Self {
+        Self { name, outcome }
+    }
+}
+
 /// What became of a container that was to start with the host.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AutostartOutcome {
     /// It was booted.

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, ContainerChange, Observer, Phase, phase};
+use crate::model::setters::setters;
 use crate::model::state::{Action, Permission, State};
 use crate::ops::power::{self, StopOutcome, StopRequest};
 use crate::store::presence;
@@ -19,6 +20,7 @@ const PARALLEL: usize = 64;
 
 /// How to end them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AutostopRequest {
     /// How many end at once; 64 when not given.
     pub parallel: Option<usize>,
@@ -30,8 +32,16 @@ pub struct AutostopRequest {
     pub then_kill: bool,
 }
 
+setters!(AutostopRequest: "As the host configuration says; none is killed." {
+    with_parallel => parallel: Option<usize>,
+    with_timeout => timeout: Option<Duration>,
+    with_within => within: Option<Duration>,
+    with_then_kill => then_kill: bool,
+});
+
 /// What became of a container that ran.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
+#[non_exhaustive]
 pub struct Autostopped {
     /// Its name.
     pub name: ContainerName,
@@ -39,8 +49,17 @@ pub struct Autostopped {
     pub outcome: AutostopOutcome,
 }
 
+impl Autostopped {
+    /// For a container of this name.
+    #[must_use]
+    pub fn new(name: ContainerName, outcome: AutostopOutcome) -> Self {
+        Self { name, outcome }
+    }
+}
+
 /// What became of a container that ran.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AutostopOutcome {
     /// It shut down cleanly.

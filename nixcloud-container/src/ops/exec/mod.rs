@@ -15,6 +15,7 @@ use crate::model::idmap::RANGE;
 use crate::model::name::ContainerName;
 use crate::model::namespace::{self, Elevated, Namespace, Side};
 use crate::model::observe::{Cancel, Observer};
+use crate::model::setters::setters;
 use crate::model::state::{Action, Permission};
 use crate::model::user::User;
 use crate::ops::booting;
@@ -34,6 +35,7 @@ const LOGIN: &str = "for shell in /run/current-system/sw/bin/bash /bin/bash; do 
 
 /// A command for a guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RunRequest {
     /// Program and arguments. The program is looked for in the `PATH` that it gets. Not used with `login`.
     pub command: Vec<OsString>,
@@ -61,8 +63,20 @@ pub struct RunRequest {
     pub remount: bool,
 }
 
+setters!(RunRequest {
+    with_env => env: Vec<(OsString, OsString)>,
+    with_environment => environment: Environment,
+    with_directory => directory: Option<PathBuf>,
+    with_user => user: Option<User>,
+    with_terminal => terminal: bool,
+    with_namespaces => namespaces: Option<Vec<Namespace>>,
+    with_elevated => elevated: Elevated,
+    with_remount => remount: bool,
+});
+
 /// What a command has of the caller's environment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Environment {
     /// Nothing.
     #[default]
@@ -91,6 +105,7 @@ impl RunRequest {
 /// change the caller's files, or has them afterwards. So the input is read ahead of the command; of a file the offset is
 /// where the command stopped, of all else what the command did not read is gone. Streams that are one (`2>&1`) stay one.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub enum Streams {
     /// The caller's own stdin, stdout and stderr.
     #[default]

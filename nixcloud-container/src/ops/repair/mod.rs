@@ -57,7 +57,7 @@ impl RepairRequest {
 }
 
 /// Something that was found wrong, and what became of it.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
 #[non_exhaustive]
 pub struct Repair {
     /// The container; `None` of a claim that names none.
@@ -73,7 +73,8 @@ pub struct Repair {
 }
 
 /// What became of something that was found wrong.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RepairOutcome {
     /// It is mended.

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use crate::model::namespace::Namespace;
+use crate::model::setters::setters;
 use crate::ops::foreground::Screen;
 use crate::worker::LogRequest;
 
 /// How to start, and what is to hold for this boot alone: nothing of it is written into the configuration file, and the
 /// next start knows nothing of it. A reboot from inside keeps it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StartRequest {
     /// Show the guest's console, and return only when the guest has ended.
     pub foreground: bool,
@@ -33,8 +35,20 @@ pub struct StartRequest {
     pub log: LogRequest,
 }
 
+setters!(StartRequest: "A boot in the background, as the container file says." {
+    with_foreground => foreground: bool,
+    with_screen => screen: Screen,
+    with_items => items: Vec<(String, String)>,
+    with_console => console: Option<PathBuf>,
+    with_console_log => console_log: Option<PathBuf>,
+    with_pidfile => pidfile: Option<PathBuf>,
+    with_share => share: Vec<(Namespace, String)>,
+    with_log => log: LogRequest,
+});
+
 /// What a start came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StartOutcome {
     /// It was booted.
