@@ -25,6 +25,25 @@
     forwards = [ { hostPort = 8443; containerPort = 443; protocol = "tcp"; listen = null; } ];
   };
 
+  # What it may use of the host. What is not here is limited by the host's configuration alone; docs/limits.md says which of them a
+  # host can hold.
+  resources = {
+    required = true; # the default: a limit that this host cannot hold keeps it from starting. false: it is told
+    memory = "2G"; # the most, page cache included
+    memoryHigh = null; # from here on it is slowed down and gives memory back (cgroup v2)
+    swap = null; # the most swap space beside it: "0", "1G"
+    cpus = 1.5; # processor time; "150%" is the same
+    cpuset = null; # the processors it runs on: "0-3,8"
+    cpuWeight = 50; # its share where processors are short; others have 100
+    pids = 2000; # processes and threads
+    ioWeight = null; # its share of a busy disk; others have 100
+    # By block device: { "/dev/sda" = { readBytes = "50M"; writeBytes = "20M"; readOps = 500; writeOps = 200; }; }
+    io = { };
+    hugepages = { }; # { "2MB" = "512M"; }
+    openFiles = 65536; # of a process; a change waits for a restart
+    cgroups = null; # cgroups of its own; default 4096
+  };
+
   # Lines for LXC's own configuration. Keys that would undo the protection of the host are refused.
   lxcExtraConfig = ''
     lxc.environment = SHOP=1

@@ -145,6 +145,126 @@
     text = "the one address of the host, IPv4 or IPv6, that it leads from; all of them by default";
   }
   {
+    key = "resources";
+    kind = "set";
+    default = { };
+    text = "what it may use of the host; a running guest is held to a change by the update, without a restart";
+  }
+  {
+    key = "resources.required";
+    kind = "bool";
+    default = true;
+    example = false;
+    text = "`false`: a limit that this host cannot hold is told, and does not keep the container from starting";
+  }
+  {
+    key = "resources.memory";
+    kind = "size";
+    example = "2G";
+    text = "the most memory, page cache included: beyond it the kernel ends processes of the guest";
+  }
+  {
+    key = "resources.memoryHigh";
+    kind = "size";
+    example = "1G";
+    text = "from here on it is slowed down and gives memory back (cgroup v2)";
+  }
+  {
+    key = "resources.swap";
+    kind = "size";
+    example = "0";
+    text = "the most swap space beside it";
+  }
+  {
+    key = "resources.cpus";
+    kind = "cpus";
+    example = "150%";
+    text = "processor time: `0.5`, `2`, `\"150%\"` of one processor";
+  }
+  {
+    key = "resources.cpuset";
+    kind = "string";
+    example = "0-3,8";
+    text = "the processors it runs on";
+  }
+  {
+    key = "resources.cpuWeight";
+    kind = "bounded";
+    least = 1;
+    most = 10000;
+    example = 50;
+    text = "its share where processors are short, 1 to 10000; others have 100";
+  }
+  {
+    key = "resources.pids";
+    kind = "bounded";
+    least = 1;
+    most = 4194304;
+    example = 500;
+    text = "the most processes and threads, within `limits.pids` of the host configuration";
+  }
+  {
+    key = "resources.ioWeight";
+    kind = "bounded";
+    least = 1;
+    most = 10000;
+    example = 50;
+    text = "its share of a busy disk, 1 to 10000; others have 100 (needs the scheduler BFQ, or `io.cost`)";
+  }
+  {
+    key = "resources.io";
+    kind = "named";
+    default = { };
+    text = "limits by block device of the host, such as `\"/dev/sda\"`; whole devices, no partitions";
+  }
+  {
+    key = "resources.io.DEVICE.readBytes";
+    kind = "size";
+    example = "10M";
+    text = "bytes read in a second";
+  }
+  {
+    key = "resources.io.DEVICE.writeBytes";
+    kind = "size";
+    example = "10M";
+    text = "bytes written in a second";
+  }
+  {
+    key = "resources.io.DEVICE.readOps";
+    kind = "natural";
+    example = 100;
+    text = "reads in a second";
+  }
+  {
+    key = "resources.io.DEVICE.writeOps";
+    kind = "natural";
+    example = 100;
+    text = "writes in a second";
+  }
+  {
+    key = "resources.hugepages";
+    kind = "sizes";
+    default = { };
+    example = { "2MB" = "512M"; };
+    text = "the most huge pages by their size: `{ \"2MB\" = \"512M\"; }`";
+  }
+  {
+    key = "resources.openFiles";
+    kind = "bounded";
+    least = 64;
+    most = 524288;
+    example = 4096;
+    text = "the most open files of a process (default 524288); waits for a restart";
+  }
+  {
+    key = "resources.cgroups";
+    kind = "bounded";
+    least = 1;
+    most = 4096;
+    example = 500;
+    text = "the most cgroups of its own (default 4096)";
+  }
+  {
     key = "lxcExtraConfig";
     kind = "lines";
     default = "";

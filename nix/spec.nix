@@ -32,7 +32,7 @@ let
 
   topKeys = keysUnder "";
   # No NixOS module has these at its top level.
-  telltales = [ "autostart" "idmap" "lxcExtraConfig" "network" ];
+  telltales = [ "autostart" "idmap" "lxcExtraConfig" "network" "resources" ];
 
   isModule = isFunction content || typeOf content == "path" || content ? __functor;
   strays = filter (key: hasAttr key content) telltales;
@@ -108,6 +108,37 @@ let
     else fail "`${key}' must be an interface's name (1 to 15 letters, digits, `.', `_' and `-', the first no `-'), but is \"${value}\"";
 
 
+  # "2G" as a number of bytes. The Rust side has the same words for `set`.
+  size = _: key: value:
+    let
+      parts = match "([0-9]{1,15})([KMGT]?)" value;
+      unit = { "" = 1; K = 1024; M = 1024 * 1024; G = 1024 * 1024 * 1024; T = 1024 * 1024 * 1024 * 1024; }.${elemAt parts 1};
+      # fromJSON knows no leading zeros.
+      number = if match "0[0-9]+" (elemAt parts 0) != null then malformed else fromJSON (elemAt parts 0);
+      malformed = fail "`${key}' must be a size: a number of bytes, or a text such as \"512M\" or \"2G\", but is \"${value}\"";
+      bytes = number * unit;
+    in
+    if isInt value then natural key value
+    else if !(isString value) then wrong key "a size: a number of bytes, or a text such as \"512M\" or \"2G\"" value
+    else if parts == null || bytes < 0 || bytes / unit != number then malformed
+    else bytes;
+  sizes = row: key: value: builtins.mapAttrs (name: size row "${key}.\"${name}\"") (checked key "a set" isAttrs value);
+
+  # Thousandths of a processor.
+  cpus = _: key: value:
+    let
+      parts = match "([1-9][0-9]{0,5})%" value;
+      expected = "a number of processors such as 2 or 0.5, or a text such as \"150%\"";
+      thousandths =
+        if isString value then if parts == null then wrong key expected value else fromJSON (elemAt parts 0) * 10
+        else if isInt value || builtins.isFloat value then rounded (if isInt value then value * 1000 else value * 1000 + 0.5)
+        else wrong key expected value;
+      # No `builtins.floor` before Nix 2.4: what is before the point of its JSON.
+      rounded = number: if isInt number then number else fromJSON (head (match "(-?[0-9]+).*" (builtins.toJSON number)));
+    in
+    if thousandths >= 10 && thousandths <= 1000 * 1000 * 1000 then thousandths
+    else fail "`${key}' must be at least 0.01 of a processor";
+
   # What a key of a kind takes, by the columns of its row.
   kinds = {
     bool = _: bool;
@@ -116,6 +147,8 @@ let
     lines = _: string;
     container = _: container;
     interface = _: interface;
+    string = _: string;
+    inherit size sizes cpus;
     containers = _: key: value: map (container "${key} (an element of the list)") (strings key value);
     prefix = _: prefix;
     address = _: address;
@@ -194,6 +227,19 @@ let
         (map forward (checked "network.forwards" "a list of sets" isList (set.forwards or [ ])));
     };
 
+  resources =
+    let
+      keys = keysUnder "resources.";
+      set = known "resources." keys (checked "resources" "a set (${commas keys})" isAttrs (top.resources or { }));
+      within = "resources.io.DEVICE.";
+      device = path: value:
+        let of = known "resources.io.\"${path}\"." (keysUnder within) (checked "resources.io.\"${path}\"" "a set (${commas (keysUnder within)})" isAttrs value); in
+        getAll within of;
+    in
+    getAll "resources." set // {
+      io = builtins.mapAttrs device (checked "resources.io" "a set of block devices" isAttrs (set.io or { }));
+    };
+
   forward =
     let
       within = "network.forwards.";
@@ -262,7 +308,7 @@ let
   spec = {
     schema = 1;
     name = getKey "" top "name";
-    inherit autostart network idmap effective;
+    inherit autostart network resources idmap effective;
     lxcExtraConfig = getKey "" top "lxcExtraConfig";
   };
 in

@@ -29,6 +29,10 @@ let
     switch = switch row;
     set = below row;
     sets = types.listOf (below row);
+    named = types.attrsOf (below (row // { key = "${row.key}.DEVICE"; }));
+    size = types.either types.ints.unsigned types.str;
+    sizes = types.attrsOf (types.either types.ints.unsigned types.str);
+    cpus = types.either (types.either types.int types.float) types.str;
     bool = types.bool;
     integer = types.int;
     natural = types.ints.unsigned;

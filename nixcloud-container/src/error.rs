@@ -13,6 +13,7 @@ use crate::model::hint::{Hint, Remedy};
 use crate::model::host_report::{HostChange, Part};
 use crate::model::layout::LayoutError;
 use crate::model::name::{ContainerName, InterfaceName, NameError};
+use crate::model::resources::{Bytes, Limit, Unheld};
 use crate::model::spec::SpecError;
 use crate::model::state::{Action, State};
 use crate::model::words::words;
@@ -165,6 +166,34 @@ pub enum Error {
         /// The path.
         path: PathBuf,
         /// Why not.
+        source: io::Error,
+    },
+    /// The container file asks for limits that this host cannot hold.
+    #[error("this host cannot hold {} of container `{name}`", list_unheld(unheld))]
+    LimitUnheld {
+        /// The container.
+        name: ContainerName,
+        /// Which, and why not.
+        unheld: Vec<Unheld>,
+    },
+    /// The running guest uses more memory than it is to have.
+    #[error("container `{name}` uses {used} of memory, page cache included, and is to have {most}")]
+    LimitBelowUse {
+        /// The container.
+        name: ContainerName,
+        /// What it is to have.
+        most: Bytes,
+        /// What it uses.
+        used: Bytes,
+    },
+    /// The kernel refuses a limit of a running guest; it has those that it had.
+    #[error("the kernel refuses `resources.{}` of container `{name}` ({} in {})", .limit.key, .limit.value, .limit.file)]
+    LimitRefused {
+        /// The container.
+        name: ContainerName,
+        /// The limit.
+        limit: Limit,
+        /// What the kernel said.
         source: io::Error,
     },
     /// A container could not be kept from others at its bridges, and was not started.
@@ -625,6 +654,9 @@ impl Error {
             Self::Activation { .. } => ErrorKind::Activation,
             Self::NoBridge { .. }
             | Self::MountSource { .. }
+            | Self::LimitUnheld { .. }
+            | Self::LimitRefused { .. }
+            | Self::LimitBelowUse { .. }
             | Self::Nft(_)
             | Self::Tool(_)
             | Self::Resolver(_)
@@ -786,6 +818,15 @@ impl Error {
             ),
             Self::Mounted { mount, .. } => {
                 format!("nothing was changed; `umount {}` first, what is mounted there stays", mount.display())
+            }
+            Self::LimitUnheld { .. } => {
+                "`resources.required = false` in the container file lets it run without them, and tells of each".to_owned()
+            }
+            Self::LimitBelowUse { .. } => "nothing was changed: end something in the guest first, or let the kernel end it \
+                 (an update with force)".to_owned(),
+            Self::LimitRefused { source, .. } if source.kind() == io::ErrorKind::ResourceBusy => {
+                "the guest uses more than that, and the kernel could not take it back: end something in the guest first"
+                    .to_owned()
             }
             Self::NoBridge { bridge, .. } => {
                 format!("`network.bridge` names it: `ip link add {bridge} type bridge`")
@@ -1081,6 +1122,11 @@ fn state_hint(name: &ContainerName, state: State, action: Action) -> Option<Hint
         (_, State::Frozen) => Hint::from(Remedy::Unfreeze { name: name() }).words(" first"),
         _ => return None,
     })
+}
+
+fn list_unheld(unheld: &[Unheld]) -> String {
+    let each = unheld.iter().map(|Unheld { key, why }| format!("`resources.{key}` ({why})"));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

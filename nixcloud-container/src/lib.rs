@@ -43,7 +43,8 @@
 
 // Words that programs need by their module.
 pub use model::{
-    config, forward as network, generation, idmap, interface, name, namespace, observe, spec, state, user,
+    config, forward as network, generation, idmap, interface, name, namespace, observe, resources, spec,
+    state, user,
 };
 
 pub mod worker;

@@ -12,7 +12,9 @@ let
   # A list of one: what an element needs beside the key that is looked at.
   file = row:
     let inside = match "network\\.forwards\\.(.*)" row.key; in
-    if inside == null then nest (words row.key) row.example
+    let device = match "resources\\.io\\.DEVICE\\.(.*)" row.key; in
+    if device != null then { resources.io."/dev/sda".${builtins.head device} = row.example; }
+    else if inside == null then nest (words row.key) row.example
     else { network.forwards = [ ({ hostPort = 7000; } // { ${builtins.head inside} = row.example; }) ]; };
 
   # The prefix length is that of an address.

@@ -42,6 +42,7 @@ mod inherited;
 mod janitor;
 mod json;
 mod life;
+mod limits;
 mod mistakes;
 mod mistakes_nix;
 mod module;
@@ -95,6 +96,7 @@ fn scenarios() -> Vec<Scenario> {
         repair::scenarios(),
         room::scenarios(),
         update::scenarios(),
+        limits::scenarios(),
         rollback::scenarios(),
         moving::scenarios(),
         adoption::scenarios(),

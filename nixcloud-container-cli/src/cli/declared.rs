@@ -17,6 +17,9 @@ pub(crate) struct UpdateArgs {
     /// All containers, each with the file last used for it
     #[arg(short, long, conflicts_with_all = ["name", "lxc_args"])]
     pub(crate) all: bool,
+    /// Go on where the running guest uses more memory than it is to have: the kernel ends processes in it (cgroup v2)
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) force: bool,
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -30,7 +30,8 @@ pub(super) fn update(
         .with_file(args.file.clone())
         .with_nix_args(args.nix.words())
         .with_lxc_items(asked.items)
-        .with_log(asked.log);
+        .with_log(asked.log)
+        .with_force_limits(args.force);
     if args.dry_run {
         return declared::plan_update(context, name, args, &request);
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use nixcloud_container::{IdMap, Listed, PendingRestart, Status};
 use serde::Serialize;
 
+use super::usage::UsageView;
 use super::{FailureView, NOTHING, Table, View, or_nothing, size};
 use crate::printer::{Printer, Tone};
 use crate::report;
@@ -37,6 +38,8 @@ pub(crate) struct ContainerView {
     memory: Option<u64>,
     /// Its swap space, in bytes.
     swap: Option<u64>,
+    /// What the running guest uses and may use. Null in a list.
+    usage: Option<UsageView>,
     /// The host ids that the guest's users and groups 0 to 65535 map to.
     ids: Option<Ids>,
     /// Its init, in the host's pid namespace.
@@ -179,6 +182,7 @@ impl From<&Status> for ContainerView {
             autostart: status.autostart,
             memory: status.memory,
             swap: status.swap,
+            usage: status.usage.as_ref().map(UsageView::from),
             ids: status.ids.map(ids),
             init_pid: status.init_pid,
             started: status.started.map(|time| time.to_string()),

@@ -18,6 +18,7 @@ mod power;
 mod repair;
 mod session;
 mod table;
+mod usage;
 
 use serde::Serialize;
 

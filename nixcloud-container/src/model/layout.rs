@@ -19,6 +19,9 @@ pub struct Layout {
 /// The state folder of Nix itself, where it keeps profiles and GC roots.
 pub const NIX_STATE: &str = "/nix/var/nix";
 
+/// What the file with a container's limits is called.
+pub const LIMITS: &str = "limits";
+
 /// The store that all containers share.
 pub const NIX_STORE: &str = "/nix/store";
 
@@ -99,6 +102,13 @@ impl Layout {
     #[must_use]
     pub fn seccomp(&self, name: &ContainerName) -> PathBuf {
         self.container_dir(name).join("seccomp")
+    }
+
+    /// The limits of a container's cgroups, for the program that LXC runs at each boot. Beside its configuration, by whose path
+    /// that program finds it.
+    #[must_use]
+    pub fn limits(&self, name: &ContainerName) -> PathBuf {
+        self.container_dir(name).join(LIMITS)
     }
 
     /// The root file system of a container.

@@ -13,6 +13,7 @@ pub mod layout;
 pub mod name;
 pub mod namespace;
 pub mod observe;
+pub mod resources;
 pub(crate) mod setters;
 pub mod signal;
 pub mod spec;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::forward::{Forward, HostPort};
 use crate::model::idmap::IdMapKind;
 use crate::model::name::{ContainerName, InterfaceName};
+use crate::model::resources::{Bytes, Resources};
 
 /// The schema of requests, answers and `spec.json` that this version speaks.
 pub const SCHEMA: u32 = 1;
@@ -26,6 +27,9 @@ pub struct ContainerSpec {
     pub autostart: Autostart,
     /// Its network.
     pub network: NetworkSpec,
+    /// What it may use of the host.
+    #[serde(default)]
+    pub resources: Resources,
     /// Lines for the LXC configuration, checked before use.
     pub lxc_extra_config: String,
     /// Whose ids it uses.
@@ -215,8 +219,69 @@ impl ContainerSpec {
             let why = "it is not the address of a host";
             return Err(SpecError::Value { field: "network.gateway6", value: address.to_string(), why });
         }
+        self.check_resources()?;
         forwards(&network.forwards)
     }
+
+    fn check_resources(&self) -> Result<(), SpecError> {
+        let refuse = |field, value: String, why| Err(SpecError::Value { field, value, why });
+        let Resources { memory, memory_high, cpuset, io, hugepages, .. } = &self.resources;
+        if let (Some(most), Some(high)) = (memory, memory_high)
+            && high > most
+        {
+            return refuse(
+                "resources.memoryHigh",
+                Bytes(*high).to_string(),
+                "it is more than `resources.memory`",
+            );
+        }
+        if let Some(memory) = memory
+            && *memory < LEAST_MEMORY
+        {
+            return refuse(
+                "resources.memory",
+                Bytes(*memory).to_string(),
+                "no guest boots with less than 4M",
+            );
+        }
+        if let Some(list) = cpuset
+            && !is_processor_list(list)
+        {
+            return refuse("resources.cpuset", list.clone(), "it is no list of processors such as 0-3,8");
+        }
+        // They become words of the kernel's, and of LXC's configuration.
+        if let Some(path) =
+            io.keys().find(|path| !path.starts_with("/dev/") || path.contains(char::is_control))
+        {
+            return refuse(
+                "resources.io",
+                path.clone(),
+                "it is no block device of the host, such as /dev/sda",
+            );
+        }
+        let is_size = |size: &&String| {
+            size.strip_suffix("KB").or(size.strip_suffix("MB")).or(size.strip_suffix("GB")).is_some_and(
+                |number| !number.is_empty() && number.len() < 8 && number.bytes().all(|c| c.is_ascii_digit()),
+            )
+        };
+        if let Some(size) = hugepages.keys().find(|size| !is_size(size)) {
+            return refuse("resources.hugepages", size.clone(), "it is no size of huge pages such as 2MB");
+        }
+        Ok(())
+    }
+}
+
+/// Below it the kernel ends init before it has done anything.
+const LEAST_MEMORY: u64 = 4 << 20;
+
+/// Whether it is a list as the kernel takes it: `0-3,8`.
+fn is_processor_list(list: &str) -> bool {
+    let number =
+        |text: &str| text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
+    list.split(',').all(|part| match part.split_once('-') {
+        Some((first, last)) => number(first).zip(number(last)).is_some_and(|(first, last)| first <= last),
+        None => number(part).is_some(),
+    })
 }
 
 /// That each port of the host is in it once, and on addresses that something comes to.

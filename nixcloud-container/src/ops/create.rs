@@ -17,6 +17,7 @@ use crate::model::state::Action;
 use crate::ops::destroy;
 use crate::ops::durable;
 use crate::ops::install::{self, Beside};
+use crate::ops::limits;
 use crate::store::legacy as original;
 use crate::store::presence;
 use crate::store::record::{Phase, Record};
@@ -192,6 +193,7 @@ fn build_and_install(
     install::drop_unused_lease(host, record, &spec)?;
     let ids = install::claim_ids(host, record, spec.idmap, &foreign, cancel)?;
     // Before the build, which may take an hour: a refused line is known now.
+    limits::require(host, &record.name, &spec, observer)?;
     let rendered = install::rendered(host, record, &spec)?;
     extra_check::require(&host.worker, &rendered.extra, log, cancel)?;
     install::tell_doubts(host, &spec, &rendered, observer)?;

@@ -12,6 +12,7 @@ use crate::model::generation::{Generation, GenerationId};
 use crate::model::idmap::IdMap;
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Data};
+use crate::model::resources::Usage;
 use crate::model::spec::ContainerSpec;
 use crate::model::state::State;
 use crate::net::{Netlink, netns};
@@ -29,7 +30,7 @@ use crate::sys::cgroup;
 use crate::sys::proc::{self, Process};
 
 /// What is known of one container.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Status {
     /// Its name.
@@ -55,6 +56,8 @@ pub struct Status {
     pub memory: Option<u64>,
     /// The swap space that it is charged with, in bytes.
     pub swap: Option<u64>,
+    /// What the running guest uses and may use, when one container is looked at; a list goes without.
+    pub usage: Option<Usage>,
     /// Its init, in the host's pid namespace, when it runs.
     pub init_pid: Option<i32>,
     /// When the running guest was started.
@@ -175,7 +178,8 @@ fn listed(host: &Host, survey: &Survey, names: &[ContainerName]) -> Vec<Listed> 
 pub(crate) fn status(host: &Host, name: &ContainerName) -> Result<Status, Error> {
     let record = host.record(name)?;
     let here = presence::look_on(&host.layout, &record)?;
-    status_of(host, record, &here)
+    let usage = here.init.map(|init| cgroup::usage(&cgroup::of(&[init])));
+    Ok(Status { usage, ..status_of(host, record, &here)? })
 }
 
 fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Error> {
@@ -208,6 +212,7 @@ fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Err
         ids: record.ids,
         memory: here.run.as_ref().and_then(|run| cgroup::memory_of(&run.cgroups)),
         swap: here.run.as_ref().and_then(|run| cgroup::swap_of(&run.cgroups)),
+        usage: None,
         init_pid: here.init.map(|init| init.pid),
         started: here.run.as_ref().map(|run| run.started),
         created: record.created,

@@ -15,6 +15,7 @@ pub mod guest_units;
 pub mod idmap_move;
 pub mod inspect;
 pub mod install;
+pub mod limits;
 pub mod power;
 pub mod recover;
 pub mod release;

@@ -9,6 +9,7 @@ use crate::model::spec::ContainerSpec;
 use crate::ops::durable;
 use crate::ops::idmap_move as moving;
 use crate::ops::install;
+use crate::ops::limits;
 use crate::store::generations::{Generations, GenerationsError};
 use crate::store::record::{Phase, Record};
 
@@ -73,6 +74,7 @@ pub(crate) fn interrupted_switch(
             record.lxc_items = record.items_of(from);
             install::claim_addresses(host, record, &spec, &install::others(host)?)?;
             install::claim_ports(host, record, &spec)?;
+            limits::restore(host, record, &spec)?;
         }
         // Somebody deleted it by other means: then the current one is all there is.
         Err(GenerationsError::Missing { .. }) => observer.event(Event::Note(format!(

@@ -16,6 +16,7 @@ use crate::ops::cut_off;
 use crate::ops::durable;
 use crate::ops::idmap_move as moving;
 use crate::ops::install::{self, Beside};
+use crate::ops::limits::{self, Below};
 use crate::ops::power;
 use crate::ops::recover;
 use crate::render::{self, PendingRestart, Rendered};
@@ -98,7 +99,7 @@ pub(crate) fn switch(
         adopt::tell(host, &spec.lxc_extra_config, observer);
     }
     let beside = Beside { items: record.items_of(to), ..Beside::default() };
-    if let Err(failure) = prepare(host, &mut record, &spec, &beside, cancel) {
+    if let Err(failure) = prepare(host, &mut record, &spec, &beside, observer, cancel) {
         return Err(failure.undone(release(host, &mut record, &generations.spec(from)?, &mut ())));
     }
     let moved = begin(host, &mut record, from, beside.items).and_then(|()| {
@@ -112,7 +113,7 @@ pub(crate) fn switch(
     if let Err(failure) = moved {
         return Err(put_back(host, &mut record, observer, failure));
     }
-    let step = Step { from, to, pinned: true };
+    let step = Step { from, to, pinned: true, below: Below::Refuse };
     let switched = settle(host, &mut record, &spec, &here, step, observer, cancel)?;
     if let Some(declared) = &record.declared {
         observer.event(Event::Note(format!(
@@ -140,9 +141,11 @@ pub(crate) fn prepare(
     record: &mut Record,
     spec: &ContainerSpec,
     beside: &Beside,
+    observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Rendered, Error> {
     let rendered = install::rendered_with(host, record, spec, &beside.items)?;
+    limits::require(host, &record.name, spec, observer)?;
     extra_check::require(&host.worker, &rendered.extra, &beside.log, cancel)?;
     let foreign = install::others(host)?;
     install::claim_addresses(host, record, spec, &foreign)?;
@@ -185,6 +188,8 @@ pub(crate) struct Step {
     pub(crate) to: GenerationId,
     /// Whether somebody chose `to`: then it stays until it is this container that is updated.
     pub(crate) pinned: bool,
+    /// Whether the running guest may get limits that it is beyond already.
+    pub(crate) below: Below,
 }
 
 /// The profile points to `to`: writes the configuration, switches a running guest, and either ends the operation or
@@ -198,7 +203,7 @@ pub(crate) fn settle(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Switched, Error> {
-    let Step { from, to, pinned } = step;
+    let Step { from, to, pinned, below } = step;
     tracing::debug!(%from, %to, state = %here.state, "the profile is switched");
     // Those of a running guest are moved at its next start.
     let live = here.state.is_live();
@@ -217,6 +222,12 @@ pub(crate) fn settle(
     let running = here.state == State::Running;
     let (mut pending_restart, mut failed_before) = (Vec::new(), Vec::new());
     let mut left = None;
+    if let Some(init) = here.init.filter(|_| live) {
+        let held = limits::of(host, spec).map(|(held, _)| held);
+        if let Err(failure) = held.and_then(|held| limits::change(host, &name, init, &held, below)) {
+            return Err(put_back(host, record, observer, failure));
+        }
+    }
     if running {
         // Its switch compares with what stage 2 writes at its end, and runs the activation that stage 2 may be running.
         if let Some(init) = here.init

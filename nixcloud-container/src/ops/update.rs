@@ -14,6 +14,7 @@ use crate::ops::adopt;
 use crate::ops::create::{self, Created};
 use crate::ops::idmap_move as moving;
 use crate::ops::install::{self, Beside};
+use crate::ops::limits::Below;
 use crate::ops::recover;
 use crate::ops::switch::{self, Step, Switched};
 use crate::store::generations::Generations;
@@ -33,6 +34,9 @@ pub struct UpdateRequest {
     pub lxc_items: Option<Vec<(String, String)>>,
     /// Where liblxc logs, and how much, while it looks at such items and at `lxcExtraConfig`.
     pub log: LogRequest,
+    /// Whether a running guest that uses more memory than the new generation gives it is switched all the same: on cgroup v2
+    /// the kernel then ends processes of it, on v1 it refuses by itself.
+    pub force_limits: bool,
 }
 
 setters!(UpdateRequest {
@@ -40,6 +44,7 @@ setters!(UpdateRequest {
     with_nix_args => nix_args: Option<Vec<String>>,
     with_lxc_items => lxc_items: Option<Vec<(String, String)>>,
     with_log => log: LogRequest,
+    with_force_limits => force_limits: bool,
 });
 
 impl UpdateRequest {
@@ -127,7 +132,8 @@ pub(crate) fn update_locked(
     let had_lease = record.lease.is_some();
     // After the recovery, which may have put others back.
     let beside = beside(request, &record.lxc_items);
-    let outcome = build_and_switch(host, &mut record, order, beside, observer, cancel);
+    let below = if request.force_limits { Below::Force } else { Below::Refuse };
+    let outcome = build_and_switch(host, &mut record, order, beside, below, observer, cancel);
     if !had_lease {
         // The evaluation needed an address to offer; whether it is used is known only now.
         let spec = Generations::new(&host.layout, &record.name);
@@ -166,7 +172,7 @@ fn first(
     record.generations.clear();
     let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
     let spec = ready.spec.clone();
-    let rendered = switch::prepare(host, record, &spec, &beside, cancel)?;
+    let rendered = switch::prepare(host, record, &spec, &beside, observer, cancel)?;
     install::tell_doubts(host, &spec, &rendered, observer)?;
     let built = build::realise(host, record, order, ready, observer, cancel)?;
     order.note(record);
@@ -200,6 +206,7 @@ fn build_and_switch(
     record: &mut Record,
     order: &Order<'_>,
     beside: Beside,
+    below: Below,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Switched, Error> {
@@ -209,7 +216,7 @@ fn build_and_switch(
     let built = (|| {
         let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
         let spec = ready.spec.clone();
-        let rendered = switch::prepare(host, record, &spec, &beside, cancel)?;
+        let rendered = switch::prepare(host, record, &spec, &beside, observer, cancel)?;
         install::tell_doubts(host, &spec, &rendered, observer)?;
         let built = build::realise(host, record, order, ready, observer, cancel)?;
         switch::begin(host, record, from, beside.items)?;
@@ -228,7 +235,7 @@ fn build_and_switch(
         Err(failure) => return Err(switch::put_back(host, record, observer, failure)),
     };
     order.note(record);
-    switch::settle(host, record, &spec, &here, Step { from, to, pinned: false }, observer, cancel)
+    switch::settle(host, record, &spec, &here, Step { from, to, pinned: false, below }, observer, cancel)
 }
 
 /// A build that came to nothing: its request and root, and the address that it asked for.

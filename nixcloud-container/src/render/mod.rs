@@ -7,6 +7,7 @@ pub mod dnsmasq;
 mod extra;
 mod further;
 mod keys;
+pub mod limits;
 pub mod nft;
 mod port;
 mod seccomp;
@@ -23,6 +24,7 @@ use crate::model::idmap::{IdMap, RANGE};
 use crate::model::interface::{InterfaceId, Slot};
 use crate::model::layout::{Layout, NIX_STORE};
 use crate::model::name::{ContainerName, InterfaceName};
+use crate::model::resources::Controllers;
 use crate::model::spec::ContainerSpec;
 
 use extra::ExtraLine;
@@ -44,6 +46,8 @@ pub struct HostFacts {
     pub processes: u32,
     /// Whether there is a hierarchy of cgroup v2.
     pub unified: bool,
+    /// Which controllers of cgroups the kernel has.
+    pub controllers: Controllers,
     /// Whether the pids controller is on a cgroup v1 hierarchy.
     pub pids_on_v1: bool,
     /// Whether the store can be mounted with the guest's ids.
@@ -111,6 +115,9 @@ const ORIGINAL_INIT: &str = "/init/profile/container/init";
 
 /// How many cgroups a guest may make of its own. systemd makes one a unit.
 pub const CGROUPS: u32 = 4096;
+
+/// How many files a process begins with that raises nothing: as systemd and `lxc-start` have it.
+const SOFT_OPEN_FILES: u32 = 1024;
 
 /// How deep they may be nested.
 pub const CGROUP_DEPTH: u32 = 64;
@@ -201,6 +208,9 @@ fn system(text: &mut Text, input: &Input<'_>) {
     if input.config.limits.pids > 0 {
         let key = if input.facts.pids_on_v1 { "lxc.cgroup.pids.max" } else { "lxc.cgroup2.pids.max" };
         text.line(key, input.config.limits.pids.min(pids_share(input.facts.processes)));
+    }
+    if let Some(most) = spec.resources.open_files {
+        text.line("lxc.prlimit.nofile", format_args!("{}:{most}", most.min(SOFT_OPEN_FILES)));
     }
     if input.facts.unified && !input.facts.pids_on_v1 {
         // Its own to divide, but not without end: the kernel numbers memory cgroups of all with 16 bits.

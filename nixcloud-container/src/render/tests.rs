@@ -9,6 +9,7 @@ fn spec() -> ContainerSpec {
         name: None,
         autostart: Autostart::default(),
         network: NetworkSpec::default(),
+        resources: crate::model::resources::Resources::default(),
         lxc_extra_config: String::new(),
         idmap: crate::model::idmap::IdMapKind::Isolated,
         effective: Effective { ip: Some("10.101.0.2".parse().unwrap()), prefix_length: Some(16) },
@@ -23,6 +24,7 @@ fn facts() -> HostFacts {
         processes: 1 << 22,
         unified: true,
         apparmor: false,
+        controllers: Controllers::default(),
         pids_on_v1: true,
         idmapped_store: true,
     }

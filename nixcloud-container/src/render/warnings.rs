@@ -50,6 +50,7 @@ mod tests {
                 bridge: bridge.map(|name| name.parse().unwrap()),
                 ..NetworkSpec::default()
             },
+            resources: crate::model::resources::Resources::default(),
             lxc_extra_config: String::new(),
             idmap: IdMapKind::Isolated,
             effective: Effective { ip: Some(ip.parse().unwrap()), prefix_length: Some(16) },

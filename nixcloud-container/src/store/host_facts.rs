@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::model::config::HostConfig;
 use crate::model::layout::Layout;
 use crate::render::HostFacts;
-use crate::sys::proc;
+use crate::sys::{cgroup, proc};
 
 /// LXC's share folder is not where it could be.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,7 @@ pub(crate) fn probe(config: &HostConfig, layout: &Layout) -> Result<HostFacts, F
         unified: ["", "unified/"]
             .iter()
             .any(|place| Path::new(&format!("/sys/fs/cgroup/{place}cgroup.controllers")).exists()),
+        controllers: cgroup::controllers(),
         pids_on_v1: Path::new("/sys/fs/cgroup/pids/cgroup.procs").exists(),
         idmapped_store: !is_refused(layout),
     })

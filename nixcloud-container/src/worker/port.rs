@@ -7,13 +7,16 @@
 
 use std::error::Error as _;
 use std::io::Write;
+use std::path::Path;
 
 use crate::model::bridge_port::PortPolicy;
 use crate::model::interface::{InterfaceId, Slot};
+use crate::model::layout::LIMITS;
 use crate::net::Netlink;
 use crate::net::port::{self, Error};
 use crate::render::{CGROUP_DEPTH, CGROUPS};
-use crate::sys::cgroup;
+use crate::sys::cgroup::{self, noted};
+use crate::sys::proc::Process;
 
 /// Why a port was not set. What LXC says of it is the number that its program ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,18 +33,21 @@ pub(crate) enum HookFailure {
     Program,
     /// The guest could make any number of cgroups.
     Cgroups,
+    /// A limit of its resources cannot be held.
+    Limits,
     /// Something else.
     Other,
 }
 
 impl HookFailure {
-    const ALL: [(Self, i32); 8] = [
+    const ALL: [(Self, i32); 9] = [
         (Self::Words, 71),
         (Self::Unsupported, 72),
         (Self::Isolate, 73),
         (Self::NoPort, 74),
         (Self::Other, 75),
         (Self::Cgroups, 76),
+        (Self::Limits, 77),
         // The shell's own words for it.
         (Self::Program, 127),
         (Self::Program, 126),
@@ -70,6 +76,7 @@ impl HookFailure {
             Self::Isolate => "the kernel refuses to isolate it",
             Self::Program => "the program that sets its ports cannot be run",
             Self::Cgroups => "the guest cannot be kept from making cgroups of the host's controllers",
+            Self::Limits => "a limit of the guest's resources cannot be held",
             Self::NoPort => "its bridge is none of the kernel's own",
             Self::Other => "the kernel refuses; LXC's log says more at level DEBUG",
         }
@@ -101,6 +108,28 @@ fn set() -> Result<(), (HookFailure, String)> {
     {
         cgroup::keep_controllers(init, CGROUPS, CGROUP_DEPTH).map_err(|error| {
             (HookFailure::Cgroups, format!("cannot keep the guest from making cgroups: {error}"))
+        })?;
+        hold_limits(init).map_err(|text| (HookFailure::Limits, text))?;
+    }
+    Ok(())
+}
+
+/// Holds the guest to the limits that it has by now: LXC itself knows those of its start alone.
+fn hold_limits(init: i32) -> Result<(), String> {
+    let Some(limits) =
+        std::env::var_os("LXC_CONFIG_FILE").map(|config| Path::new(&config).with_file_name(LIMITS))
+    else {
+        return Ok(());
+    };
+    let limits = noted::load(&limits).map_err(|error| error.to_string())?;
+    if limits.is_empty() {
+        return Ok(());
+    }
+    let init = Process::now(init).ok_or("the guest is gone")?;
+    let cgroups = cgroup::of(&[init]);
+    for limit in &limits {
+        cgroup::hold(&cgroups, limit).map_err(|error| {
+            format!("cannot hold `resources.{}` ({} to {}): {error}", limit.key, limit.file, limit.value)
         })?;
     }
     Ok(())

@@ -263,6 +263,7 @@ mod tests {
                 after: after.iter().map(|name| name.parse().unwrap()).collect(),
             },
             network: NetworkSpec::default(),
+            resources: crate::model::resources::Resources::default(),
             lxc_extra_config: String::new(),
             idmap: IdMapKind::default(),
             effective: Effective::default(),

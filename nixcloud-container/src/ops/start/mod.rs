@@ -17,6 +17,7 @@ use crate::lxc::command::{self, Holder};
 use crate::model::idmap::{IdMapKind, RANGE};
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Event, Observer};
+use crate::model::resources::Limit;
 use crate::model::spec::ContainerSpec;
 use crate::model::state::{Action, Permission};
 use crate::ops::adopt;
@@ -24,6 +25,7 @@ use crate::ops::cut_off;
 use crate::ops::foreground::Foreground;
 use crate::ops::idmap_move as moving;
 use crate::ops::install;
+use crate::ops::limits;
 use crate::ops::power::{
     MONITOR_END, forget_neighbours, proc_error, remove_left_interfaces, stopped, target, terminate_locked,
     wait_until_stopped, wait_while_passing,
@@ -175,6 +177,8 @@ impl Boot<'_> {
         let host = self.host;
         let rendered = install::rendered(host, record, spec)?;
         require_sources(&record.name, &rendered)?;
+        let held = limits::require(host, &record.name, spec, observer)?;
+        limits::note(host, &record.name, &held)?;
         install::write_config(host, record, &rendered, observer)?;
         // Without the items of this boot: what differs from it at the next start is what waits for one.
         run.config.clone_from(&rendered.text);
@@ -186,7 +190,7 @@ impl Boot<'_> {
         run.save(&host.layout, &record.name)?;
         forget_neighbours(host, record, Some(spec));
         let Some(init_pid) =
-            self.call(record, &rendered, self.user_namespace(record, spec, &rendered), cgroups)?
+            self.call(record, &rendered, self.user_namespace(record, spec, &rendered), cgroups, &held)?
         else {
             return Ok(None);
         };
@@ -214,7 +218,8 @@ impl Boot<'_> {
                 || key.starts_with("lxc.namespace.")
                 || key.starts_with("lxc.prlimit.") && !proc::may_raise_limits()
         };
-        if rendered.extra.iter().chain(&self.plan.items).any(|item| theirs(&item)) {
+        let open_files = spec.resources.open_files.is_some() && !proc::may_raise_limits();
+        if open_files || rendered.extra.iter().chain(&self.plan.items).any(|item| theirs(&item)) {
             return None;
         }
         let ids = record.ids_for(spec.idmap)?;
@@ -238,6 +243,7 @@ impl Boot<'_> {
         rendered: &Rendered,
         user_namespace: Option<Ids>,
         cgroups: Option<&Pair>,
+        held: &[Limit],
     ) -> Result<Option<i32>, Error> {
         let Self { host, plan, cancel, .. } = *self;
         let console = self.foreground.as_deref().map(Foreground::item);
@@ -255,7 +261,15 @@ impl Boot<'_> {
             sources: rendered.locked.iter().chain(&plan.sources).cloned().collect(),
             items: {
                 let cgroups = cgroups.into_iter().flat_map(Pair::items);
-                plan.items.iter().cloned().chain(macs).chain(console).chain(cgroups).collect()
+                let limits = limits::items(host, held)?;
+                // Those of the caller come last: they count.
+                limits
+                    .into_iter()
+                    .chain(plan.items.iter().cloned())
+                    .chain(macs)
+                    .chain(console)
+                    .chain(cgroups)
+                    .collect()
             },
             foreground: self.foreground.is_some(),
         };

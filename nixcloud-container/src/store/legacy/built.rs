@@ -109,6 +109,7 @@ pub(super) fn read(text: &str, address: Option<Ipv4Addr>) -> Built {
             isolated: false,
             ..NetworkSpec::default()
         },
+        resources: crate::model::resources::Resources::default(),
         lxc_extra_config: extra,
         idmap: IdMapKind::Shared,
         effective: Effective { ip: address, prefix_length: address.map(|_| PREFIX) },

@@ -73,6 +73,23 @@ pub fn swap_of(cgroups: &[PathBuf]) -> Option<u64> {
     })
 }
 
-fn payloads_among(cgroups: &[PathBuf]) -> impl Iterator<Item = &PathBuf> {
+pub(super) fn payloads_among(cgroups: &[PathBuf]) -> impl Iterator<Item = &PathBuf> {
     cgroups.iter().filter(|cgroup| is_payload(cgroup))
+}
+
+/// The memory, in bytes, that a guest's cgroups are charged with, page cache included: what a limit counts.
+#[must_use]
+pub fn charged(cgroups: &[PathBuf]) -> Option<u64> {
+    payloads_among(cgroups).find_map(|cgroup| {
+        let read = |file: &str| fs::read_to_string(cgroup.join(file)).ok();
+        read("memory.current").or_else(|| read("memory.usage_in_bytes"))?.trim().parse().ok()
+    })
+}
+
+/// Asks so many bytes of memory back from a guest. The kernel gives what it can (from 5.19 on).
+pub fn reclaim(cgroups: &[PathBuf], bytes: u64) {
+    for cgroup in payloads_among(cgroups) {
+        // Whether it was enough is seen by what is charged then.
+        let _ = super::write_there(&cgroup.join("memory.reclaim"), &bytes.to_string());
+    }
 }

@@ -3,8 +3,11 @@
 //! LXC removes what it made when a guest ends. Where it could not, since a process of its own was killed or a call
 //! failed, what is left is found here: by names that we chose ([`Owner`]) or, where LXC chose, by who lives there.
 
+mod controllers;
 mod figures;
 mod names;
+pub mod noted;
+mod usage;
 
 use std::fs;
 use std::io;
@@ -15,9 +18,11 @@ use crate::model::idmap::IdMap;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{FileId, Process};
 
-pub use figures::{keep_controllers, memory_of, swap_of};
+pub use controllers::{controllers, hold};
+pub use figures::{charged, keep_controllers, memory_of, reclaim, swap_of};
 use names::{MONITOR, PAYLOAD};
 pub use names::{Owner, Pair, Search, all_payloads_once, is_payload, may_be, payloads};
+pub use usage::usage;
 
 /// How often a cgroup is looked at whose processes are on their way out.
 const TICK: Duration = Duration::from_millis(2);
@@ -54,17 +59,23 @@ fn memberships(pid: &str) -> io::Result<Vec<Membership>> {
     Ok(found.collect())
 }
 
-/// The folders in which LXC makes cgroups, one a mounted hierarchy: where the host's init is, as it does for root.
+/// The folders in which LXC makes cgroups, one a mounted hierarchy.
 fn places() -> Vec<PathBuf> {
+    hierarchies().map(|(_, place)| place).collect()
+}
+
+/// The mounted hierarchies: the controllers of each, as `/proc` names them, and where LXC makes cgroups there, which for root
+/// is where the host's init is.
+fn hierarchies() -> impl Iterator<Item = (String, PathBuf)> {
     let places = memberships("1").unwrap_or_default().into_iter().map(|init| {
         let path = if init.path.ends_with("init.scope") {
             init.path.parent().map(Path::to_owned).unwrap_or_default()
         } else {
             init.path
         };
-        init.mount.join(path)
+        (init.controllers, init.mount.join(path))
     });
-    places.filter(|place| place.is_dir()).collect()
+    places.filter(|(_, place)| place.is_dir())
 }
 
 /// A place on a hierarchy that every guest is on; all, where none is known to be.

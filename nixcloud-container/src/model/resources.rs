@@ -1,0 +1,235 @@
+//! What a container may use of the host: the limits of a container file, and where this host's kernel can hold them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The `resources` of a container file. What is `None` is not limited by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resources {
+    /// Whether a limit that this host cannot hold is an error; otherwise it is told.
+    pub required: bool,
+    /// The most memory, in bytes: beyond it the guest's own processes are ended.
+    pub memory: Option<u64>,
+    /// The memory, in bytes, from which the guest is slowed down and has to give some back.
+    pub memory_high: Option<u64>,
+    /// The most swap space beside it, in bytes.
+    pub swap: Option<u64>,
+    /// Processor time, in thousandths of one processor.
+    pub cpus: Option<u32>,
+    /// The processors it runs on, as the kernel lists them: `0-3,8`.
+    pub cpuset: Option<String>,
+    /// Its share where processors are short: 1 to 10,000, where 100 is what others have.
+    pub cpu_weight: Option<u16>,
+    /// The most processes and threads.
+    pub pids: Option<u32>,
+    /// Its share of a busy disk: 1 to 10,000, where 100 is what others have.
+    pub io_weight: Option<u16>,
+    /// Limits by block device of the host.
+    pub io: BTreeMap<String, IoLimits>,
+    /// The most huge pages, in bytes, by their size as the kernel writes it: `2MB`.
+    pub hugepages: BTreeMap<String, u64>,
+    /// The most open files of one process. Waits for a restart.
+    pub open_files: Option<u32>,
+    /// The most cgroups of its own.
+    pub cgroups: Option<u32>,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self {
+            required: true,
+            memory: None,
+            memory_high: None,
+            swap: None,
+            cpus: None,
+            cpuset: None,
+            cpu_weight: None,
+            pids: None,
+            io_weight: None,
+            io: BTreeMap::new(),
+            hugepages: BTreeMap::new(),
+            open_files: None,
+            cgroups: None,
+        }
+    }
+}
+
+/// What one block device does for a container in a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IoLimits {
+    /// Bytes read.
+    pub read_bytes: Option<u64>,
+    /// Bytes written.
+    pub write_bytes: Option<u64>,
+    /// Reads.
+    pub read_ops: Option<u64>,
+    /// Writes.
+    pub write_ops: Option<u64>,
+}
+
+/// A number of bytes, as people write it: `512M`, `2G`, in powers of 1,024.
+///
+/// ```
+/// use nixcloud_container::resources::Bytes;
+///
+/// assert_eq!("2G".parse(), Ok(Bytes(2 << 30)));
+/// assert_eq!(Bytes(1536 << 20).to_string(), "1536M");
+/// assert!("2 apples".parse::<Bytes>().is_err());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub u64);
+
+/// A text that is no number of bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no size: a number of bytes, or one with K, M, G or T behind it, such as 512M")]
+pub struct SizeError(pub String);
+
+const UNITS: [(char, u32); 4] = [('T', 40), ('G', 30), ('M', 20), ('K', 10)];
+
+impl FromStr for Bytes {
+    type Err = SizeError;
+
+    fn from_str(text: &str) -> Result<Self, SizeError> {
+        let refuse = || SizeError(text.to_owned());
+        let unit = |c: char| UNITS.iter().find(|(name, _)| *name == c).map(|(_, shift)| *shift);
+        let (digits, shift) = match text.chars().next_back().and_then(unit) {
+            Some(shift) => (&text[..text.len() - 1], shift),
+            None => (text, 0),
+        };
+        if digits.is_empty() || !digits.bytes().all(|c| c.is_ascii_digit()) {
+            return Err(refuse());
+        }
+        let number: u64 = digits.parse().map_err(|_| refuse())?;
+        number.checked_mul(1 << shift).map(Self).ok_or_else(refuse)
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, shift) in UNITS {
+            if self.0 != 0 && self.0 % (1 << shift) == 0 {
+                return write!(f, "{}{name}", self.0 >> shift);
+            }
+        }
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A version of the kernel's cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Version {
+    /// One hierarchy a controller.
+    V1,
+    /// One hierarchy for all.
+    V2,
+}
+
+/// Which controllers the kernel has, and on which version of cgroups each of them is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Controllers {
+    /// Of memory.
+    pub memory: Option<Version>,
+    /// Whether swap space is counted with it.
+    pub swap: bool,
+    /// Of processor time.
+    pub cpu: Option<Version>,
+    /// Of processors.
+    pub cpuset: Option<Version>,
+    /// Of processes.
+    pub pids: Option<Version>,
+    /// Of block devices.
+    pub io: Option<Version>,
+    /// The file that holds a weight for them, where there is one.
+    pub io_weight: Option<String>,
+    /// Whether there is a hierarchy of cgroup v2.
+    pub unified: bool,
+    /// Of huge pages.
+    pub hugetlb: Option<Version>,
+}
+
+/// What a running guest uses, beside what it is held to. What the kernel of this host does not count is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Memory, in bytes: used without the page cache that has not been used for a while, which the limit counts, too.
+    pub memory: Measured,
+    /// Swap space, in bytes.
+    pub swap: Measured,
+    /// Processes and threads.
+    pub pids: Measured,
+    /// Processor time since it was started, in microseconds.
+    pub cpu_microseconds: Option<u64>,
+    /// The processor time that it may have, in thousandths of a processor.
+    pub cpus: Option<u64>,
+    /// Bytes read from block devices.
+    pub read_bytes: Option<u64>,
+    /// Bytes written to block devices.
+    pub written_bytes: Option<u64>,
+    /// How much of it waits, where the kernel says.
+    pub pressure: Option<Pressure>,
+}
+
+/// A figure and its limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// What is used.
+    pub used: Option<u64>,
+    /// What may be used.
+    pub most: Option<u64>,
+}
+
+/// The share of the last ten seconds in which something in the guest waited, in percent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pressure {
+    /// For a processor.
+    pub cpu: f64,
+    /// For memory.
+    pub memory: f64,
+    /// For block devices.
+    pub io: f64,
+}
+
+/// One limit, as the kernel takes it: a file of the guest's cgroup and what is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// The key of the container file that asks for it, below `resources`.
+    pub key: String,
+    /// On which version of cgroups.
+    pub version: Version,
+    /// The file.
+    pub file: String,
+    /// Its text.
+    pub value: String,
+}
+
+/// A limit that this host cannot hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unheld {
+    /// The key of the container file, below `resources`.
+    pub key: String,
+    /// Why not.
+    pub why: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_and_written() {
+        for (text, bytes) in [("0", 0), ("4096", 4096), ("1K", 1024), ("3T", 3 << 40)] {
+            assert_eq!(text.parse(), Ok(Bytes(bytes)));
+            assert_eq!(Bytes(bytes).to_string().parse(), Ok(Bytes(bytes)));
+        }
+        for bad in ["", "G", "-1", "1.5G", "1g", "1 G", "99999999999T", "+1", "٣"] {
+            bad.parse::<Bytes>().unwrap_err();
+        }
+    }
+}

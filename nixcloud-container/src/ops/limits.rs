@@ -1,0 +1,171 @@
+//! What a container may use: what its generation asks for, checked against this host, noted for each boot, and held in the
+//! guest that runs.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::host::Host;
+use crate::model::name::ContainerName;
+use crate::model::observe::{Event, Observer};
+use crate::model::resources::{Bytes, Limit, Unheld, Version};
+use crate::model::spec::ContainerSpec;
+use crate::render::limits;
+use crate::store::record::{Record, Run};
+use crate::sys::cgroup::{self, noted};
+use crate::sys::proc::{self, Process};
+
+/// The files of the most memory, on both versions.
+const MEMORY: [&str; 2] = ["memory.max", "memory.limit_in_bytes"];
+
+/// What it is held to, and what of it this host cannot hold.
+pub(crate) fn of(host: &Host, spec: &ContainerSpec) -> Result<(Vec<Limit>, Vec<Unheld>), Error> {
+    let facts = host.facts()?;
+    let effective = limits::effective(spec, &host.config, &facts);
+    Ok(limits::limits(&effective, &facts.controllers, &device))
+}
+
+/// The limits as items of an LXC configuration, for a boot.
+pub(crate) fn items(host: &Host, limits: &[Limit]) -> Result<Vec<(String, String)>, Error> {
+    Ok(limits::items(limits, &host.facts()?))
+}
+
+/// Refuses a generation with limits that this host cannot hold, or tells of them where its file says so.
+pub(crate) fn require(
+    host: &Host,
+    name: &ContainerName,
+    spec: &ContainerSpec,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Limit>, Error> {
+    let (held, unheld) = of(host, spec)?;
+    if spec.resources.required && !unheld.is_empty() {
+        return Err(Error::LimitUnheld { name: name.clone(), unheld });
+    }
+    for Unheld { key, why } in unheld {
+        observer.event(Event::Note(format!("`{name}` is not held to `resources.{key}`: {why}")));
+    }
+    Ok(held)
+}
+
+/// The whole block device of that path, by its numbers.
+fn device(path: &str) -> Result<(u32, u32), String> {
+    let meta = fs::metadata(path).map_err(|error| format!("{path}: {error}"))?;
+    if !meta.file_type().is_block_device() {
+        return Err(format!("{path} is no block device"));
+    }
+    let number = meta.rdev();
+    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+    if Path::new(&format!("/sys/dev/block/{major}:{minor}/partition")).exists() {
+        return Err(format!("{path} is a partition: the kernel limits whole devices"));
+    }
+    Ok((major, minor))
+}
+
+/// Notes what the guest is held to from its next boot on.
+pub(crate) fn note(host: &Host, name: &ContainerName, limits: &[Limit]) -> Result<(), Error> {
+    Ok(noted::save(&host.layout.limits(name), limits)?)
+}
+
+/// Whether a limit may be set that the guest is beyond already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Below {
+    /// No: the guest keeps what it has.
+    Refuse,
+    /// Yes: the kernel ends processes of the guest's, or refuses by itself.
+    Force,
+}
+
+/// Holds a running guest, whose init this is, to `limits`. Where one is refused, those that it had are put back.
+pub(crate) fn change(
+    host: &Host,
+    name: &ContainerName,
+    init: Process,
+    limits: &[Limit],
+    below: Below,
+) -> Result<(), Error> {
+    let path = host.layout.limits(name);
+    let failed = |source| Error::Io { action: "read", path: path.clone(), source };
+    // A note that cannot be read is of no boot of ours: then nothing is known to be taken away.
+    let before = noted::load(&path).map_err(failed)?;
+    if before == limits {
+        return Ok(());
+    }
+    let cgroups = cgroup::of(&[init]);
+    if below == Below::Refuse {
+        require_room(name, &cgroups, limits)?;
+    }
+    let mut steps: Vec<Limit> = before
+        .iter()
+        .filter(|old| !limits.iter().any(|new| new.file == old.file && is_same_device(new, old)))
+        .map(|old| Limit { value: limits::cleared(old), ..old.clone() })
+        .collect();
+    steps.extend(limits.iter().filter(|limit| !before.contains(limit)).cloned());
+    // Noted before: a reboot from inside meanwhile boots with the new ones, and a kill leaves the switch to be undone.
+    note(host, name, limits)?;
+    if let Err((limit, source)) = hold_all(&cgroups, steps) {
+        note(host, name, &before)?;
+        // What cannot be put back is put back at the next boot.
+        let _ = hold_all(&cgroups, before);
+        return Err(Error::LimitRefused { name: name.clone(), limit, source });
+    }
+    Ok(())
+}
+
+/// Holds the guest, if it runs, to the limits of a generation that is put back.
+pub(crate) fn restore(host: &Host, record: &Record, spec: &ContainerSpec) -> Result<(), Error> {
+    let boot =
+        proc::boot_id().map_err(|source| Error::Io { action: "read", path: "/proc".into(), source })?;
+    let run = Run::load(&host.layout, &record.name, &boot)?;
+    match run.and_then(|run| run.init).filter(|init| init.is_alive()) {
+        Some(init) => change(host, &record.name, init, &of(host, spec)?.0, Below::Force),
+        None => Ok(()),
+    }
+}
+
+fn is_same_device(new: &Limit, old: &Limit) -> bool {
+    let device = |limit: &Limit| {
+        let by_device = limit.file == "io.max" || limit.file.starts_with("blkio.throttle.");
+        by_device.then(|| limit.value.split(' ').next().map(str::to_owned)).flatten()
+    };
+    device(new) == device(old)
+}
+
+/// The kernel refuses memory above what memory and swap have together, and the other way about: what it refuses is tried
+/// again when the rest is there.
+fn hold_all(cgroups: &[PathBuf], mut steps: Vec<Limit>) -> Result<(), (Limit, io::Error)> {
+    loop {
+        let (mut left, mut failure) = (Vec::new(), None);
+        let count = steps.len();
+        for limit in steps {
+            if let Err(error) = cgroup::hold(cgroups, &limit) {
+                left.push(limit.clone());
+                failure.get_or_insert((limit, error));
+            }
+        }
+        match failure {
+            None => return Ok(()),
+            Some(failure) if left.len() == count => return Err(failure),
+            Some(_) => steps = left,
+        }
+    }
+}
+
+/// A guest that uses more memory than it is to have: what it can do without is asked back first.
+fn require_room(name: &ContainerName, cgroups: &[PathBuf], limits: &[Limit]) -> Result<(), Error> {
+    let Some(limit) = limits.iter().find(|limit| MEMORY.contains(&limit.file.as_str())) else {
+        return Ok(());
+    };
+    let Ok(most) = limit.value.parse::<u64>() else { return Ok(()) };
+    let used = || cgroup::charged(cgroups).unwrap_or(0);
+    if used() > most && limit.version == Version::V2 {
+        cgroup::reclaim(cgroups, used() - most);
+    }
+    // On v1 the kernel asks it back itself, and refuses where it does not get it.
+    let used = used();
+    if used > most && limit.version == Version::V2 {
+        return Err(Error::LimitBelowUse { name: name.clone(), most: Bytes(most), used: Bytes(used) });
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! Which controllers this host's kernel has, and the limits that are written into a guest's cgroups.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{folders_in, hierarchies, write_there};
+use crate::model::resources::{Controllers, Limit, Version};
+
+/// Looks at the host.
+#[must_use]
+pub fn controllers() -> Controllers {
+    let mut found = Controllers::default();
+    let mut weights = PathBuf::new();
+    for (controllers, place) in hierarchies() {
+        let (version, names) = if controllers.is_empty() {
+            found.unified = true;
+            let text = fs::read_to_string(place.join("cgroup.controllers")).unwrap_or_default();
+            (Version::V2, text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        } else {
+            (Version::V1, controllers.split(',').map(str::to_owned).collect())
+        };
+        for name in names {
+            let slot = match name.as_str() {
+                "memory" => {
+                    found.swap = match version {
+                        Version::V1 => place.join("memory.memsw.limit_in_bytes").exists(),
+                        // The root has no limits, and so no such file.
+                        Version::V2 => below(&place, "memory.swap.max"),
+                    };
+                    &mut found.memory
+                }
+                "cpu" => &mut found.cpu,
+                "cpuset" => &mut found.cpuset,
+                "pids" => &mut found.pids,
+                "hugetlb" => &mut found.hugetlb,
+                "io" | "blkio" => {
+                    weights.clone_from(&place);
+                    &mut found.io
+                }
+                _ => continue,
+            };
+            *slot = Some(version);
+        }
+    }
+    let files = ["io.weight", "io.bfq.weight", "blkio.weight", "blkio.bfq.weight"];
+    found.io_weight = files.into_iter().find(|file| below(&weights, file)).map(str::to_owned);
+    found
+}
+
+/// Whether a cgroup below has such a file: the root of a hierarchy has no limits.
+fn below(place: &Path, file: &str) -> bool {
+    folders_in(place).iter().any(|folder| folder.join(file).exists())
+}
+
+/// Writes a limit into the one among a guest's cgroups that has such a file.
+///
+/// # Errors
+/// The kernel's refusal; `ENOENT` where no cgroup has the file.
+pub fn hold(cgroups: &[PathBuf], limit: &Limit) -> io::Result<()> {
+    let file = cgroups.iter().map(|cgroup| cgroup.join(&limit.file)).find(|file| file.exists());
+    write_there(&file.ok_or(io::ErrorKind::NotFound)?, &limit.value)
+}

@@ -1,0 +1,180 @@
+//! What a container may use: held from its first instant, changed while it runs, brought back by a rollback.
+
+use std::fs;
+use std::path::PathBuf;
+
+use nixcloud_container::cgroup;
+use nixcloud_container::resources::Measured;
+use nixcloud_container::{DestroyRequest, Error, ErrorKind, Event, UpdateRequest};
+
+use crate::harness::{Guest, Kind, Lab, Must, chain, scenarios};
+
+scenarios! {
+    once: [
+        root_memory_beyond_its_limit_ends_processes_of_the_guest_alone,
+        root_a_limit_that_this_host_cannot_hold_is_refused_by_name,
+        root_a_limit_below_what_is_used_is_refused_with_the_figures,
+        root_open_files_wait_for_a_restart,
+        root_limits_are_there_after_a_reboot_from_inside,
+        root_an_update_that_is_put_back_brings_the_limits_back,
+    ],
+    both: [
+        root_limits_are_held_changed_and_brought_back,
+    ],
+}
+
+/// What a file of the guest's cgroup says, whichever version of cgroups has it.
+fn held(web: &Guest<'_>, files: [&str; 2]) -> String {
+    let cgroups: Vec<PathBuf> = cgroup::payloads(web.name().as_str());
+    let texts = files.iter().flat_map(|file| cgroups.iter().map(move |cgroup| cgroup.join(file)));
+    let text = texts.filter_map(|file| fs::read_to_string(file).ok()).next();
+    text.unwrap_or_else(|| panic!("none of {files:?} in {cgroups:?}")).trim().to_owned()
+}
+
+fn memory(web: &Guest<'_>) -> String {
+    held(web, ["memory.max", "memory.limit_in_bytes"])
+}
+
+fn processor_time(web: &Guest<'_>) -> String {
+    held(web, ["cpu.max", "cpu.cfs_quota_us"])
+}
+
+fn root_limits_are_held_changed_and_brought_back(lab: &Lab, kind: Kind) {
+    let web = lab.guest("web", kind);
+    web.create_from(
+        &web.file().keys("resources = { memory = \"256M\"; cpus = 0.5; pids = 300; cpuset = \"0\"; };"),
+    );
+    let init = web.start();
+    assert_eq!(memory(&web), (256 << 20).to_string());
+    assert!(processor_time(&web).starts_with("50000"), "{}", processor_time(&web));
+    assert_eq!(held(&web, ["pids.max", "pids.max"]), "300");
+    assert_eq!(web.shell("grep Cpus_allowed_list /proc/1/status").split_whitespace().last(), Some("0"));
+    let usage = web.container().status().must("status").usage.expect("a running guest's usage");
+    assert_eq!((usage.memory.most, usage.cpus), (Some(256 << 20), Some(500)));
+    assert!(matches!(usage.pids, Measured { used: Some(1..), most: Some(300) }), "{usage:?}");
+    assert!(usage.memory.used.is_some_and(|used| used > 0 && used < 256 << 20), "{usage:?}");
+    // More of one, none of another: in place, and nothing waits for a restart.
+    let switched =
+        web.update(&web.file().version("2").keys("resources = { memory = \"512M\"; pids = 300; };"));
+    assert_eq!(switched.pending_restart, []);
+    assert_eq!(web.init(), init, "the guest was restarted");
+    assert_eq!(memory(&web), (512 << 20).to_string());
+    assert!(["max 100000", "-1"].contains(&processor_time(&web).as_str()), "{}", processor_time(&web));
+    web.container().rollback(&mut ()).must("rollback");
+    assert_eq!(memory(&web), (256 << 20).to_string());
+    assert!(processor_time(&web).starts_with("50000"));
+    assert_eq!(web.init(), init, "the guest was restarted");
+}
+
+fn root_memory_beyond_its_limit_ends_processes_of_the_guest_alone(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create_from(&web.file().keys("resources = { memory = \"64M\"; swap = 0; };"));
+    let init = web.start();
+    let neighbour = lab.busybox("neighbour");
+    neighbour.boot();
+    // What tail keeps of a line without an end is memory of its own.
+    let hog = web.sh("head -c 200m /dev/zero | tail -n 1 | wc -c");
+    assert_ne!(hog.text().trim(), (200 << 20).to_string(), "200 MB were had of 64");
+    assert_eq!(web.init(), init, "the guest's init was ended");
+    assert_eq!(web.shell("echo well"), "well");
+    assert_eq!(neighbour.shell("echo well"), "well");
+    // Files in memory are memory.
+    let full = web.sh(
+        "mkdir -p /run/hog && mount -t tmpfs hog /run/hog 2>/dev/null; head -c 200m /dev/zero >/run/hog/file",
+    );
+    assert_ne!(full.text(), "0");
+    assert_eq!(neighbour.shell("echo well"), "well");
+}
+
+fn root_a_limit_that_this_host_cannot_hold_is_refused_by_name(lab: &Lab) {
+    let web = lab.busybox("web");
+    let asks = |required: bool| {
+        let device = "io.\"/dev/no-such-disk\".readBytes = \"1M\";";
+        web.file().keys(&format!("resources = {{ required = {required}; {device} }};"))
+    };
+    let error = web.try_create(&asks(true)).expect_err("a disk that is not there");
+    assert!(matches!(&error, Error::LimitUnheld { .. }), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Host);
+    assert!(chain(&error).contains("`resources.io.\"/dev/no-such-disk\"`"), "{}", chain(&error));
+    lab.assert_nothing_left();
+    web.create_from(&asks(false));
+    web.start();
+    web.container().destroy(DestroyRequest { force: true }).must("destroy");
+    let web = lab.busybox("other");
+    web.create_from(&web.file());
+    let error = web.try_update(&asks(true)).expect_err("a disk that is not there");
+    assert!(matches!(&error, Error::LimitUnheld { .. }), "{error:?}");
+    assert_eq!(web.generation(), 1);
+}
+
+fn root_a_limit_below_what_is_used_is_refused_with_the_figures(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.boot();
+    // Memory that cannot be taken back: held open by a process, in no file.
+    web.shell("mkdir -p /run/hog && mount -t tmpfs hog /run/hog && head -c 120m /dev/zero >/run/hog/file");
+    let small = web.file().version("2").keys("resources = { memory = \"64M\"; swap = 0; };");
+    let error = web.try_update(&small).expect_err("less than it uses");
+    let text = chain(&error);
+    match &error {
+        Error::LimitBelowUse { used, most, .. } => assert!(used > most && used.0 > 120 << 20, "{text}"),
+        // Version 1 of cgroups refuses by itself.
+        Error::LimitRefused { limit, .. } => assert_eq!(limit.key, "memory", "{text}"),
+        _ => panic!("{error:?}"),
+    }
+    assert!(text.contains("web"), "{text}");
+    assert_eq!(web.generation(), 1);
+    assert_ne!(memory(&web), (64 << 20).to_string());
+    web.shell("rm /run/hog/file");
+    web.update(&small);
+    assert_eq!(memory(&web), (64 << 20).to_string());
+}
+
+fn root_open_files_wait_for_a_restart(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create_from(&web.file().keys("resources.openFiles = 4096;"));
+    web.start();
+    let limit =
+        || web.shell("grep 'Max open files' /proc/1/limits").split_whitespace().nth(4).map(str::to_owned);
+    assert_eq!(limit().as_deref(), Some("4096"));
+    let switched = web.update(&web.file().version("2").keys("resources.openFiles = 2048;"));
+    let pending: Vec<&str> = switched.pending_restart.iter().map(|pending| pending.key.as_str()).collect();
+    assert_eq!(pending, ["lxc.prlimit.nofile"]);
+    assert_eq!(limit().as_deref(), Some("4096"));
+    web.terminate();
+    web.start();
+    assert_eq!(limit().as_deref(), Some("2048"));
+}
+
+fn root_limits_are_there_after_a_reboot_from_inside(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create_from(&web.file().keys("resources.memory = \"256M\";"));
+    let init = web.start();
+    web.update(&web.file().version("2").keys("resources = { memory = \"128M\"; cpus = 1; };"));
+    assert_eq!(memory(&web), (128 << 20).to_string());
+    web.reboots();
+    assert_ne!(web.init(), init);
+    // LXC itself knows what it was started with alone.
+    assert_eq!(memory(&web), (128 << 20).to_string());
+    assert!(processor_time(&web).starts_with("100000"), "{}", processor_time(&web));
+}
+
+fn root_an_update_that_is_put_back_brings_the_limits_back(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create_from(&web.file().keys("resources.memory = \"256M\";"));
+    web.start();
+    let bad = web.file().version("2").module("standin.switchExit = 1;").keys("resources.memory = \"128M\";");
+    let file = Some(lab.file(web.name().as_str(), &bad));
+    let mut while_activated = String::new();
+    let mut observer = |event: Event| {
+        if matches!(event, Event::Activation { .. }) && while_activated.is_empty() {
+            while_activated = memory(&web);
+        }
+    };
+    let request = UpdateRequest { file, ..Default::default() };
+    let error = web.container().update(&request, &mut observer).expect_err("an activation that fails");
+    assert!(matches!(error, Error::Activation { .. }), "{error:?}");
+    assert_eq!(while_activated, (128 << 20).to_string(), "the limits come before the activation");
+    assert_eq!((web.generation(), memory(&web)), (1, (256 << 20).to_string()));
+    web.reboots();
+    assert_eq!(memory(&web), (256 << 20).to_string());
+}
