@@ -13,6 +13,9 @@ const PERIOD: u64 = 100_000;
 /// The least processor time in a period that the kernel takes.
 const LEAST_QUOTA: u64 = 1_000;
 
+/// Finds the major and minor number of a block device, or says why there are none.
+pub type FindDevice<'a> = &'a dyn Fn(&str) -> Result<(u32, u32), String>;
+
 /// What a container file asks for, within what this host's configuration gives to each.
 #[must_use]
 pub fn effective(spec: &ContainerSpec, config: &HostConfig, facts: &HostFacts) -> Resources {
@@ -42,7 +45,7 @@ pub fn items(limits: &[Limit], facts: &HostFacts) -> Vec<(String, String)> {
 pub fn limits(
     resources: &Resources,
     controllers: &Controllers,
-    device: &dyn Fn(&str) -> Result<(u32, u32), String>,
+    device: FindDevice<'_>,
 ) -> (Vec<Limit>, Vec<Unheld>) {
     let mut all = All::default();
     memory(&mut all, resources, controllers);
@@ -77,9 +80,9 @@ struct All {
 }
 
 impl All {
-    fn hold(&mut self, key: &str, version: Version, file: &str, value: impl ToString) {
+    fn hold(&mut self, key: &str, version: Version, file: &str, value: impl std::fmt::Display) {
         let (key, file) = (key.to_owned(), file.to_owned());
-        self.held.push(Limit { key, version, file, value: value.to_string() });
+        self.held.push(Limit { key, version, file, value: format!("{value}") });
     }
 
     fn refuse(&mut self, key: &str, why: impl Into<String>) {
@@ -147,7 +150,7 @@ fn processors(all: &mut All, resources: &Resources, controllers: &Controllers) {
         match version {
             // 100 is to be what a cgroup has that nobody set: 1,024 shares.
             Version::V1 => {
-                all.hold("cpuWeight", version, "cpu.shares", (u64::from(weight) * 1024 / 100).max(2))
+                all.hold("cpuWeight", version, "cpu.shares", (u64::from(weight) * 1024 / 100).max(2));
             }
             Version::V2 => all.hold("cpuWeight", version, "cpu.weight", weight),
         }
@@ -159,12 +162,7 @@ fn processors(all: &mut All, resources: &Resources, controllers: &Controllers) {
     }
 }
 
-fn block_devices(
-    all: &mut All,
-    resources: &Resources,
-    controllers: &Controllers,
-    device: &dyn Fn(&str) -> Result<(u32, u32), String>,
-) {
+fn block_devices(all: &mut All, resources: &Resources, controllers: &Controllers, device: FindDevice<'_>) {
     if let Some(weight) = resources.io_weight
         && let Some(version) = all.on("ioWeight", controllers.io, "block devices")
     {
