@@ -49,7 +49,7 @@ pub(crate) struct PressureView {
 
 impl From<&Usage> for UsageView {
     fn from(usage: &Usage) -> Self {
-        let measured = |Measured { used, most }: Measured| MeasuredView { used, most };
+        let measured = |Measured { used, most, .. }: Measured| MeasuredView { used, most };
         Self {
             memory: measured(usage.memory),
             swap: measured(usage.swap),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The `resources` of a container file. What is `None` is not limited by it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Resources {
     /// Whether a limit that this host cannot hold is an error; otherwise it is told.
     pub required: bool,
@@ -61,6 +62,7 @@ impl Default for Resources {
 /// What one block device does for a container in a second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
 pub struct IoLimits {
     /// Bytes read.
     pub read_bytes: Option<u64>,
@@ -132,6 +134,7 @@ pub enum Version {
 
 /// Which controllers the kernel has, and on which version of cgroups each of them is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Controllers {
     /// Of memory.
     pub memory: Option<Version>,
@@ -177,6 +180,7 @@ pub struct Usage {
 
 /// A figure and its limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Measured {
     /// What is used.
     pub used: Option<u64>,
@@ -186,6 +190,7 @@ pub struct Measured {
 
 /// The share of the last ten seconds in which something in the guest waited, in percent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Pressure {
     /// For a processor.
     pub cpu: f64,
@@ -198,6 +203,7 @@ pub struct Pressure {
 /// One limit, as the kernel takes it: a file of the guest's cgroup and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Limit {
     /// The key of the container file that asks for it, below `resources`.
     pub key: String,
@@ -211,6 +217,7 @@ pub struct Limit {
 
 /// A limit that this host cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unheld {
     /// The key of the container file, below `resources`.
     pub key: String,
