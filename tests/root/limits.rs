@@ -99,7 +99,7 @@ fn root_a_limit_that_this_host_cannot_hold_is_refused_by_name(lab: &Lab) {
     lab.assert_nothing_left();
     web.create_from(&asks(false));
     web.start();
-    web.container().destroy(DestroyRequest { force: true }).must("destroy");
+    web.container().destroy(DestroyRequest::default().with_force(true)).must("destroy");
     let web = lab.busybox("other");
     web.create_from(&web.file());
     let error = web.try_update(&asks(true)).expect_err("a disk that is not there");
@@ -170,7 +170,7 @@ fn root_an_update_that_is_put_back_brings_the_limits_back(lab: &Lab) {
             while_activated = memory(&web);
         }
     };
-    let request = UpdateRequest { file, ..Default::default() };
+    let request = UpdateRequest::default().with_file(file);
     let error = web.container().update(&request, &mut observer).expect_err("an activation that fails");
     assert!(matches!(error, Error::Activation { .. }), "{error:?}");
     assert_eq!(while_activated, (128 << 20).to_string(), "the limits come before the activation");
