@@ -9,7 +9,6 @@ use crate::host::Host;
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Event, Observer, Phase as Progress, UnitChange};
 use crate::ops::guest_units;
-use crate::ops::install;
 use crate::ops::power;
 use crate::sys::proc::Process;
 use crate::worker::{Answer, AttachCommand, Exit, Request, Stdio, WorkerError};
@@ -230,7 +229,7 @@ fn run(
         let switch = move || {
             let ended = match host.worker.call(&request, stdio, Some(limit), cancel) {
                 Ok(Answer::Exited(exit)) => Ok(exit),
-                Ok(other) => Err(install::unexpected(&other)),
+                Ok(other) => Err(other.unexpected().into()),
                 Err(error) => Err(error.into()),
             };
             let _ = say.send(Said::Ended(ended));

@@ -7,11 +7,8 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Event, Observer};
-use crate::model::spec::ContainerSpec;
-use crate::ops::install;
-use crate::ops::release;
+use crate::ops::claim;
 use crate::render;
-use crate::store::claims::{LeaseError, Leases};
 use crate::store::generations::Generations;
 use crate::store::legacy as original;
 use crate::store::presence;
@@ -44,10 +41,9 @@ fn adopt(
     let spec = generations.spec(generations.current()?)?;
     keep_lines(host, record, &generations, observer)?;
     tell(host, &spec.lxc_extra_config, observer);
-    // The record first: what is claimed always has somebody who would give it back.
-    if let Err(failure) = claim(host, record, &spec, cancel) {
+    if let Err(failure) = claim::adopted(host, record, &spec, cancel) {
         // Nothing but claims was made: it is the original's as before.
-        let undo = release::claims(host, record).and_then(|()| Ok(Record::delete(&host.layout, &name)?));
+        let undo = claim::release_all(host, record).and_then(|()| Ok(Record::delete(&host.layout, &name)?));
         return Err(failure.undone(undo));
     }
     let Some(ids) = record.ids else { return Err(Error::Incomplete { name, what: "ids" }) };
@@ -92,26 +88,4 @@ fn left_out(refused: &[render::ExtraError], observer: &mut dyn Observer) {
     for error in refused {
         observer.event(Event::Note(format!("`{}` is left out: {}", error.line, error.why)));
     }
-}
-
-fn claim(host: &Host, record: &mut Record, spec: &ContainerSpec, cancel: &Cancel) -> Result<(), Error> {
-    let leases = Leases::new(&host.layout, &host.config);
-    let name = record.name.clone();
-    let mut foreign = install::others(host)?;
-    foreign.addresses.retain(|(_, owner)| *owner != name.as_str());
-    {
-        // Whoever gives the shared ids back must see that there is one more container that has them.
-        let _lock = host.lock_pools(cancel)?;
-        record.save(&host.layout)?;
-        if let Some(ids) = record.ids
-            && let Some(owner) = leases.hold_ids(&name, record.idmap, ids)?
-        {
-            return Err(LeaseError::IdsTaken { base: ids.base(), owner }.into());
-        }
-    }
-    for address in record.lease.iter().chain(&record.fixed) {
-        leases.fix_address(&name, (*address).into(), &foreign)?;
-    }
-    install::claim_addresses(host, record, spec, &foreign)?;
-    install::claim_interface(host, record, &foreign)
 }

@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Event, Observer};
-use crate::ops::install;
 use crate::store::presence;
 use crate::sys::proc::Process;
 use crate::worker::{self, Answer, Request, Stdio, WorkerError};
@@ -63,7 +62,7 @@ pub(crate) fn wait(
 fn wait_for(host: &Host, init: Process, limit: Duration, cancel: &Cancel) -> Result<bool, Error> {
     match host.worker.call(&Request::AwaitBoot { init }, Stdio::Null, Some(limit), cancel) {
         Ok(Answer::Done) => Ok(true),
-        Ok(other) => Err(install::unexpected(&other)),
+        Ok(other) => Err(other.unexpected().into()),
         Err(WorkerError::Deadline { .. }) => Ok(false),
         Err(error) => Err(error.into()),
     }

@@ -14,10 +14,12 @@ use crate::model::name::ContainerName;
 use crate::model::observe::{self, Cancel, Event, Observer, Phase as Progress};
 use crate::model::setters::setters;
 use crate::model::state::Action;
+use crate::ops::claim;
 use crate::ops::destroy;
 use crate::ops::durable;
-use crate::ops::install::{self, Beside};
 use crate::ops::limits;
+use crate::ops::lxc_config::{self, Beside};
+use crate::ops::needs;
 use crate::store::legacy as original;
 use crate::store::presence;
 use crate::store::record::{Phase, Record};
@@ -183,27 +185,27 @@ fn build_and_install(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Created, Error> {
-    let foreign = install::others(host)?;
+    let foreign = claim::others(host)?;
     order.note(record);
-    install::claim_interface(host, record, &foreign)?;
+    claim::interface(host, record, &foreign)?;
     let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
     let spec = ready.spec.clone();
-    install::claim_addresses(host, record, &spec, &foreign)?;
-    install::claim_ports(host, record, &spec)?;
-    install::drop_unused_lease(host, record, &spec)?;
-    let ids = install::claim_ids(host, record, spec.idmap, &foreign, cancel)?;
+    claim::addresses::claim(host, record, &spec, &foreign)?;
+    claim::host_ports::claim(host, record, &spec)?;
+    claim::addresses::drop_unused_lease(host, record, &spec)?;
+    let ids = claim::ids::claim(host, record, spec.idmap, &foreign, cancel)?;
     // Before the build, which may take an hour: a refused line is known now.
     limits::require(host, &record.name, &spec, observer)?;
-    let rendered = install::rendered(host, record, &spec)?;
+    let rendered = lxc_config::rendered(host, record, &spec)?;
     extra_check::require(&host.worker, &rendered.extra, log, cancel)?;
-    install::tell_doubts(host, &spec, &rendered, observer)?;
+    needs::tell(host, &spec, &rendered, observer)?;
     let built = build::realise(host, record, order, ready, observer, cancel)?;
     let generation = build::set_profile(host, record, &built, cancel)?;
 
     observe::phase(Progress::Install, observer, |observer| {
         rootfs::create(&host.layout, &record.name, ids)?;
-        install::write_config(host, record, &rendered, observer)?;
-        install::open_ports(host, record, observer)?;
+        lxc_config::write(host, record, &rendered, observer)?;
+        claim::host_ports::open(host, record, observer)?;
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }

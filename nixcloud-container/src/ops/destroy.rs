@@ -13,12 +13,11 @@ use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
 use crate::model::setters::setters;
 use crate::model::state::{Action, Permission};
+use crate::ops::claim;
 use crate::ops::cut_off;
 use crate::ops::durable;
 use crate::ops::freeing::Freeing;
-use crate::ops::install;
 use crate::ops::power;
-use crate::ops::release;
 use crate::store::generations::Generations;
 use crate::store::legacy as original;
 use crate::store::presence;
@@ -135,7 +134,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     power::forget_neighbours(host, &record, None);
     // Before its addresses may be another's.
     freeing.step(names::publish(host, &name));
-    freeing.step(install::drop_ports(host, &record));
+    freeing.step(claim::host_ports::release_all(host, &record));
     freeing.step(rootfs::destroy(layout, &name));
     freeing.step(build::clear_work(host, &name));
     freeing.step(Generations::new(layout, &name).remove_all());
@@ -148,7 +147,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     }
     // Gone for good before nobody speaks of it any more.
     durable::removal(host, &name)?;
-    release::claims(host, &record)?;
+    claim::release_all(host, &record)?;
     if record.adopted.is_some() {
         original::forget(layout, &name)?;
     }

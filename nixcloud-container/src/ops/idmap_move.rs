@@ -1,7 +1,7 @@
 //! A container that changes from shared ids to ids of its own, or back: claim, move its files, give back.
 //!
 //! ```text
-//!  ids A                     prepare: claims B                        complete: files A -> B
+//!  ids A                     claim_other: B                           complete: files A -> B
 //!  moving none  ---------->  moving B, not begun  ---------------->  moving B, begun
 //!      ^   ids A, give B back  |   ^                                    |        | files B -> A
 //!      +-----------------------+   +------- (a rollback meanwhile) -----|--------+
@@ -18,38 +18,10 @@ use crate::host::Host;
 use crate::model::idmap::{IdMap, IdMapKind};
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Event, Observer};
+use crate::ops::claim;
 use crate::ops::durable;
-use crate::ops::install;
-use crate::store::claims::{Foreign, Leases};
 use crate::store::record::{Moving, Record};
 use crate::store::rootfs;
-
-/// Claims the ids that a generation of this kind has. Nothing is given back and no file is touched.
-pub(crate) fn prepare(
-    host: &Host,
-    record: &mut Record,
-    kind: IdMapKind,
-    foreign: &Foreign,
-    cancel: &Cancel,
-) -> Result<(), Error> {
-    if record.idmap == kind || record.ids.is_none() {
-        return Ok(());
-    }
-    let leases = Leases::new(&host.layout, &host.config);
-    let _lock = if kind == IdMapKind::Shared { Some(host.lock_pools(cancel)?) } else { None };
-    if let Some(moving) = record.moving {
-        // Noted, but whoever did may have been killed before the claim; then another may have it by now.
-        if moving.begun || leases.hold_ids(&record.name, kind, moving.ids)?.is_none() {
-            return Ok(());
-        }
-    }
-    let owner = record.name.clone();
-    leases.claim_ids(&owner, kind, foreign, &mut |ids| {
-        record.moving = Some(Moving { ids, idmap: kind, begun: false });
-        record.save(&host.layout).map_err(Error::from)
-    })?;
-    Ok(())
-}
 
 /// Moves the files to the ids of this kind, where they do not have them, and gives the others back. Nothing of the
 /// container runs.
@@ -61,7 +33,7 @@ pub(crate) fn complete(
     cancel: &Cancel,
 ) -> Result<(), Error> {
     if record.idmap != kind {
-        prepare(host, record, kind, &install::others(host)?, cancel)?;
+        claim::ids::claim_other(host, record, kind, &claim::others(host)?, cancel)?;
     }
     let (Some(ids), Some(moving)) = (record.ids, record.moving) else { return Ok(()) };
     if record.idmap != kind {
@@ -89,30 +61,9 @@ pub(crate) fn forget(host: &Host, record: &mut Record, kind: IdMapKind) -> Resul
     let Some(moving) = record.moving.filter(|moving| moving.idmap != kind && !moving.begun) else {
         return Ok(());
     };
-    give_back(host, &record.name, moving.ids, moving.idmap)?;
+    claim::ids::give_back(host, &record.name, moving.ids, moving.idmap)?;
     record.moving = None;
     Ok(record.save(&host.layout)?)
-}
-
-/// Gives ids back; shared ones when no other container has them.
-pub(crate) fn give_back(host: &Host, name: &ContainerName, ids: IdMap, kind: IdMapKind) -> Result<(), Error> {
-    let leases = Leases::new(&host.layout, &host.config);
-    if kind == IdMapKind::Isolated {
-        return Ok(leases.free_ids(name, ids)?);
-    }
-    let _lock = host.lock_pools(&Cancel::new())?;
-    for other in Record::names(&host.layout)? {
-        if other == *name {
-            continue;
-        }
-        // One that cannot be read may well use the shared ids.
-        match Record::load(&host.layout, &other) {
-            Ok(Some(other)) if !other.claims(ids) => {}
-            Ok(None) => {}
-            _ => return Ok(()),
-        }
-    }
-    Ok(leases.free_shared_ids(ids)?)
 }
 
 fn move_files(

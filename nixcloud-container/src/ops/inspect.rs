@@ -18,7 +18,7 @@ use crate::model::state::State;
 use crate::net::{Netlink, netns};
 use crate::ops::addresses::is_reachable;
 use crate::ops::booting;
-use crate::ops::install;
+use crate::ops::lxc_config;
 use crate::render::{self, PendingRestart};
 use crate::store::generations::Generations;
 use crate::store::legacy as original;
@@ -189,7 +189,7 @@ fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Err
     let spec = current.and_then(|id| generations.spec(id).ok());
     // What cannot be rendered any more is told at the next start; it does not hide the container.
     let pending_restart = match (&here.run, &spec) {
-        (Some(run), Some(spec)) => install::rendered(host, &record, spec)
+        (Some(run), Some(spec)) => lxc_config::rendered(host, &record, spec)
             .map(|next| render::compare(&run.config, &next.text))
             .unwrap_or_default(),
         _ => Vec::new(),

@@ -17,9 +17,9 @@ use crate::model::spec::ContainerSpec;
 use crate::model::state::{Action, Permission, State};
 use crate::net::Netlink;
 use crate::net::neighbour::Neighbour;
+use crate::ops::claim;
 use crate::ops::cut_off;
 use crate::ops::freeing::Freeing;
-use crate::ops::install;
 use crate::store::generations::Generations;
 use crate::store::presence::{self, Presence};
 use crate::store::record::{Phase, Record, Run, Signals};
@@ -444,7 +444,7 @@ pub(crate) fn stopped(host: &Host, record: &Record) -> Result<(), Error> {
     freeing.step(run.map(drop));
     freeing.step(Run::delete(&host.layout, &record.name));
     freeing.step(Generations::new(&host.layout, &record.name).unroot_booted());
-    match install::release_booted(host, record) {
+    match claim::addresses::release_booted(host, record) {
         // What is given back is; only the record still names it, until there is room to write that down.
         Err(error) if error.lacks_room() => {
             tracing::debug!(name = %record.name, %error, "the record cannot be written: left to the next operation");

@@ -6,9 +6,9 @@ use crate::host::names;
 use crate::model::generation::GenerationId;
 use crate::model::observe::{Cancel, Event, Observer};
 use crate::model::spec::ContainerSpec;
+use crate::ops::claim;
 use crate::ops::durable;
 use crate::ops::idmap_move as moving;
-use crate::ops::install;
 use crate::ops::limits;
 use crate::store::generations::{Generations, GenerationsError};
 use crate::store::record::{Phase, Record};
@@ -22,8 +22,8 @@ pub(crate) fn settle(
     observer: &mut dyn Observer,
 ) -> Result<(), Error> {
     names::publish(host, &record.name)?;
-    install::release_ports(host, record, spec, observer)?;
-    install::release_addresses(host, record, spec)?;
+    claim::host_ports::release(host, record, spec, observer)?;
+    claim::addresses::release(host, record, spec)?;
     // Files that were moved already are moved back at the next start.
     moving::forget(host, record, spec.idmap)?;
     record.unsettled = false;
@@ -72,8 +72,8 @@ pub(crate) fn interrupted_switch(
                 host.nix().switch_generation(&host.layout.profile(&record.name), from.get(), cancel)?;
             }
             record.lxc_items = record.items_of(from);
-            install::claim_addresses(host, record, &spec, &install::others(host)?)?;
-            install::claim_ports(host, record, &spec)?;
+            claim::addresses::claim(host, record, &spec, &claim::others(host)?)?;
+            claim::host_ports::claim(host, record, &spec)?;
             limits::restore(host, record, &spec)?;
         }
         // Somebody deleted it by other means: then the current one is all there is.

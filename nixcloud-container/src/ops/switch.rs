@@ -1,7 +1,6 @@
 //! Switch, rollback and delete-generations; and the step that they share with update: making a generation the one
 //! that counts, in the profile, on LXC's side and in the running guest.
 
-use crate::build::extra_check;
 use crate::error::{self, Error, FailedActivation};
 use crate::host::Host;
 use crate::model::generation::{GenerationId, Health, Selection};
@@ -12,11 +11,12 @@ use crate::model::state::{Action, Permission, State};
 use crate::ops::activate as activation;
 use crate::ops::adopt;
 use crate::ops::booting;
+use crate::ops::claim;
 use crate::ops::cut_off;
 use crate::ops::durable;
 use crate::ops::idmap_move as moving;
-use crate::ops::install::{self, Beside};
 use crate::ops::limits::{self, Below};
+use crate::ops::lxc_config::{self, Beside};
 use crate::ops::power;
 use crate::ops::recover;
 use crate::render::{self, PendingRestart, Rendered};
@@ -144,13 +144,12 @@ pub(crate) fn prepare(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Rendered, Error> {
-    let rendered = install::rendered_with(host, record, spec, &beside.items)?;
     limits::require(host, &record.name, spec, observer)?;
-    extra_check::require(&host.worker, &rendered.extra, &beside.log, cancel)?;
-    let foreign = install::others(host)?;
-    install::claim_addresses(host, record, spec, &foreign)?;
-    install::claim_ports(host, record, spec)?;
-    moving::prepare(host, record, spec.idmap, &foreign, cancel)?;
+    let rendered = lxc_config::checked(host, record, spec, beside, cancel)?;
+    let foreign = claim::others(host)?;
+    claim::addresses::claim(host, record, spec, &foreign)?;
+    claim::host_ports::claim(host, record, spec)?;
+    claim::ids::claim_other(host, record, spec.idmap, &foreign, cancel)?;
     Ok(rendered)
 }
 
@@ -161,8 +160,8 @@ pub(crate) fn release(
     spec: &ContainerSpec,
     observer: &mut dyn Observer,
 ) -> Result<(), Error> {
-    install::release_ports(host, record, spec, observer)?;
-    install::release_addresses(host, record, spec)?;
+    claim::host_ports::release(host, record, spec, observer)?;
+    claim::addresses::release(host, record, spec)?;
     moving::forget(host, record, spec.idmap)
 }
 
@@ -210,9 +209,9 @@ pub(crate) fn settle(
     if !live && let Err(failure) = moving::complete(host, record, spec.idmap, observer, cancel) {
         return Err(put_back(host, record, observer, failure));
     }
-    let written = install::rendered(host, record, spec).and_then(|rendered| {
-        let file = if live { install::rendered_running(host, record, spec)? } else { rendered.clone() };
-        install::write_config(host, record, &file, observer).map(|()| rendered)
+    let written = lxc_config::rendered(host, record, spec).and_then(|rendered| {
+        let file = if live { lxc_config::rendered_running(host, record, spec)? } else { rendered.clone() };
+        lxc_config::write(host, record, &file, observer).map(|()| rendered)
     });
     let rendered = match written {
         Ok(rendered) => rendered,

@@ -11,10 +11,12 @@ use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Event, Observer};
 use crate::model::setters::setters;
 use crate::ops::adopt;
+use crate::ops::claim;
 use crate::ops::create::{self, Created};
 use crate::ops::idmap_move as moving;
-use crate::ops::install::{self, Beside};
 use crate::ops::limits::Below;
+use crate::ops::lxc_config::{self, Beside};
+use crate::ops::needs;
 use crate::ops::recover;
 use crate::ops::switch::{self, Step, Switched};
 use crate::store::generations::Generations;
@@ -139,7 +141,7 @@ pub(crate) fn update_locked(
         let spec = Generations::new(&host.layout, &record.name);
         let spec = spec.current().and_then(|current| spec.spec(current));
         if let Ok(spec) = spec {
-            let dropped = install::drop_unused_lease(host, &mut record, &spec);
+            let dropped = claim::addresses::drop_unused_lease(host, &mut record, &spec);
             return match outcome {
                 Ok(switched) => {
                     let to = switched.to;
@@ -166,14 +168,14 @@ fn first(
     let record = &mut record;
     let here = switch::allowed(host, record, cancel)?;
     let beside = beside(request, &record.lxc_items);
-    let foreign = install::others(host)?;
+    let foreign = claim::others(host)?;
     record.phase = Phase::Ready;
     record.pinned = false;
     record.generations.clear();
     let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
     let spec = ready.spec.clone();
     let rendered = switch::prepare(host, record, &spec, &beside, observer, cancel)?;
-    install::tell_doubts(host, &spec, &rendered, observer)?;
+    needs::tell(host, &spec, &rendered, observer)?;
     let built = build::realise(host, record, order, ready, observer, cancel)?;
     order.note(record);
     record.lxc_items = beside.items;
@@ -185,7 +187,7 @@ fn first(
             observer.event(Event::Note(words));
         } else {
             moving::complete(host, record, spec.idmap, observer, cancel)?;
-            install::write_config(host, record, &install::rendered(host, record, &spec)?, observer)?;
+            lxc_config::write(host, record, &lxc_config::rendered(host, record, &spec)?, observer)?;
         }
         switch::prove(host, record)?;
         switch::follow(host, record, to, observer)
@@ -212,12 +214,12 @@ fn build_and_switch(
 ) -> Result<Switched, Error> {
     let generations = Generations::new(&host.layout, &record.name);
     let from = generations.current()?;
-    let foreign = install::others(host)?;
+    let foreign = claim::others(host)?;
     let built = (|| {
         let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
         let spec = ready.spec.clone();
         let rendered = switch::prepare(host, record, &spec, &beside, observer, cancel)?;
-        install::tell_doubts(host, &spec, &rendered, observer)?;
+        needs::tell(host, &spec, &rendered, observer)?;
         let built = build::realise(host, record, order, ready, observer, cancel)?;
         switch::begin(host, record, from, beside.items)?;
         build::set_profile(host, record, &built, cancel).map(|to| (spec, to))

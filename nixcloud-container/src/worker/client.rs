@@ -138,6 +138,13 @@ impl std::fmt::Display for LxcWords {
 
 impl std::error::Error for LxcWords {}
 
+impl Answer {
+    /// The worker and its client are of one version; an answer to another question is a fault of ours.
+    pub(crate) fn unexpected(&self) -> WorkerError {
+        WorkerError::NoAnswer { status: format!("it said {self:?}") }
+    }
+}
+
 impl From<Fault> for WorkerError {
     fn from(fault: Fault) -> Self {
         let mut chain = fault.chain.into_iter();

@@ -14,8 +14,8 @@ use crate::model::forward::{Forward, HostPort};
 use crate::model::name::ContainerName;
 use crate::model::spec::ContainerSpec;
 use crate::model::state::{Action, Permission, State};
+use crate::ops::claim;
 use crate::ops::destroy;
-use crate::ops::install;
 use crate::store::claims::{Foreign, LeaseError, Leases};
 use crate::store::host_ports::{self as forwards, ForwardError};
 use crate::store::presence;
@@ -32,7 +32,7 @@ struct Claims {
 impl Way<'_> {
     /// Goes through the changes in their order, and blocks those that would be refused.
     pub(super) fn foresee(self, items: &mut [Item]) -> Result<(), Error> {
-        let foreign = install::others(self.host)?;
+        let foreign = claim::others(self.host)?;
         let ports = forwards::claims(&self.host.layout)?;
         let mut claims = Claims { ports, ..Claims::default() };
         for index in changes::order(items) {

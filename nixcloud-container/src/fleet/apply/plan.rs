@@ -16,10 +16,11 @@ use crate::model::name::ContainerName;
 use crate::model::observe::{self, Event, Observer, Phase as Progress, Planned};
 use crate::model::state::Action;
 use crate::nix::StorePath;
+use crate::ops::claim;
 use crate::ops::create;
 use crate::ops::destroy;
 use crate::ops::inspect;
-use crate::ops::install::{self, Beside};
+use crate::ops::lxc_config::Beside;
 use crate::store::claims::Leases;
 use crate::store::generations::Generations;
 use crate::store::presence;
@@ -153,7 +154,7 @@ impl Way<'_> {
         let Some(order) = item.order(declared) else { return Ok(Hold::Nothing) };
         let mut record = create::begin(self.host, name, &order, &Beside::default(), observer)?;
         if item.source().is_some() {
-            let leased = install::others(self.host)
+            let leased = claim::others(self.host)
                 .and_then(|foreign| build::lease_for_evaluation(self.host, &mut record, &foreign));
             if let Err(failure) = leased {
                 return Err(failure.undone(destroy::remains(self.host, record)));

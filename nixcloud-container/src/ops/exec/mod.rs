@@ -19,7 +19,6 @@ use crate::model::setters::setters;
 use crate::model::state::{Action, Permission};
 use crate::model::user::User;
 use crate::ops::booting;
-use crate::ops::install;
 use crate::ops::power;
 use crate::store::presence;
 use crate::sys::proc::Process;
@@ -174,7 +173,7 @@ pub(crate) fn run(
     })?;
     match answer {
         Answer::Exited(exit) => Ok(exit),
-        other => Err(install::unexpected(&other)),
+        other => Err(other.unexpected().into()),
     }
 }
 
@@ -219,7 +218,7 @@ fn identity(
     match host.worker.call(&wire, Stdio::Null, Some(USERS_LIMIT), cancel)? {
         Answer::Identified(identity) => Ok(identity),
         Answer::NoAccount(missing) => Err(Error::NoAccount { container: name.clone(), missing }),
-        other => Err(install::unexpected(&other)),
+        other => Err(other.unexpected().into()),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::model::layout::Layout;
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Observer};
 use crate::ops::durable;
-use crate::ops::install;
+use crate::ops::lxc_config;
 use crate::ops::recover;
 use crate::store::generations::Generations;
 use crate::store::presence;
@@ -112,11 +112,11 @@ fn config(host: &Host, name: &ContainerName, observer: &mut dyn Observer) -> Res
     let spec = generations.spec(generations.current()?)?;
     let live = presence::look(&host.layout, &record)?.state.is_live();
     let rendered = if live {
-        install::rendered_running(host, &record, &spec)?
+        lxc_config::rendered_running(host, &record, &spec)?
     } else {
-        install::rendered(host, &record, &spec)?
+        lxc_config::rendered(host, &record, &spec)?
     };
-    install::write_config(host, &mut record, &rendered, observer)
+    lxc_config::write(host, &mut record, &rendered, observer)
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {

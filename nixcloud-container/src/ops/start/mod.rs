@@ -12,7 +12,6 @@ use crate::error::{self, Error};
 use crate::fs::atomic::{self, Durability};
 use crate::host::Host;
 use crate::host::names;
-use crate::host::parts as hostnet;
 use crate::lxc::command::{self, Holder};
 use crate::model::idmap::{IdMapKind, RANGE};
 use crate::model::name::ContainerName;
@@ -21,11 +20,13 @@ use crate::model::resources::Limit;
 use crate::model::spec::ContainerSpec;
 use crate::model::state::{Action, Permission};
 use crate::ops::adopt;
+use crate::ops::claim;
 use crate::ops::cut_off;
 use crate::ops::foreground::Foreground;
 use crate::ops::idmap_move as moving;
-use crate::ops::install;
 use crate::ops::limits;
+use crate::ops::lxc_config;
+use crate::ops::needs;
 use crate::ops::power::{
     MONITOR_END, forget_neighbours, proc_error, remove_left_interfaces, stopped, target, terminate_locked,
     wait_until_stopped, wait_while_passing,
@@ -61,7 +62,7 @@ pub(crate) fn start(
         Permission::Allowed => {}
         _ => return Err(Error::State { name: name.clone(), state: here.state, action: Action::Start }),
     }
-    require_folders(host, name)?;
+    needs::require_folders(host, name)?;
     let plan = Plan::new(host, name, request, cancel)?;
     // What a guest left whose monitor was killed, or that ended by itself.
     stopped(host, &record)?;
@@ -71,7 +72,7 @@ pub(crate) fn start(
         let mut boot = Boot { host, plan: &plan, foreground: None, starts, cancel };
         return match boot.run(&mut record, observer)? {
             Some(init_pid) => Ok(StartOutcome::Started { init_pid }),
-            None => Err(install::unexpected(&Answer::Ended)),
+            None => Err(Answer::Ended.unexpected().into()),
         };
     }
     let mut foreground = Foreground::open(host, &starts, request.screen)?;
@@ -94,7 +95,7 @@ fn tell_host(host: &Host, record: &Record, observer: &mut dyn Observer) {
         let why = error::chain(&error);
         observer.event(Event::Note(format!("the host's name servers are not told of `{name}`: {why}")));
     }
-    if let Err(error) = install::open_ports(host, record, observer) {
+    if let Err(error) = claim::host_ports::open(host, record, observer) {
         let why = error::chain(&error);
         observer.event(Event::Note(format!("the host's ports may not lead to `{name}`: {why}")));
     }
@@ -117,7 +118,7 @@ impl Boot<'_> {
         let generations = Generations::new(&host.layout, &record.name);
         let current = generations.current()?;
         let spec = generations.spec(current)?;
-        require_bridges(host, &spec)?;
+        needs::require_bridges(host, &spec)?;
         moving::complete(host, record, spec.idmap, observer, cancel)?;
         require_free_ids(host, record, spec.idmap)?;
         remove_left_interfaces(host, record)?;
@@ -175,11 +176,11 @@ impl Boot<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Option<i32>, Error> {
         let host = self.host;
-        let rendered = install::rendered(host, record, spec)?;
-        require_sources(&record.name, &rendered)?;
+        let rendered = lxc_config::rendered(host, record, spec)?;
+        needs::require_sources(&record.name, &rendered)?;
         let held = limits::require(host, &record.name, spec, observer)?;
         limits::note(host, &record.name, &held)?;
-        install::write_config(host, record, &rendered, observer)?;
+        lxc_config::write(host, record, &rendered, observer)?;
         // Without the items of this boot: what differs from it at the next start is what waits for one.
         run.config.clone_from(&rendered.text);
         run.signals = Signals::of(rendered.extra.iter().chain(&self.plan.items));
@@ -278,7 +279,7 @@ impl Boot<'_> {
         }
         match host.worker.call(&request, Stdio::Null, Some(host.config.timeouts.start()), cancel)? {
             Answer::Started { init_pid } => Ok(Some(init_pid)),
-            other => Err(install::unexpected(&other)),
+            other => Err(other.unexpected().into()),
         }
     }
 }
@@ -340,24 +341,6 @@ fn isolation_failed(name: &ContainerName, failure: Error) -> Error {
     }
 }
 
-/// LXC's own lines of a missing root file system name half of it.
-fn require_folders(host: &Host, name: &ContainerName) -> Result<(), Error> {
-    let folders = [host.layout.rootfs(name), host.layout.locked(name)];
-    match folders.into_iter().find(|folder| !folder.is_dir()) {
-        Some(path) => Err(Error::Lost { name: name.clone(), path }),
-        None => Ok(()),
-    }
-}
-
-/// LXC's own message for a missing bridge is "failed to create network devices".
-fn require_bridges(host: &Host, spec: &ContainerSpec) -> Result<(), Error> {
-    hostnet::require_own(host, &install::bridges(host, spec))?;
-    match install::missing_bridges(host, spec)?.into_iter().next() {
-        Some(bridge) => Err(Error::NoBridge { ours: install::is_ours(host, &bridge), bridge }),
-        None => Ok(()),
-    }
-}
-
 /// Nothing of the container runs, so whoever has its ids is another's: of a second root of this machine that has given the same
 /// to a container of its own, while neither ran. Shared ones are other containers' of this root, too.
 fn require_free_ids(host: &Host, record: &Record, kind: IdMapKind) -> Result<(), Error> {
@@ -375,14 +358,4 @@ fn require_free_ids(host: &Host, record: &Record, kind: IdMapKind) -> Result<(),
         }),
         None => Ok(()),
     }
-}
-
-/// What the container file mounts has to be there; LXC's own message names the guest's side of it alone.
-fn require_sources(name: &ContainerName, rendered: &Rendered) -> Result<(), Error> {
-    for path in &rendered.needed {
-        if let Err(source) = path.metadata() {
-            return Err(Error::MountSource { name: name.clone(), path: path.clone(), source });
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,96 @@
+//! Ports of the host that lead to a container.
+
+use crate::error::Error;
+use crate::host::Host;
+use crate::host::parts::{self as hostnet, Reloaded};
+use crate::model::forward::{Forward, HostPort};
+use crate::model::observe::{Event, Observer};
+use crate::model::spec::ContainerSpec;
+use crate::store::host_ports as forwards;
+use crate::store::record::Record;
+
+/// Claims the ports of the host that `spec` asks for, as [`claim`](super::addresses::claim) does, and after it: where they lead follows
+/// from the addresses. All of them, or none but those that the record had.
+pub(crate) fn claim(host: &Host, record: &mut Record, spec: &ContainerSpec) -> Result<(), Error> {
+    forwards::require_address(&host.config, record, spec)?;
+    let before = record.ports.clone();
+    let wanted = spec.network.forwards.iter().map(Forward::host);
+    let new: Vec<HostPort> = wanted.clone().filter(|port| !before.contains(port)).collect();
+    if !new.is_empty() {
+        record.ports.extend(&new);
+        record.save(&host.layout)?;
+    }
+    let claimed = wanted.clone().try_for_each(|port| forwards::claim(&host.layout, &record.name, port));
+    let claimed = claimed.and_then(|()| forwards::require_sole(&host.layout, &record.name, wanted.clone()));
+    if claimed.is_err() && !new.is_empty() {
+        for port in new {
+            forwards::free(&host.layout, &record.name, port)?;
+        }
+        record.ports = before;
+        record.save(&host.layout)?;
+    }
+    Ok(claimed?)
+}
+
+/// Gives back the ports of the host that `spec` does not use, after the packet filter has been told: the container that
+/// claims one next must not find a rule for it.
+pub(crate) fn release(
+    host: &Host,
+    record: &mut Record,
+    spec: &ContainerSpec,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
+    open(host, record, observer)?;
+    let wanted: Vec<HostPort> = spec.network.forwards.iter().map(Forward::host).collect();
+    let (kept, unused): (Vec<_>, Vec<_>) = record.ports.iter().partition(|port| wanted.contains(port));
+    if unused.is_empty() {
+        return Ok(());
+    }
+    for port in unused {
+        forwards::free(&host.layout, &record.name, port)?;
+    }
+    record.ports = kept;
+    Ok(record.save(&host.layout)?)
+}
+
+/// Gives back all ports of a container that is being destroyed, as [`release`] does.
+pub(crate) fn release_all(host: &Host, record: &Record) -> Result<(), Error> {
+    if !record.ports.is_empty() {
+        hostnet::reload(host)?;
+    }
+    for port in &record.ports {
+        forwards::free(&host.layout, &record.name, *port)?;
+    }
+    Ok(())
+}
+
+/// Lets the ports of the host lead to a container as it is now, and tells of what stands in their way.
+pub(crate) fn open(host: &Host, record: &Record, observer: &mut dyn Observer) -> Result<(), Error> {
+    if record.ports.is_empty() {
+        return Ok(());
+    }
+    if hostnet::reload(host)? == Reloaded::NotUp {
+        let ports: Vec<String> = record.ports.iter().map(|port| port.words()).collect();
+        observer.event(Event::Note(format!(
+            "the networks of this host are not up: {} will lead to `{}` when they are",
+            ports.join(", "),
+            record.name
+        )));
+    }
+    for port in hostnet::absent(&record.ports)? {
+        observer.event(Event::Note(format!(
+            "{} will lead to `{}` when the host has that address, which it has not now",
+            port.words(),
+            record.name
+        )));
+    }
+    for port in hostnet::shadowed(&record.ports) {
+        observer.event(Event::Note(format!(
+            "a program of the host listens on {}, which leads to `{}`: that program is reached by the loopback \
+             addresses alone",
+            port.words(),
+            record.name
+        )));
+    }
+    Ok(())
+}
