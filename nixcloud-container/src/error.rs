@@ -404,10 +404,10 @@ pub enum Error {
     Forward(#[from] ForwardError),
     /// The packet filter.
     #[error(transparent)]
-    Nft(#[from] nft::Error),
+    Nft(nft::Error),
     /// A program of the host.
     #[error(transparent)]
-    Tool(#[from] tool::Error),
+    Tool(tool::Error),
     /// Generations.
     #[error(transparent)]
     Generations(#[from] GenerationsError),
@@ -610,6 +610,24 @@ impl From<nix::Error> for Error {
         match error {
             nix::Error::Cancelled => Self::Cancelled,
             error => Self::Nix(error),
+        }
+    }
+}
+
+impl From<nft::Error> for Error {
+    fn from(error: nft::Error) -> Self {
+        match error {
+            nft::Error::Tool { source: tool::Error::Cancelled { .. }, .. } => Self::Cancelled,
+            error => Self::Nft(error),
+        }
+    }
+}
+
+impl From<tool::Error> for Error {
+    fn from(error: tool::Error) -> Self {
+        match error {
+            tool::Error::Cancelled { .. } => Self::Cancelled,
+            error => Self::Tool(error),
         }
     }
 }

@@ -1,16 +1,21 @@
 //! What fails, is cancelled or is killed leaves nothing, and the next operation copes.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Stdio;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use nixcloud_container::{
-    Cancel, CreateRequest, DestroyRequest, Error, ErrorKind, Event, State, UpdateRequest,
+    Cancel, CreateRequest, DestroyRequest, Error, ErrorKind, Event, GenerationId, Manager, State,
+    UpdateRequest,
 };
 
+use crate::harness::space::run;
 use crate::harness::{Kind, Lab, Must, eventually, scenarios};
 
 scenarios! {
@@ -27,6 +32,8 @@ scenarios! {
         root_a_failed_start_leaves_no_cgroup,
         root_half_written_files_go_with_the_next_destroy,
         root_who_holds_the_networks_is_named,
+        root_a_hung_nft_is_no_reason_not_to_hear_a_cancel,
+        root_who_waits_for_the_networks_hears_a_cancel,
         root_a_lock_that_outlived_its_container_goes_with_the_same_destroy,
         root_a_refused_extra_line_leaves_nothing,
         root_extra_lines_that_undo_the_protection_are_refused,
@@ -275,6 +282,94 @@ fn root_who_holds_the_networks_is_named(lab: &Lab) {
     assert!(words.contains("the networks of this host are being changed by process 4711"), "{words}");
     drop(held);
     web.update(&web.file().keys("network.forwards = [ { hostPort = 8080; } ];"));
+    web.destroy();
+    lab.assert_nothing_left();
+}
+
+/// What `operation` ends with that is cancelled once its `nft` has stopped, as by SIGSTOP; that one is gone soon, and those
+/// after it work.
+fn cancelled_at_nft<T>(lab: &Lab, operation: impl FnOnce(&Manager) -> Result<T, Error>) -> Error {
+    let (nft, hang, hung) = (lab.root().join("nft"), lab.root().join("hang"), lab.root().join("hung"));
+    let script = format!(
+        "#!/bin/sh\nif rm {} 2>/dev/null; then echo $$ >{}; kill -STOP $$; fi\nexec nft \"$@\"\n",
+        hang.display(),
+        hung.display()
+    );
+    fs::write(&nft, script).unwrap();
+    fs::set_permissions(&nft, PermissionsExt::from_mode(0o755)).unwrap();
+    fs::write(&hang, "").unwrap();
+    let cancel = Cancel::new();
+    let manager = lab.manager_with(|config| config.tools.nft.clone_from(&nft)).with_cancel(cancel.clone());
+    let (error, took) = thread::scope(|scope| {
+        let cancelled = scope.spawn(|| {
+            let pid = || fs::read_to_string(&hung).ok().filter(|pid| pid.ends_with('\n'));
+            eventually("nft hangs", Duration::from_secs(60), || pid().is_some());
+            let process = Path::new("/proc").join(pid().unwrap().trim());
+            cancel.cancel();
+            let begin = Instant::now();
+            eventually("nft is gone", Duration::from_secs(60), || !process.exists());
+            begin.elapsed()
+        });
+        (operation(&manager).map(drop).unwrap_err(), cancelled.join().unwrap())
+    });
+    // It would have had five seconds.
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    fs::remove_file(&hung).unwrap();
+    fs::remove_file(&nft).unwrap();
+    error
+}
+
+fn root_a_hung_nft_is_no_reason_not_to_hear_a_cancel(lab: &Lab) {
+    let web = lab.busybox("web");
+    let with = |port: u16| web.file().keys(&format!("network.forwards = [ {{ hostPort = {port}; }} ];"));
+    let request = web.request(&with(8080));
+    let error =
+        cancelled_at_nft(lab, |manager| manager.container(web.name().clone()).create(&request, &mut ()));
+    assert!(matches!(error, Error::Cancelled), "{error:?}");
+    // What was undone needed it.
+    lab.assert_nothing_left();
+
+    web.create_from(&with(8080));
+    let file = Some(lab.file(web.name().as_str(), &with(8081).version("2")));
+    let request = UpdateRequest::default().with_file(file);
+    let error =
+        cancelled_at_nft(lab, |manager| manager.container(web.name().clone()).update(&request, &mut ()));
+    assert!(matches!(error, Error::Unsettled { .. }), "{error:?}");
+    assert_eq!((error.kind(), web.generation()), (ErrorKind::Cancelled, 2));
+    let ports = |port: &str| run("nft", "list ruleset").contains(port);
+    assert!(ports("8080") && !ports("8081"));
+    web.start();
+    assert!(!ports("8080") && ports("8081"), "the next one ends what was left");
+
+    let error = cancelled_at_nft(lab, Manager::host_up);
+    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error:?}");
+    lab.manager().host_up().must("host up");
+}
+
+fn root_who_waits_for_the_networks_hears_a_cancel(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create();
+    let path = lab.path("/var/lib/nixcloud/container/locks/.network");
+    let held = Flock::lock(fs::File::create(&path).unwrap(), FlockArg::LockExclusive)
+        .map_err(|(_, errno)| errno)
+        .unwrap();
+    let cancel = Cancel::new();
+    let manager = lab.manager().clone().with_cancel(cancel.clone());
+    let request = UpdateRequest::new(
+        lab.file("next", &web.file().keys("network.forwards = [ { hostPort = 8080; } ];")),
+    );
+    let (other, name) = (manager.clone(), web.name().clone());
+    let error = thread::scope(|scope| {
+        scope.spawn(|| {
+            let generation =
+                || other.container(name.clone()).status().ok()?.generation.map(GenerationId::get);
+            eventually("the generation is current", Duration::from_secs(60), || generation() == Some(2));
+            cancel.cancel();
+        });
+        manager.container(web.name().clone()).update(&request, &mut ()).unwrap_err()
+    });
+    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error:?}");
+    drop(held);
     web.destroy();
     lab.assert_nothing_left();
 }

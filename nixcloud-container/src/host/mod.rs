@@ -97,13 +97,18 @@ impl Host {
     }
 
     /// Takes the lock of the host's networks. Whoever holds a container's lock may take it, never the other way round.
-    pub(crate) fn lock_network(&self) -> Result<Lock, Error> {
+    /// A free one is got by an operation that was cancelled, too: what is left to do takes milliseconds.
+    pub(crate) fn lock_network(&self, cancel: &Cancel) -> Result<Lock, Error> {
         self.prepare()?;
-        self.acquire(
-            Place { file: &self.layout.network_lock(), folder: Some(&self.layout.runs()) },
-            &Cancel::new(),
-        )
-        .map_err(|error| held("the networks of this host", error))
+        let (file, folder) = (self.layout.network_lock(), self.layout.runs());
+        let place = || Place { file: &file, folder: Some(&folder) };
+        if let Some(lock) = Lock::try_acquire(place()).map_err(Error::Lock)? {
+            return Ok(lock);
+        }
+        match self.acquire(place(), cancel) {
+            Err(lock::Error::Cancelled { .. }) => Err(Error::Cancelled),
+            other => other.map_err(|error| held("the networks of this host", error)),
+        }
     }
 
     fn acquire(&self, place: Place<'_>, cancel: &Cancel) -> Result<Lock, lock::Error> {

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::fs::atomic::{self, Durability};
 use crate::host::Host;
 use crate::model::name::ContainerName;
+use crate::model::observe::Cancel;
 use crate::render::dnsmasq::{self, Entry, Resolver};
 use crate::store::generations::Generations;
 use crate::store::record::{Phase, Record};
@@ -28,11 +29,11 @@ enum Follow {
 
 /// Puts the names and leases of a container in place as they are to be now, or away where it is none any more.
 /// Nothing is done while the networks of the host are not up.
-pub(crate) fn publish(host: &Host, name: &ContainerName) -> Result<(), Error> {
+pub(crate) fn publish(host: &Host, name: &ContainerName, cancel: &Cancel) -> Result<(), Error> {
     if !host.layout.resolvers().is_dir() {
         return Ok(());
     }
-    let _lock = host.lock_network()?;
+    let _lock = host.lock_network(cancel)?;
     // Taken down while we waited.
     if !host.layout.resolvers().is_dir() {
         return Ok(());

@@ -175,12 +175,13 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::model::observe::Cancel;
     use crate::net::testing::in_own_netns;
 
     #[test]
     fn root_what_is_loaded_is_read_and_what_fails_changes_nothing() {
         in_own_netns(|| {
-            let nft = Nft::new(Tool::new(Path::new("nft")));
+            let nft = Nft::new(Tool::new(Path::new("nft"), &Cancel::new()));
             assert_eq!(nft.ruleset().unwrap(), Ruleset::default());
             assert_eq!(nft.table("inet", "t").unwrap(), None);
             nft.load(
@@ -205,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_missing_nft_is_known() {
-        let nft = Nft::new(Tool::new(Path::new("/nowhere/nft")));
+        let nft = Nft::new(Tool::new(Path::new("/nowhere/nft"), &Cancel::new()));
         assert!(nft.ruleset().unwrap_err().is_missing());
         assert!(nft.table("inet", "x").unwrap_err().is_missing());
     }

@@ -33,6 +33,15 @@ fn grace(program: Program) -> Duration {
     }
 }
 
+/// What ends it where its caller is killed. `nix-env` would still set the profile after SIGTERM, behind the back of the next
+/// operation, and leaves nothing behind when it is killed; the others have builders to stop.
+fn with_caller(program: Program) -> ::nix::sys::signal::Signal {
+    match program {
+        Program::NixEnv => ::nix::sys::signal::Signal::SIGKILL,
+        Program::NixInstantiate | Program::NixStore => ::nix::sys::signal::Signal::SIGTERM,
+    }
+}
+
 /// A longer line is cut: a builder may print without end.
 const LINE_MAX: usize = 4 << 20;
 /// What is read of one pipe before the token and the other pipe get their turn.
@@ -70,7 +79,7 @@ pub(super) fn run(
     let command = nix.command();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     // Else a build that outlives a killed operation would register its root after the next one has tidied up.
-    process::end_with_caller(command, ::nix::sys::signal::Signal::SIGTERM);
+    process::end_with_caller(command, with_caller(program));
     process::hearing(command, ::nix::sys::signal::Signal::SIGINT);
     let lost = |source| Error::Pipe { program, source };
     let mut running = Running::new(nix.spawn().map_err(not_started)?, grace(program)).map_err(lost)?;

@@ -205,7 +205,7 @@ fn build_and_install(
     observe::phase(Progress::Install, observer, |observer| {
         rootfs::create(&host.layout, &record.name, ids)?;
         lxc_config::write(host, record, &rendered, observer)?;
-        claim::host_ports::open(host, record, observer)?;
+        claim::host_ports::open(host, record, observer, cancel)?;
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -213,7 +213,7 @@ fn build_and_install(
         (record.phase, record.unsettled) = (Phase::Ready, true);
         record.note_items(generation);
         record.save(&host.layout)?;
-        names::publish(host, &record.name)?;
+        names::publish(host, &record.name, cancel)?;
         record.unsettled = false;
         Ok(record.save(&host.layout)?)
     })?;

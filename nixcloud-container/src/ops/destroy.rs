@@ -133,7 +133,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     cut_off::end_all(layout, &record);
     power::forget_neighbours(host, &record, None);
     // Before its addresses may be another's.
-    freeing.step(names::publish(host, &name));
+    freeing.step(names::publish(host, &name, &Cancel::new()));
     freeing.step(claim::host_ports::release_all(host, &record));
     freeing.step(rootfs::destroy(layout, &name));
     freeing.step(build::clear_work(host, &name));

@@ -20,9 +20,10 @@ pub(crate) fn settle(
     record: &mut Record,
     spec: &ContainerSpec,
     observer: &mut dyn Observer,
+    cancel: &Cancel,
 ) -> Result<(), Error> {
-    names::publish(host, &record.name)?;
-    claim::host_ports::release(host, record, spec, observer)?;
+    names::publish(host, &record.name, cancel)?;
+    claim::host_ports::release(host, record, spec, observer, cancel)?;
     claim::addresses::release(host, record, spec)?;
     // Files that were moved already are moved back at the next start.
     moving::forget(host, record, spec.idmap)?;
@@ -53,7 +54,7 @@ pub(crate) fn interrupted_switch(
         Phase::Switching { from } => from,
         Phase::Ready if record.unsettled => {
             let spec = generations.spec(generations.current()?)?;
-            return settle(host, record, &spec, observer).map(|()| None);
+            return settle(host, record, &spec, observer, cancel).map(|()| None);
         }
         _ => return Ok(None),
     };
@@ -89,6 +90,6 @@ pub(crate) fn interrupted_switch(
     // allowed) must not stand in the way of going back.
     ready(host, record)?;
     let spec = generations.spec(generations.current()?)?;
-    settle(host, record, &spec, observer)?;
+    settle(host, record, &spec, observer, cancel)?;
     Ok(cut_off)
 }

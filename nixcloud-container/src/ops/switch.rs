@@ -160,7 +160,8 @@ pub(crate) fn release(
     spec: &ContainerSpec,
     observer: &mut dyn Observer,
 ) -> Result<(), Error> {
-    claim::host_ports::release(host, record, spec, observer)?;
+    // What was cancelled is undone all the same.
+    claim::host_ports::release(host, record, spec, observer, &Cancel::new())?;
     claim::addresses::release(host, record, spec)?;
     moving::forget(host, record, spec.idmap)
 }
@@ -297,7 +298,7 @@ pub(crate) fn settle(
             return Err(put_back(host, record, observer, failure));
         }
     }
-    let followed = follow(host, record, to, observer);
+    let followed = follow(host, record, to, observer, cancel);
     let Some(outcome) = left else {
         return followed.map(|()| Switched {
             name,
@@ -377,9 +378,11 @@ pub(crate) fn follow(
     record: &mut Record,
     current: GenerationId,
     observer: &mut dyn Observer,
+    cancel: &Cancel,
 ) -> Result<(), Error> {
     let spec = Generations::new(&host.layout, &record.name).spec(current);
-    let settled = spec.map_err(Error::from).and_then(|spec| recover::settle(host, record, &spec, observer));
+    let settled =
+        spec.map_err(Error::from).and_then(|spec| recover::settle(host, record, &spec, observer, cancel));
     settled.map_err(|source| unsettled(&record.name, current, source))
 }
 
@@ -461,7 +464,7 @@ pub(crate) fn delete_generations(
         if let Err(failure) = prove(host, &mut record) {
             return Err(unsettled(name, current, failure));
         }
-        follow(host, &mut record, current, observer)?;
+        follow(host, &mut record, current, observer, cancel)?;
     }
     Ok(chosen)
 }

@@ -190,7 +190,7 @@ fn first(
             lxc_config::write(host, record, &lxc_config::rendered(host, record, &spec)?, observer)?;
         }
         switch::prove(host, record)?;
-        switch::follow(host, record, to, observer)
+        switch::follow(host, record, to, observer, cancel)
     })();
     installed.map_err(|source| switch::unsettled(&name, to, source))?;
     Ok(Switched {

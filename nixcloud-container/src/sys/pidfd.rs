@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -37,6 +38,18 @@ impl PidFd {
         };
         // The pid may have been given out again before it was opened; from here on it cannot be.
         Ok(process.is_alive().then_some(Self(fd)))
+    }
+
+    /// Takes hold of a child that this caller has not waited for; `None` where somebody else in this process has.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn of_child(child: &Child) -> io::Result<Option<Self>> {
+        match pidfd_open(Pid::from_child(child), PidfdFlags::empty()) {
+            Ok(fd) => Ok(Some(Self(fd))),
+            Err(rustix::io::Errno::SRCH) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Sends a signal by its number; the real-time ones that systemd listens to have no name. A process that has

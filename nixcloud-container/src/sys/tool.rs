@@ -1,4 +1,5 @@
-//! Programs of the host that the networks need: run to their end with a time limit, their words kept.
+//! Programs of the host that the networks need: run to their end with a time limit, which a cancelled operation cuts short,
+//! their words kept.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -10,13 +11,15 @@ use std::time::{Duration, Instant};
 use ::nix::sys::signal::{Signal, killpg};
 use ::nix::unistd::Pid;
 
+use crate::model::observe::Cancel;
+use crate::sys::pidfd::PidFd;
+use crate::sys::process;
 use crate::sys::reporter::{End, Reported};
 
 /// How long one may take. They answer in milliseconds, unless another holds their lock.
 const LIMIT: Duration = Duration::from_secs(30);
-/// The first and the longest pause between two looks at whether it has ended.
-const FIRST_PAUSE: Duration = Duration::from_micros(500);
-const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// How long one may go on after its operation was cancelled. One that works ends in that time, and is not cut off half-way.
+const CANCELLED: Duration = Duration::from_millis(500);
 /// Where they are though a caller's `PATH` need not say so.
 const SBIN: &str = "/usr/sbin:/sbin";
 
@@ -56,6 +59,12 @@ pub enum Error {
         /// The time that it had.
         limit: Duration,
     },
+    /// Its operation was cancelled, and it did not end.
+    #[error("{command} was killed, since the operation is cancelled")]
+    Cancelled {
+        /// What was run.
+        command: String,
+    },
 }
 
 fn said(words: &str, status: ExitStatus) -> String {
@@ -63,17 +72,19 @@ fn said(words: &str, status: ExitStatus) -> String {
 }
 
 /// A program, by a name to look up in `PATH` or by its path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Tool {
     program: PathBuf,
     limit: Duration,
+    cancel: Cancel,
 }
 
 impl Tool {
-    /// The program as the host configuration names it.
+    /// The program as the host configuration names it, for an operation that `cancel` ends. What undoes or gives back
+    /// has a token of its own, which nobody cancels.
     #[must_use]
-    pub fn new(program: &Path) -> Self {
-        Self { program: program.to_owned(), limit: LIMIT }
+    pub fn new(program: &Path, cancel: &Cancel) -> Self {
+        Self { program: program.to_owned(), limit: LIMIT, cancel: cancel.clone() }
     }
 
     /// The same with another time limit.
@@ -85,7 +96,7 @@ impl Tool {
     /// Runs it with `input` on its standard input, and returns what it printed.
     ///
     /// # Errors
-    /// When it is not there, fails, or does not end in time.
+    /// When it is not there, fails, or does not end in time, which is half a second once the operation is cancelled.
     pub fn run(&self, arguments: &[&str], input: &str) -> Result<String, Error> {
         let command = format!("{} {}", self.program.display(), arguments.join(" "));
         let path = std::env::var("PATH").map_or_else(|_| SBIN.to_owned(), |path| format!("{path}:{SBIN}"));
@@ -100,6 +111,8 @@ impl Tool {
         tool.command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Killed with those that it runs itself: they hold the pipes, too.
         tool.command().process_group(0);
+        // Else one that hung could still change the host after the next operation has.
+        process::end_with_caller(tool.command(), Signal::SIGKILL);
         let mut running = tool.spawn().map_err(not_started)?;
         let child = &mut running.child;
         let begin = Instant::now();
@@ -117,12 +130,17 @@ impl Tool {
             })();
             // Without those that read it, it might wait for ever.
             let (out, err) = begun.inspect_err(|_| drop((child.kill(), child.wait())))?;
-            let status = wait(child, self.limit);
+            let status = self.wait(child);
             Ok((status, out.join().unwrap_or_default(), err.join().unwrap_or_default()))
         });
         let (status, stdout, stderr) = ended.map_err(not_started)?;
         tracing::debug!(%command, ?status, took = ?begin.elapsed(), "a program ended");
-        let Some(waited) = status else { return Err(Error::Timeout { command, limit: self.limit }) };
+        let waited = match status {
+            Ok(Waited::Ended(waited)) => waited,
+            Ok(Waited::Late) => return Err(Error::Timeout { command, limit: self.limit }),
+            Ok(Waited::Cancelled) => return Err(Error::Cancelled { command }),
+            Err(error) => return Err(not_started(error)),
+        };
         let end =
             running.end(waited).map_err(|source| Error::Run { program: self.program.clone(), source })?;
         match end {
@@ -141,23 +159,37 @@ fn read(from: Option<impl Read>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What waiting for it says once it has ended; `None` if it had to be killed.
-fn wait(child: &mut Child, limit: Duration) -> Option<io::Result<ExitStatus>> {
-    let begin = Instant::now();
-    let mut pause = FIRST_PAUSE;
-    loop {
-        if let Some(waited) = child.try_wait().transpose() {
-            return Some(waited);
+/// How the wait for a program came out.
+#[derive(Debug)]
+enum Waited {
+    /// It ended; this is what the kernel says of it.
+    Ended(io::Result<ExitStatus>),
+    /// It had to be killed: the time was over.
+    Late,
+    /// It had to be killed: the operation was cancelled.
+    Cancelled,
+}
+
+impl Tool {
+    /// Waits for its end, or makes it.
+    fn wait(&self, child: &mut Child) -> io::Result<Waited> {
+        let ended = PidFd::of_child(child).and_then(|held| {
+            // Somebody else in this process has waited for it.
+            let Some(held) = held else { return Ok(true) };
+            let begin = Instant::now();
+            Ok(held.wait(self.limit, &|| self.cancel.is_cancelled())?
+                || (self.cancel.is_cancelled()
+                    && held.wait(CANCELLED.min(self.limit.saturating_sub(begin.elapsed())), &|| false)?))
+        });
+        if matches!(ended, Ok(true)) {
+            return Ok(Waited::Ended(child.wait()));
         }
-        if begin.elapsed() > limit {
-            // SIGKILL at once: one that hangs need not hear anything else. It has not been waited for, so nobody else has its
-            // number.
-            let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
-            let _ = child.wait();
-            return None;
-        }
-        thread::sleep(pause);
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        // SIGKILL at once: one that hangs need not hear anything else. It has not been waited for, so nobody else has its
+        // number.
+        let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
+        let _ = child.wait();
+        ended?;
+        Ok(if self.cancel.is_cancelled() { Waited::Cancelled } else { Waited::Late })
     }
 }
 
@@ -167,7 +199,7 @@ mod tests {
 
     #[test]
     fn words_and_input_pass_through() {
-        let sh = Tool::new(Path::new("sh"));
+        let sh = Tool::new(Path::new("sh"), &Cancel::new());
         assert_eq!(sh.run(&["-c", "cat; echo $LC_ALL"], "a\n").unwrap(), "a\nC\n");
         let error = sh.run(&["-c", "echo no way >&2; exit 3"], &"x".repeat(1 << 20)).unwrap_err();
         assert_eq!(error.to_string(), "sh -c echo no way >&2; exit 3: no way");
@@ -178,7 +210,7 @@ mod tests {
     #[test]
     fn one_that_hangs_is_killed_with_its_children() {
         let begin = Instant::now();
-        let sh = Tool::new(Path::new("sh")).within(Duration::from_millis(50));
+        let sh = Tool::new(Path::new("sh"), &Cancel::new()).within(Duration::from_millis(50));
         let error = sh.run(&["-c", "trap '' TERM; sleep 1000; sleep 1000"], "").unwrap_err();
         assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
         // Not for as long as its child has the pipes.
@@ -186,8 +218,25 @@ mod tests {
     }
 
     #[test]
+    fn one_that_hangs_is_killed_soon_after_its_operation_is_cancelled_and_one_that_works_ends() {
+        let cancel = Cancel::new();
+        let sh = Tool::new(Path::new("sh"), &cancel);
+        let begin = Instant::now();
+        let error = thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(100));
+                cancel.cancel();
+            });
+            sh.run(&["-c", "kill -STOP $$; sleep 1000"], "").unwrap_err()
+        });
+        assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
+        assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+        assert_eq!(sh.run(&["-c", "echo a"], "").unwrap(), "a\n");
+    }
+
+    #[test]
     fn one_that_is_not_there_is_named() {
-        let error = Tool::new(Path::new("no-such-program-here")).run(&[], "").unwrap_err();
+        let error = Tool::new(Path::new("no-such-program-here"), &Cancel::new()).run(&[], "").unwrap_err();
         assert!(matches!(error, Error::Missing { .. }), "{error:?}");
         assert_eq!(error.to_string(), "`no-such-program-here` is not installed");
     }

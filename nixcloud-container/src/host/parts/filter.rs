@@ -11,6 +11,7 @@ use crate::host::Host;
 use crate::model::forward::{HostPort, Protocol};
 use crate::model::hint::{Hint, Remedy};
 use crate::model::host_report::{Change, Finding, HostChange, Part};
+use crate::model::observe::Cancel;
 use crate::net::nft::{Nft, Ruleset};
 use crate::net::{Netlink, listen};
 use crate::render::nft::{self as ruleset, FAMILY, IDENTITY, Input, TABLE, Table};
@@ -22,8 +23,8 @@ const UP: Remedy = Remedy::HostUp;
 /// How long `nft` may take. It answers in milliseconds, and whoever else changes the networks of the host waits for it.
 const NFT: Duration = Duration::from_secs(5);
 
-pub(super) fn nft(host: &Host) -> Nft {
-    Nft::new(Tool::new(&host.config.tools.nft).within(NFT))
+pub(super) fn nft(host: &Host, cancel: &Cancel) -> Nft {
+    Nft::new(Tool::new(&host.config.tools.nft, cancel).within(NFT))
 }
 
 /// The table as it should be now.
@@ -57,8 +58,8 @@ fn changed(change: Change) -> Vec<HostChange> {
     vec![HostChange { part: Part::Filter, name: TABLE.to_owned(), change }]
 }
 
-pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
-    let (nft, wanted) = (nft(host), wanted(host)?);
+pub(super) fn up(host: &Host, cancel: &Cancel) -> Result<Vec<HostChange>, Error> {
+    let (nft, wanted) = (nft(host, cancel), wanted(host)?);
     let change = match nft.table(FAMILY, TABLE)? {
         Some(there) if fault(&there, &wanted).is_none() => return Ok(changed(Change::Kept)),
         Some(_) => Change::Mended,
@@ -68,8 +69,8 @@ pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
     Ok(changed(change))
 }
 
-pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
-    let nft = nft(host);
+pub(super) fn down(host: &Host, cancel: &Cancel) -> Result<Vec<HostChange>, Error> {
+    let nft = nft(host, cancel);
     match nft.table(FAMILY, TABLE) {
         Ok(None) => Ok(changed(Change::Absent)),
         Ok(Some(_)) => {
@@ -82,9 +83,9 @@ pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
     }
 }
 
-pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
+pub(super) fn check(host: &Host, cancel: &Cancel) -> Result<Vec<Finding>, Error> {
     let wanted = wanted(host)?;
-    let mut findings = vec![match nft(host).table(FAMILY, TABLE) {
+    let mut findings = vec![match nft(host, cancel).table(FAMILY, TABLE) {
         Err(error) if error.is_missing() => {
             let what = "`nft` is not installed: nothing is forwarded to or from containers as it should be";
             Finding::wrong(Part::Filter, TABLE, what, Hint::from("install nftables, then ").remedy(UP))
@@ -134,12 +135,12 @@ pub(crate) enum Reloaded {
 
 /// Puts the rules for all ports that lead to containers in place, at once. The container that has changed is on disk as
 /// it is to be seen.
-pub(crate) fn reload(host: &Host) -> Result<Reloaded, Error> {
-    let _lock = host.lock_network()?;
+pub(crate) fn reload(host: &Host, cancel: &Cancel) -> Result<Reloaded, Error> {
+    let _lock = host.lock_network(cancel)?;
     if bridges::are_anothers(host)? {
         return Ok(Reloaded::NotUp);
     }
-    let (nft, wanted) = (nft(host), wanted(host)?);
+    let (nft, wanted) = (nft(host, cancel), wanted(host)?);
     match nft.table(FAMILY, TABLE) {
         Ok(None) => Ok(Reloaded::NotUp),
         Ok(Some(there)) if fault(&there, &wanted).is_none() => Ok(Reloaded::Loaded),

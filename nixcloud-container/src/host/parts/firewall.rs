@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::model::hint::Remedy;
 use crate::model::host_report::{Change, Finding, HostChange, Part};
+use crate::model::observe::Cancel;
 use crate::net::nft::{Chain, Ruleset};
 use crate::render::nft::TABLE;
 use crate::sys::tool::{self, Tool};
@@ -22,8 +23,8 @@ const LEGACY: &str = "/proc/thread-self/net";
 const HOOKS: [Hook; 2] = [FORWARD, INPUT];
 
 /// What is there: all tables of nftables; none where there is no `nft`.
-fn ruleset(host: &Host) -> Result<Ruleset, Error> {
-    match filter::nft(host).ruleset() {
+fn ruleset(host: &Host, cancel: &Cancel) -> Result<Ruleset, Error> {
+    match filter::nft(host, cancel).ruleset() {
         Err(error) if error.is_missing() => Ok(Ruleset::default()),
         other => Ok(other?),
     }
@@ -45,7 +46,7 @@ fn is_of_iptables(chain: &Chain) -> bool {
 
 /// The tables `filter` of iptables that are in use, of both families and both kinds. A kind that is not in use is not
 /// even looked at: that would make its tables.
-fn filters(host: &Host, ruleset: &Ruleset) -> Result<Vec<Filter>, Error> {
+fn filters(host: &Host, ruleset: &Ruleset, cancel: &Cancel) -> Result<Vec<Filter>, Error> {
     let configured = host.config.tools.iptables.display().to_string();
     let mut filters = Vec::new();
     for (ipv6, family) in [(false, "ip"), (true, "ip6")] {
@@ -59,9 +60,9 @@ fn filters(host: &Host, ruleset: &Ruleset) -> Result<Vec<Filter>, Error> {
             if !in_use {
                 continue;
             }
-            let is_it = Tool::new(program.as_ref()).run(&["-V"], "")?.contains(mark);
+            let is_it = Tool::new(program.as_ref(), cancel).run(&["-V"], "")?.contains(mark);
             let program = if is_it { program.clone() } else { format!("{program}-{kind}") };
-            filters.push(Filter::read(&program, ipv6)?);
+            filters.push(Filter::read(&program, ipv6, cancel)?);
         }
     }
     Ok(filters)
@@ -83,10 +84,10 @@ fn changed(name: String, change: Change) -> HostChange {
     HostChange { part: Part::Firewall, name, change }
 }
 
-pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
+pub(super) fn up(host: &Host, cancel: &Cancel) -> Result<Vec<HostChange>, Error> {
     let networks = &host.config.network;
     let mut changes = Vec::new();
-    for filter in filters(host, &ruleset(host)?)? {
+    for filter in filters(host, &ruleset(host, cancel)?, cancel)? {
         for hook in HOOKS {
             let name = name(&filter, hook);
             match (filter.is_closed(hook), filter.state(hook, networks)) {
@@ -107,9 +108,9 @@ pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
     Ok(changes)
 }
 
-pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
+pub(super) fn down(host: &Host, cancel: &Cancel) -> Result<Vec<HostChange>, Error> {
     let mut changes = Vec::new();
-    for filter in filters(host, &ruleset(host)?)? {
+    for filter in filters(host, &ruleset(host, cancel)?, cancel)? {
         for hook in HOOKS {
             if filter.state(hook, &host.config.network) != Rules::Absent {
                 filter.remove(hook)?;
@@ -120,11 +121,11 @@ pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
     Ok(changes)
 }
 
-pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
+pub(super) fn check(host: &Host, cancel: &Cancel) -> Result<Vec<Finding>, Error> {
     let networks = &host.config.network;
-    let ruleset = ruleset(host)?;
+    let ruleset = ruleset(host, cancel)?;
     let mut findings = Vec::new();
-    match filters(host, &ruleset) {
+    match filters(host, &ruleset, cancel) {
         Ok(filters) => {
             for filter in &filters {
                 for hook in HOOKS.into_iter().filter(|hook| filter.is_closed(*hook)) {
@@ -230,8 +231,8 @@ fn mend(chain: &Chain, [hostonly, internet]: [&str; 2]) -> String {
 }
 
 /// Whether somebody else translates addresses on this host.
-pub(super) fn others_translate(host: &Host) -> Result<bool, Error> {
-    let ruleset = ruleset(host)?;
+pub(super) fn others_translate(host: &Host, cancel: &Cancel) -> Result<bool, Error> {
+    let ruleset = ruleset(host, cancel)?;
     let in_nft = ruleset.chains.iter().filter(|chain| chain.table != TABLE).any(|chain| {
         chain.rules.iter().flat_map(|rule| &rule.statements).any(|statement| {
             ["masquerade", "snat", "dnat"].iter().any(|word| statement.get(word).is_some())
@@ -254,11 +255,11 @@ mod tests {
     const BRIDGES: [&str; 2] = ["brNC-hostonly", "brNC-internet"];
 
     fn there() -> Ruleset {
-        Nft::new(Tool::new(Path::new("nft"))).ruleset().unwrap()
+        Nft::new(Tool::new(Path::new("nft"), &Cancel::new())).ruleset().unwrap()
     }
 
     fn load(script: &str) {
-        Nft::new(Tool::new(Path::new("nft"))).load(script).unwrap();
+        Nft::new(Tool::new(Path::new("nft"), &Cancel::new())).load(script).unwrap();
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::model::hint::Remedy;
 use crate::model::host_report::{Change, Finding, HostChange, Part};
+use crate::model::observe::Cancel;
 use crate::net::sysctl::Changed;
 
 const FORWARD4: &str = "net/ipv4/ip_forward";
@@ -102,11 +103,11 @@ fn advertised_route(line: &str) -> Option<String> {
     (flags & BY_ADVERTISEMENT != 0 && interface != "lo").then(|| interface.to_owned())
 }
 
-pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
+pub(super) fn down(host: &Host, cancel: &Cancel) -> Result<Vec<HostChange>, Error> {
     let sysctl = host.sysctl();
     let mut changes = Vec::new();
     // Whoever translates addresses here forwards too, and may have counted on what we set.
-    let needed = firewall::others_translate(host)?;
+    let needed = firewall::others_translate(host, cancel)?;
     for key in [FORWARD6, FORWARD4] {
         if !sysctl.is_noted(key) {
             continue;

@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::host::names;
 use crate::model::hint::{Hint, Remedy};
 use crate::model::host_report::{Change, Finding, HostChange, Part, Verdict};
+use crate::model::observe::Cancel;
 use crate::render::dnsmasq::{self, DOMAIN, HOST_RESOLVER, Resolver};
 use crate::store::rootfs;
 use crate::sys::proc::Process;
@@ -27,12 +28,13 @@ fn unit(resolver: Resolver) -> String {
     format!("nixcloud-container-dns@{resolver}.service")
 }
 
-fn systemd(host: &Host) -> Option<Tool> {
-    (host.is_whole() && Path::new(SYSTEMD).is_dir()).then(|| Tool::new(&host.config.tools.systemctl))
+fn systemd(host: &Host, cancel: &Cancel) -> Option<Tool> {
+    (host.is_whole() && Path::new(SYSTEMD).is_dir()).then(|| Tool::new(&host.config.tools.systemctl, cancel))
 }
 
-fn resolved(host: &Host) -> Option<Tool> {
-    (host.is_whole() && Path::new(RESOLVED).exists()).then(|| Tool::new(&host.config.tools.resolvectl))
+fn resolved(host: &Host, cancel: &Cancel) -> Option<Tool> {
+    (host.is_whole() && Path::new(RESOLVED).exists())
+        .then(|| Tool::new(&host.config.tools.resolvectl, cancel))
 }
 
 fn changed(resolver: Resolver, change: Change) -> HostChange {
@@ -50,7 +52,7 @@ struct Wanted {
     hung: bool,
 }
 
-pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
+pub(super) fn up(host: &Host, cancel: &Cancel) -> Result<Vec<HostChange>, Error> {
     let program = resolver::program(&host.config.tools.dnsmasq)?;
     folders(host)?;
     names::rebuild(host)?;
@@ -67,15 +69,18 @@ pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
         });
     }
     end_hung(host, &mut all)?;
-    let anew = match systemd(host) {
+    let anew = match systemd(host, cancel) {
         Some(systemctl) => by_systemd(host, &systemctl, &program, &all)?,
         None => by_ourselves(host, &program, &all)?,
     };
     for Wanted { resolver, process, differs, .. } in &all {
         let before = process.filter(|_| *differs);
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
         resolver::wait(&host.layout, *resolver, resolver.address(&host.config), before)?;
     }
-    if let Some(resolvectl) = resolved(host) {
+    if let Some(resolvectl) = resolved(host, cancel) {
         tell_resolved(host, &resolvectl)?;
     }
     let change = |Wanted { resolver, process, differs, hung }: &Wanted| {
@@ -181,9 +186,9 @@ fn tell_resolved(host: &Host, resolvectl: &Tool) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
+pub(super) fn down(host: &Host, cancel: &Cancel) -> Result<Vec<HostChange>, Error> {
     let mut some = false;
-    if let Some(systemctl) = systemd(host)
+    if let Some(systemctl) = systemd(host, cancel)
         && Path::new(UNIT).exists()
     {
         some = true;
@@ -204,19 +209,19 @@ pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
     Ok(Resolver::ALL.map(|resolver| changed(resolver, change)).into())
 }
 
-pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
+pub(super) fn check(host: &Host, cancel: &Cancel) -> Result<Vec<Finding>, Error> {
     if let Err(error @ ResolverError::Missing { .. }) = resolver::program(&host.config.tools.dnsmasq) {
         let what = format!("{error}: guests get no address on the bridge that leads out, and no names");
         let mend = Hint::from("install dnsmasq (Debian: dnsmasq-base), then ").remedy(UP);
         return Ok(vec![Finding::wrong(Part::Resolver, Resolver::Internet.as_str(), what, mend)]);
     }
-    let supervised = systemd(host).is_some() || resolver::supervisor(&host.layout).is_some();
+    let supervised = systemd(host, cancel).is_some() || resolver::supervisor(&host.layout).is_some();
     let answer = answer_all(host);
     let looked_at = Resolver::ALL
         .into_iter()
         .zip(answer)
         .map(|(resolver, answers)| look(host, resolver, answers, supervised));
-    Ok(looked_at.chain([on_host(host)]).collect())
+    Ok(looked_at.chain([on_host(host, cancel)]).collect())
 }
 
 fn look(host: &Host, resolver: Resolver, answers: bool, supervised: bool) -> Finding {
@@ -256,10 +261,10 @@ fn look(host: &Host, resolver: Resolver, answers: bool, supervised: bool) -> Fin
 }
 
 /// Whether the host itself knows containers by their names.
-fn on_host(host: &Host) -> Finding {
+fn on_host(host: &Host, cancel: &Cancel) -> Finding {
     let name = format!("*.{DOMAIN}");
     let bridge = host.config.network.hostonly.bridge.as_str();
-    let told = resolved(host).and_then(|resolvectl| resolvectl.run(&["domain", bridge], "").ok());
+    let told = resolved(host, cancel).and_then(|resolvectl| resolvectl.run(&["domain", bridge], "").ok());
     match told {
         Some(text) if text.contains(&format!("~{DOMAIN}")) => {
             Finding::good(Part::Names, name, "the host asks for them by systemd-resolved")

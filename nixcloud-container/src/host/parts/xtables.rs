@@ -6,6 +6,7 @@
 
 use crate::error::Error;
 use crate::model::config::Networks;
+use crate::model::observe::Cancel;
 use crate::net::bridge::MARK;
 use crate::sys::tool::Tool;
 
@@ -31,6 +32,8 @@ pub(super) struct Filter {
     ipv6: bool,
     /// What `-S` says.
     lines: Vec<String>,
+    /// Of the operation that reads and changes it.
+    cancel: Cancel,
 }
 
 /// How our rules are.
@@ -46,9 +49,10 @@ pub(super) enum Rules {
 
 impl Filter {
     /// Reads the table by this program.
-    pub(super) fn read(program: &str, ipv6: bool) -> Result<Self, Error> {
-        let text = Tool::new(program.as_ref()).run(&["-w", WAIT, "-S"], "")?;
-        Ok(Self { program: program.to_owned(), ipv6, lines: text.lines().map(str::to_owned).collect() })
+    pub(super) fn read(program: &str, ipv6: bool, cancel: &Cancel) -> Result<Self, Error> {
+        let text = Tool::new(program.as_ref(), cancel).run(&["-w", WAIT, "-S"], "")?;
+        let lines = text.lines().map(str::to_owned).collect();
+        Ok(Self { program: program.to_owned(), ipv6, lines, cancel: cancel.clone() })
     }
 
     /// How the program is called.
@@ -140,7 +144,7 @@ impl Filter {
     fn restore(&self, script: &str) -> Result<(), Error> {
         let program = format!("{}-restore", self.program);
         let script = format!("*filter\n{script}COMMIT\n");
-        Tool::new(program.as_ref()).run(&["-w", WAIT, "--noflush"], &script)?;
+        Tool::new(program.as_ref(), &self.cancel).run(&["-w", WAIT, "--noflush"], &script)?;
         Ok(())
     }
 }
@@ -200,7 +204,7 @@ mod tests {
 
     fn filter(lines: &str) -> Filter {
         let lines = lines.lines().map(|line| line.trim().to_owned()).collect();
-        Filter { program: "iptables".into(), ipv6: false, lines }
+        Filter { program: "iptables".into(), ipv6: false, lines, cancel: Cancel::new() }
     }
 
     fn place(filter: &Filter) -> String {
@@ -242,20 +246,24 @@ mod tests {
             ("ip6tables-legacy", true),
         ] {
             in_own_netns(|| {
-                let tool = Tool::new(program.as_ref());
+                let cancel = &Cancel::new();
+                let tool = Tool::new(program.as_ref(), cancel);
                 let run = |words: &str| {
                     tool.run(&words.split(' ').collect::<Vec<_>>(), "").unwrap();
                 };
                 run("-P FORWARD DROP");
                 run("-A FORWARD -p tcp -m tcp --dport 25 -j DROP");
                 run("-A INPUT -j DROP");
-                let before = Filter::read(program, ipv6).unwrap().lines;
-                assert_eq!(Filter::read(program, ipv6).unwrap().state(FORWARD, &whole), Rules::Absent);
+                let before = Filter::read(program, ipv6, cancel).unwrap().lines;
+                assert_eq!(
+                    Filter::read(program, ipv6, cancel).unwrap().state(FORWARD, &whole),
+                    Rules::Absent
+                );
                 for networks in [networks(), whole.clone()] {
                     for hook in [FORWARD, INPUT] {
                         for _ in 0..2 {
-                            Filter::read(program, ipv6).unwrap().insert(hook, &networks).unwrap();
-                            let there = Filter::read(program, ipv6).unwrap();
+                            Filter::read(program, ipv6, cancel).unwrap().insert(hook, &networks).unwrap();
+                            let there = Filter::read(program, ipv6, cancel).unwrap();
                             assert_eq!(
                                 there.state(hook, &networks),
                                 Rules::There,
@@ -266,13 +274,19 @@ mod tests {
                     }
                 }
                 run("-I FORWARD 1 -j DROP");
-                assert_eq!(Filter::read(program, ipv6).unwrap().state(FORWARD, &whole), Rules::Partly);
+                assert_eq!(
+                    Filter::read(program, ipv6, cancel).unwrap().state(FORWARD, &whole),
+                    Rules::Partly
+                );
                 run("-D FORWARD 1");
                 for hook in [FORWARD, INPUT] {
-                    Filter::read(program, ipv6).unwrap().remove(hook).unwrap();
-                    assert_eq!(Filter::read(program, ipv6).unwrap().state(hook, &whole), Rules::Absent);
+                    Filter::read(program, ipv6, cancel).unwrap().remove(hook).unwrap();
+                    assert_eq!(
+                        Filter::read(program, ipv6, cancel).unwrap().state(hook, &whole),
+                        Rules::Absent
+                    );
                 }
-                assert_eq!(Filter::read(program, ipv6).unwrap().lines, before, "{program}");
+                assert_eq!(Filter::read(program, ipv6, cancel).unwrap().lines, before, "{program}");
             });
         }
     }

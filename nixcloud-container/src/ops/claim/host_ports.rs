@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::host::parts::{self as hostnet, Reloaded};
 use crate::model::forward::{Forward, HostPort};
-use crate::model::observe::{Event, Observer};
+use crate::model::observe::{Cancel, Event, Observer};
 use crate::model::spec::ContainerSpec;
 use crate::store::host_ports as forwards;
 use crate::store::record::Record;
@@ -39,8 +39,9 @@ pub(crate) fn release(
     record: &mut Record,
     spec: &ContainerSpec,
     observer: &mut dyn Observer,
+    cancel: &Cancel,
 ) -> Result<(), Error> {
-    open(host, record, observer)?;
+    open(host, record, observer, cancel)?;
     let wanted: Vec<HostPort> = spec.network.forwards.iter().map(Forward::host).collect();
     let (kept, unused): (Vec<_>, Vec<_>) = record.ports.iter().partition(|port| wanted.contains(port));
     if unused.is_empty() {
@@ -53,10 +54,11 @@ pub(crate) fn release(
     Ok(record.save(&host.layout)?)
 }
 
-/// Gives back all ports of a container that is being destroyed, as [`release`] does.
+/// Gives back all ports of a container that is being destroyed, as [`release`] does, whoever has cancelled what goes
+/// before it.
 pub(crate) fn release_all(host: &Host, record: &Record) -> Result<(), Error> {
     if !record.ports.is_empty() {
-        hostnet::reload(host)?;
+        hostnet::reload(host, &Cancel::new())?;
     }
     for port in &record.ports {
         forwards::free(&host.layout, &record.name, *port)?;
@@ -65,11 +67,16 @@ pub(crate) fn release_all(host: &Host, record: &Record) -> Result<(), Error> {
 }
 
 /// Lets the ports of the host lead to a container as it is now, and tells of what stands in their way.
-pub(crate) fn open(host: &Host, record: &Record, observer: &mut dyn Observer) -> Result<(), Error> {
+pub(crate) fn open(
+    host: &Host,
+    record: &Record,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<(), Error> {
     if record.ports.is_empty() {
         return Ok(());
     }
-    if hostnet::reload(host)? == Reloaded::NotUp {
+    if hostnet::reload(host, cancel)? == Reloaded::NotUp {
         let ports: Vec<String> = record.ports.iter().map(|port| port.words()).collect();
         observer.event(Event::Note(format!(
             "the networks of this host are not up: {} will lead to `{}` when they are",

@@ -54,7 +54,7 @@ pub(crate) fn start(
     let lock = host.lock(name, cancel)?;
     let mut record = adopt::record(host, name, observer, cancel)?;
     recover::interrupted_switch(host, &mut record, observer, cancel)?;
-    tell_host(host, &record, observer);
+    tell_host(host, &record, observer, cancel);
     cut_off::settle(host, &record)?;
     let here = wait_while_passing(host, &record, Action::Start, host.config.timeouts.start(), cancel)?;
     match here.state.permits(Action::Start) {
@@ -89,13 +89,13 @@ pub(crate) fn start(
 
 /// Tells the host's name servers and its packet filter of a container that was just adopted, or whose last operation was
 /// killed after its end was noted. Of others they know, and nothing is done. It boots without them, too.
-fn tell_host(host: &Host, record: &Record, observer: &mut dyn Observer) {
+fn tell_host(host: &Host, record: &Record, observer: &mut dyn Observer, cancel: &Cancel) {
     let name = &record.name;
-    if let Err(error) = names::publish(host, name) {
+    if let Err(error) = names::publish(host, name, cancel) {
         let why = error::chain(&error);
         observer.event(Event::Note(format!("the host's name servers are not told of `{name}`: {why}")));
     }
-    if let Err(error) = claim::host_ports::open(host, record, observer) {
+    if let Err(error) = claim::host_ports::open(host, record, observer, cancel) {
         let why = error::chain(&error);
         observer.event(Event::Note(format!("the host's ports may not lead to `{name}`: {why}")));
     }

@@ -80,7 +80,7 @@ fn root_it_loads() {
     use crate::net::testing::in_own_netns;
     use crate::sys::tool::Tool;
     in_own_netns(|| {
-        let nft = Nft::new(Tool::new(std::path::Path::new("nft")));
+        let nft = Nft::new(Tool::new(std::path::Path::new("nft"), &crate::model::observe::Cancel::new()));
         for (networks, forwards) in
             [(networks(), vec![]), (whole(), forwards()), (networks(), forwards()), (networks(), listening())]
         {
