@@ -54,12 +54,13 @@ attack: setup
 		root_nobody_who_enters_a_guest_is_taken_over_busybox
 
 # Operations killed and failed at calls of the kernel: what is stuck, leaked or silent then. `make test` has a short form of it (the
-# scenarios of crash.rs, half_way.rs and cgroups.rs); the longer this one runs, the more calls it gets to.
+# scenarios of crash.rs, half_way.rs and cgroups.rs); the longer this one runs, the more calls it gets to: its
+# table says how many of each operation.
 FAULTS_SECONDS ?= 900
 
 faults: setup
 	$(CARGO) build --quiet --workspace --all-targets --locked
-	nice scripts/own-network.sh python3 tests/faults/faults.py target/debug/nixcloud-container --seconds $(FAULTS_SECONDS)
+	nice python3 tests/faults/faults.py target/debug/nixcloud-container --seconds $(FAULTS_SECONDS)
 
 # A boot of a real machine, in software: minutes, so `make test` does without.
 vm-test:

@@ -1,21 +1,26 @@
 #!/usr/bin/env python3
 """Kills and fails operations at calls of the kernel, and asks what is stuck, leaked or silent afterwards. `make faults`.
 
-    faults.py PROGRAM [--seconds N] [--only OPERATION] [--mode MODE] [--at STEP] [--seed N]
+    faults.py PROGRAM [--seconds N] [--jobs N] [--only OPERATION] [--mode MODE] [--at STEP] [--seed N]
 
-Each pair of operation and fault has its share of the time; in it, calls are chosen evenly over the whole operation. Prints a
-table in Markdown, and every problem with the call at which it came to be. Ends with 1 where there is any.
+Each pair of operation and fault has its share of the time, and what one leaves the next ones have; in it, calls are chosen evenly
+over the whole operation. Of a loop (the same calls by the same process on files of the same folder, at least three times one
+after the other) the first round and the last one are tried: those are the calls that differ. Each job is a host of its own. Prints
+a table in Markdown, and every problem with the call at which it came to be. Ends with 1 where there is any.
 """
 
 import argparse
+import json
 import os
 import shutil
+import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
-from lab import Lab
+from lab import HERE, Lab
 
-NAME = "nfaultweb"
+NAME = f"nf{os.getpid()}x"
 # What is done, on which container (None, "stopped", "running", "updated"), and what is to be so afterwards.
 OPERATIONS = {
     "create": (None, ["create", NAME, "{a}"], ("stopped", 1)),
@@ -29,6 +34,7 @@ OPERATIONS = {
     "destroy --force": ("running", ["destroy", "--force", NAME], None),
     "apply": (None, ["apply", "{set}"], ("stopped", 1)),
 }
+KINDS = ("stuck", "leaked", "silent")
 # How it is cut off or fails, and at which calls.
 MODES = {
     "kill one": ("self", "mut"),
@@ -44,7 +50,7 @@ class Case:
         self.lab, self.operation, self.mode = lab, operation, mode
         self.before, words, self.promise = OPERATIONS[operation]
         self.words = [word.format(**files) for word in words]
-        self.files, self.problems, self.done, self.total = files, [], 0, 0
+        self.files, self.problems, self.done, self.total, self.unlike = files, [], 0, 0, 0
 
     def problem(self, kind, step, what):
         self.problems.append(kind)
@@ -53,12 +59,17 @@ class Case:
     def prepare(self):
         if self.before is None:
             return
-        steps = [("create", NAME, self.files["a"])]
+        kept = "updated" if self.before == "updated" else "stopped"
+        steps = []
+        if kept in self.lab.saved:
+            self.lab.restore(kept)
+        else:
+            steps += [("create", NAME, self.files["a"])]
+            if kept == "updated":
+                # The first generation is known to have worked.
+                steps += [("start", NAME), ("terminate", NAME), ("update", NAME, self.files["b"])]
         if self.before == "running":
             steps += [("start", NAME)]
-        if self.before == "updated":
-            # The first generation is known to have worked.
-            steps += [("start", NAME), ("terminate", NAME), ("update", NAME, self.files["b"])]
         for words in steps:
             result = self.lab.call(*words)
             if result.code != 0:
@@ -129,18 +140,36 @@ class Case:
         """A second update makes a third generation where the first one had got through."""
         return self.operation.startswith("update") and now is not None and now[0] == self.promise[0] and now[1] == 3
 
-    def run(self, seconds, seed, at, base):
+    def run(self, seconds, asked, base):
         self.prepare()
         mode, kinds = MODES[self.mode]
         self.total = self.lab.step(0, "none", kinds, *self.words).count or 0
+        unlike = differing(self.lab.calls)
+        self.unlike = len(unlike)
         self.lab.destroy_all()
         end = time.time() + seconds
-        steps = [at] if at else even(self.total, seed)
-        for step in steps:
+        mine = list(even(len(unlike), asked.seed))[asked.job::asked.jobs]
+        for step in [asked.at] if asked.at else [unlike[number - 1] for number in mine]:
             if time.time() > end and self.done > 0:
                 break
             base = self.once(step, base)
         return base
+
+
+def differing(calls):
+    """The numbers of all calls but those of a loop's inner rounds."""
+    inner = set()
+    for length in range(1, 7):
+        here = length
+        while here < len(calls):
+            end = here
+            while end < len(calls) and calls[end] == calls[end - length]:
+                end += 1
+            # From `here - length` to `end` the same calls come again and again.
+            if end - here >= 2 * length:
+                inner.update(range(here, end - length))
+            here = max(end, here) + 1
+    return [number + 1 for number in range(len(calls)) if number not in inner]
 
 
 def even(total, seed):
@@ -153,6 +182,41 @@ def even(total, seed):
             yield step
 
 
+def all_jobs(jobs):
+    """Runs each job in a network namespace of its own, and puts together what they came to."""
+    network = f"{HERE}/../../scripts/own-network.sh"
+    runs = [subprocess.Popen([network, sys.executable, *sys.argv, "--jobs", str(jobs), "--job", str(job)],
+                             stdout=subprocess.PIPE, text=True) for job in range(jobs)]
+    rows, ended = {}, True
+    with ThreadPoolExecutor(jobs) as readers:
+        for told in readers.map(read, runs):
+            ended = ended and told is not None
+            for operation, mode, done, unlike, total, *counts in told or ():
+                # A job may have counted a call more, where its host was slower.
+                row = rows.setdefault((operation, mode), [0, 0, 0, 0, 0, 0])
+                row[1:3] = max(row[1], unlike), max(row[2], total)
+                row[0] += done
+                row[3:] = [before + count for before, count in zip(row[3:], counts)]
+    print("\n| operation | fault | at | of calls that differ | of all | stuck | leaked | silent |\n|---|---|---|---|---|---|---|---|")
+    for (operation, mode), row in rows.items():
+        print(f"| {operation} | {mode} | {' | '.join(map(str, row))} |")
+    sums = [sum(column) for column in zip(*rows.values())]
+    print(f"| all | | {' | '.join(map(str, sums))} |")
+    return int(not ended or any(run.returncode for run in runs))
+
+
+def read(run):
+    """Passes on what a job says; its rows at the end."""
+    rows = None
+    for line in run.stdout:
+        if line.startswith("ROWS "):
+            rows = json.loads(line[5:])
+        else:
+            print(line, end="", flush=True)
+    run.wait()
+    return rows
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
@@ -161,7 +225,13 @@ def main():
     parser.add_argument("--mode")
     parser.add_argument("--at", type=int)
     parser.add_argument("--seed", type=int, default=int(time.time()) // 86400 % 1000)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--job", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.at:
+        asked.jobs = 1
+    if asked.job is None:
+        sys.exit(all_jobs(asked.jobs))
     place = f"/tmp/nfault-{os.getpid()}"
     lab = Lab(place, os.path.realpath(asked.program), NAME)
     text = "{{ configuration = {{ ... }}: {{ environment.etc.\"v\".text = \"{0}\"; }}; network.enableNat = true; " \
@@ -177,22 +247,25 @@ def main():
         lab.call("start", NAME)
         lab.call("destroy", "--force", NAME)
     base = lab.left()
+    for before in ("stopped", "updated"):
+        Case(lab, files, {"stopped": "start", "updated": "rollback"}[before], "kill one").prepare()
+        lab.save(before)
+        lab.call("destroy", "--force", NAME)
     chosen = [(operation, mode) for operation in OPERATIONS for mode in MODES
               if (not asked.only or asked.only == operation) and (not asked.mode or asked.mode == mode)]
     end, cases = time.time() + asked.seconds, []
     for index, (operation, mode) in enumerate(chosen):
         case = Case(lab, files, operation, mode)
-        base = case.run((end - time.time()) / (len(chosen) - index), asked.seed, asked.at, base)
+        base = case.run((end - time.time()) / (len(chosen) - index), asked, base)
         cases.append(case)
         print(f"{operation}, {mode}: {case.done} of {case.total}, {len(case.problems)} problems", flush=True)
     down = lab.call("host", "down")
     problems = sum(len(case.problems) for case in cases) + (down.code != 0)
     if down.code != 0:
         print(f"host down: {down}")
-    print("\n| operation | fault | at | of calls | stuck | leaked | silent |\n|---|---|---|---|---|---|---|")
-    for case in cases:
-        counts = " | ".join(str(case.problems.count(kind)) for kind in ("stuck", "leaked", "silent"))
-        print(f"| {case.operation} | {case.mode} | {case.done} | {case.total} | {counts} |")
+    rows = [(case.operation, case.mode, case.done, case.unlike, case.total,
+             *(case.problems.count(kind) for kind in KINDS)) for case in cases]
+    print("ROWS", json.dumps(rows), flush=True)
     if not problems:
         shutil.rmtree(place)
     sys.exit(problems > 0)

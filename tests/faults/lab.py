@@ -41,9 +41,12 @@ class Lab:
         config = os.path.join(place, "config.toml")
         with open(config, "w") as file:
             file.write(f'root = "{self.root}"\n[nix]\nnixpkgs = "{self.nixpkgs}"\n[timeouts]\nstart = 6\nstop = 10\nlock = 20\n[ids]\nskip_running = false\n')
-        self.env = dict(os.environ, NIXCLOUD_CONTAINER_CONFIG=config, NIX_CONFIG="substitute = false\nbuild-users-group =")
+        # A long PATH is a call of the kernel for each of its folders and each program.
+        nix = os.path.dirname(os.path.realpath(shutil.which("nix-env")))
+        path = f"{nix}:/usr/sbin:/usr/bin:/sbin:/bin"
+        self.env = dict(os.environ, PATH=path, NIXCLOUD_CONTAINER_CONFIG=config, NIX_CONFIG="substitute = false\nbuild-users-group =")
         self.config = f"NIXCLOUD_CONTAINER_CONFIG={config}".encode()
-        self.stuck = []
+        self.stuck, self.saved, self.calls = [], {}, []
 
     def write(self, name, text):
         path = os.path.join(self.place, name)
@@ -75,6 +78,9 @@ class Lab:
         text = open(log, errors="replace").read() if os.path.exists(log) else ""
         hit, count = re.search(r"^HIT (.*)$", text, re.M), re.search(r"^END .* count (\d+)$", text, re.M)
         result.hit, result.count = hit and hit.group(1), count and int(count.group(1))
+        # Who calls what of the kernel, and on what: without numbers, and of a file its folder.
+        calls = re.findall(r"^(?:HIT )?\d+ (.*)$", text, re.M)
+        self.calls = [re.sub(r"\d+|[0-9a-z]{32}", "N", re.sub(r"[^/ ]*$", "", call)) for call in calls]
         return result
 
     def listed(self):
@@ -88,9 +94,36 @@ class Lab:
         for name in self.listed() or {}:
             self.call("destroy", "--force", name)
 
+    def save(self, name):
+        """Keeps what is on disk and in the packet filter of a container that does not run, for `restore`."""
+        subprocess.run(["tar", "-C", self.root, "-cf", f"{self.place}/{name}.tar", "."], check=True)
+        rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+        self.write(f"{name}.nft", f"flush ruleset\n{rules}")
+        self.saved[name] = self.roots()
+
+    def restore(self, name):
+        """Puts it back where no container is. A tenth of what creating it anew takes."""
+        subprocess.run(["tar", "-C", self.root, "--numeric-owner", "-xpf", f"{self.place}/{name}.tar"], check=True)
+        subprocess.run(["nft", "-f", f"{self.place}/{name}.nft"], check=True)
+        for link, target in self.saved[name].items():
+            if not os.path.lexists(link):
+                os.symlink(target, link)
+
+    def roots(self):
+        """Nix's notes of links of ours that keep something, and where these are."""
+        roots, auto = {}, "/nix/var/nix/gcroots/auto"
+        for name in os.listdir(auto):
+            try:
+                target = os.readlink(f"{auto}/{name}")
+            except OSError:
+                continue
+            if target.startswith(self.place + "/"):
+                roots[f"{auto}/{name}"] = target
+        return roots
+
     def left(self):
         """All that there is of containers, by kind."""
-        kinds = {"file": set(), "gc root": set(), "cgroup": set(), "process": set()}
+        kinds = {"file": set(), "cgroup": set(), "process": set()}
         for folder, folders, files in os.walk(self.root):
             below = folder[len(self.root):]
             if below.endswith("/container/nix"):
@@ -101,14 +134,7 @@ class Lab:
             if below.endswith("/rootfs"):
                 folders[:] = []
             kinds["file"].update(f"{below}/{name}" for name in files + folders)
-        auto = "/nix/var/nix/gcroots/auto"
-        for name in os.listdir(auto):
-            try:
-                target = os.readlink(f"{auto}/{name}")
-            except OSError:
-                continue
-            if target.startswith(self.place + "/"):
-                kinds["gc root"].add(target)
+        kinds["gc root"] = set(self.roots().values())
         for top, folders, _ in os.walk("/sys/fs/cgroup"):
             found = [name for name in folders if name.startswith("lxc.") and self.mark in name]
             kinds["cgroup"].update(f"{top}/{name}" for name in found)
