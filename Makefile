@@ -15,7 +15,7 @@ BUILT ?= target/release
 # Of this repository: what people read, and what they begin with.
 PAGES = README.md CHANGELOG.md LICENSE docs examples
 
-.PHONY: demo test setup lint unit root-tests attack faults vm-test install-test bindings bench bench-before build install uninstall
+.PHONY: demo test setup lint unit pure root-tests attack faults vm-test install-test bindings bench bench-before build install uninstall
 
 # The main job, shown: create, start, ping, update in place, roll back, stop, destroy.
 demo: setup
@@ -32,6 +32,7 @@ lint: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --quiet --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --workspace --no-deps --locked
+	$(CARGO) clippy --quiet --locked -p nixcloud-container --no-default-features --target-dir target/pure -- -D warnings
 	lxc-sys/regenerate.sh --check
 	! command -v cargo-machete >/dev/null || cargo-machete
 
@@ -41,8 +42,13 @@ unit: setup
 	$(CARGO) test --workspace --locked --exclude nixcloud-container-tests
 	$(CARGO) test --locked -p nixcloud-container-tests --test floors --test readme --test api
 
+# A program that embeds the library without liblxc, for a scenario. In a folder of its own: in one with the others cargo would give
+# the library the features of all.
+pure: setup
+	$(CARGO) build --quiet --locked -p embed --no-default-features --target-dir target/pure
+
 # A run that leaves one of the scenarios out is a failure, not a success.
-root-tests: setup
+root-tests: setup pure
 	$(CARGO) test --locked -p nixcloud-container-tests --test nix
 	NIXCLOUD_EXPECT_ALL_ROOT_TESTS=1 $(CARGO) test --locked -p nixcloud-container-tests --test root
 	NIXCLOUD_CONTAINER_BIN=$(CURDIR)/target/debug scripts/demo.sh >target/demo.log 2>&1 || { cat target/demo.log; exit 1; }

@@ -920,6 +920,10 @@ impl Error {
             }
             Self::Resolver(ResolverError::Start { words, .. }) => resolver::in_the_way(words)?.to_owned(),
             Self::Nix(error) => error.hint()?,
+            Self::Worker(WorkerError::None) if cfg!(not(feature = "liblxc")) => {
+                "it is built without liblxc: install nixcloud-container-worker, or name it in the host configuration (`worker`)"
+                    .to_owned()
+            }
             Self::Worker(WorkerError::None) => {
                 "call `nixcloud_container::worker::init()` first in `main`, or name an installed \
                  nixcloud-container-worker in the host configuration (`worker`)"

@@ -15,7 +15,8 @@
 //! Progress is typed events ([`observe`]), errors carry a [`kind`](Error::kind) and a [`hint`](Error::hint). The
 //! library prints nothing, exits nowhere and blocks for ever on nothing.
 //!
-//! A program that starts or enters containers calls [`worker::init`] first in `main`.
+//! A program that starts or enters containers calls [`worker::init`] first in `main`, or is built without the feature `liblxc`
+//! and runs an installed worker.
 //!
 //! # Rooms
 //!
@@ -95,6 +96,7 @@ pub use model::hint::{Hint, Remedy};
 pub use model::host_report::{Change, Finding, HostChange, Part, Verdict};
 pub use model::idmap::IdMap;
 pub use model::layout::LayoutError;
+pub use model::log_level::{Level as LogLevel, UnknownLevel};
 pub use model::name::{ContainerName, InterfaceName};
 pub use model::namespace::{Elevated, Namespace};
 pub use model::observe::{
@@ -135,11 +137,7 @@ pub use worker::{Exit, LogRequest, NoAccount, WorkerError};
 
 // Of the drivers, what programs meet in errors, requests and answers.
 #[doc(inline)]
-pub use lxc::{
-    InvalidAddress,
-    command::Error as CommandError,
-    log::{Level as LogLevel, UnknownLevel},
-};
+pub use lxc::{InvalidAddress, command::Error as CommandError};
 #[doc(inline)]
 pub use net::{
     Error as NetError, bridge::Error as BridgeError, netns::Error as NetnsError, nft::Error as NftError,

@@ -1,7 +1,7 @@
 //! What the library shows to other programs, beside `nixcloud-container/api.txt`: whoever changes it sees it, and says so by that
 //! file in the same commit. What is hidden from the documentation is no part of it.
 //!
-//! `NIXCLOUD_TEST_ACCEPT=1 cargo test --locked -p nixcloud-container-tests --test api` writes the file anew.
+//! `UPDATE_DOCS=1 cargo test --locked -p nixcloud-container-tests --test api` writes the file anew.
 
 #![expect(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ use public_api::Builder;
 const FORMAT: u64 = 57;
 
 /// When set, what the library shows now is written down.
-const ACCEPT: &str = "NIXCLOUD_TEST_ACCEPT";
+const ACCEPT: &str = "UPDATE_DOCS";
 
 /// How items of the library begin where they are named.
 const OURS: &str = "nixcloud_container";
@@ -88,7 +88,10 @@ fn look() -> Result<Result<Shown, String>, String> {
         let builder = Builder::from_rustdoc_json(&place).omit_blanket_impls(true).omit_auto_trait_impls(true);
         let api = builder.omit_auto_derived_impls(!derived).build().map_err(|error| error.to_string())?;
         Ok::<Vec<String>, String>(
-            api.items().map(ToString::to_string).filter(|line| !is_hidden(line)).collect(),
+            api.items()
+                .map(ToString::to_string)
+                .filter(|line| !is_hidden(line) && !is_internal(line))
+                .collect(),
         )
     };
     let written: BTreeSet<String> = lines(false)?.into_iter().collect();
@@ -109,6 +112,13 @@ fn renamed(json: &serde_json::Value) -> BTreeSet<String> {
             Some(place.as_array()?.iter().filter_map(|word| word.as_str()).collect::<Vec<_>>().join("::"))
         })
         .collect()
+}
+
+/// What the compiler notes for itself beside a derived trait.
+fn is_internal(line: &str) -> bool {
+    ["core::marker::StructuralPartialEq", "core::clone::TrivialClone"]
+        .iter()
+        .any(|noted| line.contains(noted))
 }
 
 /// Whether the item of this line is one of a driver.

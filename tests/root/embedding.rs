@@ -1,16 +1,20 @@
 //! What the library does to the program that embeds it: nothing.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nixcloud_container::{Error, ErrorKind, WorkerError};
 
-use crate::harness::{Lab, NO_WORKER, scenarios};
+use crate::harness::command::program;
+use crate::harness::{Lab, NO_WORKER, Told, config, scenarios};
 
 scenarios! {
     once: [
         root_twenty_rounds_leave_the_caller_as_it_was,
         root_without_init_there_is_no_worker,
         root_the_example_does_the_whole_round,
+        root_a_program_without_liblxc_runs_the_installed_worker,
     ],
     both: [],
 }
@@ -60,34 +64,60 @@ fn traces() -> Vec<(String, String)> {
     traces
 }
 
+/// What `examples/embed` says when it has done its round.
+const ROUND: [&str; 4] = [
+    "updated in place from generation 1 to 2",
+    "rolled back from generation 2 to 1",
+    "generation 1: good (current)",
+    "stopped; its state is stopped",
+];
+
+/// The folder that cargo builds in.
+fn target() -> PathBuf {
+    std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned()
+}
+
+/// What `examples/embed`, built as `example`, says of its round on a container of this name.
+fn embed(lab: &Lab, example: &Path, name: &str, worker: Option<&Path>) -> Told {
+    let web = lab.busybox(name);
+    let mut settings = config(lab.root());
+    settings.worker = worker.map(Path::to_owned);
+    let file = lab.root().join(format!("files/{name}.toml"));
+    fs::write(&file, toml::to_string(&settings).unwrap()).unwrap();
+    let versions =
+        ["1", "2"].map(|version| lab.file(&format!("{name}-{version}"), &web.file().version(version)));
+    Lab::told(Command::new(example).arg(&file).arg(web.name().as_str()).args(versions))
+}
+
 /// `examples/embed`, as its own program, which is its own worker.
 fn root_the_example_does_the_whole_round(lab: &Lab) {
-    let here = std::env::current_exe().unwrap();
-    let example = here.ancestors().nth(2).unwrap().join("embed");
+    let example = target().join("debug/embed");
     assert!(example.exists(), "{} is missing: `cargo build -p embed` makes it", example.display());
-    let web = lab.busybox("web");
-    let nixpkgs = lab.manager().config().nix.nixpkgs.clone().unwrap();
-    let config = lab.root().join("files/embed.toml");
-    fs::write(&config, format!("root = {:?}\n[nix]\nnixpkgs = {nixpkgs:?}\n", lab.root())).unwrap();
-    let files = [lab.file("one", &web.file()), lab.file("two", &web.file().version("2"))];
-    let output = std::process::Command::new(&example)
-        .arg(&config)
-        .arg(web.name().as_str())
-        .args(files)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}\n{errors}");
-    for line in [
-        "updated in place from generation 1 to 2",
-        "rolled back from generation 2 to 1",
-        "generation 1: good (current)",
-        "stopped; its state is stopped",
-    ] {
-        assert!(said.contains(line), "no {line:?} in {said}");
+    let told = embed(lab, &example, "web", None);
+    assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{told:?}");
+    for line in ROUND {
+        assert!(told.stdout.contains(line), "no {line:?} in {}", told.stdout);
     }
-    assert_eq!(errors, "");
+    lab.assert_nothing_left();
+}
+
+/// The same program without liblxc in it: what is to be LXC's is the installed worker's.
+fn root_a_program_without_liblxc_runs_the_installed_worker(lab: &Lab) {
+    let example = target().join("pure/debug/embed");
+    assert!(example.exists(), "{} is missing: `make pure` makes it", example.display());
+    let has_liblxc =
+        |program: &Path| fs::read(program).unwrap().windows(9).any(|bytes| bytes == b"liblxc.so");
+    let worker = program().with_file_name("nixcloud-container-worker");
+    assert!(has_liblxc(&worker) && !has_liblxc(&example));
+    // No other one, and not itself.
+    let told = embed(lab, &example, "web", Some(Path::new("/nowhere/worker")));
+    assert!(told.code == 1 && told.stderr.contains("cannot start the worker /nowhere/worker"), "{told:?}");
+    let told = embed(lab, &example, "web", Some(&worker));
+    assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{told:?}");
+    // The worker is asked for what is there of LXC, too.
+    for line in ROUND.into_iter().chain(["liblxc: version "]) {
+        assert!(told.stdout.contains(line), "no {line:?} in {}", told.stdout);
+    }
     lab.assert_nothing_left();
 }
 

@@ -11,12 +11,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use nixcloud_container::{
-    CreateRequest, DestroyRequest, Event, HostConfig, Manager, RunRequest, StartOutcome, Streams,
+    CreateRequest, DestroyRequest, Event, HostConfig, Manager, Part, RunRequest, StartOutcome, Streams,
     UpdateRequest, Updated,
 };
 
 fn main() -> ExitCode {
-    // First of all, before any thread: LXC's start and attach happen in this program, re-executed.
+    // First of all, before any thread: LXC's start and attach happen in this program, re-executed. Built without the library's
+    // feature `liblxc`, they happen in the installed worker.
+    #[cfg(feature = "liblxc")]
     nixcloud_container::worker::init();
 
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -46,6 +48,9 @@ fn main() -> ExitCode {
 fn deploy(config: &Path, name: &str, first: &Path, second: &Path) -> Result<(), Box<dyn Error>> {
     let manager = Manager::open(HostConfig::load(Some(config))?)?;
     manager.host_up()?;
+    for finding in manager.host_check().iter().filter(|finding| finding.part == Part::Lxc) {
+        println!("{}: {}", finding.name, finding.what);
+    }
     let container = manager.container(name.parse()?);
 
     // A closure observes: this one shows phases and builds.

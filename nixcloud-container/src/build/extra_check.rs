@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::lxc::log::Level;
 use crate::model::config::HostConfig;
+use crate::model::log_level::Level;
 use crate::model::observe::Cancel;
 use crate::model::spec::ContainerSpec;
 use crate::render;

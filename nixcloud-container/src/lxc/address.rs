@@ -1,6 +1,8 @@
 //! What names a container to liblxc: the *string* of the LXC path and a name, and the socket that follows from them.
 
-use std::ffi::{CString, OsStr};
+#[cfg(feature = "liblxc")]
+use std::ffi::CString;
+use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -89,7 +91,10 @@ impl Address {
         let name = joined(&self.lxc_path, &self.name);
         (name.len() + "/command".len() >= PLAIN_LIMIT).then(|| format!("{:016x}", fnv1a_64(&name)))
     }
+}
 
+#[cfg(feature = "liblxc")]
+impl Address {
     pub(super) fn c_path(&self) -> Result<CString, InvalidAddress> {
         CString::new(self.lxc_path.as_os_str().as_bytes())
             .map_err(|_| InvalidAddress::Path { path: self.lxc_path.clone() })

@@ -11,13 +11,13 @@ use ::nix::fcntl::{FcntlArg, OFlag, fcntl};
 use ::nix::sys::stat::{SFlag, fstat};
 use ::nix::sys::wait::{WaitStatus, waitpid};
 use ::nix::unistd::{Pid, isatty, pipe2};
-use serde::{Deserialize, Serialize};
 
 use super::begin::{self, Fault, Payload};
 use super::error::{Action, Error, ExecFailure};
 use super::handle::{Handle, call};
 use super::log::{Log, Mark};
 use super::pty::Slave;
+pub use crate::model::exit::Exit;
 use crate::model::namespace::{Elevated, Namespace};
 use crate::sys::process;
 
@@ -77,44 +77,6 @@ pub struct Attached {
     mark: Mark,
     cwd: PathBuf,
     fault: OwnedFd,
-}
-
-/// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Exit {
-    /// By itself, with this code.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
-    /// It was never run: the guest has no such program.
-    NotFound,
-    /// It was never run: the guest has it and cannot execute it.
-    NotExecutable,
-}
-
-impl Exit {
-    /// The code as a shell gives it: 128 and the signal for a signal.
-    #[must_use]
-    pub const fn code(self) -> i32 {
-        match self {
-            Self::Code(code) => code,
-            Self::Signal(signal) => 128 + signal,
-            Self::NotFound => ExecFailure::NotFound.exit_code(),
-            Self::NotExecutable => ExecFailure::NotExecutable.exit_code(),
-        }
-    }
-
-    /// The same as the exit code of a process.
-    #[must_use]
-    pub fn shell_code(self) -> u8 {
-        u8::try_from(self.code() & 0xff).unwrap_or(u8::MAX)
-    }
-
-    /// Whether it exited with 0.
-    #[must_use]
-    pub fn success(self) -> bool {
-        self == Self::Code(0)
-    }
 }
 
 impl Handle {

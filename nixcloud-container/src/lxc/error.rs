@@ -10,6 +10,7 @@ use super::address::InvalidAddress;
 use super::log::{self, Reason};
 use super::state::State;
 use super::version;
+use crate::model::exit;
 use crate::sys::process;
 
 /// A call of liblxc that did not do what it should.
@@ -258,8 +259,8 @@ impl ExecFailure {
     #[must_use]
     pub const fn exit_code(self) -> i32 {
         match self {
-            Self::NotFound => 127,
-            Self::NotExecutable => 126,
+            Self::NotFound => exit::NOT_FOUND,
+            Self::NotExecutable => exit::NOT_EXECUTABLE,
         }
     }
 }

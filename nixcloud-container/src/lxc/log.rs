@@ -20,6 +20,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ::nix::sys::memfd::{MFdFlags, memfd_create};
 
+pub use crate::model::log_level::{Level, UnknownLevel};
+
 /// Room for what liblxc prints in one call. Pages are only used when written.
 const STDERR_BUFFER: usize = 1 << 20;
 
@@ -209,88 +211,6 @@ pub(super) fn hush() {
     unsafe { __fpurge(stream) };
 }
 
-/// How grave a record is, in liblxc's order; of a log: the least grave that is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub enum Level {
-    /// `TRACE`
-    Trace,
-    /// `DEBUG`
-    Debug,
-    /// `INFO`
-    Info,
-    /// `NOTICE`
-    Notice,
-    /// `WARN`
-    Warn,
-    /// `ERROR`
-    Error,
-    /// `CRIT`
-    Crit,
-    /// `ALERT`
-    Alert,
-    /// `FATAL`
-    Fatal,
-}
-
-/// A word that is none of LXC's log levels.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{word}` is no log level of LXC: there are {}", Level::ALL.map(Level::as_str).join(", "))]
-#[non_exhaustive]
-pub struct UnknownLevel {
-    /// The word.
-    pub word: String,
-}
-
-impl Level {
-    /// All of them, the least grave first.
-    pub const ALL: [Self; 9] = [
-        Self::Trace,
-        Self::Debug,
-        Self::Info,
-        Self::Notice,
-        Self::Warn,
-        Self::Error,
-        Self::Crit,
-        Self::Alert,
-        Self::Fatal,
-    ];
-
-    /// LXC's name of it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Trace => "TRACE",
-            Self::Debug => "DEBUG",
-            Self::Info => "INFO",
-            Self::Notice => "NOTICE",
-            Self::Warn => "WARN",
-            Self::Error => "ERROR",
-            Self::Crit => "CRIT",
-            Self::Alert => "ALERT",
-            Self::Fatal => "FATAL",
-        }
-    }
-
-    fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|level| level.as_str() == name)
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// As LXC's tools read `-l`: in any case.
-impl std::str::FromStr for Level {
-    type Err = UnknownLevel;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        Self::from_name(&word.to_ascii_uppercase()).ok_or_else(|| UnknownLevel { word: word.to_owned() })
-    }
-}
-
 /// One record of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -414,16 +334,5 @@ second line
         let reason = Reason { records: parse(TEXT.as_bytes()) };
         assert_eq!(reason.to_string(), "Unknown configuration key \"lxc.x\"");
         assert_eq!(Reason::default().to_string(), "liblxc gave no reason");
-    }
-
-    #[test]
-    fn levels_are_read_as_the_tools_read_them() {
-        for level in Level::ALL {
-            assert_eq!(level.as_str().parse(), Ok(level));
-            assert_eq!(level.to_string().to_lowercase().parse(), Ok(level));
-        }
-        let error = "LOUD".parse::<Level>().unwrap_err();
-        assert!(error.to_string().contains("`LOUD`") && error.to_string().contains("TRACE"), "{error}");
-        assert!(Level::Trace < Level::Fatal);
     }
 }

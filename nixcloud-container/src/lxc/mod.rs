@@ -20,29 +20,49 @@
 //! liblxc returns `false`; what went wrong is in its log alone. [`log::Log`] therefore always writes to a file (in memory
 //! unless told otherwise), nothing of it reaches standard error, and each [`Error`] that comes from liblxc carries the
 //! records of its call ([`log::Reason`]).
-#![expect(
-    unsafe_code,
-    reason = "the one door to liblxc and to what of the kernel the nix crate leaves unsafe"
+#![cfg_attr(
+    any(test, feature = "liblxc"),
+    expect(
+        unsafe_code,
+        reason = "the one door to liblxc and to what of the kernel the nix crate leaves unsafe"
+    )
 )]
 
 mod address;
-mod attach;
-mod begin;
 pub mod command;
-mod error;
-mod handle;
-pub mod log;
-pub mod pty;
-pub mod scratch;
-mod seccomp;
-mod start;
 mod state;
+
+// What calls liblxc. Without it programs ask an installed worker, and know of LXC what is told over the command socket.
+#[cfg(feature = "liblxc")]
+mod attach;
+#[cfg(feature = "liblxc")]
+mod begin;
+#[cfg(feature = "liblxc")]
+mod error;
+#[cfg(feature = "liblxc")]
+mod handle;
+#[cfg(feature = "liblxc")]
+pub mod log;
+#[cfg(feature = "liblxc")]
+pub mod pty;
+#[cfg(feature = "liblxc")]
+pub mod scratch;
+#[cfg(feature = "liblxc")]
+mod seccomp;
+#[cfg(feature = "liblxc")]
+mod start;
+#[cfg(feature = "liblxc")]
 pub mod version;
 
 pub use address::{Address, InvalidAddress};
+#[cfg(feature = "liblxc")]
 pub use attach::{Attach, Attached, Exit, Streams};
+#[cfg(feature = "liblxc")]
 pub use error::{Action, Error, ExecFailure};
+#[cfg(feature = "liblxc")]
 pub use handle::Handle;
+#[cfg(feature = "liblxc")]
 pub use start::StartOptions;
 pub use state::State;
+#[cfg(feature = "liblxc")]
 pub use version::Version;

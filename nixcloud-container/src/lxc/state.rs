@@ -84,6 +84,7 @@ mod tests {
     }
 
     /// liblxc has no eighth state that we would not know.
+    #[cfg(feature = "liblxc")]
     #[test]
     fn the_library_has_the_same_states() {
         // SAFETY: NULL asks for the count alone.

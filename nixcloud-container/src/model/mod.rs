@@ -2,6 +2,7 @@
 
 pub mod bridge_port;
 pub mod config;
+pub mod exit;
 pub mod fingerprint;
 pub mod forward;
 pub mod generation;
@@ -10,6 +11,7 @@ pub mod host_report;
 pub mod idmap;
 pub mod interface;
 pub mod layout;
+pub mod log_level;
 pub mod name;
 pub mod namespace;
 pub mod observe;

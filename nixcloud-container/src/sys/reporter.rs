@@ -140,6 +140,7 @@ impl Running {
 }
 
 /// Runs the program that `words` name, says how it ended, and ends the process.
+#[cfg_attr(not(feature = "liblxc"), expect(dead_code, reason = "run by the worker alone"))]
 pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ! {
     // Without a pipe somebody typed the word by hand.
     let code = process::take_fd(PIPE).map_or(2, |pipe| {

@@ -13,8 +13,7 @@ use ::nix::unistd::{AccessFlags, Pid, access};
 use command_fds::{CommandFdExt, FdMapping};
 
 use super::protocol::{Answer, Fault, Request};
-use super::server::LAST_WORDS;
-use super::{CHANNEL, MARK, OWN_PROGRAM, initialised};
+use super::{CHANNEL, LAST_WORDS, MARK, OWN_PROGRAM, initialised};
 use crate::model::layout::{Layout, NIX_STORE};
 use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
@@ -35,6 +34,13 @@ const TICK: Duration = Duration::from_millis(50);
 /// How long a start that is cancelled may take to come to its end. Cut off it may leave a monitor that goes on and that
 /// nobody knows of yet; it takes less than 0.1 s, and what it started is ended then.
 const START_TO_END: Duration = Duration::from_secs(3);
+
+/// Where packages install the worker: the NixOS module, Debian and others, `make install`.
+const USUAL: [&str; 3] = [
+    "/etc/nixcloud-container/worker",
+    "/usr/libexec/nixcloud-container-worker",
+    "/usr/local/libexec/nixcloud-container-worker",
+];
 
 /// Spawns workers.
 #[derive(Debug, Clone)]
@@ -200,8 +206,11 @@ impl Guard {
 }
 
 impl Client {
-    /// A client that re-executes this program where it can be its own worker, and else runs `installed`.
+    /// A client that re-executes this program where it can be its own worker, and else runs `installed`. A program without
+    /// liblxc finds one where packages install it, when none is named.
     pub(crate) fn new(installed: Option<&Path>) -> Self {
+        let usual = || USUAL.iter().map(Path::new).find(|path| path.exists());
+        let installed = if cfg!(feature = "liblxc") { installed } else { installed.or_else(usual) };
         if let Some(installed) = installed {
             reporter::known(installed);
         }

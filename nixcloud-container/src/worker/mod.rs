@@ -18,7 +18,12 @@
 //! and gives the caller's terminal back whatever happens.
 //!
 //! A program that embeds the library calls [`init`] first in `main`; others name an installed
-//! `nixcloud-container-worker` in the host configuration.
+//! `nixcloud-container-worker` in the host configuration. A program without the feature `liblxc` is pure Rust and never a worker,
+//! so it has no `init`: it runs the one that is named, or that is where packages install it.
+#![cfg_attr(
+    not(feature = "liblxc"),
+    expect(dead_code, unused_imports, reason = "what only a worker does, and the installed one does it")
+)]
 
 mod booted;
 mod client;
@@ -29,20 +34,23 @@ mod passwd;
 mod port;
 mod protocol;
 pub(crate) mod resolver;
+#[cfg(feature = "liblxc")]
 mod server;
 mod supervise;
+#[cfg(feature = "liblxc")]
 mod terminal;
 mod users;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::model::bridge_port::HOOK;
 use crate::sys::proc::Process;
 use crate::sys::process;
 use crate::sys::reporter::{self, REPORT};
 
-pub use crate::lxc::Exit;
+pub use crate::model::exit::Exit;
 pub(crate) use booted::{has_activated, has_booted};
 pub use client::WorkerError;
 pub(crate) use client::{Client, Stdio};
@@ -61,6 +69,9 @@ const CHANNEL: i32 = 3;
 
 /// The file descriptor of a pseudo terminal, for the request that has one.
 const TERMINAL: i32 = 4;
+
+/// How long a command may take to end once its caller is gone.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The file that this process was executed from, whatever its name is now.
 const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -83,6 +94,7 @@ static INITIALISED: AtomicU64 = AtomicU64::new(0);
 /// nixcloud_container::worker::init();
 /// the_program_itself();
 /// ```
+#[cfg(feature = "liblxc")]
 pub fn init() {
     if std::env::args_os().nth(1).is_some_and(|arg| arg == HOOK) {
         port::main();

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lxc::Exit;
-use crate::lxc::log::Level;
+use crate::model::exit::Exit;
+use crate::model::log_level::Level;
 use crate::model::namespace::{Elevated, Namespace};
 use crate::model::setters::setters;
 use crate::model::user::{Account, User};
@@ -83,6 +83,8 @@ pub(crate) enum Request {
         /// Where it logs; in memory when not given.
         log: Option<LogFile>,
     },
+    /// Say which liblxc there is.
+    Version,
     /// Freeze or thaw.
     Freeze { target: Target, frozen: bool },
 }
@@ -160,6 +162,8 @@ pub(crate) enum Answer {
     NoAccount(NoAccount),
     /// The items that liblxc refuses, with its words.
     Checked { refused: Vec<(String, String, String)> },
+    /// The version of liblxc, which will do.
+    Version(String),
     /// Done.
     Done,
     /// It failed.

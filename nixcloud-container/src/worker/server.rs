@@ -11,7 +11,7 @@ use ::nix::sys::signal::{Signal, killpg};
 
 use super::protocol::{Answer, AttachCommand, Fault, LogFile, Request, Target};
 use super::terminal::{self, Caller, End};
-use super::{CHANNEL, TERMINAL, booted, console, mounts, users};
+use super::{CHANNEL, LAST_WORDS, TERMINAL, booted, console, mounts, users};
 use crate::lxc::log::{self, Log};
 use crate::lxc::pty::{self, Pty};
 use crate::lxc::{self, Attach, Attached, ExecFailure, Exit, Handle, StartOptions, Streams, scratch};
@@ -21,9 +21,6 @@ use crate::sys::cgroup;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Process;
 use crate::sys::{inherited, process};
-
-/// How long a command may take to end once its caller is gone.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long a killed monitor's last children may take to show.
 const LAST_CHILDREN: Duration = Duration::from_millis(300);
@@ -101,6 +98,7 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
                 refused: refused.into_iter().map(|item| (item.key, item.value, item.why)).collect(),
             }
         }
+        Request::Version => Answer::Version(lxc::Version::supported()?.to_string()),
         Request::Freeze { target, frozen } => {
             let mut handle = open(&target)?;
             if frozen {

@@ -2,17 +2,49 @@
 
 use crate::error::{self, Error};
 use crate::host::Host;
-use crate::lxc::Version;
 use crate::model::host_report::{Finding, Part, Verdict};
 
-#[expect(clippy::unnecessary_wraps, reason = "as all parts are looked at")]
-pub(super) fn check(_: &Host) -> Result<Vec<Finding>, Error> {
-    let (verdict, what, mend) = match Version::supported() {
+pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
+    let (verdict, what, mend) = match version::of(host)? {
         Ok(version) => (Verdict::Good, format!("version {version}"), None),
-        Err(error) => {
-            let mend = format!("install LXC {} or later (Debian: `lxc`)", Version::NEEDED);
-            (Verdict::Wrong, error::chain(&error), Some(mend.into()))
-        }
+        Err((error, mend)) => (Verdict::Wrong, error::chain(&error), Some(mend.into())),
     };
     Ok(vec![Finding { part: Part::Lxc, name: "liblxc".to_owned(), verdict, what, mend }])
+}
+
+#[cfg(feature = "liblxc")]
+mod version {
+    use super::{Error, Host};
+    use crate::lxc::{Version, version};
+
+    /// The version that this program would load, or why it would not, and how to mend that.
+    #[expect(clippy::unnecessary_wraps, reason = "a program without liblxc asks its worker, which may fail")]
+    pub(super) fn of(_: &Host) -> Result<Result<String, (version::Error, String)>, Error> {
+        let mend = || format!("install LXC {} or later (Debian: `lxc`)", Version::NEEDED);
+        Ok(Version::supported().map(|version| version.to_string()).map_err(|error| (error, mend())))
+    }
+}
+
+#[cfg(not(feature = "liblxc"))]
+mod version {
+    use std::time::Duration;
+
+    use super::{Error, Host};
+    use crate::model::observe::Cancel;
+    use crate::worker::{Answer, Request, Stdio, WorkerError};
+
+    /// How long the worker may take to load it.
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    /// The version that the worker loads, or why it does not, and how to mend that.
+    pub(super) fn of(host: &Host) -> Result<Result<String, (WorkerError, String)>, Error> {
+        match host.worker.call(&Request::Version, Stdio::Null, Some(LIMIT), &Cancel::new()) {
+            Ok(Answer::Version(version)) => Ok(Ok(version)),
+            Ok(answer) => Err(WorkerError::NoAnswer { status: format!("it said {answer:?}") }.into()),
+            Err(error @ WorkerError::Lxc { .. }) => {
+                Ok(Err((error, "install LXC, or a later one (Debian: `lxc`)".to_owned())))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
 }

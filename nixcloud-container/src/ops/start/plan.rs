@@ -7,7 +7,7 @@ use super::StartRequest;
 use crate::build::extra_check;
 use crate::error::Error;
 use crate::host::Host;
-use crate::lxc::log::Level;
+use crate::model::log_level::Level;
 use crate::model::name::ContainerName;
 use crate::model::namespace::Namespace;
 use crate::model::observe::Cancel;
