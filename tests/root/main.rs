@@ -67,6 +67,7 @@ mod takeover;
 mod terminal;
 mod together;
 mod update;
+mod upgrade;
 mod users;
 mod words;
 
@@ -96,6 +97,7 @@ fn scenarios() -> Vec<Scenario> {
         repair::scenarios(),
         room::scenarios(),
         update::scenarios(),
+        upgrade::scenarios(),
         limits::scenarios(),
         rollback::scenarios(),
         moving::scenarios(),

@@ -14,8 +14,19 @@ use crate::model::interface::Mac;
 /// The argument that tells this program that LXC runs it for a port; the interface and its policy follow.
 pub const HOOK: &str = "--nixcloud-port";
 
+/// A container's interface at a bridge.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BridgePort {
+    /// The host's name of the interface.
+    pub interface: String,
+    /// Its policy.
+    pub policy: PortPolicy,
+}
+
 /// What a guest may send and be sent at one of its interfaces.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct PortPolicy {
     /// Its MAC address, the only one that it sends from.
     pub mac: Mac,
@@ -89,6 +100,20 @@ impl fmt::Display for PortPolicy {
         }
         self.from.iter().try_for_each(|network| write!(f, ",from={network}"))?;
         self.to.iter().try_for_each(|to| write!(f, ",{}={}", to.verdict.as_str(), to.network))
+    }
+}
+
+impl From<PortPolicy> for String {
+    fn from(policy: PortPolicy) -> Self {
+        policy.to_string()
+    }
+}
+
+impl TryFrom<String> for PortPolicy {
+    type Error = PolicyError;
+
+    fn try_from(text: String) -> Result<Self, PolicyError> {
+        text.parse()
     }
 }
 

@@ -190,12 +190,12 @@ fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Err
     // What cannot be rendered any more is told at the next start; it does not hide the container.
     let pending_restart = match (&here.run, &spec) {
         (Some(run), Some(spec)) => lxc_config::rendered(host, &record, spec)
-            .map(|next| render::compare(&run.config, &next.text))
+            .map(|next| render::compare(&run.notes.items, &next.items))
             .unwrap_or_default(),
         _ => Vec::new(),
     };
     let groups = match (&here.run, &spec) {
-        (Some(run), _) => render::groups(&run.config),
+        (Some(run), _) => run.notes.groups.clone(),
         (None, Some(spec)) => render::next_groups(spec, &record.lxc_items, &host.config),
         (None, None) => Vec::new(),
     };

@@ -239,7 +239,7 @@ pub(crate) fn settle(
         // What is left now, and may be what a rollback is to come back to.
         here.note_run(&host.layout, record);
         if let Some(run) = &here.run {
-            pending_restart = render::compare(&run.config, &rendered.text);
+            pending_restart = render::compare(&run.notes.items, &rendered.items);
             if let Err(failure) = (Run { switched: true, ..run.clone() }).save(&host.layout, &name) {
                 return Err(put_back(host, record, observer, failure.into()));
             }

@@ -13,12 +13,14 @@ mod port;
 mod seccomp;
 pub mod warnings;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use ipnetwork::Ipv4Network;
 
+use crate::model::bridge_port::BridgePort;
 use crate::model::config::HostConfig;
 use crate::model::idmap::{IdMap, RANGE};
 use crate::model::interface::{InterfaceId, Slot};
@@ -30,7 +32,6 @@ use crate::model::spec::ContainerSpec;
 use extra::ExtraLine;
 pub use extra::{ExtraError, ItemError};
 pub use further::macs as further_macs;
-pub use port::{Port, ports};
 pub use seccomp::PROFILE as SECCOMP_PROFILE;
 
 /// What the rendering depends on that is the host's, found once an operation.
@@ -108,6 +109,12 @@ pub struct Rendered {
     pub extra: Vec<(String, String)>,
     /// Host paths that those lines mount, and without which the container does not start.
     pub needed: Vec<PathBuf>,
+    /// All its items, in the order of the text. Which program sets a port is left out: it changes nothing.
+    pub items: Vec<(String, String)>,
+    /// The ports that it has set.
+    pub bridge_ports: Vec<BridgePort>,
+    /// The groups that it puts its container into, in order.
+    pub groups: Vec<String>,
 }
 
 /// The init of a system that the shell original built: it has no link to it beside.
@@ -139,39 +146,51 @@ pub fn bridge<'a>(spec: &'a ContainerSpec, config: &'a HostConfig) -> &'a Interf
 /// # Errors
 /// When a line of `lxcExtraConfig` or an item beside it is refused.
 pub fn render(input: &Input<'_>) -> Result<Rendered, ExtraError> {
-    let mut text = Text(String::with_capacity(2048));
+    let mut text = Text { text: String::with_capacity(2048), items: Vec::with_capacity(64) };
     let mut locked = Vec::new();
     header(&mut text, input);
     includes(&mut text, input.facts);
     system(&mut text, input);
     mounts(&mut text, input, &mut locked);
-    network(&mut text, input);
+    let bridge_ports = network(&mut text, input);
     let mut needed = Vec::new();
     let extra = extra_lines(&mut text, input, &mut locked, &mut needed)?;
-    Ok(Rendered { text: text.0, locked, extra, needed })
+    let groups = groups(&extra);
+    Ok(Rendered { text: text.text, locked, extra, needed, items: text.items, bridge_ports, groups })
 }
 
-struct Text(String);
+/// The text, and the items in it.
+struct Text {
+    text: String,
+    items: Vec<(String, String)>,
+}
 
 impl Text {
     fn line(&mut self, key: &str, value: impl std::fmt::Display) {
+        let value = value.to_string();
+        self.line_of(key, &value, &value);
+    }
+
+    /// A line of whose value only `counts` does.
+    fn line_of(&mut self, key: &str, value: &str, counts: &str) {
         // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "{}", format!("{key} = {value}").trim_end());
+        let _ = writeln!(self.text, "{}", format!("{key} = {value}").trim_end());
+        self.items.push((key.to_owned(), counts.trim().to_owned()));
     }
 
     fn comment(&mut self, text: &str) {
-        let _ = writeln!(self.0, "\n# {text}");
+        let _ = writeln!(self.text, "\n# {text}");
     }
 }
 
 fn header(text: &mut Text, input: &Input<'_>) {
-    text.0.push_str(
+    text.text.push_str(
         "# Written by nixcloud-container, anew at each start: change the container file instead\n\
          # (`lxcExtraConfig` takes lines for this file). Start it with `nixcloud-container start`:\n",
     );
     let locked = input.layout.locked(input.name);
     let _ = writeln!(
-        text.0,
+        text.text,
         "# {} is filled only in the mount namespace of that command, read-only and locked\n\
          # against the guest. Elsewhere it is empty, so lxc-start fails rather than open the host.",
         locked.display()
@@ -256,20 +275,21 @@ fn mounts(text: &mut Text, input: &Input<'_>, locked: &mut Vec<LockedSource>) {
     }
 }
 
-fn network(text: &mut Text, input: &Input<'_>) {
+fn network(text: &mut Text, input: &Input<'_>) -> Vec<BridgePort> {
     let Input { spec, config, .. } = *input;
     text.comment("Interface `hostonly`.");
-    interface(text, input, Slot::First, bridge(spec, config), "hostonly");
+    let first = interface(text, input, Slot::First, bridge(spec, config), "hostonly");
     if let Some((address, prefix)) = spec.effective.ip.zip(spec.effective.prefix_length) {
         text.line("lxc.net.0.ipv4.address", with_broadcast(address, prefix));
         if let Some(gateway) = spec.network.gateway {
             text.line("lxc.net.0.ipv4.gateway", gateway);
         }
     }
-    if spec.network.enable_nat {
+    let second = spec.network.enable_nat.then(|| {
         text.comment("Interface `internet`: its address comes by DHCP.");
-        interface(text, input, Slot::Second, &config.network.internet.bridge, "internet");
-    }
+        interface(text, input, Slot::Second, &config.network.internet.bridge, "internet")
+    });
+    first.into_iter().chain(second.flatten()).collect()
 }
 
 /// LXC 5.0 computes the broadcast address of a /16 as 0.0.255.255 unless it is given.
@@ -280,7 +300,14 @@ fn with_broadcast(address: Ipv4Addr, prefix: u8) -> String {
     }
 }
 
-fn interface(text: &mut Text, input: &Input<'_>, slot: Slot, bridge: &InterfaceName, inside: &str) {
+/// The lines of an interface; returns its port, where that is set.
+fn interface(
+    text: &mut Text,
+    input: &Input<'_>,
+    slot: Slot,
+    bridge: &InterfaceName,
+    inside: &str,
+) -> Option<BridgePort> {
     let (id, isolated) = (input.interface, input.spec.network.isolated);
     let mut item = |key: &str, value: &dyn std::fmt::Display| {
         text.line(&format!("lxc.net.{}.{key}", slot.index()), value);
@@ -295,9 +322,13 @@ fn interface(text: &mut Text, input: &Input<'_>, slot: Slot, bridge: &InterfaceN
     if let Some(mtu) = &input.spec.network.mtu {
         item("mtu", mtu);
     }
-    if input.config.network.isolation {
-        item(port::SCRIPT, &port::line(input, slot));
-    }
+    input.config.network.isolation.then(|| {
+        let port = port::of(input, slot);
+        let arguments = port::arguments(&port);
+        let key = format!("lxc.net.{}.{}", slot.index(), port::SCRIPT);
+        text.line_of(&key, &port::line(input.hook, &arguments), &arguments);
+        port
+    })
 }
 
 /// The lines of the container file and the items beside it, as far as the rules of this program go.
@@ -445,14 +476,10 @@ pub fn allows(config: &HostConfig, key: &str) -> bool {
 
 const GROUP: &str = "lxc.group";
 
-/// The groups that a rendered configuration puts its container into, in order.
+/// The groups that items put a container into, in order.
 #[must_use]
-pub fn groups(text: &str) -> Vec<String> {
-    let values = text.lines().filter_map(|line| {
-        let (key, value) = line.split_once('=')?;
-        (key.trim() == GROUP).then(|| value.trim().to_owned())
-    });
-    values.collect()
+pub fn groups(items: &[(String, String)]) -> Vec<String> {
+    items.iter().filter(|(key, _)| key == GROUP).map(|(_, value)| value.clone()).collect()
 }
 
 /// The groups that the next boot puts it into, found without rendering. Lines that are refused have none.
@@ -475,30 +502,29 @@ pub struct PendingRestart {
     pub next: Vec<String>,
 }
 
-/// Compares two rendered configurations key by key; comments and order do not count.
+/// Compares the items of two configurations key by key; the order of keys does not count.
 #[must_use]
-pub fn compare(running: &str, next: &str) -> Vec<PendingRestart> {
-    use std::collections::BTreeMap;
-    fn by_key(text: &str) -> BTreeMap<&str, Vec<String>> {
-        let mut map: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            if let Some((key, value)) = line.split_once('=') {
-                let key = key.trim();
-                map.entry(key).or_default().push(port::compared(key, value.trim()).to_owned());
-            }
+pub fn compare(running: &[(String, String)], next: &[(String, String)]) -> Vec<PendingRestart> {
+    fn by_key(items: &[(String, String)]) -> BTreeMap<&str, Vec<&str>> {
+        let mut map: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (key, value) in items {
+            map.entry(key).or_default().push(value);
         }
         map
+    }
+    fn owned(values: Vec<&str>) -> Vec<String> {
+        values.into_iter().map(str::to_owned).collect()
     }
     let (mut old, new) = (by_key(running), by_key(next));
     let mut pending = Vec::new();
     for (key, next) in new {
         let running = old.remove(key).unwrap_or_default();
         if running != next {
-            pending.push(PendingRestart { key: key.to_owned(), running, next });
+            pending.push(PendingRestart { key: key.to_owned(), running: owned(running), next: owned(next) });
         }
     }
     for (key, running) in old {
-        pending.push(PendingRestart { key: key.to_owned(), running, next: Vec::new() });
+        pending.push(PendingRestart { key: key.to_owned(), running: owned(running), next: Vec::new() });
     }
     pending.sort_by(|a, b| a.key.cmp(&b.key));
     pending

@@ -2,52 +2,17 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
 use super::Input;
-use crate::model::bridge_port::{Destination, HOOK, PortPolicy, Verdict};
+use crate::model::bridge_port::{BridgePort, Destination, HOOK, PortPolicy, Verdict};
 use crate::model::config::{HostConfig, Networks};
 use crate::model::interface::Slot;
 
 /// What LXC runs for an interface, at each boot of the guest: `lxc.net.N.script.up`.
 pub(super) const SCRIPT: &str = "script.up";
-
-/// A port of a running guest, and what it was booted with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Port {
-    /// The host's name of the interface.
-    pub interface: String,
-    /// Its policy.
-    pub policy: PortPolicy,
-}
-
-/// The ports that a rendered configuration has set.
-#[must_use]
-pub fn ports(text: &str) -> Vec<Port> {
-    let hooks = text.lines().filter_map(|line| {
-        let (key, value) = line.split_once('=')?;
-        is_script(key.trim()).then_some(value)
-    });
-    let read = |value: &str| {
-        let (_, arguments) = value.rsplit_once(HOOK)?;
-        let (interface, policy) = arguments.trim().split_once(' ')?;
-        Some(Port { interface: interface.to_owned(), policy: policy.trim().parse().ok()? })
-    };
-    hooks.filter_map(read).collect()
-}
-
-fn is_script(key: &str) -> bool {
-    key.strip_prefix("lxc.net.").and_then(|rest| rest.split_once('.')).is_some_and(|(_, item)| item == SCRIPT)
-}
-
-/// What of a value counts when two configurations are compared: which program sets a port does not.
-pub(super) fn compared<'a>(key: &str, value: &'a str) -> &'a str {
-    if !is_script(key) {
-        return value;
-    }
-    value.rfind(HOOK).and_then(|at| value.get(at..)).unwrap_or(value)
-}
 
 /// Why a line of the container file is refused: on our bridges each port has a policy.
 pub(super) fn refused(config: &HostConfig, key: &str, value: &str) -> Option<String> {
@@ -62,11 +27,19 @@ pub(super) fn refused(config: &HostConfig, key: &str, value: &str) -> Option<Str
     })
 }
 
+/// The port of an interface.
+pub(super) fn of(input: &Input<'_>, slot: Slot) -> BridgePort {
+    BridgePort { interface: input.interface.host_name(slot), policy: policy(input, slot) }
+}
+
+/// What the program that sets a port is told: all of its line that counts where two configurations are compared.
+pub(super) fn arguments(port: &BridgePort) -> String {
+    format!("{HOOK} {} {}", port.interface, port.policy)
+}
+
 /// The value of the line for an interface. LXC gives it to a shell and adds words of its own.
-pub(super) fn line(input: &Input<'_>, slot: Slot) -> String {
-    let program = input.hook.to_string_lossy();
-    let program = quoted(&program);
-    format!("{program} {HOOK} {} {}", input.interface.host_name(slot), policy(input, slot))
+pub(super) fn line(program: &Path, arguments: &str) -> String {
+    format!("{} {arguments}", quoted(&program.to_string_lossy()))
 }
 
 /// A path as a shell reads it back.

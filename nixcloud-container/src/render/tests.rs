@@ -39,6 +39,15 @@ fn rendered_with(
     items: &[(&str, &str)],
     facts: &HostFacts,
 ) -> Result<Rendered, ExtraError> {
+    rendered_by("/opt/bin/nixcloud-container", spec, items, facts)
+}
+
+fn rendered_by(
+    hook: &str,
+    spec: &ContainerSpec,
+    items: &[(&str, &str)],
+    facts: &HostFacts,
+) -> Result<Rendered, ExtraError> {
     let items: Vec<(String, String)> =
         items.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     // A root that exists nowhere, so that the text is the same on every machine.
@@ -54,7 +63,7 @@ fn rendered_with(
         ids,
         interface,
         internet: Some("10.202.0.10".parse().unwrap()),
-        hook: Path::new("/opt/bin/nixcloud-container"),
+        hook: Path::new(hook),
         layout: &layout,
         config: &config,
         facts,
@@ -111,7 +120,7 @@ fn items_come_after_the_container_files_own_lines() {
     );
     assert!(rendered.text.ends_with(&end), "{}", rendered.text);
     assert!(rendered.text.contains(&format!("{locked}/extra-2 a ")), "{}", rendered.text);
-    assert_eq!(groups(&rendered.text), ["a", "b"]);
+    assert_eq!(rendered.groups, ["a", "b"]);
     assert_eq!((rendered.extra.len(), rendered.locked.len()), (4, 4));
     let error = rendered_with(&spec, &[("lxc.idmap", "u 0 0 1")], &facts()).unwrap_err();
     assert_eq!(error.number, None);
@@ -139,12 +148,13 @@ fn read_only_sources_come_from_the_locked_folder_alone() {
 
 #[test]
 fn only_differing_settings_wait_for_a_restart() {
-    let a = golden(&spec(), &facts());
+    let items = |spec: &ContainerSpec| rendered(spec, &facts()).unwrap().items;
+    let a = items(&spec());
     assert_eq!(compare(&a, &a), []);
     let mut other = spec();
     other.network.enable_nat = true;
     other.effective.ip = Some("10.101.0.3".parse().unwrap());
-    let pending = compare(&a, &golden(&other, &facts()));
+    let pending = compare(&a, &items(&other));
     let keys: Vec<&str> = pending.iter().map(|p| p.key.as_str()).collect();
     assert!(keys.contains(&"lxc.net.0.ipv4.address") && keys.contains(&"lxc.net.1.type"), "{keys:?}");
     assert!(!keys.contains(&"lxc.uts.name"));
@@ -203,8 +213,8 @@ fn policies(network: NetworkSpec, ip: Option<&str>, config: impl FnOnce(&mut Hos
         config: &host,
         facts: &facts(),
     };
-    let text = render(&input).unwrap().text;
-    ports(&text).into_iter().map(|port| format!("{} {}", port.interface, port.policy)).collect()
+    let ports = render(&input).unwrap().bridge_ports;
+    ports.into_iter().map(|port| format!("{} {}", port.interface, port.policy)).collect()
 }
 
 #[test]
@@ -243,13 +253,33 @@ fn policies_of_ports() {
 
 #[test]
 fn another_program_that_sets_ports_is_no_change() {
-    let text = golden(&spec(), &facts());
-    let moved = text.replace("/opt/bin/nixcloud-container", "/run/elsewhere");
-    assert_ne!(text, moved);
-    assert_eq!(compare(&text, &moved), []);
-    let changed = text.replace("ip=10.101.0.2", "ip=10.101.0.3");
-    let keys: Vec<String> = compare(&text, &changed).into_iter().map(|pending| pending.key).collect();
-    assert_eq!(keys, ["lxc.net.0.script.up"]);
+    let one = rendered(&spec(), &facts()).unwrap();
+    let moved = rendered_by("/run/else where", &spec(), &[], &facts()).unwrap();
+    assert_ne!(one.text, moved.text);
+    assert_eq!(compare(&one.items, &moved.items), []);
+    let mut other = spec();
+    other.network.isolated = !other.network.isolated;
+    let changed = rendered(&other, &facts()).unwrap();
+    let pending = compare(&one.items, &changed.items);
+    let port = pending.iter().find(|pending| pending.key == "lxc.net.0.script.up").unwrap();
+    let [port] = &port.next[..] else { panic!("{port:?}") };
+    assert!(port.starts_with("--nixcloud-port ") && port.contains(",open,"), "{port}");
+}
+
+/// What is noted of a boot is what the text says, read as LXC reads it.
+#[test]
+fn the_items_are_those_of_the_text() {
+    let mut spec = spec();
+    spec.network.enable_nat = true;
+    let rendered = rendered_with(&spec, &[("lxc.group", "a")], &facts()).unwrap();
+    let lines = rendered.text.lines().filter(|line| !line.starts_with('#'));
+    let read: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.trim(), value.trim().trim_start_matches("/opt/bin/nixcloud-container ")))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    assert_eq!(rendered.items, read);
+    assert_eq!(rendered.bridge_ports.len(), 2);
 }
 
 #[test]

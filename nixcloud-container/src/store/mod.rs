@@ -1,5 +1,6 @@
 //! What is on the disk: records, claims, generations, root file systems, and what others of this host have there.
 
+pub mod boot_notes;
 pub mod claims;
 pub mod generations;
 pub mod host_facts;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,7 @@ use crate::model::interface::InterfaceId;
 use crate::model::layout::Layout;
 use crate::model::name::ContainerName;
 use crate::model::signal::Signal;
+use crate::store::boot_notes::{self, BootNotes};
 use crate::sys::cgroup;
 use crate::sys::proc::{FileId, Process};
 
@@ -195,17 +196,14 @@ pub struct Run {
     /// Whether the current generation has changed since: a guest that reboots from inside boots the current one.
     #[serde(default)]
     pub switched: bool,
-    /// The LXC configuration that it was booted with.
-    pub config: String,
     /// The cgroups that LXC makes for it, noted before it does. LXC removes them, unless its monitor is killed.
     #[serde(default)]
     pub cgroups: Vec<PathBuf>,
     /// The signals that it was booted with.
     #[serde(default)]
     pub signals: Signals,
-    /// The addresses that it was booted with, but for those that DHCP gives it; `None` in a note of an older version.
-    #[serde(default)]
-    pub addresses: Option<Vec<IpAddr>>,
+    /// What else it was booted with.
+    pub notes: BootNotes,
 }
 
 /// What a guest's init takes for a wish, where its LXC configuration says so (`lxc.signal.halt`, `lxc.signal.reboot`).
@@ -552,7 +550,8 @@ impl Run {
     /// When the file cannot be read.
     pub fn load(layout: &Layout, name: &ContainerName, boot_id: &str) -> Result<Option<Self>, RecordError> {
         let Some(Text { text, .. }) = read(&layout.run(name))? else { return Ok(None) };
-        Ok(toml::from_str(&text).ok().filter(|run: &Self| run.boot_id == boot_id))
+        let run = toml::from_str(&text).ok().or_else(|| boot_notes::upgraded(&text));
+        Ok(run.filter(|run: &Self| run.boot_id == boot_id))
     }
 
     /// Whether its guest lives: one that rebooted from inside has another init, and still that monitor.
@@ -590,7 +589,10 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+    use crate::model::bridge_port::{BridgePort, HOOK};
     use crate::model::config::HostConfig;
 
     fn layout(root: &Path) -> Layout {
@@ -660,15 +662,79 @@ mod tests {
             started: Timestamp::UNIX_EPOCH,
             generation: None,
             switched: false,
-            config: "lxc.a = 1\n# \"quoted\"\n".into(),
             cgroups: vec!["/sys/fs/cgroup/lxc.payload.web".into()],
             signals: Signals { halt: "SIGRTMIN+4".parse().ok(), reboot: None },
-            addresses: Some(vec!["2001:db8::5".parse().unwrap()]),
+            notes: BootNotes {
+                addresses: vec!["2001:db8::5".parse().unwrap()],
+                groups: vec!["a".into()],
+                items: vec![("lxc.a".into(), "\"quoted\" # no comment".into())],
+                bridge_ports: vec![BridgePort {
+                    interface: "nc00c0ffee".into(),
+                    policy: "mac=02:4e:00:c0:ff:ee,isolated,ip=10.101.0.2,any6".parse().unwrap(),
+                }],
+            },
         };
         run.save(&layout, &name).unwrap();
         assert_eq!(Run::load(&layout, &name, "a").unwrap(), Some(run));
         assert_eq!(Run::load(&layout, &name, "b").unwrap(), None);
         std::fs::write(layout.run(&name), "boot_id = \"a").unwrap();
         assert_eq!(Run::load(&layout, &name, "a").unwrap(), None);
+    }
+
+    /// A note as the versions before wrote it; `addresses` came later than the rest.
+    fn older(addresses: &str) -> String {
+        let policy = "mac=02:4e:00:c0:ff:ee,isolated,ip=10.101.0.2,any6";
+        let config = [
+            "# 10.9.9.9 is in no item",
+            "lxc.group = a",
+            "lxc.group =  b",
+            "lxc.net.0.ipv4.address = 10.101.0.2/16 10.101.255.255",
+            &format!("lxc.net.0.script.up = '/opt/it is/worker' {HOOK} nc00c0ffee {policy}"),
+            "lxc.hook.mount =",
+        ];
+        let lines = [
+            "boot_id = \"a\"",
+            "started = \"1970-01-01T00:00:00Z\"",
+            "generation = 3",
+            "switched = false",
+            &format!("config = \"\"\"\n{}\n\"\"\"", config.join("\n")),
+            "cgroups = []",
+            addresses,
+            "init = { pid = 5, start = 6 }",
+            "netns = { dev = 4, ino = 7 }",
+            "signals = {}",
+        ];
+        lines.join("\n")
+    }
+
+    #[test]
+    fn a_note_of_an_older_version_is_of_a_guest_that_may_run_still() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = layout(root.path());
+        let name: ContainerName = "web".parse().unwrap();
+        let load = |text: String| {
+            std::fs::write(layout.run(&name), text).unwrap();
+            Run::load(&layout, &name, "a").unwrap()
+        };
+        let run = load(older("addresses = [\"10.101.0.2\", \"fd00::5\"]")).unwrap();
+        assert_eq!(
+            (run.init, run.generation),
+            (Some(Process { pid: 5, start: 6 }), GenerationId::new(3).ok())
+        );
+        let notes = &run.notes;
+        assert_eq!(notes.addresses, ["10.101.0.2".parse::<IpAddr>().unwrap(), "fd00::5".parse().unwrap()]);
+        assert_eq!(notes.groups, ["a", "b"]);
+        let [port] = &notes.bridge_ports[..] else { panic!("{notes:?}") };
+        assert_eq!((port.interface.as_str(), port.policy.isolated), ("nc00c0ffee", true));
+        let script = ("lxc.net.0.script.up".to_owned(), format!("{HOOK} nc00c0ffee {}", port.policy));
+        assert!(notes.items.contains(&script), "{notes:?}");
+        assert!(notes.items.contains(&("lxc.hook.mount".to_owned(), String::new())), "{notes:?}");
+        // It is written as notes are today.
+        run.save(&layout, &name).unwrap();
+        assert_eq!(Run::load(&layout, &name, "a").unwrap(), Some(run));
+        // Before that the addresses were in the text alone: better one too many than one that is another's by now.
+        let run = load(older("")).unwrap();
+        assert!(run.notes.addresses.contains(&"10.101.0.2".parse().unwrap()), "{run:?}");
+        assert_eq!(load(older("colour = 1")), None);
     }
 }

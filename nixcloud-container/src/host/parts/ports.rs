@@ -3,24 +3,24 @@
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::model::bridge_port::BridgePort;
 use crate::model::hint::{Hint, Remedy};
 use crate::model::host_report::{Change, Finding, HostChange, Part, Verdict};
 use crate::model::name::ContainerName;
 use crate::net::Netlink;
 use crate::net::port::{self, Fault};
-use crate::render::{self, Port};
 use crate::store::record::{Record, Run};
 use crate::sys::proc;
 
 /// The containers that run in this network namespace, each with the ports that it was booted with.
-fn running(host: &Host) -> Result<Vec<(ContainerName, Vec<Port>)>, Error> {
+fn running(host: &Host) -> Result<Vec<(ContainerName, Vec<BridgePort>)>, Error> {
     let boot = proc::boot_id().map_err(unreadable)?;
     let here = proc::own_network_namespace().map_err(unreadable)?;
     let mut running = Vec::new();
     for name in Record::names(&host.layout)? {
         let Some(run) = Run::load(&host.layout, &name, &boot)? else { continue };
         if run.lives() && run.netns == here {
-            running.push((name, render::ports(&run.config)));
+            running.push((name, run.notes.bridge_ports));
         }
     }
     Ok(running)
@@ -31,7 +31,7 @@ fn unreadable(source: std::io::Error) -> Error {
 }
 
 /// What is wrong with a port; nothing where it is gone, with its guest.
-fn faults(netlink: &mut Netlink, port: &Port) -> Result<Vec<Fault>, Error> {
+fn faults(netlink: &mut Netlink, port: &BridgePort) -> Result<Vec<Fault>, Error> {
     match port::faults(netlink, &port.interface, &port.policy) {
         Err(port::Error::Missing { .. }) => Ok(Vec::new()),
         other => Ok(other?),

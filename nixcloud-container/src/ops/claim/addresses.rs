@@ -121,13 +121,7 @@ fn booted_with(host: &Host, record: &Record) -> Result<HashSet<IpAddr>, Error> {
     let run = Run::load(&host.layout, &record.name, &boot)?;
     // Without a note of its init it is just being started.
     let run = run.filter(|run| run.init.is_none() || run.lives());
-    let Some(Run { addresses, config, .. }) = run else { return Ok(HashSet::new()) };
-    if let Some(addresses) = addresses {
-        return Ok(addresses.into_iter().collect());
-    }
-    // A note of an older version: those that LXC was told of.
-    let words = config.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.' || c == ':'));
-    Ok(words.filter_map(|word| word.parse().ok()).collect())
+    Ok(run.into_iter().flat_map(|run| run.notes.addresses).collect())
 }
 
 /// Gives back what a guest that has ended was booted with, and its current generation does not use.

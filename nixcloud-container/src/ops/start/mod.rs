@@ -3,7 +3,6 @@
 mod plan;
 mod request;
 
-use std::net::IpAddr;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -33,6 +32,7 @@ use crate::ops::power::{
 };
 use crate::ops::recover;
 use crate::render::{self, Rendered};
+use crate::store::boot_notes::BootNotes;
 use crate::store::generations::Generations;
 use crate::store::host_facts as facts;
 use crate::store::record::{Record, Run, Signals};
@@ -130,10 +130,9 @@ impl Boot<'_> {
             started: Timestamp::now(),
             generation: Some(current),
             switched: false,
-            config: String::new(),
+            notes: BootNotes::default(),
             cgroups: Vec::new(),
             signals: Signals::default(),
-            addresses: None,
         };
         generations.root_booted(current)?;
         if let Some(program) = host.worker.hook_in_store() {
@@ -182,10 +181,8 @@ impl Boot<'_> {
         limits::note(host, &record.name, &held)?;
         lxc_config::write(host, record, &rendered, observer)?;
         // Without the items of this boot: what differs from it at the next start is what waits for one.
-        run.config.clone_from(&rendered.text);
+        run.notes = BootNotes::of(spec, &rendered);
         run.signals = Signals::of(rendered.extra.iter().chain(&self.plan.items));
-        let (four, six) = (spec.effective.ip.map(IpAddr::from), spec.network.ip6.map(IpAddr::from));
-        run.addresses = Some(four.into_iter().chain(six).collect());
         let cgroups = Some(cgroups).filter(|_| !self.chooses_cgroups(&rendered));
         run.cgroups = cgroups.map(Pair::folders).unwrap_or_default();
         run.save(&host.layout, &record.name)?;
@@ -251,7 +248,7 @@ impl Boot<'_> {
         // Of interfaces of this boot alone; those of the configuration file have theirs.
         let all: Vec<_> = rendered.extra.iter().chain(&plan.items).cloned().collect();
         let mut macs = render::further_macs(&all, record.interface_id(&host.layout));
-        macs.retain(|(key, _)| !rendered.text.lines().any(|line| line.starts_with(&format!("{key} = "))));
+        macs.retain(|(key, _)| !rendered.items.iter().any(|(theirs, _)| theirs == key));
         let request = Request::Start {
             target: target(host, &record.name),
             caller: std::process::id(),
