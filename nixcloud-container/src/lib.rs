@@ -120,9 +120,9 @@ pub use ops::switch::Switched;
 pub use ops::update::{UpdateRequest, Updated};
 pub use render::{ExtraError, ItemError, PendingRestart};
 pub use store::claims::LeaseError;
+pub use store::claims::host_ports::ForwardError;
 pub use store::generations::GenerationsError;
 pub use store::host_facts::FactsError;
-pub use store::host_ports::ForwardError;
 pub use store::legacy::{BashError, OriginalError};
 
 pub use store::manifest::ManifestError;

@@ -8,6 +8,7 @@ mod extra;
 mod further;
 mod keys;
 pub mod limits;
+mod mount_entry;
 pub mod nft;
 mod port;
 mod seccomp;
@@ -32,6 +33,7 @@ use crate::model::spec::ContainerSpec;
 use extra::ExtraLine;
 pub use extra::{ExtraError, ItemError};
 pub use further::macs as further_macs;
+use mount_entry::MountEntry;
 pub use seccomp::PROFILE as SECCOMP_PROFILE;
 
 /// What the rendering depends on that is the host's, found once an operation.
@@ -247,7 +249,7 @@ fn locked_bind(
     options: &str,
 ) -> LockedSource {
     let place = input.layout.locked(input.name).join(&source.name);
-    let place = extra::encode(&place.to_string_lossy());
+    let place = mount_entry::encode(&place.to_string_lossy());
     text.line("lxc.mount.entry", format_args!("{place} {target} none {options} 0 0"));
     source
 }
@@ -372,7 +374,7 @@ fn extra_lines(
             if key == keys::MOUNT {
                 let refuse = |why| ExtraError { number, line: format!("{key} = {value}"), why };
                 let folder = input.layout.locked(input.name);
-                let entry = extra::MountEntry::parse(&value).map_err(refuse)?;
+                let entry = MountEntry::parse(&value).map_err(refuse)?;
                 needed.extend(entry.needs());
                 value = locked_entry(&entry, &value, &folder, place, locked);
             }
@@ -390,7 +392,7 @@ fn extra_lines(
 
 /// A mount entry, by way of the `locked` folder where it is a read-only bind.
 fn locked_entry(
-    entry: &extra::MountEntry,
+    entry: &MountEntry,
     value: &str,
     folder: &Path,
     place: String,
@@ -429,7 +431,7 @@ pub fn items(
         }
         let value = if key == keys::MOUNT {
             let refuse = |why| ItemError { key: key.to_owned(), value: value.to_owned(), why };
-            let entry = extra::MountEntry::parse(value).map_err(refuse)?;
+            let entry = MountEntry::parse(value).map_err(refuse)?;
             locked_entry(&entry, value, folder, format!("boot-{number}"), locked)
         } else {
             value.to_owned()
@@ -461,7 +463,7 @@ pub fn check_extra(
     let each = lines.into_iter().chain(items).map(|ExtraLine { number, key, value, .. }| {
         if key == keys::MOUNT {
             let refuse = |why| ExtraError { number, line: format!("{key} = {value}"), why };
-            extra::MountEntry::parse(&value).map_err(refuse)?;
+            MountEntry::parse(&value).map_err(refuse)?;
         }
         Ok((key, value))
     });

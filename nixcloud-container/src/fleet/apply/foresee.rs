@@ -16,10 +16,11 @@ use crate::model::spec::ContainerSpec;
 use crate::model::state::{Action, Permission, State};
 use crate::ops::claim;
 use crate::ops::destroy;
+use crate::store::claims::host_ports::{self, ForwardError};
 use crate::store::claims::{Foreign, LeaseError, Leases};
-use crate::store::host_ports::{self as forwards, ForwardError};
 use crate::store::presence;
 use crate::store::record::Record;
+use crate::store::routes;
 
 /// What the claims on disk will be by the turn of one change: those before it have been made.
 #[derive(Default)]
@@ -33,7 +34,7 @@ impl Way<'_> {
     /// Goes through the changes in their order, and blocks those that would be refused.
     pub(super) fn foresee(self, items: &mut [Item]) -> Result<(), Error> {
         let foreign = claim::others(self.host)?;
-        let ports = forwards::claims(&self.host.layout)?;
+        let ports = host_ports::claims(&self.host.layout)?;
         let mut claims = Claims { ports, ..Claims::default() };
         for index in changes::order(items) {
             let item = &mut items[index];
@@ -66,7 +67,7 @@ impl Way<'_> {
             self.address_foreseen(name, *address, foreign, claims)?;
         }
         let ports: Vec<HostPort> = spec.network.forwards.iter().map(Forward::host).collect();
-        forwards::require_address(&self.host.config, &self.as_it_will_be(item, name, spec), spec)?;
+        routes::require_address(&self.host.config, &self.as_it_will_be(item, name, spec), spec)?;
         for port in &ports {
             claims.port_foreseen(name, *port)?;
         }

@@ -15,7 +15,8 @@ use crate::model::observe::Cancel;
 use crate::net::nft::{Nft, Ruleset};
 use crate::net::{Netlink, listen};
 use crate::render::nft::{self as ruleset, FAMILY, IDENTITY, Input, TABLE, Table};
-use crate::store::host_ports as forwards;
+use crate::store::claims::host_ports;
+use crate::store::routes;
 use crate::sys::tool::Tool;
 
 const UP: Remedy = Remedy::HostUp;
@@ -31,7 +32,7 @@ pub(super) fn nft(host: &Host, cancel: &Cancel) -> Nft {
 fn wanted(host: &Host) -> Result<Table, Error> {
     let reachable: Vec<IpNetwork> =
         Netlink::open()?.all_addresses()?.into_iter().map(|(_, address)| address).collect();
-    let forwards = forwards::routes(&host.layout, &host.config, &reachable)?;
+    let forwards = routes::routes(&host.layout, &host.config, &reachable)?;
     let macs = bridges::macs(host)?;
     Ok(ruleset::render(&Input {
         networks: &host.config.network,
@@ -103,7 +104,7 @@ pub(super) fn check(host: &Host, cancel: &Cancel) -> Result<Vec<Finding>, Error>
             }
         },
     }];
-    let claims = forwards::claims(&host.layout)?;
+    let claims = host_ports::claims(&host.layout)?;
     let absent = absent(&claims.iter().map(|(port, _)| *port).collect::<Vec<_>>())?;
     for (port, owner) in claims {
         findings.push(if absent.contains(&port) {

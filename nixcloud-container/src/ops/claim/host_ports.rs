@@ -6,13 +6,14 @@ use crate::host::parts::{self as hostnet, Reloaded};
 use crate::model::forward::{Forward, HostPort};
 use crate::model::observe::{Cancel, Event, Observer};
 use crate::model::spec::ContainerSpec;
-use crate::store::host_ports as forwards;
+use crate::store::claims::host_ports;
 use crate::store::record::Record;
+use crate::store::routes;
 
 /// Claims the ports of the host that `spec` asks for, as [`claim`](super::addresses::claim) does, and after it: where they lead follows
 /// from the addresses. All of them, or none but those that the record had.
 pub(crate) fn claim(host: &Host, record: &mut Record, spec: &ContainerSpec) -> Result<(), Error> {
-    forwards::require_address(&host.config, record, spec)?;
+    routes::require_address(&host.config, record, spec)?;
     let before = record.ports.clone();
     let wanted = spec.network.forwards.iter().map(Forward::host);
     let new: Vec<HostPort> = wanted.clone().filter(|port| !before.contains(port)).collect();
@@ -20,11 +21,11 @@ pub(crate) fn claim(host: &Host, record: &mut Record, spec: &ContainerSpec) -> R
         record.ports.extend(&new);
         record.save(&host.layout)?;
     }
-    let claimed = wanted.clone().try_for_each(|port| forwards::claim(&host.layout, &record.name, port));
-    let claimed = claimed.and_then(|()| forwards::require_sole(&host.layout, &record.name, wanted.clone()));
+    let claimed = wanted.clone().try_for_each(|port| host_ports::claim(&host.layout, &record.name, port));
+    let claimed = claimed.and_then(|()| host_ports::require_sole(&host.layout, &record.name, wanted.clone()));
     if claimed.is_err() && !new.is_empty() {
         for port in new {
-            forwards::free(&host.layout, &record.name, port)?;
+            host_ports::free(&host.layout, &record.name, port)?;
         }
         record.ports = before;
         record.save(&host.layout)?;
@@ -48,7 +49,7 @@ pub(crate) fn release(
         return Ok(());
     }
     for port in unused {
-        forwards::free(&host.layout, &record.name, port)?;
+        host_ports::free(&host.layout, &record.name, port)?;
     }
     record.ports = kept;
     Ok(record.save(&host.layout)?)
@@ -61,7 +62,7 @@ pub(crate) fn release_all(host: &Host, record: &Record) -> Result<(), Error> {
         hostnet::reload(host, &Cancel::new())?;
     }
     for port in &record.ports {
-        forwards::free(&host.layout, &record.name, *port)?;
+        host_ports::free(&host.layout, &record.name, *port)?;
     }
     Ok(())
 }

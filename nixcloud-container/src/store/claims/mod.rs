@@ -5,6 +5,7 @@
 //! record has to be parsed to find a free one.
 
 mod addresses;
+pub mod host_ports;
 mod ids;
 mod interfaces;
 

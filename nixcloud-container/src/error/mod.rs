@@ -1,0 +1,595 @@
+//! What operations return when they fail: the errors of the floors below, and the refusals that are their own.
+
+mod activation;
+mod details;
+mod hint;
+mod kind;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::ser::SerializeStruct;
+
+use crate::fs::{atomic, lock, remove};
+use crate::model::config::ConfigError;
+use crate::model::generation::GenerationId;
+use crate::model::host_report::{HostChange, Part};
+use crate::model::layout::LayoutError;
+use crate::model::name::{ContainerName, InterfaceName, NameError};
+use crate::model::resources::{Bytes, Limit, Unheld};
+use crate::model::spec::SpecError;
+use crate::model::state::{Action, State};
+use crate::net::nft;
+use crate::net::sysctl::SysctlError;
+use crate::net::{self, bridge};
+use crate::nix;
+use crate::render::{ExtraError, ItemError, PendingRestart};
+use crate::store::claims::LeaseError;
+use crate::store::claims::host_ports::ForwardError;
+use crate::store::generations::GenerationsError;
+use crate::store::host_facts::FactsError;
+use crate::store::legacy::OriginalError;
+use crate::store::manifest::ManifestError;
+use crate::store::others::ForeignError;
+use crate::store::presence::PresenceError;
+use crate::store::record::RecordError;
+use crate::store::reference::ReferenceError;
+use crate::store::rootfs::RootfsError;
+use crate::store::subid::SubidError;
+use crate::sys::tool;
+use crate::worker::resolver::ResolverError;
+use crate::worker::{NoAccount, WorkerError};
+
+pub use activation::FailedActivation;
+pub use kind::ErrorKind;
+
+/// Why an operation failed. `Display` says what, `source()` says why, [`hint`](Error::hint) how to go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller is not root.
+    #[error("containers are managed as root")]
+    NeedsRoot,
+    /// There is no such container.
+    #[error("container `{name}` does not exist")]
+    NotFound {
+        /// The name.
+        name: ContainerName,
+    },
+    /// Another container's name differs from it in nothing that counts in DNS.
+    #[error(
+        "`{name}` and the container `{other}` would answer for each other: names differ in more than case and `_`"
+    )]
+    Alike {
+        /// The name that was asked for.
+        name: ContainerName,
+        /// The container that there is.
+        other: ContainerName,
+    },
+    /// It is a name of the host's.
+    #[error("`{name}` is a name of the host: guests know it as `host.containers`")]
+    HostName {
+        /// The name that was asked for.
+        name: ContainerName,
+    },
+    /// There is one already.
+    #[error("container `{name}` exists already")]
+    Exists {
+        /// The name.
+        name: ContainerName,
+    },
+    /// An LXC container of that name is not ours.
+    #[error("`{name}` is an LXC container that nixcloud-container did not make")]
+    Foreign {
+        /// The name.
+        name: ContainerName,
+    },
+    /// A file or folder of a container is not there any more.
+    #[error("{} of container `{name}` is lost", .path.display())]
+    Lost {
+        /// The container.
+        name: ContainerName,
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// It is not known any more which container file a container is made of.
+    #[error("it is not known which container file `{name}` is made of")]
+    NoFile {
+        /// The container.
+        name: ContainerName,
+    },
+    /// A record or an answer lacks something that it must have.
+    #[error("what is known of container `{name}` is incomplete: its {what} are missing")]
+    Incomplete {
+        /// The container.
+        name: ContainerName,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// Its state does not allow what was asked.
+    #[error("cannot {action} container `{name}`: it is {}", .state.words())]
+    State {
+        /// The container.
+        name: ContainerName,
+        /// Its state.
+        state: State,
+        /// What was asked.
+        action: Action,
+    },
+    /// Another process changes the container.
+    #[error("container `{name}` is being changed by {}; waited {} s", holder(*.pid), .waited.as_secs())]
+    Busy {
+        /// The container.
+        name: ContainerName,
+        /// Who holds it.
+        pid: Option<u32>,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// Another process changes what all containers of the host share.
+    #[error("{what} are being changed by {}; waited {} s", holder(*.pid), .waited.as_secs())]
+    HostBusy {
+        /// What of the host.
+        what: &'static str,
+        /// Who holds it.
+        pid: Option<u32>,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The host configuration declares the container.
+    #[error("container `{name}` is declared by the host configuration ({by})")]
+    DeclaredByHost {
+        /// The container.
+        name: ContainerName,
+        /// Its manifest.
+        by: String,
+    },
+    /// A container that is to be applied exists, and was not declared by the same source.
+    #[error("container `{name}` exists already, and {} declared it", .by.as_deref().map_or("nobody".to_owned(), |by| format!("`{by}`")))]
+    NotDeclared {
+        /// The container.
+        name: ContainerName,
+        /// Who declared it.
+        by: Option<String>,
+    },
+    /// What is to be a container's name cannot be one.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A bridge that the container needs is not there.
+    #[error("bridge {bridge} does not exist")]
+    NoBridge {
+        /// The bridge.
+        bridge: InterfaceName,
+        /// Whether `host up` makes it.
+        ours: bool,
+    },
+    /// A host path that the container file mounts is not there, or cannot be looked at.
+    #[error("cannot mount {} in container `{name}`", .path.display())]
+    MountSource {
+        /// The container.
+        name: ContainerName,
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The container file asks for limits that this host cannot hold.
+    #[error("this host cannot hold {} of container `{name}`", list_unheld(unheld))]
+    LimitUnheld {
+        /// The container.
+        name: ContainerName,
+        /// Which, and why not.
+        unheld: Vec<Unheld>,
+    },
+    /// The running guest uses more memory than it is to have.
+    #[error("container `{name}` uses {used} of memory, page cache included, and is to have {most}")]
+    LimitBelowUse {
+        /// The container.
+        name: ContainerName,
+        /// What it is to have.
+        most: Bytes,
+        /// What it uses.
+        used: Bytes,
+    },
+    /// The kernel refuses a limit of a running guest; it has those that it had.
+    #[error("the kernel refuses `resources.{}` of container `{name}` ({} in {})", .limit.key, .limit.value, .limit.file)]
+    LimitRefused {
+        /// The container.
+        name: ContainerName,
+        /// The limit.
+        limit: Limit,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A container could not be kept from others at its bridges, and was not started.
+    #[error("cannot isolate container `{name}` at its bridges: {why}")]
+    Isolation {
+        /// The container.
+        name: ContainerName,
+        /// What went wrong.
+        why: &'static str,
+        /// What LXC said.
+        source: WorkerError,
+    },
+    /// A process that is none of the container's has its ids.
+    #[error("container `{name}` cannot start: process {pid} (`{program}`) has ids of it, from {base} up")]
+    IdsInUse {
+        /// The container.
+        name: ContainerName,
+        /// The first of its ids.
+        base: u32,
+        /// The process.
+        pid: i32,
+        /// What it calls itself.
+        program: String,
+    },
+    /// Another user's process has the name of the socket by which LXC is asked about a container.
+    #[error(
+        "container `{name}` cannot start: process {pid} (`{program}`) of user {uid} holds the name of its LXC socket"
+    )]
+    NameHeld {
+        /// The container.
+        name: ContainerName,
+        /// The process.
+        pid: i32,
+        /// Whose it is.
+        uid: u32,
+        /// What it calls itself.
+        program: String,
+    },
+    /// Something is mounted in the root of a container that is to be destroyed.
+    #[error("{} is mounted in the root of container `{name}`", .mount.display())]
+    Mounted {
+        /// The container.
+        name: ContainerName,
+        /// Where.
+        mount: PathBuf,
+    },
+    /// A set, or the host's configuration, declares a container that is to be destroyed.
+    #[error("container `{name}` is declared by {by}")]
+    Declared {
+        /// The container.
+        name: ContainerName,
+        /// What declares it.
+        by: String,
+    },
+    /// liblxc does not take a line of `lxcExtraConfig`, or an item that was given beside it.
+    #[error("LXC refuses `{key} = {value}`: {why}")]
+    ExtraRefused {
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// LXC's words.
+        why: String,
+    },
+    /// A namespace cannot be shared.
+    #[error("the {namespace} namespace of `{with}` cannot be shared: {why}")]
+    Share {
+        /// The kernel's name of the namespace.
+        namespace: &'static str,
+        /// Whose it is to be: a container's name or a process id.
+        with: String,
+        /// Why not.
+        why: String,
+    },
+    /// A container did not reboot in time.
+    #[error("container `{name}` did not reboot within {} s", .limit.as_secs())]
+    RebootTimeout {
+        /// The container.
+        name: ContainerName,
+        /// The limit.
+        limit: Duration,
+    },
+    /// A container did not shut down in time.
+    #[error("container `{name}` did not shut down within {} s", .limit.as_secs())]
+    StopTimeout {
+        /// The container.
+        name: ContainerName,
+        /// The limit.
+        limit: Duration,
+    },
+    /// LXC did not let go of a container.
+    #[error("container `{name}` is still {state} after {} s", .limit.as_secs())]
+    StillThere {
+        /// The container.
+        name: ContainerName,
+        /// What it does.
+        state: State,
+        /// The limit.
+        limit: Duration,
+    },
+    /// The new generation did not work out in the running guest.
+    #[error("generation {generation} of `{name}` {outcome}")]
+    Activation {
+        /// The container.
+        name: ContainerName,
+        /// The generation.
+        generation: GenerationId,
+        /// What happened.
+        outcome: FailedActivation,
+        /// The generation that was put back, if one was.
+        restored: Option<GenerationId>,
+        /// What of LXC's side waits for a restart, where the new generation stays.
+        pending_restart: Vec<PendingRestart>,
+    },
+    /// The guest does not have the user or group that a command was to run as.
+    #[error("container `{container}` has no {} `{}`", if .missing.group { "group" } else { "user" }, .missing.wanted)]
+    NoAccount {
+        /// The container.
+        container: ContainerName,
+        /// What it does not have.
+        missing: NoAccount,
+    },
+    /// A way into a container that would hand the guest something of the host's, or that there is none.
+    #[error("cannot enter container `{name}` {what}: {why}")]
+    Entry {
+        /// The container.
+        name: ContainerName,
+        /// The way.
+        what: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// Some parts of the host's network could not be brought up or taken down. The others were.
+    #[error("{}", parts(.failures))]
+    HostParts {
+        /// What was done.
+        done: Vec<HostChange>,
+        /// What was not, and why; one at least.
+        failures: Vec<(Part, Error)>,
+    },
+    /// What could not be given back of a container; the rest was.
+    #[error("what stays of container `{name}`: {}", list(.failures))]
+    Remains {
+        /// The container.
+        name: ContainerName,
+        /// Why each of it stays.
+        failures: Vec<Self>,
+    },
+    /// An operation failed, and so did undoing it.
+    #[error("{failure}; and undoing it failed too: {}", chain(.undo))]
+    Undo {
+        /// The first failure.
+        #[source]
+        failure: Box<Error>,
+        /// Why it could not be undone.
+        undo: Box<Error>,
+    },
+    /// The new generation is the one that counts, but something that follows from it could not be done: others are not told
+    /// of it, or what the one before held is not given back.
+    #[error("generation {generation} of `{name}` is current now, but not all that follows from it is done")]
+    Unsettled {
+        /// The container.
+        name: ContainerName,
+        /// The generation.
+        generation: GenerationId,
+        /// What is not done, and why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// Containers were to be destroyed, and it was not confirmed. Nothing was changed.
+    #[error("nothing was changed: it was not confirmed")]
+    Unconfirmed,
+    /// The caller cancelled. What had been done was undone.
+    #[error("cancelled")]
+    Cancelled,
+    /// The host configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The folders of the layout.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// LXC's share folder.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    /// Other LXC containers and the host's addresses.
+    #[error(transparent)]
+    ForeignScan(#[from] ForeignError),
+    /// A lock file.
+    #[error("cannot take a lock")]
+    Lock(#[source] lock::Error),
+    /// A record.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// What names a container file.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// A manifest of built containers.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// An address or id range.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// A container that the shell original made.
+    #[error(transparent)]
+    Original(#[from] OriginalError),
+    /// A port of the host.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+    /// The packet filter.
+    #[error(transparent)]
+    Nft(nft::Error),
+    /// A program of the host.
+    #[error(transparent)]
+    Tool(tool::Error),
+    /// Generations.
+    #[error(transparent)]
+    Generations(#[from] GenerationsError),
+    /// The root file system.
+    #[error(transparent)]
+    Rootfs(#[from] RootfsError),
+    /// `lxcExtraConfig`.
+    #[error(transparent)]
+    Extra(#[from] ExtraError),
+    /// An item for one boot.
+    #[error(transparent)]
+    Item(#[from] ItemError),
+    /// A dnsmasq of ours.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
+    /// The spec.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// Nix.
+    #[error(transparent)]
+    Nix(nix::Error),
+    /// The ids of other users.
+    #[error(transparent)]
+    Subids(#[from] SubidError),
+    /// A setting of the kernel.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
+    /// The network.
+    #[error(transparent)]
+    Net(#[from] net::Error),
+    /// A port of a bridge cannot be looked at or set.
+    #[error("cannot see to a port of a bridge")]
+    Port(#[from] net::port::Error),
+    /// A guest's network.
+    #[error(transparent)]
+    Netns(#[from] net::netns::Error),
+    /// A bridge of ours.
+    #[error(transparent)]
+    Bridge(#[from] bridge::Error),
+    /// The worker, or LXC in it.
+    #[error(transparent)]
+    Worker(WorkerError),
+    /// Whether the container runs cannot be found out.
+    #[error(transparent)]
+    Presence(#[from] PresenceError),
+    /// A file of ours.
+    #[error(transparent)]
+    Write(#[from] atomic::Error),
+    /// A folder of ours.
+    #[error(transparent)]
+    Remove(#[from] remove::Error),
+    /// Anything else of the file system.
+    #[error("cannot {action} {}", .path.display())]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+fn parts(failures: &[(Part, Error)]) -> String {
+    let all: Vec<String> = failures.iter().map(|(part, error)| format!("{part}: {}", chain(error))).collect();
+    format!("not all of the host's network could be changed: {}", all.join("; "))
+}
+
+/// An error and all that it came from, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// An error as it is told: `kind`, `message`, the `causes` below it, and the `hint`.
+impl serde::Serialize for Error {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut causes = Vec::new();
+        let mut next = std::error::Error::source(self);
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        let mut told = to.serialize_struct("Error", 4)?;
+        told.serialize_field("kind", &self.kind())?;
+        told.serialize_field("message", &self.to_string())?;
+        told.serialize_field("causes", &causes)?;
+        told.serialize_field("hint", &self.hint())?;
+        told.end()
+    }
+}
+
+impl From<nix::Error> for Error {
+    fn from(error: nix::Error) -> Self {
+        match error {
+            nix::Error::Cancelled => Self::Cancelled,
+            error => Self::Nix(error),
+        }
+    }
+}
+
+impl From<nft::Error> for Error {
+    fn from(error: nft::Error) -> Self {
+        match error {
+            nft::Error::Tool { source: tool::Error::Cancelled { .. }, .. } => Self::Cancelled,
+            error => Self::Nft(error),
+        }
+    }
+}
+
+impl From<tool::Error> for Error {
+    fn from(error: tool::Error) -> Self {
+        match error {
+            tool::Error::Cancelled { .. } => Self::Cancelled,
+            error => Self::Tool(error),
+        }
+    }
+}
+
+impl From<WorkerError> for Error {
+    fn from(error: WorkerError) -> Self {
+        match error {
+            WorkerError::Cancelled => Self::Cancelled,
+            error => Self::Worker(error),
+        }
+    }
+}
+
+impl Error {
+    /// Keeps both failures where undoing failed too.
+    pub(crate) fn undone(self, undo: Result<(), Self>) -> Self {
+        match undo {
+            Ok(()) => self,
+            Err(undo) => Self::Undo { failure: Box::new(self), undo: Box::new(undo) },
+        }
+    }
+}
+
+/// Errors, each with all that it came from.
+fn list(failures: &[Error]) -> String {
+    failures.iter().map(|error| chain(error)).collect::<Vec<_>>().join("; ")
+}
+
+fn list_unheld(unheld: &[Unheld]) -> String {
+    let each = unheld.iter().map(|Unheld { key, why }| format!("`resources.{key}` ({why})"));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::hint::Hint;
+
+    #[test]
+    fn an_error_is_sent_with_its_kind_its_causes_and_its_hint() {
+        let name: ContainerName = "web".parse().unwrap();
+        let source = io::Error::from_raw_os_error(2);
+        let mount = Error::MountSource { name: name.clone(), path: "/srv".into(), source };
+        let told = serde_json::to_value(&mount).unwrap();
+        assert_eq!(told["kind"], "host");
+        assert_eq!(told["message"], "cannot mount /srv in container `web`");
+        assert_eq!(told["causes"][0], "No such file or directory (os error 2)");
+        let hint: Hint = serde_json::from_value(told["hint"].clone()).unwrap();
+        assert_eq!(Some(hint), mount.hint());
+        let told = serde_json::to_value(Error::Exists { name: name.clone() }).unwrap();
+        assert_eq!(told["hint"][0]["remedy"]["update"]["name"], "web");
+        assert_eq!(Error::from("..".parse::<ContainerName>().unwrap_err()).kind(), ErrorKind::Input);
+    }
+}
