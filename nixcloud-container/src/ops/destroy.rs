@@ -18,6 +18,7 @@ use crate::ops::cut_off;
 use crate::ops::durable;
 use crate::ops::freeing::Freeing;
 use crate::ops::power;
+use crate::ops::waiting;
 use crate::store::generations::Generations;
 use crate::store::legacy as original;
 use crate::store::presence;
@@ -97,7 +98,7 @@ pub(crate) fn destroy_locked(
         here = presence::look(&host.layout, &record)?;
     }
     if here.state.permits(Action::Destroy) == Permission::Wait {
-        here = power::wait_until_stopped(host, &record, host.config.timeouts.stop(), cancel)?;
+        here = waiting::until_stopped(host, &record, host.config.timeouts.stop(), cancel)?;
     }
     match here.state.permits(Action::Destroy) {
         Permission::Allowed => remains(host, record),

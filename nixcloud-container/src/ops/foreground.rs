@@ -19,7 +19,9 @@ use crate::host::Host;
 use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
 use crate::model::state::{Action, State};
+use crate::ops::locked::{self, Locked};
 use crate::ops::power::{self, StopRequest};
+use crate::ops::waiting;
 use crate::store::presence;
 use crate::store::record::Record;
 use crate::sys::cgroup::Pair;
@@ -250,11 +252,9 @@ fn end(host: &Host, name: &ContainerName, monitor: i32) -> Result<(), Error> {
 /// What `stop` would have done. Where somebody else is at the container, or has destroyed it, that is theirs to do.
 fn tidy(host: &Host, name: &ContainerName) {
     let tidied = || -> Result<(), Error> {
-        host.record(name)?;
-        let _lock = host.lock(name, &Cancel::new())?;
-        let record = host.record(name)?;
+        let Locked { lock: _lock, record, .. } = locked::take(host, name, &Cancel::new())?;
         let limit = power::MONITOR_END;
-        let here = power::wait_while_passing(host, &record, Action::Start, limit, &Cancel::new())?;
+        let here = waiting::while_passing(host, &record, Action::Start, limit, &Cancel::new())?;
         if here.state.is_live() { Ok(()) } else { power::stopped(host, &record) }
     };
     if let Err(error) = tidied() {

@@ -1,4 +1,4 @@
-//! Stop, terminate, freeze, and waiting for what passes: what changes whether a container runs.
+//! Stop, terminate, freeze: what changes whether a container runs.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -20,6 +20,8 @@ use crate::net::neighbour::Neighbour;
 use crate::ops::claim;
 use crate::ops::cut_off;
 use crate::ops::freeing::Freeing;
+use crate::ops::locked::{self, Locked};
+use crate::ops::waiting;
 use crate::store::generations::Generations;
 use crate::store::presence::{self, Presence};
 use crate::store::record::{Phase, Record, Run, Signals};
@@ -27,10 +29,6 @@ use crate::sys::cgroup::Search;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{self, Process};
 use crate::worker::{Request, Stdio, Target};
-
-/// How often a passing state is looked at.
-const TICK: Duration = Duration::from_millis(2);
-const SLOW_TICK: Duration = Duration::from_millis(20);
 
 /// How long a terminate lets a container end by itself that is about to.
 const PASSING: Duration = Duration::from_secs(1);
@@ -90,58 +88,6 @@ pub(crate) fn target(host: &Host, name: &ContainerName) -> Target {
     Target { lxc_path: host.layout.lxc_path().to_owned(), name: name.to_string() }
 }
 
-/// Waits until a dying container is gone, or a starting one has started.
-pub(crate) fn wait_while_passing(
-    host: &Host,
-    record: &Record,
-    action: Action,
-    limit: Duration,
-    cancel: &Cancel,
-) -> Result<Presence, Error> {
-    let begin = Instant::now();
-    loop {
-        let here = presence::look(&host.layout, record)?;
-        if here.state.permits(action) != Permission::Wait {
-            return Ok(here);
-        }
-        pause(&record.name, here.state, begin, limit, cancel)?;
-    }
-}
-
-pub(crate) fn wait_until_stopped(
-    host: &Host,
-    record: &Record,
-    limit: Duration,
-    cancel: &Cancel,
-) -> Result<Presence, Error> {
-    let begin = Instant::now();
-    loop {
-        let here = presence::look(&host.layout, record)?;
-        if !here.state.is_live() {
-            return Ok(here);
-        }
-        pause(&record.name, here.state, begin, limit, cancel)?;
-    }
-}
-
-fn pause(
-    name: &ContainerName,
-    state: State,
-    begin: Instant,
-    limit: Duration,
-    cancel: &Cancel,
-) -> Result<(), Error> {
-    let waited = begin.elapsed();
-    if cancel.is_cancelled() {
-        return Err(Error::Cancelled);
-    }
-    if waited >= limit {
-        return Err(Error::StillThere { name: name.clone(), state, limit });
-    }
-    std::thread::sleep(if waited < Duration::from_millis(200) { TICK } else { SLOW_TICK });
-    Ok(())
-}
-
 pub(crate) fn proc_error(source: std::io::Error) -> Error {
     Error::Io { action: "read", path: "/proc".into(), source }
 }
@@ -194,10 +140,8 @@ pub(crate) fn stop(
     request: &StopRequest,
     cancel: &Cancel,
 ) -> Result<StopOutcome, Error> {
-    host.record(name)?;
-    let _lock = host.lock(name, cancel)?;
-    let record = host.record(name)?;
-    stop_locked(host, &record, request, cancel)
+    let locked = locked::take(host, name, cancel)?;
+    stop_locked(host, &locked.record, request, cancel)
 }
 
 /// Stops a container whose lock the caller holds.
@@ -324,7 +268,7 @@ fn ask(
             let left = limit.saturating_sub(begin.elapsed());
             pidfd.wait(left.min(ASK_AGAIN), &|| cancel.is_cancelled()).map_err(proc_error)?;
         }
-        pause(&record.name, here.state, begin, limit, cancel).map_err(|error| match error {
+        waiting::pause(&record.name, here.state, begin, limit, cancel).map_err(|error| match error {
             Error::StillThere { .. } => timed_out(),
             other => other,
         })?;
@@ -360,7 +304,7 @@ fn halt_signal(init: Process) -> i32 {
 /// Sends the guest's init a signal, and returns its pid. No lock is taken: it reaches a guest that is being updated, too.
 pub(crate) fn kill(host: &Host, name: &ContainerName, signal: Signal, cancel: &Cancel) -> Result<i32, Error> {
     let record = host.record(name)?;
-    let here = wait_while_passing(host, &record, Action::Signal, host.config.timeouts.start(), cancel)?;
+    let here = waiting::while_passing(host, &record, Action::Signal, host.config.timeouts.start(), cancel)?;
     let refused = |state| Error::State { name: name.clone(), state, action: Action::Signal };
     if here.state.permits(Action::Signal) != Permission::Allowed {
         return Err(refused(presence::in_hands(&host.layout, &record).unwrap_or(here.state)));
@@ -374,17 +318,15 @@ pub(crate) fn kill(host: &Host, name: &ContainerName, signal: Signal, cancel: &C
 }
 
 pub(crate) fn terminate(host: &Host, name: &ContainerName, cancel: &Cancel) -> Result<StopOutcome, Error> {
-    host.record_or_rest(name)?;
-    let _lock = host.lock(name, cancel)?;
-    let record = host.record_or_rest(name)?;
-    terminate_locked(host, &record, cancel)
+    let locked = locked::take_or_rest(host, name, cancel)?;
+    terminate_locked(host, &locked.record, cancel)
 }
 
 /// Ends a guest at once and returns when its name can be used again.
 pub(crate) fn terminate_locked(host: &Host, record: &Record, cancel: &Cancel) -> Result<StopOutcome, Error> {
     cut_off::settle(host, record)?;
     // One that is ending by itself is let do so, but not for long: "at once" is what was asked.
-    let here = match wait_while_passing(host, record, Action::Terminate, PASSING, cancel) {
+    let here = match waiting::while_passing(host, record, Action::Terminate, PASSING, cancel) {
         Err(Error::StillThere { .. }) => presence::look(&host.layout, record)?,
         other => other?,
     };
@@ -418,7 +360,7 @@ pub(crate) fn terminate_locked(host: &Host, record: &Record, cancel: &Cancel) ->
         // Whatever holds it has no name but that of its cgroups.
         cut_off::end_own(&host.layout, record, here.run.as_ref());
     }
-    wait_until_stopped(host, record, MONITOR_END, cancel)?;
+    waiting::until_stopped(host, record, MONITOR_END, cancel)?;
     stopped(host, record)?;
     Ok(StopOutcome::Stopped)
 }
@@ -433,6 +375,11 @@ fn thaw(host: &Host, record: &Record) -> Result<(), Error> {
 /// Forgets a guest that has ended, and removes what LXC would have if its monitor had not been killed. What of it cannot
 /// be done does not keep the rest from being done.
 pub(crate) fn stopped(host: &Host, record: &Record) -> Result<(), Error> {
+    forget(host, &mut record.clone())
+}
+
+/// As [`stopped`], with a record that is used further: what was given back is no more in it.
+pub(crate) fn forget(host: &Host, record: &mut Record) -> Result<(), Error> {
     let mut freeing = Freeing::of(&record.name);
     let boot = proc::boot_id().map_err(proc_error)?;
     let run = Run::load(&host.layout, &record.name, &boot);
@@ -455,22 +402,16 @@ pub(crate) fn stopped(host: &Host, record: &Record) -> Result<(), Error> {
 }
 
 pub(crate) fn freeze(host: &Host, name: &ContainerName, frozen: bool, cancel: &Cancel) -> Result<(), Error> {
-    host.record(name)?;
-    let _lock = host.lock(name, cancel)?;
-    let record = host.record(name)?;
+    let Locked { lock: _lock, record, .. } = locked::take(host, name, cancel)?;
     let action = if frozen { Action::Freeze } else { Action::Unfreeze };
-    let here = wait_while_passing(host, &record, action, host.config.timeouts.start(), cancel)?;
-    match here.state.permits(action) {
-        Permission::Already => Ok(()),
-        Permission::Allowed => {
-            let request = Request::Freeze { target: target(host, name), frozen };
-            match host.worker.call(&request, Stdio::Null, Some(host.config.timeouts.start()), cancel) {
-                Ok(_) => Ok(()),
-                // With a signal to end it in wait, it may be gone before LXC can tell that it goes on.
-                Err(_) if !frozen && presence::look(&host.layout, &record)?.state != State::Frozen => Ok(()),
-                Err(failure) => Err(failure.into()),
-            }
-        }
-        _ => Err(Error::State { name: name.clone(), state: here.state, action }),
+    if locked::permitted(host, &record, action, cancel)?.already {
+        return Ok(());
+    }
+    let request = Request::Freeze { target: target(host, name), frozen };
+    match host.worker.call(&request, Stdio::Null, Some(host.config.timeouts.start()), cancel) {
+        Ok(_) => Ok(()),
+        // With a signal to end it in wait, it may be gone before LXC can tell that it goes on.
+        Err(_) if !frozen && presence::look(&host.layout, &record)?.state != State::Frozen => Ok(()),
+        Err(failure) => Err(failure.into()),
     }
 }

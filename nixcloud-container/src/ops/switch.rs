@@ -7,7 +7,7 @@ use crate::model::generation::{GenerationId, Health, Selection};
 use crate::model::name::ContainerName;
 use crate::model::observe::{self, Cancel, Event, Observer, Phase as Progress};
 use crate::model::spec::ContainerSpec;
-use crate::model::state::{Action, Permission, State};
+use crate::model::state::{Action, State};
 use crate::ops::activate as activation;
 use crate::ops::adopt;
 use crate::ops::booting;
@@ -16,8 +16,8 @@ use crate::ops::cut_off;
 use crate::ops::durable;
 use crate::ops::idmap_move as moving;
 use crate::ops::limits::{self, Below};
+use crate::ops::locked::{self, Locked};
 use crate::ops::lxc_config::{self, Beside};
-use crate::ops::power;
 use crate::ops::recover;
 use crate::render::{self, PendingRestart, Rendered};
 use crate::store::generations::{Generations, passed_over};
@@ -87,10 +87,8 @@ pub(crate) fn switch(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Switched, Error> {
-    host.record(name)?;
-    let _lock = host.lock_observed(name, observer, cancel)?;
-    let mut record = adopt::record(host, name, observer, cancel)?;
-    let cut_off = recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    let Locked { lock: _lock, mut record, cut_off } =
+        locked::take_whole_observed(host, name, observer, cancel)?;
     let here = allowed(host, &record, cancel)?;
     let generations = Generations::new(&host.layout, name);
     let (from, to) = (generations.current()?, wanted.choose(&generations, &record, cut_off, observer)?);
@@ -126,13 +124,8 @@ pub(crate) fn switch(
 
 /// Whether the container's state lets its generation change.
 pub(crate) fn allowed(host: &Host, record: &Record, cancel: &Cancel) -> Result<Presence, Error> {
-    let limit = host.config.timeouts.start();
     cut_off::settle(host, record)?;
-    let here = power::wait_while_passing(host, record, Action::Update, limit, cancel)?;
-    match here.state.permits(Action::Update) {
-        Permission::Allowed => Ok(here),
-        _ => Err(Error::State { name: record.name.clone(), state: here.state, action: Action::Update }),
-    }
+    Ok(locked::permitted(host, record, Action::Update, cancel)?.here)
 }
 
 /// Everything that can refuse a generation, before the profile changes: its addresses, its ids, its extra lines.
@@ -449,10 +442,7 @@ pub(crate) fn delete_generations(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Vec<GenerationId>, Error> {
-    host.record(name)?;
-    let _lock = host.lock_observed(name, observer, cancel)?;
-    let mut record = adopt::record(host, name, observer, cancel)?;
-    recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    let Locked { lock: _lock, mut record, .. } = locked::take_whole_observed(host, name, observer, cancel)?;
     let here = presence::look(&host.layout, &record)?;
     let generations = Generations::new(&host.layout, name);
     let chosen = generations.select(selection, &maybe_booted(&record, &here))?;

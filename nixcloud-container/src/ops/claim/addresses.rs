@@ -125,13 +125,13 @@ fn booted_with(host: &Host, record: &Record) -> Result<HashSet<IpAddr>, Error> {
 }
 
 /// Gives back what a guest that has ended was booted with, and its current generation does not use.
-pub(crate) fn release_booted(host: &Host, record: &Record) -> Result<(), Error> {
+pub(crate) fn release_booted(host: &Host, record: &mut Record) -> Result<(), Error> {
     if record.phase != Phase::Ready {
         return Ok(());
     }
     let generations = Generations::new(&host.layout, &record.name);
     let Ok(spec) = generations.current().and_then(|current| generations.spec(current)) else { return Ok(()) };
-    release(host, &mut record.clone(), &spec)
+    release(host, record, &spec)
 }
 
 /// Gives back a lease that was taken for an evaluation and is not used.

@@ -20,6 +20,7 @@ use crate::model::state::{Action, Permission};
 use crate::model::user::User;
 use crate::ops::booting;
 use crate::ops::power;
+use crate::ops::waiting;
 use crate::store::presence;
 use crate::sys::proc::Process;
 use crate::worker::{Answer, AttachCommand, Exit, Identity, Request, Stdio};
@@ -133,7 +134,7 @@ pub(crate) fn run(
     let side = judge(name, &request)?;
     let record = host.record(name)?;
     let limit = host.config.timeouts.start();
-    let here = power::wait_while_passing(host, &record, Action::Enter, limit, cancel)?;
+    let here = waiting::while_passing(host, &record, Action::Enter, limit, cancel)?;
     if here.state.permits(Action::Enter) != Permission::Allowed {
         let state = presence::in_hands(&host.layout, &record).unwrap_or(here.state);
         return Err(Error::State { name: name.clone(), state, action: Action::Enter });

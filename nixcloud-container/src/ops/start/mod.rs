@@ -17,20 +17,19 @@ use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Event, Observer};
 use crate::model::resources::Limit;
 use crate::model::spec::ContainerSpec;
-use crate::model::state::{Action, Permission};
-use crate::ops::adopt;
+use crate::model::state::Action;
 use crate::ops::claim;
 use crate::ops::cut_off;
 use crate::ops::foreground::Foreground;
 use crate::ops::idmap_move as moving;
 use crate::ops::limits;
+use crate::ops::locked::{self, Locked};
 use crate::ops::lxc_config;
 use crate::ops::needs;
 use crate::ops::power::{
-    MONITOR_END, forget_neighbours, proc_error, remove_left_interfaces, stopped, target, terminate_locked,
-    wait_until_stopped, wait_while_passing,
+    MONITOR_END, forget, forget_neighbours, proc_error, remove_left_interfaces, target, terminate_locked,
 };
-use crate::ops::recover;
+use crate::ops::waiting;
 use crate::render::{self, Rendered};
 use crate::store::boot_notes::BootNotes;
 use crate::store::generations::Generations;
@@ -50,23 +49,16 @@ pub(crate) fn start(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<StartOutcome, Error> {
-    host.record(name)?;
-    let lock = host.lock(name, cancel)?;
-    let mut record = adopt::record(host, name, observer, cancel)?;
-    recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    let Locked { lock, mut record, .. } = locked::take_whole(host, name, observer, cancel)?;
     tell_host(host, &record, observer, cancel);
     cut_off::settle(host, &record)?;
-    let here = wait_while_passing(host, &record, Action::Start, host.config.timeouts.start(), cancel)?;
-    match here.state.permits(Action::Start) {
-        Permission::Already => return Ok(StartOutcome::AlreadyRunning),
-        Permission::Allowed => {}
-        _ => return Err(Error::State { name: name.clone(), state: here.state, action: Action::Start }),
+    if locked::permitted(host, &record, Action::Start, cancel)?.already {
+        return Ok(StartOutcome::AlreadyRunning);
     }
     needs::require_folders(host, name)?;
     let plan = Plan::new(host, name, request, cancel)?;
     // What a guest left whose monitor was killed, or that ended by itself.
-    stopped(host, &record)?;
-    let mut record = host.record(name)?;
+    forget(host, &mut record)?;
     let starts = Owner::of(&host.layout, name).starts();
     if !request.foreground {
         let mut boot = Boot { host, plan: &plan, foreground: None, starts, cancel };
@@ -147,7 +139,7 @@ impl Boot<'_> {
             observer.event(Event::Note(format!(
                 "the store cannot be shown with the guest's ids here ({failure}): it is mounted read-only without them"
             )));
-            wait_until_stopped(host, record, MONITOR_END, cancel)?;
+            waiting::until_stopped(host, record, MONITOR_END, cancel)?;
             // What the first try made: its monitor may still be in its cgroups, and the kernel at its interfaces.
             remove_left_interfaces(host, record)?;
             cut_off::end_own(&host.layout, record, Some(&run));
