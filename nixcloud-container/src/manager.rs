@@ -8,7 +8,7 @@ use crate::error::{self, Error};
 use crate::fleet::apply::{self, Applied, ApplyRequest, Removal, UpdateAllRequest};
 use crate::fleet::autostart::{self, AutostartRequest, Autostarted, AutostopRequest, Autostopped};
 use crate::host::Host;
-use crate::host::parts as hostnet;
+use crate::host::parts;
 use crate::model::config::HostConfig;
 use crate::model::host_report::{Finding, HostChange, Part};
 use crate::model::name::ContainerName;
@@ -173,7 +173,7 @@ impl Manager {
     /// [`Error::HostParts`] where some parts could not be made, as when an interface of that name is no bridge, or `nft` is
     /// not installed; it has what was done all the same.
     pub fn host_up(&self) -> Result<Vec<HostChange>, Error> {
-        hostnet::up(&self.host, &self.cancel)
+        parts::up(&self.host, &self.cancel)
     }
 
     /// Removes what [`host_up`](Self::host_up) made.
@@ -182,14 +182,14 @@ impl Manager {
     /// When containers are attached to a bridge: then nothing is removed. [`Error::HostParts`] as for
     /// [`host_up`](Self::host_up).
     pub fn host_down(&self) -> Result<Vec<HostChange>, Error> {
-        hostnet::down(&self.host, &self.cancel)
+        parts::down(&self.host, &self.cancel)
     }
 
     /// Looks at what [`host_up`](Self::host_up) makes, and says what is missing and how to mend it. Nothing is changed. A part
     /// that cannot be looked at is a finding.
     #[must_use]
     pub fn host_check(&self) -> Vec<Finding> {
-        let mut findings = hostnet::check(&self.host, &self.cancel);
+        let mut findings = parts::check(&self.host, &self.cancel);
         findings.extend(match repair::check(&self.host) {
             Ok(found) => found,
             Err(error) => {

@@ -12,8 +12,8 @@ use crate::model::observe::{Cancel, Event, Observer};
 use crate::net::sysctl::Sysctl;
 use crate::nix::{Nix, Program};
 use crate::render::HostFacts;
-use crate::store::host_facts as facts;
-use crate::store::legacy as original;
+use crate::store::host_facts;
+use crate::store::legacy;
 use crate::store::record::Record;
 use crate::store::rootfs;
 use crate::store::salvage;
@@ -116,7 +116,7 @@ impl Host {
     }
 
     pub(crate) fn facts(&self) -> Result<HostFacts, Error> {
-        Ok(facts::probe(&self.config, &self.layout)?)
+        Ok(host_facts::probe(&self.config, &self.layout)?)
     }
 
     /// The settings of the kernel.
@@ -137,7 +137,7 @@ impl Host {
     /// The names of all containers of ours, and of those that the shell original made, sorted.
     pub(crate) fn names(&self) -> Result<Vec<ContainerName>, Error> {
         // In this order: one that is adopted meanwhile is found twice, and not missed.
-        let mut names = original::names(&self.layout);
+        let mut names = legacy::names(&self.layout);
         names.extend(Record::names(&self.layout)?);
         names.sort();
         names.dedup();
@@ -148,7 +148,7 @@ impl Host {
     pub(crate) fn record(&self, name: &ContainerName) -> Result<Record, Error> {
         match Record::load(&self.layout, name)? {
             Some(record) => Ok(record),
-            None if self.layout.lxc_config(name).exists() => match original::record(&self.layout, name)? {
+            None if self.layout.lxc_config(name).exists() => match legacy::record(&self.layout, name)? {
                 Some(record) => Ok(record),
                 None if salvage::is_ours(&self.layout, name) => Err(self.lost_record(name)),
                 None => Err(Error::Foreign { name: name.clone() }),

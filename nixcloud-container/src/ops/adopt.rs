@@ -10,7 +10,7 @@ use crate::model::observe::{Cancel, Event, Observer};
 use crate::ops::claim;
 use crate::render;
 use crate::store::generations::Generations;
-use crate::store::legacy as original;
+use crate::store::legacy;
 use crate::store::presence;
 use crate::store::record::{Adopted, Record};
 use crate::store::rootfs;
@@ -69,7 +69,7 @@ fn keep_lines(
 ) -> Result<(), Error> {
     // Once our own configuration is written, the other one is gone.
     if record.config_hashes.is_empty() {
-        let (kept, refused) = render::keep(&original::added(&host.layout, &record.name)?, &host.config);
+        let (kept, refused) = render::keep(&legacy::added(&host.layout, &record.name)?, &host.config);
         left_out(&refused, observer);
         record.lxc_items = kept;
     }

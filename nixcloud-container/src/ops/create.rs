@@ -20,7 +20,7 @@ use crate::ops::durable;
 use crate::ops::limits;
 use crate::ops::lxc_config::{self, Beside};
 use crate::ops::needs;
-use crate::store::legacy as original;
+use crate::store::legacy;
 use crate::store::presence;
 use crate::store::record::{Phase, Record};
 use crate::store::rootfs;
@@ -164,7 +164,7 @@ fn refuse_confusion(host: &Host, name: &ContainerName) -> Result<(), Error> {
 /// A folder or profile without a record is somebody else's.
 fn refuse_strangers(host: &Host, name: &ContainerName) -> Result<(), Error> {
     let exists = |path: &Path| path.symlink_metadata().is_ok();
-    if original::made(&host.layout, name) {
+    if legacy::made(&host.layout, name) {
         return Err(Error::Exists { name: name.clone() });
     }
     let there = exists(&host.layout.container_dir(name)) || exists(&host.layout.profile(name));

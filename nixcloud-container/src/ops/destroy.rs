@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::build;
-use crate::build::batch as shared_work;
+use crate::build::batch;
 use crate::error::Error;
 use crate::fs::lock::Lock;
 use crate::fs::{atomic, mounts, remove};
@@ -20,7 +20,7 @@ use crate::ops::freeing::Freeing;
 use crate::ops::power;
 use crate::ops::waiting;
 use crate::store::generations::Generations;
-use crate::store::legacy as original;
+use crate::store::legacy;
 use crate::store::presence;
 use crate::store::record::{Phase, Record, RecordError};
 use crate::store::rootfs;
@@ -150,7 +150,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     durable::removal(host, &name)?;
     claim::release_all(host, &record)?;
     if record.adopted.is_some() {
-        original::forget(layout, &name)?;
+        legacy::forget(layout, &name)?;
     }
     Record::delete(layout, &name)?;
     // What killed operations left, of whichever container: no matter of this one's.
@@ -177,7 +177,7 @@ fn note(host: &Host, record: &Record) -> Result<(), Error> {
 
 fn sweep(host: &Host) -> Result<(), Error> {
     sweep_locks(host)?;
-    shared_work::sweep(host)?;
+    batch::sweep(host)?;
     sweep_half_written(host)
 }
 

@@ -21,8 +21,8 @@ use crate::ops::booting;
 use crate::ops::lxc_config;
 use crate::render::{self, PendingRestart};
 use crate::store::generations::Generations;
-use crate::store::legacy as original;
-use crate::store::others as foreign;
+use crate::store::legacy;
+use crate::store::others;
 use crate::store::presence::{self, Presence, Survey};
 use crate::store::record::{Record, Run};
 use crate::store::salvage;
@@ -119,7 +119,7 @@ const AT_ONCE: usize = 64;
 
 pub(crate) fn list(host: &Host) -> Result<Vec<Listed>, Error> {
     let mut survey = Survey::new(&host.layout)?;
-    let foreign = foreign::containers(&host.layout)?;
+    let foreign = others::containers(&host.layout)?;
     let names = host.names()?;
     survey.ask(&host.layout, names.iter().map(ContainerName::as_str));
     let is_ours = |name: &String| names.binary_search_by(|ours| ours.as_str().cmp(name)).is_ok();
@@ -270,9 +270,7 @@ pub(crate) fn state(host: &Host, name: &ContainerName) -> Result<State, Error> {
 
 pub(crate) fn exists(host: &Host, name: &ContainerName) -> Result<bool, Error> {
     let layout = &host.layout;
-    Ok(Record::load(layout, name)?.is_some()
-        || original::made(layout, name)
-        || salvage::is_ours(layout, name))
+    Ok(Record::load(layout, name)?.is_some() || legacy::made(layout, name) || salvage::is_ours(layout, name))
 }
 
 /// The address that is its own; where its bridge gives it one, those that the running guest has.

@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::host::Host;
-use crate::host::parts as hostnet;
+use crate::host::parts;
 use crate::model::name::{ContainerName, InterfaceName};
 use crate::model::observe::{Event, Observer};
 use crate::model::spec::ContainerSpec;
@@ -52,7 +52,7 @@ pub(crate) fn require_folders(host: &Host, name: &ContainerName) -> Result<(), E
 
 /// LXC's own message for a missing bridge is "failed to create network devices".
 pub(crate) fn require_bridges(host: &Host, spec: &ContainerSpec) -> Result<(), Error> {
-    hostnet::require_own(host, &bridges(host, spec))?;
+    parts::require_own(host, &bridges(host, spec))?;
     match missing_bridges(host, spec)?.into_iter().next() {
         Some(bridge) => Err(Error::NoBridge { ours: is_ours(host, &bridge), bridge }),
         None => Ok(()),

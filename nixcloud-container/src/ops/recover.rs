@@ -8,7 +8,7 @@ use crate::model::observe::{Cancel, Event, Observer};
 use crate::model::spec::ContainerSpec;
 use crate::ops::claim;
 use crate::ops::durable;
-use crate::ops::idmap_move as moving;
+use crate::ops::idmap_move;
 use crate::ops::limits;
 use crate::store::generations::{Generations, GenerationsError};
 use crate::store::record::{Phase, Record};
@@ -26,7 +26,7 @@ pub(crate) fn settle(
     claim::host_ports::release(host, record, spec, observer, cancel)?;
     claim::addresses::release(host, record, spec)?;
     // Files that were moved already are moved back at the next start.
-    moving::forget(host, record, spec.idmap)?;
+    idmap_move::forget(host, record, spec.idmap)?;
     record.unsettled = false;
     Ok(record.save(&host.layout)?)
 }

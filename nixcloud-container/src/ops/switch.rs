@@ -14,7 +14,7 @@ use crate::ops::booting;
 use crate::ops::claim;
 use crate::ops::cut_off;
 use crate::ops::durable;
-use crate::ops::idmap_move as moving;
+use crate::ops::idmap_move;
 use crate::ops::limits::{self, Below};
 use crate::ops::locked::{self, Locked};
 use crate::ops::lxc_config::{self, Beside};
@@ -156,7 +156,7 @@ pub(crate) fn release(
     // What was cancelled is undone all the same.
     claim::host_ports::release(host, record, spec, observer, &Cancel::new())?;
     claim::addresses::release(host, record, spec)?;
-    moving::forget(host, record, spec.idmap)
+    idmap_move::forget(host, record, spec.idmap)
 }
 
 /// From here to [`settle`], a killed operation is undone by the next one. `items` are those of the generation that is
@@ -200,7 +200,7 @@ pub(crate) fn settle(
     tracing::debug!(%from, %to, state = %here.state, "the profile is switched");
     // Those of a running guest are moved at its next start.
     let live = here.state.is_live();
-    if !live && let Err(failure) = moving::complete(host, record, spec.idmap, observer, cancel) {
+    if !live && let Err(failure) = idmap_move::complete(host, record, spec.idmap, observer, cancel) {
         return Err(put_back(host, record, observer, failure));
     }
     let written = lxc_config::rendered(host, record, spec).and_then(|rendered| {

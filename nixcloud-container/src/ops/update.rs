@@ -13,7 +13,7 @@ use crate::model::setters::setters;
 use crate::ops::adopt;
 use crate::ops::claim;
 use crate::ops::create::{self, Created};
-use crate::ops::idmap_move as moving;
+use crate::ops::idmap_move;
 use crate::ops::limits::Below;
 use crate::ops::lxc_config::{self, Beside};
 use crate::ops::needs;
@@ -186,7 +186,7 @@ fn first(
                 format!("`{name}` runs on without a profile: the new one is there from its next start on");
             observer.event(Event::Note(words));
         } else {
-            moving::complete(host, record, spec.idmap, observer, cancel)?;
+            idmap_move::complete(host, record, spec.idmap, observer, cancel)?;
             lxc_config::write(host, record, &lxc_config::rendered(host, record, &spec)?, observer)?;
         }
         switch::prove(host, record)?;

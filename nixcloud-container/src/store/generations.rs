@@ -8,7 +8,7 @@ use crate::model::layout::{Layout, NIX_STATE};
 use crate::model::name::ContainerName;
 use crate::model::spec::{ContainerSpec, SpecError};
 use crate::nix::{self, Profile, ProfileGeneration, StorePath, roots};
-use crate::store::legacy::{self as original, OriginalError};
+use crate::store::legacy::{self, OriginalError};
 use crate::store::record::Record;
 
 /// A generation that cannot be read or chosen.
@@ -179,7 +179,7 @@ impl Generations {
             Ok(json) => json,
             // Whether the generation is there at all is asked only now: most often it is.
             Err(source) => {
-                let built = original::spec(&self.layout, &self.name, &self.link(id)?)?;
+                let built = legacy::spec(&self.layout, &self.name, &self.link(id)?)?;
                 return built.ok_or(GenerationsError::Read { path, source });
             }
         };

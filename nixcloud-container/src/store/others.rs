@@ -10,7 +10,7 @@ use crate::model::interface::InterfaceId;
 use crate::model::layout::Layout;
 use crate::net::{self, Netlink};
 use crate::store::claims::Foreign;
-use crate::store::legacy as original;
+use crate::store::legacy;
 use crate::store::record::{Record, RecordError};
 
 /// The host cannot be looked at.
@@ -38,7 +38,7 @@ pub(crate) fn scan(layout: &Layout) -> Result<Foreign, ForeignError> {
     let mut foreign = links()?;
     for name in containers(layout)? {
         // What the shell original made has its own, though nobody has adopted it yet.
-        if let Ok(Some(record)) = name.parse().map_or(Ok(None), |name| original::record(layout, &name)) {
+        if let Ok(Some(record)) = name.parse().map_or(Ok(None), |name| legacy::record(layout, &name)) {
             let addresses = record.lease.into_iter().chain(record.fixed);
             foreign.addresses.extend(addresses.map(|address| (address.into(), name.clone())));
             foreign.ids.extend(record.ids.map(|ids| (ids.base().into(), RANGE.into())));

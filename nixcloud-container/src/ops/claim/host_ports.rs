@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::host::Host;
-use crate::host::parts::{self as hostnet, Reloaded};
+use crate::host::parts::{self, Reloaded};
 use crate::model::forward::{Forward, HostPort};
 use crate::model::observe::{Cancel, Event, Observer};
 use crate::model::spec::ContainerSpec;
@@ -59,7 +59,7 @@ pub(crate) fn release(
 /// before it.
 pub(crate) fn release_all(host: &Host, record: &Record) -> Result<(), Error> {
     if !record.ports.is_empty() {
-        hostnet::reload(host, &Cancel::new())?;
+        parts::reload(host, &Cancel::new())?;
     }
     for port in &record.ports {
         host_ports::free(&host.layout, &record.name, *port)?;
@@ -77,7 +77,7 @@ pub(crate) fn open(
     if record.ports.is_empty() {
         return Ok(());
     }
-    if hostnet::reload(host, cancel)? == Reloaded::NotUp {
+    if parts::reload(host, cancel)? == Reloaded::NotUp {
         let ports: Vec<String> = record.ports.iter().map(|port| port.words()).collect();
         observer.event(Event::Note(format!(
             "the networks of this host are not up: {} will lead to `{}` when they are",
@@ -85,14 +85,14 @@ pub(crate) fn open(
             record.name
         )));
     }
-    for port in hostnet::absent(&record.ports)? {
+    for port in parts::absent(&record.ports)? {
         observer.event(Event::Note(format!(
             "{} will lead to `{}` when the host has that address, which it has not now",
             port.words(),
             record.name
         )));
     }
-    for port in hostnet::shadowed(&record.ports) {
+    for port in parts::shadowed(&record.ports) {
         observer.event(Event::Note(format!(
             "a program of the host listens on {}, which leads to `{}`: that program is reached by the loopback \
              addresses alone",

@@ -15,12 +15,12 @@ use crate::model::interface::InterfaceId;
 use crate::model::observe::Cancel;
 use crate::model::spec::ContainerSpec;
 use crate::store::claims::{Foreign, LeaseError, Leases};
-use crate::store::others as foreign;
+use crate::store::others;
 use crate::store::record::Record;
 
 /// What others of the host have.
 pub(crate) fn others(host: &Host) -> Result<Foreign, Error> {
-    Ok(foreign::scan(&host.layout)?)
+    Ok(others::scan(&host.layout)?)
 }
 
 /// Claims what a container's interface names and MAC addresses are made of. Claiming one's own again is no error.

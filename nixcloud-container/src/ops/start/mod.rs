@@ -21,7 +21,7 @@ use crate::model::state::Action;
 use crate::ops::claim;
 use crate::ops::cut_off;
 use crate::ops::foreground::Foreground;
-use crate::ops::idmap_move as moving;
+use crate::ops::idmap_move;
 use crate::ops::limits;
 use crate::ops::locked::{self, Locked};
 use crate::ops::lxc_config;
@@ -33,7 +33,7 @@ use crate::ops::waiting;
 use crate::render::{self, Rendered};
 use crate::store::boot_notes::BootNotes;
 use crate::store::generations::Generations;
-use crate::store::host_facts as facts;
+use crate::store::host_facts;
 use crate::store::record::{Record, Run, Signals};
 use crate::sys::cgroup::{Owner, Pair};
 use crate::sys::proc::{self, Process};
@@ -111,7 +111,7 @@ impl Boot<'_> {
         let current = generations.current()?;
         let spec = generations.spec(current)?;
         needs::require_bridges(host, &spec)?;
-        moving::complete(host, record, spec.idmap, observer, cancel)?;
+        idmap_move::complete(host, record, spec.idmap, observer, cancel)?;
         require_free_ids(host, record, spec.idmap)?;
         remove_left_interfaces(host, record)?;
         let mut run = Run {
@@ -143,10 +143,10 @@ impl Boot<'_> {
             // What the first try made: its monitor may still be in its cgroups, and the kernel at its interfaces.
             remove_left_interfaces(host, record)?;
             cut_off::end_own(&host.layout, record, Some(&run));
-            facts::refuse_idmapped_store(&host.layout);
+            host_facts::refuse_idmapped_store(&host.layout);
             started = self.start(record, &spec, &mut run, &second, observer);
             if started.is_err() {
-                facts::allow_idmapped_store(&host.layout);
+                host_facts::allow_idmapped_store(&host.layout);
             }
         }
         started.map_err(|failure| {
