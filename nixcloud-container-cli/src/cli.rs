@@ -16,6 +16,7 @@ pub(crate) use declared::{ApplyArgs, EvalArgs, UpdateArgs};
 pub(crate) use documents::{CompletionsArgs, ManArgs};
 pub(crate) use names::Names;
 pub(crate) use repair::RepairArgs;
+pub(crate) use set::SetArgs;
 
 mod autostart;
 mod declared;
@@ -23,6 +24,7 @@ mod documents;
 pub(crate) mod groups;
 mod names;
 mod repair;
+mod set;
 
 /// Unprivileged NixOS containers on LXC, each with its own generations
 ///
@@ -149,6 +151,17 @@ Examples:
   nixcloud-container update web -n \"-I nixpkgs=/srv/nixpkgs-next\"
   nixcloud-container update --all")]
     Update(UpdateArgs),
+    /// Change limits of a container by hand: at once, and for its next starts
+    ///
+    /// The keys are those of `resources` in a container file that have one value: memory, memoryHigh, swap, cpus, cpuset,
+    /// cpuWeight, pids, ioWeight, cgroups. A new generation begins with its own limits, unless --keep is given.
+    #[command(after_long_help = "\
+Examples:
+  nixcloud-container set web memory=2G
+  nixcloud-container set web cpus=1.5 pids=500 --keep
+  nixcloud-container set web memory=none
+  nixcloud-container set web --reset")]
+    Set(SetArgs),
     /// Make a set of containers what it is declared to be
     ///
     /// What is missing is created, what differs gets a new generation (in place where it runs), the rest is left alone.

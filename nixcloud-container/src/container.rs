@@ -17,6 +17,7 @@ use crate::ops::destroy::{self, DestroyRequest};
 use crate::ops::exec::{self as session, RunRequest, Streams};
 use crate::ops::inspect::{self, Status};
 use crate::ops::power::{self, StopOutcome, StopRequest};
+use crate::ops::set::{self, SetRequest};
 use crate::ops::start::{self as boot, StartOutcome, StartRequest};
 use crate::ops::switch::{self, Switched, Wanted};
 use crate::ops::update::{self, UpdateRequest, Updated};
@@ -83,6 +84,27 @@ impl<'m> Container<'m> {
     ) -> Result<Applied, Error> {
         let _span = tracing::debug_span!("plan_update", name = %self.name).entered();
         apply::plan_update(self.host, &self.name, request, observer, self.cancel)
+    }
+
+    /// Sets limits by hand: in the running guest at once, and for its next starts. A new generation begins with its own, unless they
+    /// are kept.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), nixcloud_container::Error> {
+    /// use nixcloud_container::{HostConfig, Manager, SetRequest};
+    ///
+    /// let manager = Manager::open(HostConfig::default())?;
+    /// let web = manager.container("web".parse()?);
+    /// web.set(&SetRequest::new().limit("memory", "2G"), &mut ())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// For a key or value that is none, a limit that this host cannot hold, and memory that the guest does not give back.
+    pub fn set(&self, request: &SetRequest, observer: &mut dyn Observer) -> Result<(), Error> {
+        let _span = tracing::debug_span!("set", name = %self.name).entered();
+        set::set(self.host, &self.name, request, observer, self.cancel)
     }
 
     /// Goes to the newest generation older than the current one that has worked: activated without a fault, or booted and

@@ -102,6 +102,7 @@ pub use model::namespace::{Elevated, Namespace};
 pub use model::observe::{
     Cancel, ContainerChange, Data, Event, Observer, PassedSignals, Phase, Planned, UnitChange,
 };
+pub use model::overrides::SetError;
 pub use model::signal::{Signal, SignalError};
 pub use model::spec::ContainerSpec;
 pub use model::state::{Action, State};
@@ -115,6 +116,7 @@ pub use ops::foreground::Screen;
 pub use ops::inspect::{Listed, Status};
 pub use ops::power::{StopOutcome, StopRequest};
 pub use ops::repair::{Repair, RepairOutcome, RepairRequest};
+pub use ops::set::SetRequest;
 pub use ops::start::{StartOutcome, StartRequest};
 pub use ops::switch::Switched;
 pub use ops::update::{UpdateRequest, Updated};

@@ -90,7 +90,7 @@ fn root_a_guest_begins_in_the_documented_state(lab: &Lab, kind: Kind) {
         // systemd sets some of its own.
         for line in [
             "nice 0, policy 0",
-            "oom_score_adj 0",
+            "oom_score_adj 200",
             "personality 00000000",
             "coredump_filter 00000033",
             "timerslack_ns 50000",
@@ -143,6 +143,6 @@ fn root_a_command_begins_in_the_documented_state(lab: &Lab) {
                   grep Cpus_allowed_list /proc/self/status";
     let words = ["run", web.name().as_str(), "sh", "-c", script];
     let plain = lab.cli(words).done();
-    assert!(plain.starts_with("1024\n") && plain.contains("\n0\n0\n00000000\n50000\n"), "{plain}");
+    assert!(plain.starts_with("1024\n") && plain.contains("\n0\n200\n00000000\n50000\n"), "{plain}");
     assert_eq!(Lab::told(&mut odd(lab, &words)).done(), plain);
 }

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use nixcloud_container::cgroup;
 use nixcloud_container::resources::Measured;
 use nixcloud_container::{DestroyRequest, Error, ErrorKind, Event, UpdateRequest};
+use nixcloud_container::{cgroup, proc};
 
 use crate::harness::{Guest, Kind, Lab, Must, chain, scenarios};
 
@@ -14,6 +14,8 @@ scenarios! {
         root_memory_beyond_its_limit_ends_processes_of_the_guest_alone,
         root_a_limit_that_this_host_cannot_hold_is_refused_by_name,
         root_a_limit_below_what_is_used_is_refused_with_the_figures,
+        root_guests_together_leave_memory_to_the_host,
+        root_limits_are_set_by_hand,
         root_open_files_wait_for_a_restart,
         root_limits_are_there_after_a_reboot_from_inside,
         root_an_update_that_is_put_back_brings_the_limits_back,
@@ -127,6 +129,73 @@ fn root_a_limit_below_what_is_used_is_refused_with_the_figures(lab: &Lab) {
     web.shell("rm /run/hog/file");
     web.update(&small);
     assert_eq!(memory(&web), (64 << 20).to_string());
+}
+
+fn root_guests_together_leave_memory_to_the_host(lab: &Lab) {
+    let web = lab.busybox("web");
+    let init = web.boot();
+    let all = cgroup::memory_of_host().unwrap();
+    let most = cgroup::held_together().expect("a limit of all guests");
+    let kept = all - most;
+    assert!(kept >= (256 << 20).min(all / 4) - 4096 && kept <= (2 << 30) + 4096, "{kept} of {all}");
+    let place = fs::read_to_string(format!("/proc/{init}/cgroup")).unwrap();
+    let memory = place.lines().find(|line| line.contains(":memory:") || line.starts_with("0::/nixcloud"));
+    assert!(memory.is_some_and(|line| line.contains("/nixcloud-guests/lxc.payload.")), "{place}");
+    let monitor = fs::read_to_string(format!("/proc/{}/cgroup", parent_of(init))).unwrap();
+    assert!(!monitor.contains("nixcloud-guests"), "{monitor}");
+    // Where the host is short of memory, guests go first, whatever their root would like.
+    let adjustment = "cat /proc/1/oom_score_adj; cat /proc/self/oom_score_adj; echo 0 2>/dev/null >/proc/self/oom_score_adj; \
+                      cat /proc/self/oom_score_adj";
+    // The kernel notes that nobody may take less only from a root who may raise limits, which that of a machine that is itself a
+    // container may not: `make vm-test` shows it.
+    let left = if proc::may_raise_limits() { "200" } else { "0" };
+    assert_eq!(web.shell(adjustment), format!("200\n200\n{left}"));
+}
+
+fn parent_of(pid: i32) -> i32 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok()).unwrap()
+}
+
+fn root_limits_are_set_by_hand(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create_from(&web.file().keys("resources.memory = \"256M\";"));
+    let name = web.name().as_str();
+    // While it is stopped, for its next start.
+    assert_eq!(
+        lab.line(&format!("set {name} cpus=0.5")).done(),
+        format!("{name} has cpus 0.5 from the next start on, until the next generation\n")
+    );
+    let init = web.start();
+    assert!(processor_time(&web).starts_with("50000"), "{}", processor_time(&web));
+    assert_eq!(memory(&web), (256 << 20).to_string());
+    lab.line(&format!("set {name} memory=128M")).done();
+    assert_eq!((memory(&web), web.init()), ((128 << 20).to_string(), init));
+    web.terminate();
+    web.start();
+    assert_eq!(memory(&web), (128 << 20).to_string());
+    // An update that is put back leaves what was set; a new generation begins with its own limits.
+    let bad = web.file().version("bad").module("standin.switchExit = 1;");
+    web.try_update(&bad).expect_err("an activation that fails");
+    assert_eq!(memory(&web), (128 << 20).to_string());
+    web.update(&web.file().version("2").keys("resources.memory = \"256M\";"));
+    assert_eq!(memory(&web), (256 << 20).to_string());
+    assert!(!processor_time(&web).starts_with("50000"), "{}", processor_time(&web));
+    // For good, until it is taken back.
+    lab.line(&format!("set {name} memory=none pids=77 --keep")).done();
+    web.update(&web.file().version("3").keys("resources.memory = \"200M\";"));
+    assert_eq!(held(&web, ["pids.max", "pids.max"]), "77");
+    assert_ne!(memory(&web), (200 << 20).to_string());
+    lab.line(&format!("set {name} --reset")).done();
+    assert_eq!(memory(&web), (200 << 20).to_string());
+    assert_ne!(held(&web, ["pids.max", "pids.max"]), "77");
+    for (words, code) in
+        [("memory=2 G", 1), ("nope=1", 1), ("openFiles=100", 1), ("memory", 2), ("cpus=0", 1)]
+    {
+        let told = lab.cli(["set", name, words]);
+        assert_eq!(told.code, code, "{words}: {told:?}");
+    }
+    assert_eq!(memory(&web), (200 << 20).to_string());
 }
 
 fn root_open_files_wait_for_a_restart(lab: &Lab) {

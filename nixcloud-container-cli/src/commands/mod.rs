@@ -13,6 +13,7 @@ mod lxc;
 mod power;
 mod repair;
 mod session;
+mod set;
 mod watch;
 
 use std::io;
@@ -238,6 +239,7 @@ fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failur
             let asked = reader.destroy(args)?;
             Box::new(move |context| lifecycle::destroy(context, args, asked))
         }
+        Command::Set(args) => Box::new(|context| set::run(context, args)),
         Command::Repair(args) => Box::new(|context| repair::run(context, args)),
         Command::ListGenerations(args) => Box::new(|context| generations::list(context, args)),
         Command::DeleteGenerations(args) => {

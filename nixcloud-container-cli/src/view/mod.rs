@@ -17,6 +17,7 @@ pub(crate) mod ls;
 mod power;
 mod repair;
 mod session;
+mod set;
 mod table;
 mod usage;
 
@@ -38,6 +39,7 @@ pub(crate) use ls::{LsView, NamesView};
 pub(crate) use power::{Outcome, PowerView};
 pub(crate) use repair::RepairView;
 pub(crate) use session::{Captured, RunView};
+pub(crate) use set::SetView;
 pub(crate) use table::Table;
 
 /// An answer.

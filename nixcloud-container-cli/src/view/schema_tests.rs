@@ -24,6 +24,7 @@ fn answers() -> Vec<(&'static str, &'static [&'static str], Schema)> {
         ("eval", &["eval"], schema_for!(EvalView)),
         ("destroyed", &["destroy"], schema_for!(Destroyed)),
         ("repair", &["repair"], schema_for!(RepairView)),
+        ("set", &["set"], schema_for!(SetView)),
         ("destroyed-all", &["destroy"], schema_for!(DestroyedAll)),
         ("generations", &["list-generations"], schema_for!(GenerationsView)),
         ("deleted", &["delete-generations"], schema_for!(Deleted)),

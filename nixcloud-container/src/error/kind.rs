@@ -86,6 +86,7 @@ impl Error {
             | Self::Item(_)
             | Self::Share { .. }
             | Self::ExtraRefused { .. }
+            | Self::Set(_)
             | Self::Spec(_) => ErrorKind::Input,
             Self::Activation { .. } => ErrorKind::Activation,
             Self::NoBridge { .. }

@@ -17,6 +17,7 @@ use crate::model::generation::GenerationId;
 use crate::model::host_report::{HostChange, Part};
 use crate::model::layout::LayoutError;
 use crate::model::name::{ContainerName, InterfaceName, NameError};
+use crate::model::overrides::SetError;
 use crate::model::resources::{Bytes, Limit, Unheld};
 use crate::model::spec::SpecError;
 use crate::model::state::{Action, State};
@@ -182,6 +183,9 @@ pub enum Error {
         /// Which, and why not.
         unheld: Vec<Unheld>,
     },
+    /// A limit that cannot be set by hand.
+    #[error(transparent)]
+    Set(#[from] SetError),
     /// The running guest uses more memory than it is to have.
     #[error("container `{name}` uses {used} of memory, page cache included, and is to have {most}")]
     LimitBelowUse {

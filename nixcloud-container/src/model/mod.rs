@@ -15,6 +15,7 @@ pub mod log_level;
 pub mod name;
 pub mod namespace;
 pub mod observe;
+pub mod overrides;
 pub mod resources;
 pub(crate) mod setters;
 pub mod signal;

@@ -122,6 +122,48 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// The memory that guests leave to their host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Reserve {
+    /// A sixteenth, at least 256 MiB, at most 2 GiB, and no more than a quarter.
+    #[default]
+    Auto,
+    /// So much; nothing sets no limit.
+    Bytes(Bytes),
+}
+
+impl Reserve {
+    /// What all guests together may have of so much memory; `None` without a limit.
+    #[must_use]
+    pub fn leaves(self, all: u64) -> Option<u64> {
+        let kept = match self {
+            Self::Auto => (all / 16).clamp(256 << 20, 2 << 30).min(all / 4),
+            Self::Bytes(Bytes(0)) => return None,
+            // Guests with nothing would be ended at once.
+            Self::Bytes(Bytes(kept)) => kept.min(all / 4 * 3),
+        };
+        Some(all - kept)
+    }
+}
+
+impl TryFrom<String> for Reserve {
+    type Error = SizeError;
+
+    fn try_from(text: String) -> Result<Self, SizeError> {
+        if text == "auto" { Ok(Self::Auto) } else { text.parse().map(Self::Bytes) }
+    }
+}
+
+impl From<Reserve> for String {
+    fn from(reserve: Reserve) -> Self {
+        match reserve {
+            Reserve::Auto => "auto".to_owned(),
+            Reserve::Bytes(bytes) => bytes.to_string(),
+        }
+    }
+}
+
 /// A version of the kernel's cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -228,6 +270,19 @@ pub struct Unheld {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_keeps_some() {
+        let gib = |n: u64| n << 30;
+        assert_eq!(Reserve::Auto.leaves(gib(64)), Some(gib(62)));
+        assert_eq!(Reserve::Auto.leaves(gib(16)), Some(gib(15)));
+        assert_eq!(Reserve::Auto.leaves(512 << 20), Some(384 << 20));
+        let kept = |text: &str| Reserve::try_from(text.to_owned()).unwrap();
+        assert_eq!(kept("0").leaves(gib(1)), None);
+        assert_eq!(kept("3G").leaves(gib(16)), Some(gib(13)));
+        assert_eq!(kept("20G").leaves(gib(16)), Some(gib(4)));
+        Reserve::try_from("some".to_owned()).unwrap_err();
+    }
 
     #[test]
     fn sizes_are_read_and_written() {

@@ -1,6 +1,7 @@
 //! What a container may use: what its generation asks for, checked against this host, noted for each boot, and held in the
 //! guest that runs.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -10,6 +11,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::model::name::ContainerName;
 use crate::model::observe::{Event, Observer};
+use crate::model::overrides::Overrides;
 use crate::model::resources::{Bytes, Limit, Unheld, Version};
 use crate::model::spec::ContainerSpec;
 use crate::render::limits;
@@ -21,10 +23,28 @@ use crate::sys::proc::{self, Process};
 const MEMORY: [&str; 2] = ["memory.max", "memory.limit_in_bytes"];
 
 /// What it is held to, and what of it this host cannot hold.
-pub(crate) fn of(host: &Host, spec: &ContainerSpec) -> Result<(Vec<Limit>, Vec<Unheld>), Error> {
+pub(crate) fn of(
+    host: &Host,
+    spec: &ContainerSpec,
+    overrides: Option<&Overrides>,
+) -> Result<(Vec<Limit>, Vec<Unheld>), Error> {
     let facts = host.facts()?;
-    let effective = limits::effective(spec, &host.config, &facts);
+    let asked = with(spec, overrides)?;
+    let effective = limits::effective(&asked, &host.config, &facts);
     Ok(limits::limits(&effective, &facts.controllers, &device))
+}
+
+/// The spec with what somebody set in place of its own.
+fn with<'a>(spec: &'a ContainerSpec, overrides: Option<&Overrides>) -> Result<Cow<'a, ContainerSpec>, Error> {
+    let Some(overrides) = overrides else { return Ok(Cow::Borrowed(spec)) };
+    let changed = ContainerSpec { resources: overrides.onto(&spec.resources)?, ..spec.clone() };
+    changed.check()?;
+    Ok(Cow::Owned(changed))
+}
+
+/// What of that which somebody set counts for a generation: another one begins without it, unless it was to be kept.
+pub(crate) fn overrides(record: &Record, is_another: bool) -> Option<&Overrides> {
+    record.limits.as_ref().filter(|limits| limits.keep || !is_another)
 }
 
 /// The limits as items of an LXC configuration, for a boot.
@@ -37,9 +57,10 @@ pub(crate) fn require(
     host: &Host,
     name: &ContainerName,
     spec: &ContainerSpec,
+    overrides: Option<&Overrides>,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Limit>, Error> {
-    let (held, unheld) = of(host, spec)?;
+    let (held, unheld) = of(host, spec, overrides)?;
     if spec.resources.required && !unheld.is_empty() {
         return Err(Error::LimitUnheld { name: name.clone(), unheld });
     }
@@ -61,6 +82,14 @@ fn device(path: &str) -> Result<(u32, u32), String> {
         return Err(format!("{path} is a partition: the kernel limits whole devices"));
     }
     Ok((major, minor))
+}
+
+/// Holds all guests together to what they leave to the host. A host that does not let us goes on: `host check` tells of it.
+pub(crate) fn hold_together(host: &Host) {
+    let most = cgroup::memory_of_host().and_then(|all| host.config.limits.reserve.leaves(all));
+    if let Err(error) = cgroup::hold_together(most) {
+        tracing::debug!(%error, ?most, "guests are not held together");
+    }
 }
 
 /// Notes what the guest is held to from its next boot on.
@@ -119,7 +148,9 @@ pub(crate) fn restore(host: &Host, record: &Record, spec: &ContainerSpec) -> Res
         proc::boot_id().map_err(|source| Error::Io { action: "read", path: "/proc".into(), source })?;
     let run = Run::load(&host.layout, &record.name, &boot)?;
     match run.and_then(|run| run.init).filter(|init| init.is_alive()) {
-        Some(init) => change(host, &record.name, init, &of(host, spec)?.0, Below::Force),
+        Some(init) => {
+            change(host, &record.name, init, &of(host, spec, record.limits.as_ref())?.0, Below::Force)
+        }
         None => Ok(()),
     }
 }

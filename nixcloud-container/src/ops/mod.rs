@@ -22,6 +22,7 @@ pub mod needs;
 pub mod power;
 pub mod recover;
 pub mod repair;
+pub mod set;
 pub mod start;
 pub mod switch;
 pub mod update;

@@ -137,7 +137,7 @@ pub(crate) fn prepare(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Rendered, Error> {
-    limits::require(host, &record.name, spec, observer)?;
+    limits::require(host, &record.name, spec, limits::overrides(record, true), observer)?;
     let rendered = lxc_config::checked(host, record, spec, beside, cancel)?;
     let foreign = claim::others(host)?;
     claim::addresses::claim(host, record, spec, &foreign)?;
@@ -196,7 +196,7 @@ pub(crate) fn settle(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Switched, Error> {
-    let Step { from, to, pinned, below } = step;
+    let Step { from, to, below, .. } = step;
     tracing::debug!(%from, %to, state = %here.state, "the profile is switched");
     // Those of a running guest are moved at its next start.
     let live = here.state.is_live();
@@ -216,7 +216,7 @@ pub(crate) fn settle(
     let (mut pending_restart, mut failed_before) = (Vec::new(), Vec::new());
     let mut left = None;
     if let Some(init) = here.init.filter(|_| live) {
-        let held = limits::of(host, spec).map(|(held, _)| held);
+        let held = limits::of(host, spec, limits::overrides(record, to != from)).map(|(held, _)| held);
         if let Err(failure) = held.and_then(|held| limits::change(host, &name, init, &held, below)) {
             return Err(put_back(host, record, observer, failure));
         }
@@ -279,7 +279,7 @@ pub(crate) fn settle(
             }
         }
         // From here on the guest has it, and nobody knows that it is the one that counts.
-        if let Err(failure) = prove_as(host, record, pinned) {
+        if let Err(failure) = prove_as(host, record, step) {
             return Err(put_back_and_activate(host, record, before, observer, failure));
         }
     } else {
@@ -287,7 +287,7 @@ pub(crate) fn settle(
             // Now it is the one to boot, as if it were new.
             record.note_health(to, Health::Untried);
         }
-        if let Err(failure) = prove_as(host, record, pinned) {
+        if let Err(failure) = prove_as(host, record, step) {
             return Err(put_back(host, record, observer, failure));
         }
     }
@@ -359,9 +359,11 @@ pub(crate) fn prove(host: &Host, record: &mut Record) -> Result<(), Error> {
 }
 
 /// As [`prove`], of a generation that somebody chose, or nobody.
-fn prove_as(host: &Host, record: &mut Record, pinned: bool) -> Result<(), Error> {
-    let before = std::mem::replace(&mut record.pinned, pinned);
-    prove(host, record).inspect_err(|_| record.pinned = before)
+fn prove_as(host: &Host, record: &mut Record, Step { from, to, pinned, .. }: Step) -> Result<(), Error> {
+    let limits = limits::overrides(record, to != from).cloned();
+    let before =
+        (std::mem::replace(&mut record.pinned, pinned), std::mem::replace(&mut record.limits, limits));
+    prove(host, record).inspect_err(|_| (record.pinned, record.limits) = before)
 }
 
 /// What follows from a generation that counts, after that is on disk, so that a kill in between undoes nothing that has

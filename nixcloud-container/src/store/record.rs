@@ -17,6 +17,7 @@ use crate::model::idmap::{IdMap, IdMapKind};
 use crate::model::interface::InterfaceId;
 use crate::model::layout::Layout;
 use crate::model::name::ContainerName;
+use crate::model::overrides::Overrides;
 use crate::model::signal::Signal;
 use crate::store::boot_notes::{self, BootNotes};
 use crate::sys::cgroup;
@@ -87,6 +88,9 @@ pub struct Record {
     /// Whether somebody chose the current generation, by a rollback or a switch: an update of all containers leaves it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
+    /// Limits that somebody set, in place of those of the generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Overrides>,
     /// What is known of generations beside what is in the store.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub generations: Vec<GenerationNote>,
@@ -356,6 +360,7 @@ impl Record {
             config_hashes: Vec::new(),
             declared: None,
             pinned: false,
+            limits: None,
             generations: Vec::new(),
         }
     }

@@ -34,12 +34,16 @@ const LIMITS: [(Resource, rlim_t, rlim_t); 16] = [
     (Resource::RLIMIT_RTTIME, RLIM_INFINITY, RLIM_INFINITY),
 ];
 
+/// The preference with which the kernel ends a guest's processes before the host's, where memory is short: who has it from the
+/// host's root cannot take less.
+pub const GUEST_OOM: &str = "200";
+
 /// The kernel's own default, in nanoseconds.
 const TIMER_SLACK: u64 = 50_000;
 
 /// Puts this process into the documented state, as far as the kernel lets it: a host that is a container itself may have
 /// taken some of it away, and its guests are to start all the same.
-pub fn reset() {
+pub fn reset(oom: &str) {
     for (resource, soft, hard) in LIMITS {
         limit(resource, soft, hard);
     }
@@ -48,7 +52,7 @@ pub fn reset() {
     let _ = (0..CpuSet::count()).try_for_each(|cpu| all.set(cpu));
     let _ = sched_setaffinity(Pid::from_raw(0), &all);
     let _ = set_timerslack(TIMER_SLACK);
-    for (file, value) in [("oom_score_adj", "0"), ("coredump_filter", "0x33")] {
+    for (file, value) in [("oom_score_adj", oom), ("coredump_filter", "0x33")] {
         let _ = fs::write(format!("/proc/self/{file}"), value);
     }
     let normal = libc::sched_param { sched_priority: 0 };

@@ -54,8 +54,11 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
     let mut text = Vec::new();
     channel.read_to_end(&mut text)?;
     let request = serde_json::from_slice(&text)?;
-    if matches!(request, Request::Start { .. } | Request::Attach { .. }) {
-        inherited::reset();
+    match request {
+        // LXC's monitor is the host's; the guest's init gets its own (`lxc.proc.oom_score_adj`).
+        Request::Start { .. } => inherited::reset("0"),
+        Request::Attach { .. } => inherited::reset(inherited::GUEST_OOM),
+        _ => {}
     }
     let of_the_session = match &request {
         Request::Attach { command, .. } => command.terminal,

@@ -99,7 +99,7 @@ cat "/proc/$init/cgroup" "/proc/$init/attr/current"
 # Not in a unit: what stops or restarts that does not concern the guests.
 cgroup=$(cut -d: -f3 "/proc/$init/cgroup")
 case $cgroup in
-  /lxc.payload.web.*) ;;
+  /nixcloud-guests/lxc.payload.web.*) ;;
   *) fail "its cgroup: $cgroup" ;;
 esac
 case $(cat "/proc/$init/attr/current") in
@@ -111,6 +111,20 @@ all=$(cat /proc/sys/kernel/pid_max /proc/sys/kernel/threads-max | sort -n | head
 share=$((all / 4))
 [ $share -lt 16384 ] || share=16384
 expect "its limit of processes" "$(cat "/sys/fs/cgroup$cgroup/pids.max")" $share
+# What its file gives it, and what all guests have together.
+held() {
+  cat "/sys/fs/cgroup$1/$2"
+}
+expect "its memory" "$(held "$cgroup" memory.max)" $((192 << 20))
+expect "its high memory" "$(held "$cgroup" memory.high)" $((176 << 20))
+expect "its processor time" "$(held "$cgroup" cpu.max)" "90000 100000"
+expect "its cgroups" "$(held "$cgroup" cgroup.max.descendants)" 600
+case $(held /nixcloud-guests memory.max) in
+  max) fail "all guests together can have all memory" ;;
+esac
+[ "$(held /nixcloud-guests memory.high)" -lt "$(held /nixcloud-guests memory.max)" ] || fail "guests are never slowed down"
+nixcloud-container --json state web | grep -q '"memory":{"used":[0-9]*,"most":201326592}' || fail "its usage is not known"
+expect "what its root takes back" "$(nixcloud-container run web sh -c 'echo 0 2>/dev/null >/proc/self/oom_score_adj; cat /proc/self/oom_score_adj')" 200
 nixcloud-container list
 nixcloud-container --json state web | grep -q '"memory":[0-9]' || fail "its memory is not known"
 

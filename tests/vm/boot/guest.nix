@@ -2,6 +2,7 @@
 { guest, autostart ? false, network ? { } }:
 {
   inherit autostart network;
+  resources = { memory = "192M"; memoryHigh = "176M"; cpus = 0.9; cgroups = 600; };
   configuration = { ... }: {
     standin.guest = guest;
     systemd.services.diary = {

@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::model::hint::Remedy;
 use crate::model::host_report::{Change, Finding, HostChange, Part, Verdict};
 use crate::net::sysctl::{Changed, Sysctl, SysctlError};
+use crate::sys::cgroup;
 
 /// A limit, the least that 10,000 guests want of it, and what ends where it is lower.
 struct Limit {
@@ -91,7 +92,11 @@ fn raise(sysctl: &Sysctl) -> Result<Vec<HostChange>, SysctlError> {
 }
 
 pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
-    Ok(restore(&host.sysctl())?)
+    let mut changes = restore(&host.sysctl())?;
+    if cgroup::forget_together() {
+        changes.push(HostChange { part: Part::Limit, name: "memory".to_owned(), change: Change::Removed });
+    }
+    Ok(changes)
 }
 
 fn restore(sysctl: &Sysctl) -> Result<Vec<HostChange>, SysctlError> {

@@ -4,8 +4,10 @@ use super::limits::shown;
 use crate::error::Error;
 use crate::host::Host;
 use crate::model::host_report::{Finding, Part, Verdict};
+use crate::model::resources::Reserve;
 use crate::net::GROUPS;
 use crate::render::{self, CGROUPS};
+use crate::sys::cgroup;
 
 /// Of how many guests like that the tables must have enough.
 const HOSTILE: u64 = 4;
@@ -42,6 +44,10 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
         let one = pids.min(render::pids_share(all));
         tell("processes", true, format!("one guest can have {one} processes and threads of {all}"));
     }
+    if let Some(all) = cgroup::memory_of_host() {
+        let (good, what) = memory(all, host.config.limits.reserve, facts.controllers.memory.is_some());
+        tell("memory", good, what);
+    }
     let cgroups = if facts.unified {
         format!("one guest can make {CGROUPS} cgroups")
     } else {
@@ -77,6 +83,18 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// What guests leave of the host's memory.
+fn memory(all: u64, reserve: Reserve, counted: bool) -> (bool, String) {
+    let shown = |bytes: u64| format!("{} MiB", bytes >> 20);
+    match reserve.leaves(all) {
+        _ if !counted => {
+            (false, format!("guests can have all {}: this kernel has no controller of memory", shown(all)))
+        }
+        None => (false, format!("guests can have all {}: `limits.reserve` keeps nothing", shown(all))),
+        Some(most) => (true, format!("all guests together can have {} of {}", shown(most), shown(all))),
+    }
 }
 
 #[cfg(test)]

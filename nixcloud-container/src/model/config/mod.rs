@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::resources::Reserve;
 use crate::model::setters::setters;
 
 pub use check::ConfigError;
@@ -131,6 +132,9 @@ pub struct Limits {
     /// Processes and threads a container may have, and no more than a quarter of what the kernel has for all; 0 sets no
     /// limit.
     pub pids: u32,
+    /// The memory that all containers together leave to the host: `"auto"` (a sixteenth, at least 256M, at most 2G, and no more
+    /// than a quarter), a size such as `"1G"`, or `"0"`, which sets no limit.
+    pub reserve: Reserve,
     /// Connections that a container may begin, by one of its addresses, with the host or by way of it at a time; 0 sets
     /// no limit.
     pub connections: u32,
@@ -216,7 +220,7 @@ impl Default for Tools {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { pids: 16_384, connections: 8192 }
+        Self { pids: 16_384, reserve: Reserve::Auto, connections: 8192 }
     }
 }
 

@@ -36,6 +36,7 @@ use crate::store::generations::Generations;
 use crate::store::host_facts;
 use crate::store::record::{Record, Run, Signals};
 use crate::sys::cgroup::{Owner, Pair};
+use crate::sys::inherited;
 use crate::sys::proc::{self, Process};
 use crate::sys::userns::Ids;
 use crate::worker::{Answer, HookFailure, Request, Stdio, WorkerError};
@@ -169,8 +170,9 @@ impl Boot<'_> {
         let host = self.host;
         let rendered = lxc_config::rendered(host, record, spec)?;
         needs::require_sources(&record.name, &rendered)?;
-        let held = limits::require(host, &record.name, spec, observer)?;
+        let held = limits::require(host, &record.name, spec, record.limits.as_ref(), observer)?;
         limits::note(host, &record.name, &held)?;
+        limits::hold_together(host);
         lxc_config::write(host, record, &rendered, observer)?;
         // Without the items of this boot: what differs from it at the next start is what waits for one.
         run.notes = BootNotes::of(spec, &rendered);
@@ -251,7 +253,10 @@ impl Boot<'_> {
             sources: rendered.locked.iter().chain(&plan.sources).cloned().collect(),
             items: {
                 let cgroups = cgroups.into_iter().flat_map(Pair::items);
-                let limits = limits::items(host, held)?;
+                let mut limits = limits::items(host, held)?;
+                if !all.iter().any(|(key, _)| key == OOM_KEY) {
+                    limits.push((OOM_KEY.to_owned(), inherited::GUEST_OOM.to_owned()));
+                }
                 // Those of the caller come last: they count.
                 limits
                     .into_iter()
@@ -272,6 +277,9 @@ impl Boot<'_> {
         }
     }
 }
+
+/// LXC's item for the preference with which the kernel ends the guest's processes.
+const OOM_KEY: &str = "lxc.proc.oom_score_adj";
 
 fn write_pidfile(host: &Host, record: &Record, path: &Path, init: i32) -> Result<(), Error> {
     let written = atomic::write(path, format!("{init}\n").as_bytes(), 0o644, Durability::Volatile);

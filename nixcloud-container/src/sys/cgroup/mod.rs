@@ -7,6 +7,7 @@ mod controllers;
 mod figures;
 mod names;
 pub mod noted;
+mod together;
 mod usage;
 
 use std::fs;
@@ -22,6 +23,7 @@ pub use controllers::{controllers, hold};
 pub use figures::{charged, keep_controllers, memory_of, reclaim, swap_of};
 use names::{MONITOR, PAYLOAD};
 pub use names::{Owner, Pair, Search, all_payloads_once, is_payload, may_be, payloads};
+pub use together::{forget_together, held_together, hold_together, memory_of_host};
 pub use usage::usage;
 
 /// How often a cgroup is looked at whose processes are on their way out.

@@ -1,9 +1,9 @@
 //! What the cgroups of guests and of their monitors are called.
 //!
 //! ```text
-//! lxc.payload.web.4f1d0a93c2be-6b1e0c2f91     the guest `web` of one root, one start
-//! lxc.monitor.web.4f1d0a93c2be-6b1e0c2f91     LXC's monitor of it
-//! lxc.payload.web    lxc.payload.web-1        what LXC chooses by itself: anybody's `web`, or one called `web-1`
+//! nixcloud-guests/lxc.payload.web.4f1d0a93c2be-6b1e0c2f91     the guest `web` of one root, one start
+//! lxc.monitor.web.4f1d0a93c2be-6b1e0c2f91                     LXC's monitor of it
+//! lxc.payload.web    lxc.payload.web-1                        what LXC chooses by itself: anybody's `web`, or one called `web-1`
 //! ```
 //!
 //! LXC is told the first two (`lxc.cgroup.dir.container`, `lxc.cgroup.dir.monitor`): no dot is in a container's name, so
@@ -27,6 +27,9 @@ pub(super) const PAYLOAD: &str = "lxc.payload.";
 
 /// The same of monitors.
 pub(super) const MONITOR: &str = "lxc.monitor.";
+
+/// The cgroup in which all payload cgroups lie that we chose: what all guests together may use is held there.
+pub(super) const GUESTS: &str = "nixcloud-guests";
 
 /// The keys by which LXC is told both.
 const KEYS: [&str; 2] = ["lxc.cgroup.dir.container", "lxc.cgroup.dir.monitor"];
@@ -96,8 +99,8 @@ impl Pair {
     /// The items of LXC's configuration that say so.
     #[must_use]
     pub fn items(&self) -> [(String, String); 2] {
-        let names = [PAYLOAD, MONITOR].map(|kind| format!("{kind}{}", self.0));
-        let [payload, monitor] = names;
+        let payload = format!("{GUESTS}/{PAYLOAD}{}", self.0);
+        let monitor = format!("{MONITOR}{}", self.0);
         [(KEYS[0].to_owned(), payload), (KEYS[1].to_owned(), monitor)]
     }
 
@@ -195,8 +198,13 @@ pub fn is_payload(cgroup: &Path) -> bool {
     cgroup.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PAYLOAD.as_bytes()))
 }
 
+/// What is in these places, and in the cgroup of all guests there.
+fn within(places: &[PathBuf]) -> impl Iterator<Item = std::io::Result<fs::DirEntry>> {
+    places.iter().flat_map(|place| [place.clone(), place.join(GUESTS)]).flat_map(fs::read_dir).flatten()
+}
+
 fn listed(places: &[PathBuf], wanted: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
-    let entries = places.iter().flat_map(fs::read_dir).flatten().flatten();
+    let entries = within(places).flatten();
     entries.map(|entry| entry.path()).filter(|path| kinded(path).is_some_and(wanted)).collect()
 }
 
@@ -211,7 +219,8 @@ pub fn payloads(name: &str) -> Vec<PathBuf> {
 /// What follows `lxc.payload.` in the names of all payload cgroups on one hierarchy.
 #[must_use]
 pub fn all_payloads_once() -> BTreeSet<String> {
-    let entries = one_place().into_iter().flat_map(fs::read_dir).flatten().flatten();
+    let places = one_place();
+    let entries = within(&places).flatten();
     entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_prefix(PAYLOAD)?.to_owned())).collect()
 }
 
@@ -239,7 +248,7 @@ mod tests {
         }
         assert!(is_lxcs("web", "web") && is_lxcs("web-12", "web"));
         assert!(!is_lxcs("web-x", "web") && !is_lxcs("web.0123456789ab-1", "web") && !is_lxcs("webs", "web"));
-        let found = &payload.1[PAYLOAD.len()..];
+        let found = kinded(Path::new(&payload.1)).unwrap();
         assert!(may_be(found, "web") && may_be("web-3", "web") && !may_be(found, "web-1"));
     }
 }

@@ -1,0 +1,89 @@
+//! Set: limits of a container that somebody changes by hand, for now or for good.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::host::Host;
+use crate::model::name::ContainerName;
+use crate::model::observe::{Cancel, Observer};
+use crate::model::overrides::{NONE, Overrides};
+use crate::model::setters::setters;
+use crate::ops::limits::{self, Below};
+use crate::ops::{adopt, recover};
+use crate::store::generations::Generations;
+use crate::store::presence;
+
+/// Which limits are set.
+///
+/// ```
+/// use nixcloud_container::SetRequest;
+///
+/// let request = SetRequest::new().limit("memory", "2G").limit("cpus", "none").with_keep(true);
+/// assert!(request.keep);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SetRequest {
+    /// Keys of `resources` with their values, as a container file has them; `none` takes a limit away.
+    pub limits: Vec<(String, String)>,
+    /// Whether they are there for later generations, too; otherwise the next one begins with its own.
+    pub keep: bool,
+    /// Whether what was set before goes: the generation's own limits are back, and then `limits` are set.
+    pub reset: bool,
+    /// Whether a guest that uses more memory gets the limit all the same, see
+    /// [`UpdateRequest::force_limits`](crate::UpdateRequest::force_limits).
+    pub force: bool,
+}
+
+setters!(SetRequest: "Nothing is set." {
+    with_keep => keep: bool,
+    with_reset => reset: bool,
+    with_force => force: bool,
+});
+
+impl SetRequest {
+    /// With this limit, too.
+    #[must_use]
+    pub fn limit(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.limits.push((key.into(), value.into()));
+        self
+    }
+}
+
+pub(crate) fn set(
+    host: &Host,
+    name: &ContainerName,
+    request: &SetRequest,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    host.record(name)?;
+    let _lock = host.lock_observed(name, observer, cancel)?;
+    let mut record = adopt::record(host, name, observer, cancel)?;
+    recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    let generations = Generations::new(&host.layout, name);
+    let spec = generations.spec(generations.current()?)?;
+    let before = record.limits.take();
+    let mut overrides = before.clone().filter(|_| !request.reset).unwrap_or_default();
+    overrides.keep = request.keep;
+    overrides.values.extend(request.limits.iter().cloned());
+    // A limit that neither has is none to take away at each start.
+    let own = spec.resources.clone();
+    let needless = |key: &String, value: &String| {
+        let alone = Overrides { keep: false, values: [(key.clone(), value.clone())].into() };
+        value == NONE && alone.onto(&own).is_ok_and(|with| with == own)
+    };
+    overrides.values.retain(|key, value| !needless(key, value));
+    record.limits = Some(overrides).filter(|overrides| !overrides.values.is_empty());
+    let held = limits::require(host, name, &spec, record.limits.as_ref(), observer)?;
+    let here = presence::look(&host.layout, &record)?;
+    let Some(init) = here.init.filter(|_| here.state.is_live()) else {
+        return Ok(record.save(&host.layout)?);
+    };
+    let below = if request.force { Below::Force } else { Below::Refuse };
+    limits::change(host, name, init, &held, below)?;
+    record.save(&host.layout).map_err(|failure| {
+        record.limits = before;
+        Error::from(failure).undone(limits::restore(host, &record, &spec))
+    })
+}
