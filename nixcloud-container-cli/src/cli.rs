@@ -151,7 +151,7 @@ Examples:
   nixcloud-container update web -n \"-I nixpkgs=/srv/nixpkgs-next\"
   nixcloud-container update --all")]
     Update(UpdateArgs),
-    /// Change limits of a container by hand: at once, and for its next starts
+    /// Change limits by hand, at once
     ///
     /// The keys are those of `resources` in a container file that have one value: memory, memoryHigh, swap, cpus, cpuset,
     /// cpuWeight, pids, ioWeight, cgroups. A new generation begins with its own limits, unless --keep is given.
