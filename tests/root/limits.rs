@@ -164,7 +164,7 @@ fn root_limits_are_set_by_hand(lab: &Lab) {
     // While it is stopped, for its next start.
     assert_eq!(
         lab.line(&format!("set {name} cpus=0.5")).done(),
-        format!("{name} has cpus 0.5 from the next start on, until the next generation\n")
+        format!("{name} has cpus 0.5 from the next start on, until the next generation")
     );
     let init = web.start();
     assert!(processor_time(&web).starts_with("50000"), "{}", processor_time(&web));
