@@ -51,8 +51,13 @@ fn canonical(path: &Path) -> Result<PathBuf, LayoutError> {
                     return Err(LayoutError { path: path.to_owned(), source: error });
                 };
                 // A dangling symlink is not "missing": what it points to must not be made in its place.
-                if existing.symlink_metadata().is_ok() {
-                    return Err(LayoutError { path: existing.to_owned(), source: error });
+                match existing.symlink_metadata() {
+                    Ok(meta) if meta.is_symlink() => {
+                        return Err(LayoutError { path: existing.to_owned(), source: error });
+                    }
+                    // Another process has made it since: it is looked at again.
+                    Ok(_) => continue,
+                    Err(_) => {}
                 }
                 missing.push(name);
                 existing = parent;
