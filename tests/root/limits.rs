@@ -16,6 +16,7 @@ scenarios! {
         root_a_limit_below_what_is_used_is_refused_with_the_figures,
         root_guests_together_leave_memory_to_the_host,
         root_limits_are_set_by_hand,
+        root_a_limit_that_was_noted_and_not_held_is_held,
         root_open_files_wait_for_a_restart,
         root_limits_are_there_after_a_reboot_from_inside,
         root_an_update_that_is_put_back_brings_the_limits_back,
@@ -196,6 +197,22 @@ fn root_limits_are_set_by_hand(lab: &Lab) {
         assert_eq!(told.code, code, "{words}: {told:?}");
     }
     assert_eq!(memory(&web), (200 << 20).to_string());
+}
+
+fn root_a_limit_that_was_noted_and_not_held_is_held(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create_from(&web.file().keys("resources = { memory = \"256M\"; cpus = 0.5; };"));
+    web.start();
+    let note = web.folder().join("limits");
+    let first = fs::read_to_string(&note).unwrap();
+    // As an update to 128 MB leaves it that is killed before it writes a limit, and one that is killed before it takes one away.
+    let second = first.replace(&(256_u64 << 20).to_string(), &(128_u64 << 20).to_string());
+    assert_ne!(first, second);
+    fs::write(&note, second).unwrap();
+    web.update(&web.file().version("2").keys("resources.memory = \"128M\";"));
+    assert_eq!(memory(&web), (128 << 20).to_string());
+    assert!(!processor_time(&web).starts_with("50000"), "{}", processor_time(&web));
+    assert!(!fs::read_to_string(&note).unwrap().contains("cpus"), "what was taken away is still noted");
 }
 
 fn root_open_files_wait_for_a_restart(lab: &Lab) {

@@ -52,7 +52,8 @@ impl View for SetView {
             return printer.result(format!("{} has the limits of its generation {when}", self.name));
         }
         for SetLimit { key, value } in &self.set {
-            printer.result(format!("{} has {key} {value} {when}, {until}", self.name));
+            let text = if value == "none" { format!("no limit of {key}") } else { format!("{key} {value}") };
+            printer.result(format!("{} has {text} {when}, {until}", self.name));
         }
     }
 }

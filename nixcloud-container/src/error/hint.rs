@@ -137,6 +137,9 @@ impl Error {
             Self::Mounted { mount, .. } => {
                 format!("nothing was changed; `umount {}` first, what is mounted there stays", mount.display())
             }
+            Self::LimitAtBoot { .. } => {
+                "LXC's log names the limit; `resources` of the container file asks for it, or it was set by hand".to_owned()
+            }
             Self::LimitUnheld { .. } => {
                 "`resources.required = false` in the container file lets it run without them, and tells of each".to_owned()
             }

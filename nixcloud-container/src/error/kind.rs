@@ -93,6 +93,7 @@ impl Error {
             | Self::MountSource { .. }
             | Self::LimitUnheld { .. }
             | Self::LimitRefused { .. }
+            | Self::LimitAtBoot { .. }
             | Self::LimitBelowUse { .. }
             | Self::Nft(_)
             | Self::Tool(_)

@@ -183,6 +183,14 @@ pub enum Error {
         /// Which, and why not.
         unheld: Vec<Unheld>,
     },
+    /// A limit could not be held at its boot, and the container was not started.
+    #[error("container `{name}` cannot be held to its limits")]
+    LimitAtBoot {
+        /// The container.
+        name: ContainerName,
+        /// What the worker said.
+        source: WorkerError,
+    },
     /// A limit that cannot be set by hand.
     #[error(transparent)]
     Set(#[from] SetError),

@@ -14,6 +14,7 @@ use crate::model::observe::{Event, Observer};
 use crate::model::overrides::Overrides;
 use crate::model::resources::{Bytes, Limit, Unheld, Version};
 use crate::model::spec::ContainerSpec;
+use crate::ops::power::proc_error;
 use crate::render::limits;
 use crate::store::record::{Record, Run};
 use crate::sys::cgroup::{self, noted};
@@ -118,34 +119,30 @@ pub(crate) fn change(
     let failed = |source| Error::Io { action: "read", path: path.clone(), source };
     // A note that cannot be read is of no boot of ours: then nothing is known to be taken away.
     let before = noted::load(&path).map_err(failed)?;
-    if before == limits {
-        return Ok(());
-    }
     let cgroups = cgroup::of(&[init]);
     if below == Below::Refuse {
         require_room(name, &cgroups, limits)?;
     }
-    let mut steps: Vec<Limit> = before
-        .iter()
-        .filter(|old| !limits.iter().any(|new| new.file == old.file && is_same_device(new, old)))
-        .map(|old| Limit { value: limits::cleared(old), ..old.clone() })
-        .collect();
-    steps.extend(limits.iter().filter(|limit| !before.contains(limit)).cloned());
-    // Noted before: a reboot from inside meanwhile boots with the new ones, and a kill leaves the switch to be undone.
-    note(host, name, limits)?;
-    if let Err((limit, source)) = hold_all(&cgroups, steps) {
+    let is_over = |old: &&Limit| !limits.iter().any(|new| new.file == old.file && is_same_device(new, old));
+    let over: Vec<Limit> = before.iter().filter(is_over).cloned().collect();
+    // Until it is done the note has both: whoever goes on after a kill knows what may have to be taken away. Those that are
+    // noted are held all the same, since who noted them may have been killed before.
+    if !over.is_empty() {
+        note(host, name, &[&over, limits].concat())?;
+    }
+    let taken = over.iter().map(|old| Limit { value: limits::cleared(old), ..old.clone() });
+    if let Err((limit, source)) = hold_all(&cgroups, taken.chain(limits.iter().cloned()).collect()) {
         note(host, name, &before)?;
         // What cannot be put back is put back at the next boot.
         let _ = hold_all(&cgroups, before);
         return Err(Error::LimitRefused { name: name.clone(), limit, source });
     }
-    Ok(())
+    note(host, name, limits)
 }
 
 /// Holds the guest, if it runs, to the limits of a generation that is put back.
 pub(crate) fn restore(host: &Host, record: &Record, spec: &ContainerSpec) -> Result<(), Error> {
-    let boot =
-        proc::boot_id().map_err(|source| Error::Io { action: "read", path: "/proc".into(), source })?;
+    let boot = proc::boot_id().map_err(proc_error)?;
     let run = Run::load(&host.layout, &record.name, &boot)?;
     match run.and_then(|run| run.init).filter(|init| init.is_alive()) {
         Some(init) => {

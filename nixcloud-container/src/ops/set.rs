@@ -9,7 +9,7 @@ use crate::model::observe::{Cancel, Observer};
 use crate::model::overrides::{NONE, Overrides};
 use crate::model::setters::setters;
 use crate::ops::limits::{self, Below};
-use crate::ops::{adopt, recover};
+use crate::ops::locked::{self, Locked};
 use crate::store::generations::Generations;
 use crate::store::presence;
 
@@ -57,10 +57,7 @@ pub(crate) fn set(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<(), Error> {
-    host.record(name)?;
-    let _lock = host.lock_observed(name, observer, cancel)?;
-    let mut record = adopt::record(host, name, observer, cancel)?;
-    recover::interrupted_switch(host, &mut record, observer, cancel)?;
+    let Locked { lock: _lock, mut record, .. } = locked::take_whole_observed(host, name, observer, cancel)?;
     let generations = Generations::new(&host.layout, name);
     let spec = generations.spec(generations.current()?)?;
     let before = record.limits.take();

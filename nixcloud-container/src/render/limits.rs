@@ -36,7 +36,11 @@ pub fn items(limits: &[Limit], facts: &HostFacts) -> Vec<(String, String)> {
         let prefix = if *version == Version::V1 { "lxc.cgroup" } else { "lxc.cgroup2" };
         (format!("{prefix}.{file}"), value.clone())
     };
-    limits.iter().filter(|limit| limit.version == Version::V1 || !facts.pids_on_v1).map(of).collect()
+    limits
+        .iter()
+        .filter(|limit| limit.version == Version::V1 || facts.controllers.pids != Some(Version::V1))
+        .map(of)
+        .collect()
 }
 
 /// What the kernel holds of `resources`, in the order in which it is to be written, and what it cannot. `device` finds the

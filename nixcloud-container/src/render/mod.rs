@@ -27,7 +27,7 @@ use crate::model::idmap::{IdMap, RANGE};
 use crate::model::interface::{InterfaceId, Slot};
 use crate::model::layout::{Layout, NIX_STORE};
 use crate::model::name::{ContainerName, InterfaceName};
-use crate::model::resources::Controllers;
+use crate::model::resources::{Controllers, Version};
 use crate::model::spec::ContainerSpec;
 
 use extra::ExtraLine;
@@ -47,12 +47,8 @@ pub struct HostFacts {
     pub apparmor: bool,
     /// How many processes and threads the kernel has for all.
     pub processes: u32,
-    /// Whether there is a hierarchy of cgroup v2.
-    pub unified: bool,
     /// Which controllers of cgroups the kernel has.
     pub controllers: Controllers,
-    /// Whether the pids controller is on a cgroup v1 hierarchy.
-    pub pids_on_v1: bool,
     /// Whether the store can be mounted with the guest's ids.
     pub idmapped_store: bool,
 }
@@ -226,14 +222,19 @@ fn system(text: &mut Text, input: &Input<'_>) {
         // systemd in the guest mounts for its services; the user namespace confines what that can be.
         text.line("lxc.apparmor.allow_nesting", 1);
     }
+    let controllers = &input.facts.controllers;
     if input.config.limits.pids > 0 {
-        let key = if input.facts.pids_on_v1 { "lxc.cgroup.pids.max" } else { "lxc.cgroup2.pids.max" };
+        let key = if controllers.pids == Some(Version::V1) {
+            "lxc.cgroup.pids.max"
+        } else {
+            "lxc.cgroup2.pids.max"
+        };
         text.line(key, input.config.limits.pids.min(pids_share(input.facts.processes)));
     }
     if let Some(most) = spec.resources.open_files {
         text.line("lxc.prlimit.nofile", format_args!("{}:{most}", most.min(SOFT_OPEN_FILES)));
     }
-    if input.facts.unified && !input.facts.pids_on_v1 {
+    if controllers.unified && controllers.pids != Some(Version::V1) {
         // Its own to divide, but not without end: the kernel numbers memory cgroups of all with 16 bits.
         text.line("lxc.cgroup2.cgroup.max.descendants", CGROUPS);
         text.line("lxc.cgroup2.cgroup.max.depth", CGROUP_DEPTH);

@@ -17,15 +17,18 @@ fn spec() -> ContainerSpec {
     }
 }
 
+/// A hybrid host, or one of cgroup v2 alone.
+fn on(version: Version) -> Controllers {
+    Controllers { pids: Some(version), unified: true, ..Controllers::default() }
+}
+
 fn facts() -> HostFacts {
     HostFacts {
         lxc_config_dir: "/usr/share/lxc/config".into(),
         lxcfs: false,
         processes: 1 << 22,
-        unified: true,
         apparmor: false,
-        controllers: Controllers::default(),
-        pids_on_v1: true,
+        controllers: on(Version::V1),
         idmapped_store: true,
     }
 }
@@ -97,8 +100,13 @@ fn everything_at_once() {
         "lxc.cgroup2.memory.max = 1G\nlxc.mount.entry = /srv/my\\040data srv/data none rbind,ro,optional 0 0\n\
          lxc.mount.entry = /srv/rw srv/rw none bind 0 0"
             .into();
-    let facts =
-        HostFacts { lxcfs: true, apparmor: true, pids_on_v1: false, idmapped_store: false, ..facts() };
+    let facts = HostFacts {
+        lxcfs: true,
+        apparmor: true,
+        controllers: on(Version::V2),
+        idmapped_store: false,
+        ..facts()
+    };
     insta::assert_snapshot!(golden(&spec, &facts));
     let locked = rendered(&spec, &facts).unwrap().locked;
     assert_eq!(locked.len(), 3, "store, profile, and the read-only entry alone: {locked:?}");

@@ -50,11 +50,7 @@ pub(crate) fn probe(config: &HostConfig, layout: &Layout) -> Result<HostFacts, F
         lxcfs,
         apparmor: apparmor.is_ok_and(|text| text.trim() == "Y"),
         processes: ["pid_max", "threads-max"].iter().filter_map(|key| kernel(key)).min().unwrap_or(u32::MAX),
-        unified: ["", "unified/"]
-            .iter()
-            .any(|place| Path::new(&format!("/sys/fs/cgroup/{place}cgroup.controllers")).exists()),
         controllers: cgroup::controllers(),
-        pids_on_v1: Path::new("/sys/fs/cgroup/pids/cgroup.procs").exists(),
         idmapped_store: !is_refused(layout),
     })
 }

@@ -48,12 +48,12 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
         let (good, what) = memory(all, host.config.limits.reserve, facts.controllers.memory.is_some());
         tell("memory", good, what);
     }
-    let cgroups = if facts.unified {
+    let cgroups = if facts.controllers.unified {
         format!("one guest can make {CGROUPS} cgroups")
     } else {
         "one guest can make any number of cgroups without controllers: there is no cgroup v2".to_owned()
     };
-    tell("cgroups", facts.unified, cgroups);
+    tell("cgroups", facts.controllers.unified, cgroups);
     if let Some(all) = number("net/netfilter/nf_conntrack_max")? {
         let one = u64::from(host.config.limits.connections);
         let what = if one == 0 {
@@ -85,6 +85,9 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
+/// The kernel rounds limits to pages, the largest of which are so large.
+const PAGE: u64 = 64 << 10;
+
 /// What guests leave of the host's memory.
 fn memory(all: u64, reserve: Reserve, counted: bool) -> (bool, String) {
     let shown = |bytes: u64| format!("{} MiB", bytes >> 20);
@@ -93,7 +96,19 @@ fn memory(all: u64, reserve: Reserve, counted: bool) -> (bool, String) {
             (false, format!("guests can have all {}: this kernel has no controller of memory", shown(all)))
         }
         None => (false, format!("guests can have all {}: `limits.reserve` keeps nothing", shown(all))),
-        Some(most) => (true, format!("all guests together can have {} of {}", shown(most), shown(all))),
+        // Each start writes it; on cgroup v1 the kernel refuses less than guests have by then.
+        Some(most) => match cgroup::held_together() {
+            Some(held) if held > most.next_multiple_of(PAGE) => {
+                let (held, most) = (shown(held), shown(most));
+                (
+                    false,
+                    format!(
+                        "all guests together can have {held}, and are to have {most}: the next start holds them to that"
+                    ),
+                )
+            }
+            _ => (true, format!("all guests together can have {} of {}", shown(most), shown(all))),
+        },
     }
 }
 

@@ -133,7 +133,7 @@ pub struct Limits {
     /// limit.
     pub pids: u32,
     /// The memory that all containers together leave to the host: `"auto"` (a sixteenth, at least 256M, at most 2G, and no more
-    /// than a quarter), a size such as `"1G"`, or `"0"`, which sets no limit.
+    /// than a quarter), a size such as `"1G"` (three quarters of all at most), or `"0"`, which sets no limit.
     pub reserve: Reserve,
     /// Connections that a container may begin, by one of its addresses, with the host or by way of it at a time; 0 sets
     /// no limit.

@@ -330,6 +330,7 @@ fn isolation_failed(name: &ContainerName, failure: Error) -> Error {
                 _ => None,
             };
             match why {
+                Some(HookFailure::Limits) => Error::LimitAtBoot { name: name.clone(), source },
                 Some(why) => Error::Isolation { name: name.clone(), why: why.as_str(), source },
                 None => Error::Worker(source),
             }
