@@ -1,7 +1,5 @@
 //! How to go on: by operations of this library, which whoever embeds it spells its own way, or by other means.
 
-use std::io;
-
 use super::{Error, FailedActivation};
 use crate::model::hint::{Hint, Remedy};
 use crate::model::name::ContainerName;
@@ -143,10 +141,9 @@ impl Error {
             Self::LimitUnheld { .. } => {
                 "`resources.required = false` in the container file lets it run without them, and tells of each".to_owned()
             }
-            Self::LimitBelowUse { .. } => "nothing was changed: end something in the guest first, or let the kernel end it \
-                 (an update with force)".to_owned(),
-            Self::LimitRefused { source, .. } if source.kind() == io::ErrorKind::ResourceBusy => {
-                "the guest uses more than that, and the kernel could not take it back: end something in the guest first"
+            Self::LimitBelowUse { .. } => {
+                "it has the limit that it had: end something in the guest first; on cgroup v2 a forced update or change lets the \
+                 kernel do that"
                     .to_owned()
             }
             Self::NoBridge { bridge, .. } => {

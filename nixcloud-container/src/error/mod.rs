@@ -195,7 +195,7 @@ pub enum Error {
     #[error(transparent)]
     Set(#[from] SetError),
     /// The running guest uses more memory than it is to have.
-    #[error("container `{name}` uses {used} of memory, page cache included, and is to have {most}")]
+    #[error("container `{name}` uses {} MiB of memory, page cache included, and is to have {} MiB", .used.0 >> 20, .most.0 >> 20)]
     LimitBelowUse {
         /// The container.
         name: ContainerName,

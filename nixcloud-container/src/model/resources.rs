@@ -1,6 +1,6 @@
 //! What a container may use of the host: the limits of a container file, and where this host's kernel can hold them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -188,6 +188,8 @@ pub struct Controllers {
     pub cpuset: Option<Version>,
     /// Of processes.
     pub pids: Option<Version>,
+    /// The processors that there are; empty where that is not known.
+    pub processors: BTreeSet<u16>,
     /// Of block devices.
     pub io: Option<Version>,
     /// The file that holds a weight for them, where there is one.
@@ -242,6 +244,23 @@ pub struct Pressure {
     pub io: f64,
 }
 
+/// The processors in a list as the kernel writes it: `0-3,8`. `None` where it is no such list.
+#[must_use]
+pub fn processors(list: &str) -> Option<BTreeSet<u16>> {
+    // The kernel counts no more; a range that ends later would only take memory.
+    let number = |text: &str| text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse::<u16>().ok())?;
+    let mut found = BTreeSet::new();
+    for part in list.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last {
+            return None;
+        }
+        found.extend(first..=last);
+    }
+    Some(found)
+}
+
 /// One limit, as the kernel takes it: a file of the guest's cgroup and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -270,6 +289,14 @@ pub struct Unheld {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_of_processors() {
+        assert_eq!(processors("0-2,8"), Some([0, 1, 2, 8].into()));
+        for bad in ["", "1-", "-1", "3-1", "a", "1,,2", "70000", " 1"] {
+            assert_eq!(processors(bad), None, "{bad:?}");
+        }
+    }
 
     #[test]
     fn the_host_keeps_some() {

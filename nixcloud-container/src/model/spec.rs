@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::forward::{Forward, HostPort};
 use crate::model::idmap::IdMapKind;
 use crate::model::name::{ContainerName, InterfaceName};
-use crate::model::resources::{Bytes, Resources};
+use crate::model::resources::{Bytes, Resources, processors};
 
 /// The schema of requests, answers and `spec.json` that this version speaks.
 pub const SCHEMA: u32 = 1;
@@ -245,7 +245,7 @@ impl ContainerSpec {
             );
         }
         if let Some(list) = cpuset
-            && !is_processor_list(list)
+            && processors(list).is_none()
         {
             return refuse("resources.cpuset", list.clone(), "it is no list of processors such as 0-3,8");
         }
@@ -273,16 +273,6 @@ impl ContainerSpec {
 
 /// Below it the kernel ends init before it has done anything.
 const LEAST_MEMORY: u64 = 4 << 20;
-
-/// Whether it is a list as the kernel takes it: `0-3,8`.
-fn is_processor_list(list: &str) -> bool {
-    let number =
-        |text: &str| text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
-    list.split(',').all(|part| match part.split_once('-') {
-        Some((first, last)) => number(first).zip(number(last)).is_some_and(|(first, last)| first <= last),
-        None => number(part).is_some(),
-    })
-}
 
 /// That each port of the host is in it once, and on addresses that something comes to.
 fn forwards(forwards: &[Forward]) -> Result<(), SpecError> {

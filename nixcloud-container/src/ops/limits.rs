@@ -14,7 +14,6 @@ use crate::model::observe::{Event, Observer};
 use crate::model::overrides::Overrides;
 use crate::model::resources::{Bytes, Limit, Unheld, Version};
 use crate::model::spec::ContainerSpec;
-use crate::ops::power::proc_error;
 use crate::render::limits;
 use crate::store::record::{Record, Run};
 use crate::sys::cgroup::{self, noted};
@@ -135,14 +134,27 @@ pub(crate) fn change(
         note(host, name, &before)?;
         // What cannot be put back is put back at the next boot.
         let _ = hold_all(&cgroups, before);
-        return Err(Error::LimitRefused { name: name.clone(), limit, source });
+        return Err(refused(name, &cgroups, limit, source));
     }
     note(host, name, limits)
 }
 
+/// Memory that the kernel could not take back (v1 says that it is busy) is told with its figures.
+fn refused(name: &ContainerName, cgroups: &[PathBuf], limit: Limit, source: io::Error) -> Error {
+    let name = name.clone();
+    let most = limit.value.parse().ok().filter(|_| MEMORY.contains(&limit.file.as_str()));
+    match (most, cgroup::charged(cgroups)) {
+        (Some(most), Some(used)) if source.kind() == io::ErrorKind::ResourceBusy => {
+            Error::LimitBelowUse { name, most: Bytes(most), used: Bytes(used) }
+        }
+        _ => Error::LimitRefused { name, limit, source },
+    }
+}
+
 /// Holds the guest, if it runs, to the limits of a generation that is put back.
 pub(crate) fn restore(host: &Host, record: &Record, spec: &ContainerSpec) -> Result<(), Error> {
-    let boot = proc::boot_id().map_err(proc_error)?;
+    let failed = |source| Error::Io { action: "read", path: "/proc".into(), source };
+    let boot = proc::boot_id().map_err(failed)?;
     let run = Run::load(&host.layout, &record.name, &boot)?;
     match run.and_then(|run| run.init).filter(|init| init.is_alive()) {
         Some(init) => {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{CGROUPS, HostFacts, pids_share};
 use crate::model::config::HostConfig;
-use crate::model::resources::{Controllers, IoLimits, Limit, Resources, Unheld, Version};
+use crate::model::resources::{Controllers, IoLimits, Limit, Resources, Unheld, Version, processors};
 use crate::model::spec::ContainerSpec;
 
 /// The period in which processor time is counted, in microseconds: the kernel's own default.
@@ -53,7 +53,7 @@ pub fn limits(
 ) -> (Vec<Limit>, Vec<Unheld>) {
     let mut all = All::default();
     memory(&mut all, resources, controllers);
-    processors(&mut all, resources, controllers);
+    of_processors(&mut all, resources, controllers);
     if let Some(pids) = resources.pids
         && let Some(version) = all.on("pids", controllers.pids, "processes")
     {
@@ -135,7 +135,7 @@ fn memory(all: &mut All, resources: &Resources, controllers: &Controllers) {
     }
 }
 
-fn processors(all: &mut All, resources: &Resources, controllers: &Controllers) {
+fn of_processors(all: &mut All, resources: &Resources, controllers: &Controllers) {
     if let Some(thousandths) = resources.cpus
         && let Some(version) = all.on("cpus", controllers.cpu, "processor time")
     {
@@ -162,7 +162,16 @@ fn processors(all: &mut All, resources: &Resources, controllers: &Controllers) {
     if let Some(list) = &resources.cpuset
         && let Some(version) = all.on("cpuset", controllers.cpuset, "processors")
     {
-        all.hold("cpuset", version, "cpuset.cpus", list);
+        let there = &controllers.processors;
+        let missing =
+            processors(list).unwrap_or_default().into_iter().find(|processor| !there.contains(processor));
+        match missing {
+            Some(missing) if !there.is_empty() => {
+                all.refuse("cpuset", format!("there is no processor {missing}"));
+            }
+
+            _ => all.hold("cpuset", version, "cpuset.cpus", list),
+        }
     }
 }
 
@@ -263,6 +272,7 @@ mod tests {
             io: there,
             io_weight: weight.map(str::to_owned),
             hugetlb: there,
+            processors: [0, 1].into(),
             unified: true,
         }
     }
@@ -343,6 +353,9 @@ mod tests {
             why,
             ["this kernel has no weights of block devices: BFQ is not there", "/dev/sda is not there"]
         );
+        let far = Resources { cpuset: Some("1-2".to_owned()), ..Resources::default() };
+        let refused = &limits(&far, &on(Version::V2, None), &device).1[0];
+        assert_eq!((refused.key.as_str(), refused.why.as_str()), ("cpuset", "there is no processor 2"));
         // Swap alone has no file on v1.
         let alone = Resources { swap: Some(1), ..Resources::default() };
         assert_eq!(limits(&alone, &on(Version::V1, None), &device).1[0].key, "swap");

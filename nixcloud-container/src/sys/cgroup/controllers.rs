@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{folders_in, hierarchies, write_there};
-use crate::model::resources::{Controllers, Limit, Version};
+use crate::model::resources::{Controllers, Limit, Version, processors};
 
 /// Looks at the host.
 #[must_use]
@@ -43,6 +43,8 @@ pub fn controllers() -> Controllers {
             *slot = Some(version);
         }
     }
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    found.processors = processors(online.trim()).unwrap_or_default();
     let files = ["io.weight", "io.bfq.weight", "blkio.weight", "blkio.bfq.weight"];
     found.io_weight = files.into_iter().find(|file| below(&weights, file)).map(str::to_owned);
     found
