@@ -122,6 +122,9 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// What limits of memory are rounded to: the kernel counts pages, of which the largest are so large.
+const PAGE: u64 = 64 << 10;
+
 /// The memory that guests leave to their host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -143,7 +146,7 @@ impl Reserve {
             // Guests with nothing would be ended at once.
             Self::Bytes(Bytes(kept)) => kept.min(all / 4 * 3),
         };
-        Some(all - kept)
+        Some((all - kept) / PAGE * PAGE)
     }
 }
 

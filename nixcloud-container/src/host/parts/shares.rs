@@ -85,9 +85,6 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// The kernel rounds limits to pages, the largest of which are so large.
-const PAGE: u64 = 64 << 10;
-
 /// What guests leave of the host's memory.
 fn memory(all: u64, reserve: Reserve, counted: bool) -> (bool, String) {
     let shown = |bytes: u64| format!("{} MiB", bytes >> 20);
@@ -98,7 +95,7 @@ fn memory(all: u64, reserve: Reserve, counted: bool) -> (bool, String) {
         None => (false, format!("guests can have all {}: `limits.reserve` keeps nothing", shown(all))),
         // Each start writes it; on cgroup v1 the kernel refuses less than guests have by then.
         Some(most) => match cgroup::held_together() {
-            Some(held) if held > most.next_multiple_of(PAGE) => {
+            Some(held) if held > most => {
                 let (held, most) = (shown(held), shown(most));
                 (
                     false,

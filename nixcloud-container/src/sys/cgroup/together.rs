@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::hierarchies;
 use super::names::GUESTS;
@@ -22,12 +22,12 @@ fn folder() -> Option<PathBuf> {
 }
 
 /// Holds all guests together to so much memory, in bytes; `None` takes such a limit away. LXC makes the cgroup where it is not
-/// there: this is done before it does. Returns whether anybody counts memory here.
+/// there: this is done before it does. Nothing is done where nobody counts memory.
 ///
 /// # Errors
 /// The kernel's refusal. On v1 it refuses less than guests use, and they keep what they had.
-pub fn hold_together(most: Option<u64>) -> io::Result<bool> {
-    let Some(folder) = folder() else { return Ok(false) };
+pub fn hold_together(most: Option<u64>) -> io::Result<()> {
+    let Some(folder) = folder() else { return Ok(()) };
     if !folder.is_dir() {
         match fs::create_dir(&folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -38,8 +38,7 @@ pub fn hold_together(most: Option<u64>) -> io::Result<bool> {
         |bytes: Option<u64>, none: &str| bytes.map_or_else(|| none.to_owned(), |bytes| bytes.to_string());
     let v1 = folder.join("memory.limit_in_bytes");
     if v1.exists() {
-        set(&v1, &text(most, "-1"))?;
-        return Ok(true);
+        return set(&v1, &text(most, "-1"));
     }
     let v2 = folder.join("memory.max");
     if !v2.exists() {
@@ -48,12 +47,11 @@ pub fn hold_together(most: Option<u64>) -> io::Result<bool> {
         write_there(&place.join("cgroup.subtree_control"), "+memory")?;
     }
     set(&folder.join("memory.high"), &text(most.map(|most| most / 16 * HIGH), "max"))?;
-    set(&v2, &text(most, "max"))?;
-    Ok(true)
+    set(&v2, &text(most, "max"))
 }
 
 /// Writes a limit where it is another.
-fn set(file: &std::path::Path, value: &str) -> io::Result<()> {
+fn set(file: &Path, value: &str) -> io::Result<()> {
     if fs::read_to_string(file)?.trim() == value {
         return Ok(());
     }
