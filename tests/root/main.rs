@@ -61,6 +61,7 @@ mod rollback;
 mod room;
 mod scenario;
 mod session;
+mod store;
 mod streams;
 mod tables;
 mod takeover;
@@ -81,6 +82,7 @@ fn scenarios() -> Vec<Scenario> {
         cgroups::scenarios(),
         other_hosts::scenarios(),
         session::scenarios(),
+        store::scenarios(),
         streams::scenarios(),
         inherited::scenarios(),
         tables::scenarios(),

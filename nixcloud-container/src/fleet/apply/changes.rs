@@ -266,6 +266,7 @@ mod tests {
             resources: crate::model::resources::Resources::default(),
             lxc_extra_config: String::new(),
             idmap: IdMapKind::default(),
+            store: None,
             effective: Effective::default(),
             original: false,
         }

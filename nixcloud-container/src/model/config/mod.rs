@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::resources::Reserve;
 use crate::model::setters::setters;
+use crate::model::store_view::StoreView;
 
 pub use check::ConfigError;
 pub use ids::Ids;
@@ -50,6 +51,8 @@ pub struct HostConfig {
     pub nix: NixConfig,
     /// Programs of the host that the networks need.
     pub tools: Tools,
+    /// How much of the store containers see that do not say so themselves.
+    pub store: StoreView,
     /// What every container is limited to.
     pub limits: Limits,
     /// How containers start with the host.
@@ -186,6 +189,7 @@ impl Default for HostConfig {
             ids: Ids::default(),
             nix: NixConfig::default(),
             tools: Tools::default(),
+            store: StoreView::default(),
             limits: Limits::default(),
             autostart: AutostartConfig::default(),
             timeouts: Timeouts::default(),
