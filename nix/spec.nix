@@ -32,7 +32,7 @@ let
 
   topKeys = keysUnder "";
   # No NixOS module has these at its top level.
-  telltales = [ "autostart" "idmap" "lxcExtraConfig" "network" "resources" "store" ];
+  telltales = [ "autostart" "idmap" "lxcExtraConfig" "network" "resources" ];
 
   isModule = isFunction content || typeOf content == "path" || content ? __functor;
   strays = filter (key: hasAttr key content) telltales;
@@ -310,7 +310,6 @@ let
     name = getKey "" top "name";
     inherit autostart network resources idmap effective;
     lxcExtraConfig = getKey "" top "lxcExtraConfig";
-    store = getKey "" top "store";
   };
 in
 {

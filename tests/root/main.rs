@@ -61,7 +61,6 @@ mod rollback;
 mod room;
 mod scenario;
 mod session;
-mod store;
 mod streams;
 mod tables;
 mod takeover;
@@ -82,7 +81,6 @@ fn scenarios() -> Vec<Scenario> {
         cgroups::scenarios(),
         other_hosts::scenarios(),
         session::scenarios(),
-        store::scenarios(),
         streams::scenarios(),
         inherited::scenarios(),
         tables::scenarios(),

@@ -168,13 +168,6 @@ fn evaluate(
 #[derive(Debug)]
 pub(crate) struct Realised(StorePath);
 
-impl Realised {
-    /// What was built.
-    pub(crate) fn package(&self) -> &StorePath {
-        &self.0
-    }
-}
-
 /// Builds. The profile is not touched.
 pub(crate) fn realise(
     host: &Host,

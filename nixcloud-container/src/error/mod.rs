@@ -28,7 +28,6 @@ use crate::nix;
 use crate::render::{ExtraError, ItemError, PendingRestart};
 use crate::store::claims::LeaseError;
 use crate::store::claims::host_ports::ForwardError;
-use crate::store::closures::ClosureError;
 use crate::store::generations::GenerationsError;
 use crate::store::host_facts::FactsError;
 use crate::store::legacy::OriginalError;
@@ -192,9 +191,6 @@ pub enum Error {
         /// What the worker said.
         source: WorkerError,
     },
-    /// See [`ClosureError`].
-    #[error(transparent)]
-    Closure(#[from] ClosureError),
     /// A limit that cannot be set by hand.
     #[error(transparent)]
     Set(#[from] SetError),

@@ -20,7 +20,6 @@ use crate::ops::durable;
 use crate::ops::limits;
 use crate::ops::lxc_config::{self, Beside};
 use crate::ops::needs;
-use crate::ops::shown;
 use crate::store::legacy;
 use crate::store::presence;
 use crate::store::record::{Phase, Record};
@@ -201,7 +200,6 @@ fn build_and_install(
     extra_check::require(&host.worker, &rendered.extra, log, cancel)?;
     needs::tell(host, &spec, &rendered, observer)?;
     let built = build::realise(host, record, order, ready, observer, cancel)?;
-    shown::prepare(host, &record.name, &spec, built.package(), cancel)?;
     let generation = build::set_profile(host, record, &built, cancel)?;
 
     observe::phase(Progress::Install, observer, |observer| {

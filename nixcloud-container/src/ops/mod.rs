@@ -23,7 +23,6 @@ pub mod power;
 pub mod recover;
 pub mod repair;
 pub mod set;
-pub mod shown;
 pub mod start;
 pub mod switch;
 pub mod update;

@@ -19,7 +19,6 @@ use crate::ops::limits::{self, Below};
 use crate::ops::locked::{self, Locked};
 use crate::ops::lxc_config::{self, Beside};
 use crate::ops::recover;
-use crate::ops::shown;
 use crate::render::{self, PendingRestart, Rendered};
 use crate::store::generations::{Generations, passed_over};
 use crate::store::presence::{self, Presence};
@@ -90,7 +89,7 @@ pub(crate) fn switch(
 ) -> Result<Switched, Error> {
     let Locked { lock: _lock, mut record, cut_off } =
         locked::take_whole_observed(host, name, observer, cancel)?;
-    allowed(host, &record, cancel)?;
+    let here = allowed(host, &record, cancel)?;
     let generations = Generations::new(&host.layout, name);
     let (from, to) = (generations.current()?, wanted.choose(&generations, &record, cut_off, observer)?);
     let spec = generations.spec(to)?;
@@ -101,12 +100,8 @@ pub(crate) fn switch(
     if let Err(failure) = prepare(host, &mut record, &spec, &beside, observer, cancel) {
         return Err(failure.undone(release(host, &mut record, &generations.spec(from)?, &mut ())));
     }
-    let package = generations.package(to)?;
     let moved = begin(host, &mut record, from, beside.items).and_then(|()| {
         let nix = host.nix();
-        shown::prepare(host, name, &spec, &package, cancel)?;
-        // A guest that reboots from inside boots it as soon as the profile leads there.
-        shown::add(host, &record, &package, cancel)?;
         if to == from {
             Ok(())
         } else {
@@ -116,11 +111,6 @@ pub(crate) fn switch(
     if let Err(failure) = moved {
         return Err(put_back(host, &mut record, observer, failure));
     }
-    // What is noted of the guest has changed.
-    let here = match allowed(host, &record, cancel) {
-        Ok(here) => here,
-        Err(failure) => return Err(put_back(host, &mut record, observer, failure)),
-    };
     let step = Step { from, to, pinned: true, below: Below::Refuse };
     let switched = settle(host, &mut record, &spec, &here, step, observer, cancel)?;
     if let Some(declared) = &record.declared {
@@ -247,10 +237,6 @@ pub(crate) fn settle(
                 return Err(put_back(host, record, observer, failure.into()));
             }
         }
-        let package = Generations::new(&host.layout, &name).package(to).map_err(Error::from);
-        if let Err(failure) = package.and_then(|package| shown::begin(host, record, &package)) {
-            return Err(put_back(host, record, observer, failure));
-        }
         let before = activation::failed_units(host, &name, cancel);
         let before = before.as_deref();
         let outcome = match activation::switch(host, &name, before, observer, cancel) {
@@ -291,14 +277,6 @@ pub(crate) fn settle(
                 };
                 return Err(put_back_and_activate(host, record, before, observer, failure));
             }
-        }
-        let package = Generations::new(&host.layout, &name).package(to).map_err(Error::from);
-        let noted = package.and_then(|package| match left {
-            Some(FailedActivation::NeedsRestart) => shown::not_begun(host, record, &package),
-            _ => shown::end(host, record, &package),
-        });
-        if let Err(failure) = noted {
-            return Err(put_back_and_activate(host, record, before, observer, failure));
         }
         // From here on the guest has it, and nobody knows that it is the one that counts.
         if let Err(failure) = prove_as(host, record, step) {
@@ -450,11 +428,7 @@ fn put_back_and_activate(
     let undo = match activation::switch(host, &name, before, observer, &Cancel::new())
         .map(|switched| switched.failed)
     {
-        Ok(None) => {
-            // It runs the old one again: what was shown for the other can go.
-            let old = Generations::new(&host.layout, &name).package(generation).map_err(Error::from);
-            old.and_then(|old| shown::end(host, record, &old)).and_then(|()| shown::settle(host, record))
-        }
+        Ok(None) => Ok(()),
         Ok(Some(outcome)) => {
             Err(Error::Activation { name, generation, outcome, restored: None, pending_restart: Vec::new() })
         }

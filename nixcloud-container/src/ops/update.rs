@@ -18,7 +18,6 @@ use crate::ops::limits::Below;
 use crate::ops::lxc_config::{self, Beside};
 use crate::ops::needs;
 use crate::ops::recover;
-use crate::ops::shown;
 use crate::ops::switch::{self, Step, Switched};
 use crate::store::generations::Generations;
 use crate::store::record::{Phase, Record};
@@ -222,10 +221,7 @@ fn build_and_switch(
         let rendered = switch::prepare(host, record, &spec, &beside, observer, cancel)?;
         needs::tell(host, &spec, &rendered, observer)?;
         let built = build::realise(host, record, order, ready, observer, cancel)?;
-        shown::prepare(host, &record.name, &spec, built.package(), cancel)?;
         switch::begin(host, record, from, beside.items)?;
-        // A guest that reboots from inside boots it as soon as the profile leads there.
-        shown::add(host, record, built.package(), cancel)?;
         build::set_profile(host, record, &built, cancel).map(|to| (spec, to))
     })();
     let (spec, to) = match built {

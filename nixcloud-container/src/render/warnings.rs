@@ -53,7 +53,6 @@ mod tests {
             resources: crate::model::resources::Resources::default(),
             lxc_extra_config: String::new(),
             idmap: IdMapKind::Isolated,
-            store: None,
             effective: Effective { ip: Some(ip.parse().unwrap()), prefix_length: Some(16) },
             original: false,
         };

@@ -2,7 +2,6 @@
 
 pub mod boot_notes;
 pub mod claims;
-pub mod closures;
 pub mod generations;
 pub mod host_facts;
 pub mod legacy;
@@ -14,6 +13,5 @@ pub mod reference;
 pub mod rootfs;
 pub mod routes;
 pub mod salvage;
-pub mod shown;
 pub mod subid;
 pub mod subid_notes;

@@ -20,7 +20,6 @@ use crate::model::name::ContainerName;
 use crate::model::overrides::Overrides;
 use crate::model::signal::Signal;
 use crate::store::boot_notes::{self, BootNotes};
-use crate::store::shown::Shown;
 use crate::sys::cgroup;
 use crate::sys::proc::{FileId, Process};
 
@@ -209,9 +208,6 @@ pub struct Run {
     pub signals: Signals,
     /// What else it was booted with.
     pub notes: BootNotes,
-    /// What it sees of the store, where that is not all of it.
-    #[serde(default)]
-    pub shown: Option<Shown>,
 }
 
 /// What a guest's init takes for a wish, where its LXC configuration says so (`lxc.signal.halt`, `lxc.signal.reboot`).
@@ -572,9 +568,6 @@ impl Run {
     /// Notes the init of its guest, and with it LXC's monitor and the cgroups that they are in as the kernel names them.
     pub fn booted(&mut self, init: Process) {
         (self.init, self.monitor) = (Some(init), init.parent());
-        if let Some(shown) = &mut self.shown {
-            shown.seen(init);
-        }
         for cgroup in cgroup::of(&self.init.into_iter().chain(self.monitor).collect::<Vec<_>>()) {
             if !self.cgroups.contains(&cgroup) {
                 self.cgroups.push(cgroup);
@@ -685,7 +678,6 @@ mod tests {
                     policy: "mac=02:4e:00:c0:ff:ee,isolated,ip=10.101.0.2,any6".parse().unwrap(),
                 }],
             },
-            shown: None,
         };
         run.save(&layout, &name).unwrap();
         assert_eq!(Run::load(&layout, &name, "a").unwrap(), Some(run));

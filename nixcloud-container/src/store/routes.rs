@@ -143,7 +143,6 @@ mod tests {
             name: None,
             autostart: Autostart::default(),
             network: NetworkSpec { forwards: vec![forward], ..NetworkSpec::default() },
-            store: None,
             resources: crate::model::resources::Resources::default(),
             lxc_extra_config: String::new(),
             idmap: crate::model::idmap::IdMapKind::Isolated,

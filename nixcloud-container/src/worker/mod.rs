@@ -36,7 +36,6 @@ mod protocol;
 pub(crate) mod resolver;
 #[cfg(feature = "liblxc")]
 mod server;
-mod store;
 mod supervise;
 #[cfg(feature = "liblxc")]
 mod terminal;
@@ -58,7 +57,7 @@ pub(crate) use client::{Client, Stdio};
 pub(crate) use companion::Companion;
 pub(crate) use console::give_back;
 pub(crate) use port::HookFailure;
-pub(crate) use protocol::{Answer, AttachCommand, Identity, LogFile, Request, StoreClosure, Target};
+pub(crate) use protocol::{Answer, AttachCommand, Identity, LogFile, Request, Target};
 pub use protocol::{LogRequest, NoAccount};
 pub(crate) use supervise::SUPERVISE;
 

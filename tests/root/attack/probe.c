@@ -29,9 +29,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/xattr.h>
-#include <poll.h>
 #include <sched.h>
-#include <sys/inotify.h>
 #include <unistd.h>
 
 #ifndef F_SETDELEG
@@ -204,13 +202,6 @@ int main(int count, char **arg) {
     return code(mlock(memory, much) == 0);
   }
   if (IS("large-pipe")) { int ends[2]; return code(!pipe(ends) && fcntl(ends[1], F_SETPIPE_SZ, 4 << 20) >= 0); }
-  if (IS("watch")) {
-    int fd = inotify_init1(0);
-    char event[4096];
-    if (fd < 0 || inotify_add_watch(fd, first, IN_ALL_EVENTS) < 0) return perror(first), 2;
-    struct pollfd wait = {.fd = fd, .events = POLLIN};
-    return code(poll(&wait, 1, 1000) == 1 && read(fd, event, sizeof event) > 0);
-  }
   if (IS("lock")) { int fd = open(first, O_RDONLY); return code(fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0); }
   fprintf(stderr, "no attack %s\n", what);
   return 2;

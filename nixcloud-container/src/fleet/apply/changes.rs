@@ -266,7 +266,6 @@ mod tests {
             resources: crate::model::resources::Resources::default(),
             lxc_extra_config: String::new(),
             idmap: IdMapKind::default(),
-            store: None,
             effective: Effective::default(),
             original: false,
         }

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::resources::Reserve;
 use crate::model::setters::setters;
-use crate::model::store_view::StoreView;
 
 pub use check::ConfigError;
 pub use ids::Ids;
@@ -51,8 +50,6 @@ pub struct HostConfig {
     pub nix: NixConfig,
     /// Programs of the host that the networks need.
     pub tools: Tools,
-    /// How much of the store containers see that do not say so themselves.
-    pub store: StoreView,
     /// What every container is limited to.
     pub limits: Limits,
     /// How containers start with the host.
@@ -189,7 +186,6 @@ impl Default for HostConfig {
             ids: Ids::default(),
             nix: NixConfig::default(),
             tools: Tools::default(),
-            store: StoreView::default(),
             limits: Limits::default(),
             autostart: AutostartConfig::default(),
             timeouts: Timeouts::default(),

@@ -18,8 +18,6 @@ use crate::model::observe::{Cancel, Event, Observer};
 use crate::model::resources::Limit;
 use crate::model::spec::ContainerSpec;
 use crate::model::state::Action;
-use crate::model::store_view::StoreView;
-use crate::nix::StorePath;
 use crate::ops::claim;
 use crate::ops::cut_off;
 use crate::ops::foreground::Foreground;
@@ -34,16 +32,14 @@ use crate::ops::power::{
 use crate::ops::waiting;
 use crate::render::{self, Rendered};
 use crate::store::boot_notes::BootNotes;
-use crate::store::closures;
 use crate::store::generations::Generations;
 use crate::store::host_facts;
 use crate::store::record::{Record, Run, Signals};
-use crate::store::shown::Shown;
 use crate::sys::cgroup::{Owner, Pair};
 use crate::sys::inherited;
 use crate::sys::proc::{self, Process};
 use crate::sys::userns::Ids;
-use crate::worker::{Answer, HookFailure, Request, Stdio, StoreClosure, WorkerError};
+use crate::worker::{Answer, HookFailure, Request, Stdio, WorkerError};
 use plan::Plan;
 pub use request::{StartOutcome, StartRequest};
 
@@ -130,7 +126,6 @@ impl Boot<'_> {
             notes: BootNotes::default(),
             cgroups: Vec::new(),
             signals: Signals::default(),
-            shown: None,
         };
         generations.root_booted(current)?;
         if let Some(program) = host.worker.hook_in_store() {
@@ -184,25 +179,10 @@ impl Boot<'_> {
         run.signals = Signals::of(rendered.extra.iter().chain(&self.plan.items));
         let cgroups = Some(cgroups).filter(|_| !self.chooses_cgroups(&rendered));
         run.cgroups = cgroups.map(Pair::folders).unwrap_or_default();
-        let package = match spec.store_view(host.config.store) {
-            StoreView::Closure => {
-                let generations = Generations::new(&host.layout, &record.name);
-                Some(generations.package(generations.current()?)?)
-            }
-            StoreView::Full => None,
-        };
-        let store = package.as_ref().map(|package| self.closure(record, spec, package)).transpose()?;
-        run.shown = package.map(Shown::booting);
         run.save(&host.layout, &record.name)?;
         forget_neighbours(host, record, Some(spec));
-        let Some(init_pid) = self.call(
-            record,
-            &rendered,
-            self.user_namespace(record, spec, &rendered),
-            store,
-            cgroups,
-            &held,
-        )?
+        let Some(init_pid) =
+            self.call(record, &rendered, self.user_namespace(record, spec, &rendered), cgroups, &held)?
         else {
             return Ok(None);
         };
@@ -242,20 +222,6 @@ impl Boot<'_> {
         Some(Ids { owner, base: ids.base(), count: RANGE })
     }
 
-    /// What of the store it is to see. Whose ids somebody chooses, to those the paths belong to nobody.
-    fn closure(
-        &self,
-        record: &Record,
-        spec: &ContainerSpec,
-        package: &StorePath,
-    ) -> Result<StoreClosure, Error> {
-        let host = self.host;
-        let list = closures::list(&host.layout, &record.name, package, &host.nix(), self.cancel)?;
-        let ids = record.ids_for(spec.idmap).filter(|_| host.facts().is_ok_and(|facts| facts.idmapped_store));
-        let ids = ids.map(|ids| Ids { owner: ids.base(), base: ids.base(), count: RANGE });
-        Ok(StoreClosure { lists: vec![list], ids })
-    }
-
     /// Whether the host configuration lets somebody choose where its cgroups are. Beside such a line LXC refuses ours.
     fn chooses_cgroups(&self, rendered: &Rendered) -> bool {
         let chooses = |key: &str| key.starts_with("lxc.cgroup.dir") || key == "lxc.cgroup.relative";
@@ -268,7 +234,6 @@ impl Boot<'_> {
         record: &Record,
         rendered: &Rendered,
         user_namespace: Option<Ids>,
-        store: Option<StoreClosure>,
         cgroups: Option<&Pair>,
         held: &[Limit],
     ) -> Result<Option<i32>, Error> {
@@ -283,7 +248,6 @@ impl Boot<'_> {
             caller: std::process::id(),
             log: plan.log.clone(),
             locked: host.layout.locked(&record.name),
-            store,
             kept: host.worker.kept_hook(&host.layout, &record.name),
             user_namespace,
             sources: rendered.locked.iter().chain(&plan.sources).cloned().collect(),
@@ -337,11 +301,7 @@ fn remove_pidfile(path: &Path, init: i32) {
 /// LXC's words where a mount cannot get the guest's ids: too old a kernel, or its file system. It does not say which
 /// mount; if it was one of the container file's own, the start without ids for the store fails too.
 fn idmap_failed(failure: &WorkerError) -> bool {
-    let source = match failure {
-        WorkerError::Store { of_ids, .. } => return *of_ids,
-        WorkerError::Lxc { source, .. } => source,
-        _ => return false,
-    };
+    let WorkerError::Lxc { source, .. } = failure else { return false };
     source.log.iter().chain(&source.chain).any(|line| line.contains("to idmap detached mount"))
 }
 

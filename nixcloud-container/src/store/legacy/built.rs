@@ -112,7 +112,6 @@ pub(super) fn read(text: &str, address: Option<Ipv4Addr>) -> Built {
         resources: crate::model::resources::Resources::default(),
         lxc_extra_config: extra,
         idmap: IdMapKind::Shared,
-        store: None,
         effective: Effective { ip: address, prefix_length: address.map(|_| PREFIX) },
         original: true,
     };
