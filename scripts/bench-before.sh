@@ -20,10 +20,10 @@ tidy() {
   exit "$code"
 }
 
-# Names that differ, since the older one takes a cgroup of a name for its own. A bridge of its own for each: the programs' own
-# bridges have room for one root.
+# Names that differ, since the older one takes a cgroup of a name for its own. Both guests have the same ids, and run side by
+# side. A bridge of its own for each: the programs' own bridges have room for one root.
 for side in after before; do
-  printf 'root = "%s"\n[nix]\nnixpkgs = "%s"\n' "$work/$side" "$work/nixpkgs" >"$work/$side.toml"
+  printf 'root = "%s"\n[nix]\nnixpkgs = "%s"\n[ids]\nskip_running = false\n' "$work/$side" "$work/nixpkgs" >"$work/$side.toml"
   mkdir "$work/$side"
   ip link add "br-$side" type bridge
   ip link set "br-$side" up
