@@ -1,26 +1,22 @@
 //! The `nixcloud-container` command: it parses, asks the library and prints what it answers.
 
 mod cli;
-mod colours;
 mod commands;
 mod completion;
 mod exit;
 mod lxc_args;
 mod man;
-mod printer;
 mod progress;
 mod report;
-mod signals;
+mod screen;
 mod spelling;
-mod terminal;
-mod trace;
 mod view;
-mod wrap;
 
 use std::process::ExitCode;
 
 use cli::Cli;
-use printer::Printer;
+use screen::printer::Printer;
+use screen::trace;
 
 fn main() -> ExitCode {
     // First: this program re-executes itself as the worker that talks to LXC.

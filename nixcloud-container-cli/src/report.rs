@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::commands::Failure;
 use crate::exit::Status;
-use crate::printer::{Printer, Tone, clean};
+use crate::screen::printer::{Printer, Tone, clean};
 use crate::view::{ActivationView, FailureView, HostView, Pending};
 
 /// The hint where there is no better one, and Nix said more than is shown.

@@ -3,7 +3,7 @@
 use clap::builder::Styles;
 use clap::{Command, Subcommand};
 
-use crate::wrap::wrapped;
+use crate::screen::wrap::wrapped;
 
 /// The fewest columns in which what a command does stands beside its name.
 const NARROWEST: usize = 30;

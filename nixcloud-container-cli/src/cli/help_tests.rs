@@ -4,7 +4,7 @@ use clap::Command;
 
 use super::groups::GROUPS;
 use super::*;
-use crate::wrap;
+use crate::screen::wrap;
 
 /// All commands as they are typed, the program itself first.
 fn calls() -> Vec<Vec<String>> {

@@ -6,7 +6,7 @@ use nixcloud_container::{Cancel, Data};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::{Context, Failure};
-use crate::terminal;
+use crate::screen::terminal;
 use crate::view::size;
 
 /// How often it is looked whether the question was cut off.

@@ -9,9 +9,9 @@ use super::confirm::Doomed;
 use super::{Context, Failure};
 use crate::cli::{ApplyArgs, BuildArgs, EvalArgs, Globals, UpdateArgs};
 use crate::exit::Status;
-use crate::printer::Printer;
 use crate::progress::Progress;
-use crate::signals;
+use crate::screen::printer::Printer;
+use crate::screen::signals;
 use crate::view::{ApplyView, EvalView};
 
 /// Needs neither root nor a host.

@@ -9,7 +9,7 @@ use super::Failure;
 use crate::cli::{CompletionsArgs, ManArgs};
 use crate::exit::Status;
 use crate::man;
-use crate::printer::Printer;
+use crate::screen::printer::Printer;
 
 pub(super) fn completions(printer: &Printer, args: &CompletionsArgs) -> Status {
     printer.raw(args.shell.script());

@@ -8,7 +8,7 @@ use crate::cli::{
     SessionArgs, StartArgs, StopArgs, ToolArgs, UpdateArgs,
 };
 use crate::lxc_args::{ArgsError, Attach, Create, Destroy, Ls, Start, Stop};
-use crate::printer::Printer;
+use crate::screen::printer::Printer;
 
 /// Reads the words of `-l`.
 #[derive(Debug, Clone, Copy)]

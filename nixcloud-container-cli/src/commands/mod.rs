@@ -25,10 +25,10 @@ use nixcloud_container::{Cancel, Container, ContainerName, Error, HostConfig, Ma
 
 use crate::cli::{Cli, Command, Globals, ListArgs};
 use crate::exit::Status;
-use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::report;
-use crate::signals;
+use crate::screen::printer::Printer;
+use crate::screen::signals;
 use crate::spelling;
 use crate::view::View;
 

@@ -8,8 +8,8 @@ use super::{Context, Failure, capture};
 use crate::cli::{Globals, LoginArgs, RunArgs, SessionArgs};
 use crate::exit::Status;
 use crate::lxc_args::Attach;
-use crate::printer::Tone;
-use crate::terminal;
+use crate::screen::printer::Tone;
+use crate::screen::terminal;
 use crate::view::RunView;
 
 /// The container and the command of `run`, checked.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::{Context, Failure, inspect};
 use crate::exit::Status;
 use crate::lxc_args::Ls;
-use crate::printer::Printer;
-use crate::terminal::Screen;
+use crate::screen::printer::Printer;
+use crate::screen::terminal::Screen;
 use crate::view::ListView;
 
 /// How soon Ctrl-C, and a reader that has gone, are noticed.

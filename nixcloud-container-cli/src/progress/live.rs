@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nixcloud_container::{Cancel, Event};
 
 use super::board::{Board, View};
-use super::bottom::{Bottom, width};
+use crate::screen::bottom::{Bottom, width};
 
 /// What is done sooner is not drawn at all.
 const QUICK: Duration = Duration::from_millis(100);

@@ -1,18 +1,16 @@
 //! What an operation is doing, on stderr: live where a terminal can be drawn on, else as plain lines.
 
 mod board;
-mod bottom;
 mod lines;
 mod live;
 mod tally;
 
 use nixcloud_container::{Cancel, ContainerName, Event, Observer, Planned};
 
-use crate::colours::{self, Stream};
-use crate::printer::{Printer, Tone, clean};
+use crate::screen::colours::{self, Stream};
+use crate::screen::printer::{Printer, Tone, clean};
 use crate::view::plan;
 
-pub(crate) use bottom::Bottom;
 use lines::Lines;
 use live::Live;
 

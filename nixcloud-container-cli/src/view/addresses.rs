@@ -6,7 +6,7 @@ use nixcloud_container::Address;
 use serde::Serialize;
 
 use super::{Table, View};
-use crate::printer::{Printer, Tone};
+use crate::screen::printer::{Printer, Tone};
 
 /// The addresses of a container.
 #[derive(Debug, Serialize)]

@@ -4,8 +4,8 @@ use nixcloud_container::{AutostartOutcome, Autostarted, AutostopOutcome, Autosto
 use serde::Serialize;
 
 use super::{FailureView, View};
-use crate::printer::{Printer, Tone};
 use crate::report;
+use crate::screen::printer::{Printer, Tone};
 
 /// What became of the containers that start with the host.
 #[derive(Debug, Default, Serialize)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::View;
 use super::container::Pending;
-use crate::printer::{Printer, Tone};
+use crate::screen::printer::{Printer, Tone};
 
 /// What became of a container's generation.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::usage::UsageView;
 use super::{FailureView, NOTHING, Table, View, or_nothing, size};
-use crate::printer::{Printer, Tone};
 use crate::report;
+use crate::screen::printer::{Printer, Tone};
 
 /// All that is known of a container.
 #[derive(Debug, Clone, PartialEq, Serialize)]

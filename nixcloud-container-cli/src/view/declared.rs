@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::change::ChangeView;
 use super::container::Pending;
 use super::{FailureView, Table, View, size};
-use crate::printer::Printer;
 use crate::report;
+use crate::screen::printer::Printer;
 
 /// What a container file comes to.
 #[derive(Debug, Serialize)]

@@ -4,8 +4,8 @@ use nixcloud_container::{ContainerName, Error};
 use serde::Serialize;
 
 use super::{FailureView, View};
-use crate::printer::Printer;
 use crate::report;
+use crate::screen::printer::Printer;
 
 /// A container that is no more.
 #[derive(Debug, Serialize)]

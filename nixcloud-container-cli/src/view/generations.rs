@@ -8,7 +8,7 @@ use nixcloud_container::{ContainerName, Generation};
 use serde::Serialize;
 
 use super::{NOTHING, Table, View, or_nothing};
-use crate::printer::Printer;
+use crate::screen::printer::Printer;
 
 /// The generations of a container, oldest first.
 #[derive(Debug, Serialize)]

@@ -4,11 +4,11 @@ use nixcloud_container::{Finding, HostChange, Verdict};
 use serde::Serialize;
 
 use super::View;
-use crate::colours::Stream;
-use crate::printer::{Printer, Tone};
 use crate::report;
-use crate::terminal;
-use crate::wrap::wrapped;
+use crate::screen::colours::Stream;
+use crate::screen::printer::{Printer, Tone};
+use crate::screen::terminal;
+use crate::screen::wrap::wrapped;
 
 /// No text is wrapped into fewer columns.
 const NARROWEST: usize = 24;

@@ -4,7 +4,7 @@ use nixcloud_container::{ContainerName, Signal};
 use serde::Serialize;
 
 use super::View;
-use crate::printer::Printer;
+use crate::screen::printer::Printer;
 
 /// A signal that was sent.
 #[derive(Debug, Serialize)]

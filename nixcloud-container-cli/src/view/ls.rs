@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{ListView, NOTHING, Table, View, or_nothing};
 use crate::lxc_args::Column;
-use crate::printer::Printer;
+use crate::screen::printer::Printer;
 
 /// Names alone, a line each.
 #[derive(Debug, Serialize)]

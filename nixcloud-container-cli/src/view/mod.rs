@@ -23,7 +23,7 @@ mod usage;
 
 use serde::Serialize;
 
-use crate::printer::Printer;
+use crate::screen::printer::Printer;
 
 pub(crate) use addresses::Addresses;
 pub(crate) use autostart::{AutostartView, AutostopView};

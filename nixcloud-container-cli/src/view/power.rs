@@ -4,7 +4,7 @@ use nixcloud_container::ContainerName;
 use serde::Serialize;
 
 use super::View;
-use crate::printer::Printer;
+use crate::screen::printer::Printer;
 
 /// What became of a container that was to start or to end.
 #[derive(Debug, Serialize)]

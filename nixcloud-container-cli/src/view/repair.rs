@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::{FailureView, View};
 use crate::cli::RepairArgs;
-use crate::printer::{Printer, Tone};
 use crate::report;
+use crate::screen::printer::{Printer, Tone};
 
 /// What was wrong with containers, and what became of it.
 #[derive(Debug, Serialize)]

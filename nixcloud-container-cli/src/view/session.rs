@@ -4,7 +4,7 @@ use nixcloud_container::{ContainerName, Exit};
 use serde::Serialize;
 
 use super::View;
-use crate::printer::Printer;
+use crate::screen::printer::Printer;
 
 /// How a command in a guest ended, and what it said.
 #[derive(Debug, Serialize)]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::View;
 use super::usage::UsageView;
 use crate::cli::SetArgs;
-use crate::printer::Printer;
+use crate::screen::printer::Printer;
 
 /// Limits that were set by hand.
 #[derive(Debug, Serialize)]

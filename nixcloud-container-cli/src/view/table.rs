@@ -2,9 +2,9 @@
 
 use comfy_table::{CellAlignment, ContentArrangement};
 
-use crate::colours::Stream;
-use crate::printer::clean;
-use crate::terminal;
+use crate::screen::colours::Stream;
+use crate::screen::printer::clean;
+use crate::screen::terminal;
 
 /// A table with a heading.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal};
 
 use rustix::termios::tcgetwinsize;
 
-use crate::colours::Stream;
-use crate::printer::Printer;
+use crate::screen::colours::Stream;
+use crate::screen::printer::Printer;
 
 /// Whether there is a terminal to type on.
 pub(crate) fn present() -> bool {

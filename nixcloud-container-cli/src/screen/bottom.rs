@@ -26,13 +26,13 @@ impl Bottom {
     }
 
     /// Makes `live` the live lines.
-    pub(super) fn show(&self, live: &MultiProgress) {
+    pub(crate) fn show(&self, live: &MultiProgress) {
         live.set_draw_target(ProgressDrawTarget::term_like(Box::new(Tty::default())));
         *self.lock() = Some(live.clone());
     }
 
     /// Takes the live lines away.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         if let Some(live) = self.lock().take() {
             let _ = live.clear();
             live.set_draw_target(ProgressDrawTarget::hidden());
@@ -56,7 +56,7 @@ impl Bottom {
 }
 
 /// How wide the terminal on stderr is. A column stays free: a full line would make some terminals wrap.
-pub(super) fn width() -> u16 {
+pub(crate) fn width() -> u16 {
     match tcgetwinsize(io::stderr()) {
         Ok(size) if size.ws_col > 1 => size.ws_col - 1,
         _ => 79,

@@ -7,12 +7,12 @@ use clap::builder::styling::{AnsiColor, Style};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::Serialize;
 
-use crate::colours::Stream;
 use crate::exit::Status;
-use crate::progress::Bottom;
-use crate::terminal;
+use crate::screen::bottom::Bottom;
+use crate::screen::colours::Stream;
+use crate::screen::terminal;
+use crate::screen::wrap::{page, wrapped};
 use crate::view::View;
-use crate::wrap::{page, wrapped};
 
 /// Writes answers and results to stdout, progress and errors to stderr.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::colours::Stream;
-use crate::progress::Bottom;
+use crate::screen::bottom::Bottom;
+use crate::screen::colours::Stream;
 
 /// The variable that says it more finely: `NIXCLOUD_CONTAINER_LOG=nixcloud_container::nix=trace`.
 const VARIABLE: &str = "NIXCLOUD_CONTAINER_LOG";

@@ -31,9 +31,9 @@ impl Shell {
     /// The script that makes this shell ask.
     pub(crate) fn script(self) -> &'static str {
         match self {
-            Self::Bash => include_str!("completion/nixcloud-container.bash"),
-            Self::Zsh => include_str!("completion/nixcloud-container.zsh"),
-            Self::Fish => include_str!("completion/nixcloud-container.fish"),
+            Self::Bash => include_str!("nixcloud-container.bash"),
+            Self::Zsh => include_str!("nixcloud-container.zsh"),
+            Self::Fish => include_str!("nixcloud-container.fish"),
         }
     }
 }

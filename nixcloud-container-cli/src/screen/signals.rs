@@ -13,8 +13,8 @@ use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
 use crate::exit::Status;
-use crate::printer;
-use crate::progress::Bottom;
+use crate::screen::bottom::Bottom;
+use crate::screen::printer;
 
 /// How long after the first signal another one says the same: `timeout` signals its child and their group, and who
 /// presses Ctrl-C twice at once does not mean to cut the undoing off.
