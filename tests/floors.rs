@@ -1,5 +1,5 @@
-//! The library's rooms: a room imports lower ones only, and inside a room there is no circle. The table in the library's
-//! documentation is what is checked and drawn, so neither can go stale.
+//! The rooms of the library and of the command: a room imports lower ones only, and inside a room there is no circle. The tables
+//! in the heads of the crates are what is checked and drawn, so neither can go stale.
 
 #![expect(clippy::unwrap_used, reason = "a test program: it fails by panics")]
 
@@ -12,19 +12,26 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn source() -> PathBuf {
+/// The library's sources.
+fn library() -> PathBuf {
     root().join("nixcloud-container/src")
 }
 
-/// A room, as the table in `lib.rs` has it.
+/// The command's.
+fn command() -> PathBuf {
+    root().join("nixcloud-container-cli/src")
+}
+
+/// A room, as the table in the head of its crate has it.
 struct Room {
     name: String,
     owns: String,
 }
 
 /// The rooms from top to bottom.
-fn rooms() -> Vec<Room> {
-    let text = fs::read_to_string(source().join("lib.rs")).unwrap();
+fn rooms(source: &Path) -> Vec<Room> {
+    let head = ["lib.rs", "main.rs"].map(|head| source.join(head)).into_iter().find(|head| head.is_file());
+    let text = fs::read_to_string(head.unwrap()).unwrap();
     let rooms: Vec<Room> = text
         .lines()
         .skip_while(|line| !line.starts_with("//! | room"))
@@ -38,16 +45,17 @@ fn rooms() -> Vec<Room> {
 
 /// The rooms that there are, with their files. Files of tests alone are left out.
 fn modules(source: &Path) -> BTreeMap<String, Vec<PathBuf>> {
-    fs::read_dir(source)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| !path.ends_with("lib.rs") && !path.ends_with("main.rs") && !path.ends_with("bin"))
-        .map(|path| {
-            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            let files = if path.is_dir() { rust_files(&path) } else { vec![path] };
-            (name, files)
-        })
-        .collect()
+    let mut modules: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for entry in fs::read_dir(source).unwrap() {
+        let path = entry.unwrap().path();
+        if path.ends_with("lib.rs") || path.ends_with("main.rs") || path.ends_with("bin") {
+            continue;
+        }
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let files = if path.is_dir() { rust_files(&path) } else { vec![path] };
+        modules.entry(name).or_default().extend(files);
+    }
+    modules
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
@@ -128,27 +136,25 @@ fn arrows(source: &Path) -> BTreeMap<String, BTreeSet<String>> {
     arrows
 }
 
-#[test]
-fn every_room_has_its_place() {
-    let mut named: Vec<String> = rooms().into_iter().map(|room| room.name).collect();
-    named.sort();
-    let there: Vec<String> = modules(&source()).into_keys().collect();
-    assert_eq!(named, there, "the table in lib.rs names other rooms than there are");
-}
-
-#[test]
-fn a_room_imports_lower_rooms_only() {
-    let rooms = rooms();
+/// What is wrong with the places of the rooms below `source`.
+fn misplaced(source: &Path) -> Vec<String> {
+    let rooms = rooms(source);
+    let modules = modules(source);
+    let named: BTreeSet<&str> = rooms.iter().map(|room| room.name.as_str()).collect();
+    let there: BTreeSet<&str> = modules.keys().map(String::as_str).collect();
+    let mut wrong: Vec<String> = named
+        .symmetric_difference(&there)
+        .map(|room| format!("{}: {room} is only in the table, or only there", source.display()))
+        .collect();
     let place = |name: &str| rooms.iter().position(|room| room.name == name);
-    let mut wrong = Vec::new();
-    for (room, files) in modules(&source()) {
+    for (room, files) in &modules {
         for file in files {
-            for import in imports(&code(&fs::read_to_string(&file).unwrap())) {
+            for import in imports(&code(&fs::read_to_string(file).unwrap())) {
                 let file = file.display();
                 match place(&import) {
-                    // Re-exported names of lib.rs would hide where something comes from.
+                    // Re-exported names of the crate's head would hide where something comes from.
                     None => wrong.push(format!("{file} imports crate::{import}, which is no room")),
-                    Some(theirs) if Some(theirs) < place(&room) => {
+                    Some(theirs) if Some(theirs) < place(room) => {
                         wrong.push(format!("{file} ({room}) imports {import}, which is above"));
                     }
                     Some(_) => {}
@@ -156,6 +162,12 @@ fn a_room_imports_lower_rooms_only() {
             }
         }
     }
+    wrong
+}
+
+#[test]
+fn a_room_imports_lower_rooms_only() {
+    let wrong = [misplaced(&library()), misplaced(&command())].concat();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -253,10 +265,11 @@ fn circles(source: &Path, files: impl Iterator<Item = PathBuf>) -> Vec<String> {
 
 #[test]
 fn inside_a_room_is_no_circle() {
-    let source = source();
-    let files =
-        modules(&source).into_iter().filter(|(_, files)| files.len() > 1).flat_map(|(_, files)| files);
-    let found = circles(&source, files);
+    let found = [library(), command()].map(|source| {
+        let rooms = modules(&source).into_iter().filter(|(_, files)| files.len() > 1);
+        circles(&source, rooms.flat_map(|(_, files)| files))
+    });
+    let found = found.concat();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -278,10 +291,10 @@ fn circles_are_seen() {
     assert!(found[0].contains("\"a\": {\"b\"}"), "{found:?}");
 }
 
-/// What `docs/architecture.md` has between its marks.
-fn drawing() -> String {
-    let rooms = rooms();
-    let arrows = arrows(&source());
+/// What `docs/architecture.md` has of a crate between its marks.
+fn drawing(source: &Path) -> String {
+    let rooms = rooms(source);
+    let arrows = arrows(source);
     let mut text = String::from("| room | owns | imports |\n|---|---|---|\n");
     for room in &rooms {
         let theirs = &arrows[&room.name];
@@ -296,26 +309,26 @@ fn drawing() -> String {
 
 #[test]
 fn the_rooms_are_drawn() {
-    const MARK: &str = "<!-- rooms -->\n";
     let path = root().join("docs/architecture.md");
     let page = fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once(MARK).expect("the marks of the drawing");
-    let (drawn, after) = rest.split_once(MARK).expect("the marks of the drawing");
+    let mut drawn = page.clone();
+    for (mark, source) in [("<!-- rooms -->\n", library()), ("<!-- rooms of the command -->\n", command())] {
+        let parts: Vec<&str> = drawn.split(mark).collect();
+        let [before, _, after] = parts[..] else { panic!("two marks {mark}") };
+        drawn = [before, mark, &drawing(&source), mark, after].concat();
+    }
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(&path, [before, MARK, &drawing(), MARK, after].concat()).unwrap();
+        fs::write(&path, drawn).unwrap();
         return;
     }
-    assert!(
-        drawn == drawing(),
-        "docs/architecture.md draws other rooms than there are: UPDATE_DOCS=1 writes it"
-    );
+    assert!(page == drawn, "docs/architecture.md draws other rooms than there are: UPDATE_DOCS=1 writes it");
 }
 
 /// A program that embeds the library has other commands, or none: hints are operations (`Remedy`), which the command spells.
 #[test]
 fn the_library_has_no_command_lines_in_its_texts() {
     let mut wrong = Vec::new();
-    for (_, files) in modules(&source()) {
+    for (_, files) in modules(&library()) {
         for file in files {
             let text = code(&fs::read_to_string(&file).unwrap());
             // The head of a configuration file, which an admin reads on a host that has the command.
@@ -338,7 +351,7 @@ fn there_are_two_doors_to_unsafe() {
             let text = code(&fs::read_to_string(&file).unwrap());
             let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
             let count = words.filter(|word| *word == concat!("uns", "afe")).count();
-            if ["lxc", "sys"].iter().any(|door| file.starts_with(source().join(door))) {
+            if ["lxc", "sys"].iter().any(|door| file.starts_with(library().join(door))) {
                 seen += count;
             } else {
                 assert_eq!(count, 0, "{}", file.display());

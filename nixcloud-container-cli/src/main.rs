@@ -1,4 +1,22 @@
 //! The `nixcloud-container` command: it parses, asks the library and prints what it answers.
+//!
+//! # Rooms
+//!
+//! A room imports only rooms below it, and inside a room there is no circle, as in the library.
+//!
+//! | room | owns |
+//! |---|---|
+//! | `report` | the failure of a command: how it is told, and what it means for the exit code |
+//! | `commands` | the commands: each asks the library and prints its answer |
+//! | `completion` | what can follow on a command line, and the scripts by which shells ask for it |
+//! | `man` | manual pages, made from the grammar |
+//! | `progress` | what an operation is doing, live or in plain lines |
+//! | `view` | answers and failures: shapes for `--json`, each of which also tells itself in words |
+//! | `spelling` | commands as they were spelled of old, and by mistake |
+//! | `cli` | the grammar of the command line |
+//! | `lxc_args` | the words of LXC's own tools behind `-l` |
+//! | `screen` | the streams and the terminal: what is written, drawn and coloured, and keys that mean an end |
+//! | `exit` | exit codes |
 
 mod cli;
 mod commands;

@@ -2,9 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::completion::Shell;
+/// A shell that asks for completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// Bash 4 or newer.
+    Bash,
+    /// Zsh 5 or newer.
+    Zsh,
+    /// Fish 3 or newer.
+    Fish,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {

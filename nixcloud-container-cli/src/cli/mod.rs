@@ -13,7 +13,7 @@ use crate::screen::terminal;
 
 pub(crate) use autostart::{AutostartArgs, AutostopArgs};
 pub(crate) use declared::{ApplyArgs, EvalArgs, UpdateArgs};
-pub(crate) use documents::{CompletionsArgs, ManArgs};
+pub(crate) use documents::{CompletionsArgs, ManArgs, Shell};
 pub(crate) use names::Names;
 pub(crate) use repair::RepairArgs;
 pub(crate) use set::SetArgs;

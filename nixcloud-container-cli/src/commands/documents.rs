@@ -7,12 +7,13 @@ use std::process::{Command, Stdio};
 
 use super::Failure;
 use crate::cli::{CompletionsArgs, ManArgs};
+use crate::completion;
 use crate::exit::Status;
 use crate::man;
 use crate::screen::printer::Printer;
 
 pub(super) fn completions(printer: &Printer, args: &CompletionsArgs) -> Status {
-    printer.raw(args.shell.script());
+    printer.raw(completion::script(args.shell));
     Status::Done
 }
 

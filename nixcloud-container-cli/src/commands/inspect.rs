@@ -1,20 +1,16 @@
 //! list, state, exists, show-ip.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use nixcloud_container::Listed;
 
-use super::{Context, Failure, watch};
-use crate::cli::{ListArgs, NameArgs, ShowIpArgs};
+use super::{Context, Failure};
+use crate::cli::{NameArgs, ShowIpArgs};
 use crate::exit::Status;
 use crate::lxc_args::{Column, Ls};
 use crate::view::{Addresses, ContainerView, Exists, ListView, LsView, NamesView, ls};
 
-pub(super) fn list(context: &Context<'_>, args: &ListArgs, asked: &Ls) -> Result<Status, Failure> {
-    if let Some(seconds) = args.watch {
-        return watch::list(context, Duration::from_secs(seconds.into()), asked);
-    }
+pub(super) fn list(context: &Context<'_>, asked: &Ls) -> Result<Status, Failure> {
     let list = chosen(context, asked)?;
     let view = ListView::of(&list);
     if asked.line {

@@ -18,6 +18,7 @@ mod watch;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
@@ -26,11 +27,10 @@ use nixcloud_container::{Cancel, Container, ContainerName, Error, HostConfig, Ma
 use crate::cli::{Cli, Command, Globals, ListArgs};
 use crate::exit::Status;
 use crate::progress::Progress;
-use crate::report;
-use crate::screen::printer::Printer;
+use crate::screen::printer::{Printer, View};
 use crate::screen::signals;
 use crate::spelling;
-use crate::view::View;
+use crate::view;
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +128,7 @@ impl Failure {
     /// How to go on, where there is a way.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Library(error) => error.hint().as_ref().map(report::spelled),
+            Self::Library(error) => error.hint().as_ref().map(view::spelled),
             Self::Misspelt { near, .. } => Some(format!("did you mean `{near}`?")),
             Self::NoTerminal { name, .. } => {
                 Some(format!("`nixcloud-container run {name} COMMAND` works without one"))
@@ -280,7 +280,12 @@ fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failur
         }
         Command::List(args) => {
             let asked = reader.list(args)?;
-            Box::new(move |context| inspect::list(context, args, &asked))
+            match args.watch {
+                Some(seconds) => {
+                    Box::new(move |context| watch::list(context, Duration::from_secs(seconds.into()), &asked))
+                }
+                None => Box::new(move |context| inspect::list(context, &asked)),
+            }
         }
         Command::State(args) => Box::new(|context| inspect::state(context, args)),
         Command::Exists(args) => Box::new(|context| inspect::exists(context, args)),

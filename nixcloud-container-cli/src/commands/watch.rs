@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::{Context, Failure, inspect};
 use crate::exit::Status;
 use crate::lxc_args::Ls;
+use crate::screen::alternate::AlternateScreen;
 use crate::screen::printer::Printer;
-use crate::screen::terminal::Screen;
 use crate::view::ListView;
 
 /// How soon Ctrl-C, and a reader that has gone, are noticed.
@@ -15,7 +15,7 @@ const TICK: Duration = Duration::from_millis(50);
 
 pub(super) fn list(context: &Context<'_>, interval: Duration, asked: &Ls) -> Result<Status, Failure> {
     let printer = context.printer;
-    let screen = (printer.for_people() && !context.globals.json).then(|| Screen::enter(printer));
+    let screen = (printer.for_people() && !context.globals.json).then(|| AlternateScreen::enter(printer));
     let mut changes = Changes::default();
     while !context.cancel.is_cancelled() {
         let view = ListView::of(&inspect::chosen(context, asked)?);

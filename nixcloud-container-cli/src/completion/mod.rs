@@ -11,30 +11,18 @@ use std::ffi::{OsStr, OsString};
 
 use clap::ValueEnum;
 
+use crate::cli::Shell;
 use words::Line;
 
 /// The word that asks for completions. It is no command: it is for scripts of this version alone.
 const WORD: &str = "__complete";
 
-/// A shell that asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Shell {
-    /// Bash 4 or newer.
-    Bash,
-    /// Zsh 5 or newer.
-    Zsh,
-    /// Fish 3 or newer.
-    Fish,
-}
-
-impl Shell {
-    /// The script that makes this shell ask.
-    pub(crate) fn script(self) -> &'static str {
-        match self {
-            Self::Bash => include_str!("nixcloud-container.bash"),
-            Self::Zsh => include_str!("nixcloud-container.zsh"),
-            Self::Fish => include_str!("nixcloud-container.fish"),
-        }
+/// The script that makes a shell ask.
+pub(crate) fn script(shell: Shell) -> &'static str {
+    match shell {
+        Shell::Bash => include_str!("nixcloud-container.bash"),
+        Shell::Zsh => include_str!("nixcloud-container.zsh"),
+        Shell::Fish => include_str!("nixcloud-container.fish"),
     }
 }
 

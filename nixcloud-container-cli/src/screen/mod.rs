@@ -1,5 +1,6 @@
-//! What is between this program and the one who sits before it: the streams, what is drawn on them, and keys that mean an end.
+//! The streams and the terminal: what is written, drawn and coloured there, and keys that mean an end.
 
+pub(crate) mod alternate;
 pub(crate) mod bottom;
 pub(crate) mod colours;
 pub(crate) mod printer;

@@ -12,7 +12,6 @@ use crate::screen::bottom::Bottom;
 use crate::screen::colours::Stream;
 use crate::screen::terminal;
 use crate::screen::wrap::{page, wrapped};
-use crate::view::View;
 
 /// Writes answers and results to stdout, progress and errors to stderr.
 #[derive(Debug)]
@@ -25,6 +24,12 @@ pub(crate) struct Printer {
     bottom: Bottom,
     /// The first failure to write an answer: a script must not take a cut-off list for the whole.
     fault: RefCell<Option<io::Error>>,
+}
+
+/// An answer.
+pub(crate) trait View: Serialize {
+    /// Says it in words.
+    fn tell(&self, printer: &Printer);
 }
 
 /// What a word on stderr means, which decides its colour.

@@ -4,7 +4,6 @@ use nixcloud_container::{AutostartOutcome, Autostarted, AutostopOutcome, Autosto
 use serde::Serialize;
 
 use super::{FailureView, View};
-use crate::report;
 use crate::screen::printer::{Printer, Tone};
 
 /// What became of the containers that start with the host.
@@ -76,7 +75,7 @@ impl AutostartView {
                     view.failed.push(FailedView { name, error: FailureView::of_error(error) });
                 }
                 AutostartOutcome::Refused(error) => {
-                    view.failed.push(FailedView { name, error: report::of_after(error) });
+                    view.failed.push(FailedView { name, error: FailureView::of_after(error) });
                 }
                 AutostartOutcome::Skipped { after, .. } => {
                     view.skipped.push(SkippedView { name, after: after.to_string() });
@@ -169,7 +168,7 @@ fn summary(counts: &[(&str, usize)], none: &str) -> String {
 /// Each failure with its way to go on; one that the next has, too, stands below the last of them.
 fn tell_failed(failed: &[FailedView], printer: &Printer) {
     for (index, FailedView { name, error }) in failed.iter().enumerate() {
-        report::trouble(name, error, printer);
+        error.tell_trouble(name, printer);
         let next = failed.get(index + 1).and_then(|next| next.error.hint.as_ref());
         if let Some(hint) = error.hint.as_ref().filter(|hint| next != Some(hint)) {
             printer.labelled(Tone::Hint, "hint", hint);

@@ -5,8 +5,7 @@ use std::net::Ipv4Addr;
 use nixcloud_container::{Created, Switched};
 use serde::Serialize;
 
-use super::View;
-use super::container::Pending;
+use super::{Pending, View};
 use crate::screen::printer::{Printer, Tone};
 
 /// What became of a container's generation.

@@ -8,9 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::change::ChangeView;
-use super::container::Pending;
-use super::{FailureView, Table, View, size};
-use crate::report;
+use super::{FailureView, Pending, Table, View, all_details, size};
 use crate::screen::printer::Printer;
 
 /// What a container file comes to.
@@ -226,7 +224,7 @@ impl AppliedView {
             Outcome::Failed(error) => {
                 view.outcome = "failed";
                 view.error = Some(FailureView::of_error(error));
-                view.said = report::all_of(error);
+                view.said = all_details(error);
             }
             _ => {}
         }
@@ -309,7 +307,7 @@ impl View for ApplyView {
         }
         for one in &self.containers {
             if let Some(error) = &one.error {
-                report::one(&one.name, error, &one.said, printer);
+                error.tell_of(&one.name, &one.said, printer);
             }
         }
         if !self.dry_run {

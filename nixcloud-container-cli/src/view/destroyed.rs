@@ -4,7 +4,6 @@ use nixcloud_container::{ContainerName, Error};
 use serde::Serialize;
 
 use super::{FailureView, View};
-use crate::report;
 use crate::screen::printer::Printer;
 
 /// A container that is no more.
@@ -67,7 +66,7 @@ impl View for DestroyedAll {
         for one in &self.containers {
             match &one.error {
                 None => printer.result(format!("destroyed {}", one.name)),
-                Some(error) => report::one(&one.name, error, &[], printer),
+                Some(error) => error.tell_of(&one.name, &[], printer),
             }
         }
         let gone = self.containers.len() - self.failed;

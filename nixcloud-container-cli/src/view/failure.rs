@@ -1,11 +1,13 @@
 //! A failure, in the order in which it is told: what, why, what Nix or LXC said about it, and how to go on.
 
-use nixcloud_container::{Error, FailedActivation};
+use nixcloud_container::{AfterError, Error, ErrorKind, FailedActivation};
 use serde::Serialize;
 
-use super::HostView;
-use super::container::Pending;
-use crate::report;
+use super::{HostView, Pending, spelled};
+use crate::screen::printer::{Printer, Tone, clean};
+
+/// The hint where there is no better one, and Nix said more than is shown.
+const MORE: &str = "`-v` shows all that Nix says about it";
 
 /// What is printed, on stdout, where a command fails with `--json`: `{"error": ...}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -73,8 +75,185 @@ impl ActivationView {
 }
 
 impl FailureView {
+    /// Of an error and what it came from.
+    pub(crate) fn new(kind: &'static str, error: &dyn std::error::Error, hint: Option<String>) -> Self {
+        let mut lines = chain(error).into_iter();
+        let message = lines.next().unwrap_or_default();
+        Self {
+            kind,
+            message,
+            causes: lines.collect(),
+            details: Vec::new(),
+            note: None,
+            hint,
+            activation: None,
+            host: None,
+        }
+    }
+
     /// Of an error of the library.
     pub(crate) fn of_error(error: &Error) -> Self {
-        report::of_error(error)
+        let mut view = Self::new(error.kind().as_str(), error, error.hint().as_ref().map(spelled));
+        view.details = error.excerpt();
+        if view.hint.is_none() && error.kind() == ErrorKind::Input && has_more(error) {
+            view.hint = Some(MORE.to_owned());
+        }
+        view.note = restored(error);
+        view.activation = ActivationView::of(error).map(Box::new);
+        if let Error::HostParts { done, .. } = error {
+            view.host = Some(HostView::of(done));
+        }
+        view
+    }
+
+    /// Why a container cannot come after others.
+    pub(crate) fn of_after(error: &AfterError) -> Self {
+        Self::new("input", error, Some("`autostart.after` of its container file says so".to_owned()))
+    }
+
+    /// Tells the failure of a command; `all` is what Nix printed.
+    pub(crate) fn tell(&self, all: &[String], printer: &Printer) {
+        self.tell_as(&self.message, all, printer);
+    }
+
+    /// Tells the failure of one container of several, as any failure is told.
+    pub(crate) fn tell_of(&self, name: &str, all: &[String], printer: &Printer) {
+        self.tell_as(&format!("{name}: {}", self.message), all, printer);
+    }
+
+    fn tell_as(&self, message: &str, all: &[String], printer: &Printer) {
+        let all = if printer.verbose() { all } else { &[] };
+        printer.labelled(Tone::Error, "error", message);
+        for cause in &self.causes {
+            printer.cause(cause);
+        }
+        let title = (!all.is_empty()).then(|| "in Nix's own words:".to_owned());
+        for line in self.details.iter().chain(&title).chain(all) {
+            printer.error_line(clean(format!("  {line}").trim_end()));
+        }
+        if let Some(note) = &self.note {
+            printer.labelled(Tone::Warning, "note", note);
+        }
+        let pending = self.activation.as_ref().map(|activation| Pending::words(&activation.pending_restart));
+        for line in pending.unwrap_or_default() {
+            printer.labelled(Tone::Warning, "note", &line);
+        }
+        if let Some(hint) = self.hint.as_ref().filter(|hint| all.is_empty() || *hint != MORE) {
+            printer.labelled(Tone::Hint, "hint", hint);
+        }
+    }
+
+    /// Tells an error about something that did not stop the command, as a failure is told.
+    pub(crate) fn tell_trouble(&self, what: &str, printer: &Printer) {
+        printer.labelled(Tone::Error, "error", &format!("{what}: {}", self.message));
+        for cause in &self.causes {
+            printer.cause(cause);
+        }
+        if let Some(hint) = &self.hint {
+            printer.labelled(Tone::Hint, "hint", hint);
+        }
+    }
+}
+
+/// All that Nix printed, for who wants everything.
+pub(crate) fn all_details(error: &Error) -> Vec<String> {
+    error.details().unwrap_or_default().trim_end().lines().map(str::to_owned).collect()
+}
+
+/// Whether Nix said more than is shown.
+fn has_more(error: &Error) -> bool {
+    let said = error.details().map_or(0, |text| text.lines().count());
+    said > error.excerpt().len() + 1
+}
+
+/// What a container runs after an activation that failed.
+fn restored(error: &Error) -> Option<String> {
+    match error {
+        Error::Activation { restored: Some(id), .. } => {
+            Some(format!("generation {id} was put back and activated again"))
+        }
+        _ => None,
+    }
+}
+
+/// An error and what it came from, outermost first. What a line says already is not said again below it.
+fn chain(error: &dyn std::error::Error) -> Vec<String> {
+    let mut lines = vec![indented(error)];
+    let mut next = error.source();
+    while let Some(source) = next {
+        let line = indented(source);
+        if !line.is_empty() && lines.last().is_none_or(|above| !above.contains(&line)) {
+            lines.push(line);
+        }
+        next = source.source();
+    }
+    lines
+}
+
+fn indented(error: &dyn std::error::Error) -> String {
+    error.to_string().trim_end().replace('\n', "\n    ")
+}
+
+#[cfg(test)]
+mod tests {
+    use nixcloud_container::{Action, State};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Layer(&'static str, Option<Box<Layer>>);
+
+    impl std::fmt::Display for Layer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Layer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.1.as_deref().map(|layer| layer as &dyn std::error::Error)
+        }
+    }
+
+    fn layers(lines: &[&'static str]) -> Layer {
+        let mut lines = lines.iter().rev();
+        let last = Layer(lines.next().unwrap(), None);
+        lines.fold(last, |below, line| Layer(line, Some(Box::new(below))))
+    }
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let error = layers(&["cannot start: no bridge", "no bridge", "not root", ""]);
+        assert_eq!(chain(&error), ["cannot start: no bridge", "not root"]);
+    }
+
+    #[test]
+    fn more_lines_are_indented() {
+        assert_eq!(chain(&layers(&["a", "b\nlxc: c\n"])), ["a", "b\n    lxc: c"]);
+    }
+
+    #[test]
+    fn a_refusal_says_what_and_how_to_go_on() {
+        let name: nixcloud_container::ContainerName = "web".parse().unwrap();
+        let error = Error::State { name, state: State::Running, action: Action::Destroy };
+        let report = FailureView::of_error(&error);
+        assert_eq!(report.message, "cannot destroy container `web`: it is running");
+        assert_eq!(report.causes, [""; 0]);
+        assert!(report.hint.unwrap().contains("nixcloud-container stop web"));
+    }
+
+    #[test]
+    fn what_was_put_back_is_said() {
+        let id = |number| nixcloud_container::GenerationId::new(number).unwrap();
+        let error = Error::Activation {
+            name: "web".parse().unwrap(),
+            generation: id(3),
+            outcome: nixcloud_container::FailedActivation::Failed { code: 2 },
+            restored: Some(id(1)),
+            pending_restart: Vec::new(),
+        };
+        let report = FailureView::of_error(&error);
+        assert!(report.message.contains("generation 3 of `web`"), "{}", report.message);
+        assert_eq!(report.note.unwrap(), "generation 1 was put back and activated again");
     }
 }

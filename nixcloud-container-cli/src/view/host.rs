@@ -3,8 +3,7 @@
 use nixcloud_container::{Finding, HostChange, Verdict};
 use serde::Serialize;
 
-use super::View;
-use crate::report;
+use super::{View, spelled};
 use crate::screen::colours::Stream;
 use crate::screen::printer::{Printer, Tone};
 use crate::screen::terminal;
@@ -99,7 +98,7 @@ impl CheckView {
             name: finding.name.clone(),
             verdict: finding.verdict.as_str(),
             what: finding.what.clone(),
-            mend: finding.mend.as_ref().map(report::spelled),
+            mend: finding.mend.as_ref().map(spelled),
         };
         Self {
             good: findings.iter().all(|finding| finding.verdict < Verdict::Wrong),

@@ -11,9 +11,11 @@ mod declared;
 mod destroyed;
 mod failure;
 mod generations;
+mod hint;
 mod host;
 mod kill;
 pub(crate) mod ls;
+mod pending;
 mod power;
 mod repair;
 mod session;
@@ -21,32 +23,26 @@ mod set;
 mod table;
 mod usage;
 
-use serde::Serialize;
-
-use crate::screen::printer::Printer;
+use crate::screen::printer::View;
 
 pub(crate) use addresses::Addresses;
 pub(crate) use autostart::{AutostartView, AutostopView};
 pub(crate) use change::ChangeView;
-pub(crate) use container::{ContainerView, Exists, ListView, Pending};
+pub(crate) use container::{ContainerView, Exists, ListView};
 pub(crate) use declared::{ApplyView, EvalView, plan};
 pub(crate) use destroyed::{Destroyed, DestroyedAll};
-pub(crate) use failure::{ActivationView, FailureView};
+pub(crate) use failure::{FailureView, all_details};
 pub(crate) use generations::{Deleted, GenerationsView};
+pub(crate) use hint::spelled;
 pub(crate) use host::{CheckView, HostView};
 pub(crate) use kill::KillView;
 pub(crate) use ls::{LsView, NamesView};
+pub(crate) use pending::Pending;
 pub(crate) use power::{Outcome, PowerView};
 pub(crate) use repair::RepairView;
 pub(crate) use session::{Captured, RunView};
 pub(crate) use set::SetView;
 pub(crate) use table::Table;
-
-/// An answer.
-pub(crate) trait View: Serialize {
-    /// Says it in words.
-    fn tell(&self, printer: &Printer);
-}
 
 /// What stands where there is nothing to say.
 const NOTHING: &str = "-";

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use nixcloud_container::{Repair, RepairOutcome};
 use serde::Serialize;
 
-use super::{FailureView, View};
+use super::{FailureView, View, spelled};
 use crate::cli::RepairArgs;
-use crate::report;
 use crate::screen::printer::{Printer, Tone};
 
 /// What was wrong with containers, and what became of it.
@@ -55,7 +54,7 @@ impl RepairView {
                 name: repair.name.as_ref().map(ToString::to_string),
                 path: repair.path.clone(),
                 what: repair.what.clone(),
-                mend: report::spelled(&repair.mend),
+                mend: spelled(&repair.mend),
                 outcome,
                 error,
             }
@@ -79,7 +78,7 @@ impl View for RepairView {
             let path = repair.path.display();
             let fault = format!("{path} {}", repair.what);
             match (repair.outcome, &repair.error) {
-                (_, Some(error)) => report::trouble(&fault, error, printer),
+                (_, Some(error)) => error.tell_trouble(&fault, printer),
                 ("left", None) => {
                     printer.labelled(Tone::Error, "error", &fault);
                     printer.labelled(Tone::Hint, "hint", &repair.mend);

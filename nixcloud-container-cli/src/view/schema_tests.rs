@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use schemars::{JsonSchema, Schema, schema_for};
+use serde::Serialize;
 
 use super::*;
 use crate::cli::Cli;
