@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::fleet::apply::{self, Applied};
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::generation::{Generation, GenerationId, Selection};
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Data, Observer};
@@ -46,6 +47,13 @@ impl<'m> Container<'m> {
         Self { host, cancel, name }
     }
 
+    fn context<'a>(&self, observer: &'a mut dyn Observer) -> Context<'a>
+    where
+        'm: 'a,
+    {
+        Context::new(self.host, observer, self.cancel)
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &ContainerName {
@@ -58,7 +66,7 @@ impl<'m> Container<'m> {
     /// When it exists, or a step fails; then nothing of it is left.
     pub fn create(&self, request: &CreateRequest, observer: &mut dyn Observer) -> Result<Created, Error> {
         let _span = tracing::debug_span!("create", name = %self.name).entered();
-        create::create(self.host, &self.name, request, observer, self.cancel)
+        create::create(&mut self.context(observer), &self.name, request)
     }
 
     /// Makes a new generation, and activates it in place if the container runs. Creates the container if there is none.
@@ -68,7 +76,7 @@ impl<'m> Container<'m> {
     /// ([`Error::Activation`] says so).
     pub fn update(&self, request: &UpdateRequest, observer: &mut dyn Observer) -> Result<Updated, Error> {
         let _span = tracing::debug_span!("update", name = %self.name).entered();
-        update::update(self.host, &self.name, request, observer, self.cancel)
+        update::update(&mut self.context(observer), &self.name, request)
     }
 
     /// What [`update`](Self::update) would come to with this request, as far as it is known before a build: all that is checked
@@ -83,7 +91,7 @@ impl<'m> Container<'m> {
         observer: &mut dyn Observer,
     ) -> Result<Applied, Error> {
         let _span = tracing::debug_span!("plan_update", name = %self.name).entered();
-        apply::plan_update(self.host, &self.name, request, observer, self.cancel)
+        apply::plan_update(&mut self.context(observer), &self.name, request)
     }
 
     /// Sets limits by hand: in the running guest at once, and for its next starts. A new generation begins with its own, unless they
@@ -104,7 +112,7 @@ impl<'m> Container<'m> {
     /// For a key or value that is none, a limit that this host cannot hold, and memory that the guest does not give back.
     pub fn set(&self, request: &SetRequest, observer: &mut dyn Observer) -> Result<(), Error> {
         let _span = tracing::debug_span!("set", name = %self.name).entered();
-        set::set(self.host, &self.name, request, observer, self.cancel)
+        set::set(&mut self.context(observer), &self.name, request)
     }
 
     /// Goes to the newest generation older than the current one that has worked: activated without a fault, or booted and
@@ -115,7 +123,7 @@ impl<'m> Container<'m> {
     /// When there is none, another container holds its fixed address now, or its activation fails.
     pub fn rollback(&self, observer: &mut dyn Observer) -> Result<Switched, Error> {
         let _span = tracing::debug_span!("rollback", name = %self.name).entered();
-        switch::switch(self.host, &self.name, Wanted::Rollback, observer, self.cancel)
+        switch::switch(&mut self.context(observer), &self.name, Wanted::Rollback)
     }
 
     /// Goes to a generation, and pins the container there: an update of all containers leaves it, until it is updated by its
@@ -129,7 +137,7 @@ impl<'m> Container<'m> {
         observer: &mut dyn Observer,
     ) -> Result<Switched, Error> {
         let _span = tracing::debug_span!("switch_generation", name = %self.name).entered();
-        switch::switch(self.host, &self.name, Wanted::This(id), observer, self.cancel)
+        switch::switch(&mut self.context(observer), &self.name, Wanted::This(id))
     }
 
     /// Its generations, oldest first.
@@ -159,7 +167,7 @@ impl<'m> Container<'m> {
         observer: &mut dyn Observer,
     ) -> Result<Vec<GenerationId>, Error> {
         let _span = tracing::debug_span!("delete_generations", name = %self.name).entered();
-        switch::delete_generations(self.host, &self.name, selection, observer, self.cancel)
+        switch::delete_generations(&mut self.context(observer), &self.name, selection)
     }
 
     /// What it keeps: the files that go with it when it is destroyed. They are counted one by one.
@@ -198,7 +206,7 @@ impl<'m> Container<'m> {
         observer: &mut dyn Observer,
     ) -> Result<StartOutcome, Error> {
         let _span = tracing::debug_span!("start", name = %self.name).entered();
-        boot::start(self.host, &self.name, request, observer, self.cancel)
+        boot::start(&mut self.context(observer), &self.name, request)
     }
 
     /// Shuts it down cleanly, within `limit` or the configured time.
@@ -275,7 +283,7 @@ impl<'m> Container<'m> {
         observer: &mut dyn Observer,
     ) -> Result<Exit, Error> {
         let _span = tracing::debug_span!("run", name = %self.name).entered();
-        session::run(self.host, &self.name, request, streams, observer, self.cancel)
+        session::run(&mut self.context(observer), &self.name, request, streams)
     }
 
     /// What it does.

@@ -8,6 +8,7 @@ use crate::error::{self, Error};
 use crate::fleet::apply::{self, Applied, ApplyRequest, Removal, UpdateAllRequest};
 use crate::fleet::autostart::{self, AutostartRequest, Autostarted, AutostopRequest, Autostopped};
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::host::parts;
 use crate::model::config::HostConfig;
 use crate::model::host_report::{Finding, HostChange, Part};
@@ -50,6 +51,10 @@ impl Manager {
         Ok(Self { host: Host::open(config)?, cancel: Cancel::new() })
     }
 
+    fn context<'a>(&'a self, observer: &'a mut dyn Observer) -> Context<'a> {
+        Context::new(&self.host, observer, &self.cancel)
+    }
+
     /// Lets `cancel` stop the operations of this manager and of the containers that it hands out.
     #[must_use]
     pub fn with_cancel(mut self, cancel: Cancel) -> Self {
@@ -90,7 +95,7 @@ impl Manager {
     /// When the set itself cannot be read, or nothing can be evaluated.
     pub fn apply(&self, request: &ApplyRequest, observer: &mut dyn Observer) -> Result<Applied, Error> {
         let _span = tracing::debug_span!("apply").entered();
-        apply::apply(&self.host, request, observer, &mut |_| true, &self.cancel)
+        apply::apply(&mut self.context(observer), request, &mut |_| true)
     }
 
     /// As [`apply`](Self::apply), and asks before containers are destroyed because of [`prune`](ApplyRequest::prune): after the
@@ -105,7 +110,7 @@ impl Manager {
         confirm: &mut dyn FnMut(&Removal) -> bool,
     ) -> Result<Applied, Error> {
         let _span = tracing::debug_span!("apply").entered();
-        apply::apply(&self.host, request, observer, confirm, &self.cancel)
+        apply::apply(&mut self.context(observer), request, confirm)
     }
 
     /// Updates all containers, each with its last file, but those that the host configuration declares.
@@ -118,7 +123,7 @@ impl Manager {
         observer: &mut dyn Observer,
     ) -> Result<Applied, Error> {
         let _span = tracing::debug_span!("update_all").entered();
-        apply::update_all(&self.host, request, observer, &self.cancel)
+        apply::update_all(&mut self.context(observer), request)
     }
 
     /// All containers of the LXC path, ours and others, sorted by name.
@@ -150,7 +155,7 @@ impl Manager {
         request: &AutostartRequest,
         observer: &mut dyn Observer,
     ) -> Result<Vec<Autostarted>, Error> {
-        autostart::start_all(&self.host, request, observer, &self.cancel)
+        autostart::start_all(&mut self.context(observer), request)
     }
 
     /// Shuts down all containers of ours that run: first those that no order holds, then those that start with the host
@@ -164,7 +169,7 @@ impl Manager {
         request: &AutostopRequest,
         observer: &mut dyn Observer,
     ) -> Result<Vec<Autostopped>, Error> {
-        autostart::stop_all(&self.host, request, observer, &self.cancel)
+        autostart::stop_all(&mut self.context(observer), request)
     }
 
     /// Makes what containers need of this host: the bridges and all that belongs to them. Idempotent.
@@ -207,6 +212,6 @@ impl Manager {
     /// When there is no such container, or it cannot be looked at. What cannot be mended is no error: it is in the answer.
     pub fn repair(&self, request: &RepairRequest, observer: &mut dyn Observer) -> Result<Vec<Repair>, Error> {
         let _span = tracing::debug_span!("repair").entered();
-        repair::repair(&self.host, request, observer, &self.cancel)
+        repair::repair(&mut self.context(observer), request)
     }
 }

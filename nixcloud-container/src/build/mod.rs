@@ -13,10 +13,11 @@ use crate::build::evaluate::{self as evaluation, Asked, Evaluated, Workshop};
 use crate::build::source::Source;
 use crate::error::Error;
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::generation::GenerationId;
 use crate::model::layout::NIX_STATE;
 use crate::model::name::ContainerName;
-use crate::model::observe::{self, Cancel, Observer, Phase as Progress};
+use crate::model::observe::{Cancel, Phase as Progress};
 use crate::model::spec::ContainerSpec;
 use crate::nix::{self, StorePath, roots};
 use crate::store::claims::{Foreign, LeaseError, Leases};
@@ -123,12 +124,10 @@ pub(crate) fn lease_for_evaluation(host: &Host, record: &mut Record, foreign: &F
 
 /// The evaluation of a create or update, if it is not done yet.
 pub(crate) fn ready(
-    host: &Host,
+    context: &mut Context<'_>,
     record: &mut Record,
     order: &Order<'_>,
     foreign: &Foreign,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Ready, Error> {
     let source = match &order.stage {
         Stage::Package { package, .. } => {
@@ -139,27 +138,22 @@ pub(crate) fn ready(
         }
         Stage::Evaluated { source, .. } | Stage::Source(source) => source,
     };
-    lease_for_evaluation(host, record, foreign)?;
+    lease_for_evaluation(context.host, record, foreign)?;
     match &order.stage {
         Stage::Evaluated { evaluated, held, .. } if evaluated.offered == record.lease => {
             Ok(Ready::of(evaluated, *held))
         }
-        _ => Ok(Ready::of(&evaluate(host, record, source, observer, cancel)?, false)),
+        _ => Ok(Ready::of(&evaluate(context, record, source)?, false)),
     }
 }
 
-fn evaluate(
-    host: &Host,
-    record: &Record,
-    source: &Source,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<Evaluated, Error> {
-    observe::phase(Progress::Evaluate, observer, |observer| {
-        let work = host.layout.work(&record.name);
+fn evaluate(context: &mut Context<'_>, record: &Record, source: &Source) -> Result<Evaluated, Error> {
+    context.phase(Progress::Evaluate, |context| {
+        let work = context.host.layout.work(&record.name);
         rootfs::make_dirs(&work, 0o700)?;
-        let evaluated = Workshop::of(host, work)?.container(Asked::of(record, source), observer, cancel)?;
-        evaluation::note_name(&record.name, &evaluated.spec, observer);
+        let workshop = Workshop::of(context.host, work)?;
+        let evaluated = workshop.container(Asked::of(record, source), context.observer, context.cancel)?;
+        evaluation::note_name(&record.name, &evaluated.spec, context.observer);
         Ok(evaluated)
     })
 }
@@ -170,28 +164,27 @@ pub(crate) struct Realised(StorePath);
 
 /// Builds. The profile is not touched.
 pub(crate) fn realise(
-    host: &Host,
+    context: &mut Context<'_>,
     record: &Record,
     order: &Order<'_>,
     ready: Ready,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Realised, Error> {
     let (Some(drv), Some(source)) = (&ready.drv, order.source()) else { return Ok(Realised(ready.out)) };
-    let work = host.layout.work(&record.name);
+    let work = context.host.layout.work(&record.name);
     rootfs::make_dirs(&work, 0o700)?;
     let root = work.join("result");
-    let build = |drv: &StorePath, observer: &mut dyn Observer| {
-        observe::phase(Progress::Build, observer, |observer| {
-            host.nix().realise(drv, &root, &source.user, observer, cancel)
+    let build = |drv: &StorePath, context: &mut Context<'_>| {
+        context.phase(Progress::Build, |context| {
+            let nix = context.host.nix();
+            nix.realise(drv, &root, &source.user, context.observer, context.cancel)
         })
     };
-    match build(drv, observer) {
+    match build(drv, context) {
         // Nothing roots a derivation between the two calls: a garbage collection may come between.
         Err(nix::Error::NotInStore { .. }) => {
             tracing::debug!(%drv, "gone since it was evaluated");
-            let evaluated = evaluate(host, record, source, observer, cancel)?;
-            build(&evaluated.drv, observer)?;
+            let evaluated = evaluate(context, record, source)?;
+            build(&evaluated.drv, context)?;
             Ok(Realised(evaluated.out))
         }
         other => {

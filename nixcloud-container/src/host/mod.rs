@@ -1,5 +1,6 @@
 //! One host: its configuration and the drivers that every operation uses.
 
+pub mod context;
 pub mod names;
 pub mod parts;
 
@@ -8,7 +9,7 @@ use crate::fs::lock::{self, Lock, Place};
 use crate::model::config::HostConfig;
 use crate::model::layout::Layout;
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, Event, Observer};
+use crate::model::observe::Cancel;
 use crate::net::sysctl::Sysctl;
 use crate::nix::{Nix, Program};
 use crate::render::HostFacts;
@@ -51,23 +52,13 @@ impl Host {
         Ok(())
     }
 
-    /// As [`lock`](Self::lock), and tells whom it waits for.
-    pub(crate) fn lock_observed(
-        &self,
-        name: &ContainerName,
-        observer: &mut dyn Observer,
-        cancel: &Cancel,
-    ) -> Result<Lock, Error> {
+    /// Takes the lock of a container, unless somebody has it.
+    pub(crate) fn try_lock(&self, name: &ContainerName) -> Result<Option<Lock>, Error> {
         self.prepare()?;
         let (path, folder) = (self.layout.container_lock(name), self.layout.container_dir(name));
         // An empty folder of that name is nobody's lock, and would be in the way of everything, an end too.
         let _ = std::fs::remove_dir(&path);
-        let place = Place { file: &path, folder: Some(&folder) };
-        if let Some(lock) = Lock::try_acquire(place).map_err(Error::Lock)? {
-            return Ok(lock);
-        }
-        observer.event(Event::Waiting { holder: lock::holder(&path) });
-        self.lock(name, cancel)
+        Lock::try_acquire(Place { file: &path, folder: Some(&folder) }).map_err(Error::Lock)
     }
 
     /// Takes the lock of a container; it is held while the container is changed.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, FailedActivation};
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Event, Observer, Phase as Progress, UnitChange};
 use crate::ops::guest_units;
@@ -69,12 +70,11 @@ pub(crate) fn failed_units(host: &Host, name: &ContainerName, cancel: &Cancel) -
 /// # Errors
 /// When it was cancelled.
 pub(crate) fn await_units(
-    host: &Host,
+    context: &mut Context<'_>,
     name: &ContainerName,
     init: Process,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<(), Error> {
+    let Context { host, cancel, .. } = *context;
     let command = || in_guest(&["systemctl", "is-system-running", "--wait"], &[]);
     let started = |limit| match run(host, name, command(), limit, cancel, &mut drop) {
         Err(Error::Worker(WorkerError::Deadline { .. })) => Ok(false),
@@ -87,21 +87,21 @@ pub(crate) fn await_units(
     if left.is_zero() || started(first)? {
         return Ok(());
     }
-    observer.event(Event::Note(format!("waiting for `{name}` to start its units")));
+    context.tell(Event::Note(format!("waiting for `{name}` to start its units")));
     if left > first && !started(left.saturating_sub(first))? {
-        observer.event(Event::Note(format!("`{name}` still starts units: goes on all the same")));
+        context.tell(Event::Note(format!("`{name}` still starts units: goes on all the same")));
     }
     Ok(())
 }
 
 /// Switches the running guest. Units that had failed `before` are not blamed on what it is switched to.
 pub(crate) fn switch(
-    host: &Host,
+    context: &mut Context<'_>,
     name: &ContainerName,
     before: Option<&[String]>,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Outcome, Error> {
+    let Context { host, cancel, .. } = *context;
+    let observer = &mut *context.observer;
     observer.event(Event::Phase(Progress::Activate));
     let begin = Instant::now();
     let mut heard = Heard { reports: reports(host, name), ..Heard::default() };

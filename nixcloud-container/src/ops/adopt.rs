@@ -4,9 +4,9 @@
 //! far it has got, so that one of us who is killed on the way leaves a container that the next one goes on with.
 
 use crate::error::Error;
-use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, Event, Observer};
+use crate::model::observe::Event;
 use crate::ops::claim;
 use crate::render;
 use crate::store::generations::Generations;
@@ -16,31 +16,22 @@ use crate::store::record::{Adopted, Record};
 use crate::store::rootfs;
 
 /// The record of a container that is about to be changed, whose lock the caller holds.
-pub(crate) fn record(
-    host: &Host,
-    name: &ContainerName,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<Record, Error> {
-    let mut record = host.record(name)?;
+pub(crate) fn record(context: &mut Context<'_>, name: &ContainerName) -> Result<Record, Error> {
+    let mut record = context.host.record(name)?;
     if record.adopted == Some(Adopted::Begun) && !record.phase.is_unfinished() {
-        adopt(host, &mut record, observer, cancel)?;
+        adopt(context, &mut record)?;
     }
     Ok(record)
 }
 
-fn adopt(
-    host: &Host,
-    record: &mut Record,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<(), Error> {
+fn adopt(context: &mut Context<'_>, record: &mut Record) -> Result<(), Error> {
+    let Context { host, cancel, .. } = *context;
     let name = record.name.clone();
-    observer.event(Event::Note(format!("`{name}` was made by the shell original: it is adopted")));
+    context.tell(Event::Note(format!("`{name}` was made by the shell original: it is adopted")));
     let generations = Generations::new(&host.layout, &name);
     let spec = generations.spec(generations.current()?)?;
-    keep_lines(host, record, &generations, observer)?;
-    tell(host, &spec.lxc_extra_config, observer);
+    keep_lines(context, record, &generations)?;
+    tell(context, &spec.lxc_extra_config);
     if let Err(failure) = claim::adopted(host, record, &spec, cancel) {
         // Nothing but claims was made: it is the original's as before.
         let undo = claim::release_all(host, record).and_then(|()| Ok(Record::delete(&host.layout, &name)?));
@@ -51,7 +42,7 @@ fn adopt(
     record.adopted = Some(Adopted::Done);
     record.save(&host.layout)?;
     if presence::look(&host.layout, record)?.state.is_live() {
-        observer.event(Event::Note(format!(
+        context.tell(Event::Note(format!(
             "`{name}` keeps what the original started it with until it is restarted: until then nothing but its ids keeps \
              it from writing to the store"
         )));
@@ -62,15 +53,15 @@ fn adopt(
 /// Lines that somebody added by hand are kept beside every generation, as far as they keep the protection; those of the
 /// generations themselves are judged whenever they are rendered. What is left out is told.
 fn keep_lines(
-    host: &Host,
+    context: &mut Context<'_>,
     record: &mut Record,
     generations: &Generations,
-    observer: &mut dyn Observer,
 ) -> Result<(), Error> {
+    let host = context.host;
     // Once our own configuration is written, the other one is gone.
     if record.config_hashes.is_empty() {
         let (kept, refused) = render::keep(&legacy::added(&host.layout, &record.name)?, &host.config);
-        left_out(&refused, observer);
+        left_out(context, &refused);
         record.lxc_items = kept;
     }
     for generation in generations.list(record, None)? {
@@ -80,12 +71,12 @@ fn keep_lines(
 }
 
 /// Tells which lines of a generation of the original are left out.
-pub(crate) fn tell(host: &Host, lines: &str, observer: &mut dyn Observer) {
-    left_out(&render::keep(lines, &host.config).1, observer);
+pub(crate) fn tell(context: &mut Context<'_>, lines: &str) {
+    left_out(context, &render::keep(lines, &context.host.config).1);
 }
 
-fn left_out(refused: &[render::ExtraError], observer: &mut dyn Observer) {
+fn left_out(context: &mut Context<'_>, refused: &[render::ExtraError]) {
     for error in refused {
-        observer.event(Event::Note(format!("`{}` is left out: {}", error.line, error.why)));
+        context.tell(Event::Note(format!("`{}` is left out: {}", error.line, error.why)));
     }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, Event, Observer};
+use crate::model::observe::{Cancel, Event};
 use crate::store::presence;
 use crate::sys::proc::Process;
 use crate::worker::{self, Answer, Request, Stdio, WorkerError};
@@ -30,13 +31,8 @@ pub(crate) fn is_booting(host: &Host, init: Process) -> bool {
 ///
 /// # Errors
 /// When it was cancelled, or no worker can be had.
-pub(crate) fn wait(
-    host: &Host,
-    name: &ContainerName,
-    init: Process,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<(), Error> {
+pub(crate) fn wait(context: &mut Context<'_>, name: &ContainerName, init: Process) -> Result<(), Error> {
+    let Context { host, cancel, .. } = *context;
     if presence::has_booted(&host.layout, name, init) {
         return Ok(());
     }
@@ -47,12 +43,12 @@ pub(crate) fn wait(
         return Ok(());
     }
     if left > first {
-        observer.event(Event::Note(format!("waiting for `{name}` to finish booting")));
+        context.tell(Event::Note(format!("waiting for `{name}` to finish booting")));
         if wait_for(host, init, left.saturating_sub(first), cancel)? {
             return Ok(());
         }
     }
-    observer.event(Event::Note(format!(
+    context.tell(Event::Note(format!(
         "`{name}` has not finished booting (its activation still runs, or hangs): goes on all the same"
     )));
     Ok(())

@@ -8,10 +8,11 @@ use crate::build::source::Source;
 use crate::build::{self, Order};
 use crate::error::Error;
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::host::names;
 use crate::model::generation::GenerationId;
 use crate::model::name::ContainerName;
-use crate::model::observe::{self, Cancel, Event, Observer, Phase as Progress};
+use crate::model::observe::{Event, Phase as Progress};
 use crate::model::setters::setters;
 use crate::model::state::Action;
 use crate::ops::claim;
@@ -69,39 +70,35 @@ pub struct Created {
 }
 
 pub(crate) fn create(
-    host: &Host,
+    context: &mut Context<'_>,
     name: &ContainerName,
     request: &CreateRequest,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Created, Error> {
     let source = Source::container(&request.file, &request.nix_args)?;
     let beside = Beside { items: request.lxc_items.clone(), log: request.log.clone() };
-    let _lock = host.lock_observed(name, observer, cancel)?;
-    create_locked(host, name, &Order::of(&source), &beside, observer, cancel)
+    let _lock = context.lock(name)?;
+    create_locked(context, name, &Order::of(&source), &beside)
 }
 
 /// With the container's lock held.
 pub(crate) fn create_locked(
-    host: &Host,
+    context: &mut Context<'_>,
     name: &ContainerName,
     order: &Order<'_>,
     beside: &Beside,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Created, Error> {
-    let record = begin(host, name, order, beside, observer)?;
-    complete(host, record, order, &beside.log, observer, cancel)
+    let record = begin(context, name, order, beside)?;
+    complete(context, record, order, &beside.log)
 }
 
 /// From here on the name is taken; what there is of the container can be removed by its record.
 pub(crate) fn begin(
-    host: &Host,
+    context: &mut Context<'_>,
     name: &ContainerName,
     order: &Order<'_>,
     beside: &Beside,
-    observer: &mut dyn Observer,
 ) -> Result<Record, Error> {
+    let host = context.host;
     match Record::load(&host.layout, name)? {
         Some(record) if record.phase.is_unfinished() => {
             // One that somebody else made to run meanwhile is not removed.
@@ -109,7 +106,7 @@ pub(crate) fn begin(
             if here.state.is_live() {
                 return Err(Error::State { name: name.clone(), state: here.state, action: Action::Destroy });
             }
-            observer.event(Event::Note(format!(
+            context.tell(Event::Note(format!(
                 "an operation on `{name}` was cut off: its remains are removed first"
             )));
             destroy::remains(host, record)?;
@@ -125,17 +122,15 @@ pub(crate) fn begin(
 
 /// The rest. What fails or is cut off is removed.
 pub(crate) fn complete(
-    host: &Host,
+    context: &mut Context<'_>,
     mut record: Record,
     order: &Order<'_>,
     log: &LogRequest,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Created, Error> {
-    match build_and_install(host, &mut record, order, log, observer, cancel) {
+    match build_and_install(context, &mut record, order, log) {
         Ok(created) => Ok(created),
         Err(failure) => {
-            let undo = observe::phase(Progress::Undo, observer, |_| destroy::remains(host, record));
+            let undo = context.phase(Progress::Undo, |context| destroy::remains(context.host, record));
             Err(failure.undone(undo))
         }
     }
@@ -178,34 +173,33 @@ fn refuse_strangers(host: &Host, name: &ContainerName) -> Result<(), Error> {
 }
 
 fn build_and_install(
-    host: &Host,
+    context: &mut Context<'_>,
     record: &mut Record,
     order: &Order<'_>,
     log: &LogRequest,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Created, Error> {
+    let Context { host, cancel, .. } = *context;
     let foreign = claim::others(host)?;
     order.note(record);
     claim::interface(host, record, &foreign)?;
-    let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
+    let ready = build::ready(context, record, order, &foreign)?;
     let spec = ready.spec.clone();
     claim::addresses::claim(host, record, &spec, &foreign)?;
     claim::host_ports::claim(host, record, &spec)?;
     claim::addresses::drop_unused_lease(host, record, &spec)?;
     let ids = claim::ids::claim(host, record, spec.idmap, &foreign, cancel)?;
     // Before the build, which may take an hour: a refused line is known now.
-    limits::require(host, &record.name, &spec, None, observer)?;
+    limits::require(context, &record.name, &spec, None)?;
     let rendered = lxc_config::rendered(host, record, &spec)?;
     extra_check::require(&host.worker, &rendered.extra, log, cancel)?;
-    needs::tell(host, &spec, &rendered, observer)?;
-    let built = build::realise(host, record, order, ready, observer, cancel)?;
+    needs::tell(context, &spec, &rendered)?;
+    let built = build::realise(context, record, order, ready)?;
     let generation = build::set_profile(host, record, &built, cancel)?;
 
-    observe::phase(Progress::Install, observer, |observer| {
+    context.phase(Progress::Install, |context| {
         rootfs::create(&host.layout, &record.name, ids)?;
-        lxc_config::write(host, record, &rendered, observer)?;
-        claim::host_ports::open(host, record, observer, cancel)?;
+        lxc_config::write(context, record, &rendered)?;
+        claim::host_ports::open(context, record)?;
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }

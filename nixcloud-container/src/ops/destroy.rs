@@ -17,12 +17,13 @@ use crate::ops::claim;
 use crate::ops::cut_off;
 use crate::ops::durable;
 use crate::ops::freeing::Freeing;
+use crate::ops::locked::{self, Locked};
 use crate::ops::power;
 use crate::ops::waiting;
 use crate::store::generations::Generations;
 use crate::store::legacy;
 use crate::store::presence;
-use crate::store::record::{Phase, Record, RecordError};
+use crate::store::record::{Phase, Record};
 use crate::store::rootfs;
 
 /// Where LXC keeps its own locks; it never removes one.
@@ -47,28 +48,14 @@ pub(crate) fn destroy(
     request: DestroyRequest,
     cancel: &Cancel,
 ) -> Result<(), Error> {
-    let record = || match host.record(name) {
-        // What a newer version claimed, and where, only that one knows.
-        Err(error @ Error::Record(RecordError::Newer { .. })) => Err(error),
-        _ if request.force => host.record_or_rest(name),
-        other => other,
-    };
-    let seen = record().inspect_err(|error| {
+    let taken = locked::take_to_remove(host, name, request.force, cancel);
+    let Locked { lock: _lock, record, .. } = taken.inspect_err(|error| {
         if matches!(error, Error::NotFound { .. })
             && let Err(error) = drop_lock(host, name)
         {
             tracing::debug!(%name, %error, "its lock stays for the next destroy");
         }
     })?;
-    // Whoever asks for this has seen something that is not there yet, and is not asked again when it is.
-    if !request.force
-        && seen.phase == Phase::Creating
-        && let Some(state) = presence::in_hands(&host.layout, &seen)
-    {
-        return Err(Error::State { name: name.clone(), state, action: Action::Destroy });
-    }
-    let _lock = host.lock(name, cancel)?;
-    let record = record()?;
     // The remains of one are nobody's any more.
     if let Some(declared) = &record.declared
         && !request.force

@@ -15,9 +15,10 @@ use crate::error::Error;
 use crate::fs;
 use crate::fs::owner::Moved;
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::idmap::{IdMap, IdMapKind};
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, Event, Observer};
+use crate::model::observe::Event;
 use crate::ops::claim;
 use crate::ops::durable;
 use crate::store::record::{Moving, Record};
@@ -25,13 +26,8 @@ use crate::store::rootfs;
 
 /// Moves the files to the ids of this kind, where they do not have them, and gives the others back. Nothing of the
 /// container runs.
-pub(crate) fn complete(
-    host: &Host,
-    record: &mut Record,
-    kind: IdMapKind,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<(), Error> {
+pub(crate) fn complete(context: &mut Context<'_>, record: &mut Record, kind: IdMapKind) -> Result<(), Error> {
+    let Context { host, cancel, .. } = *context;
     if record.idmap != kind {
         claim::ids::claim_other(host, record, kind, &claim::others(host)?, cancel)?;
     }
@@ -41,13 +37,13 @@ pub(crate) fn complete(
             record.moving = Some(Moving { begun: true, ..moving });
             record.save(&host.layout)?;
         }
-        move_files(host, &record.name, ids, moving.ids, observer, cancel)?;
+        move_files(context, &record.name, ids, moving.ids)?;
         durable::files(host, &record.name)?;
         let old = Moving { ids, idmap: record.idmap, begun: false };
         (record.ids, record.idmap, record.moving) = (Some(moving.ids), moving.idmap, Some(old));
         record.save(&host.layout)?;
     } else if moving.begun {
-        move_files(host, &record.name, moving.ids, ids, observer, cancel)?;
+        move_files(context, &record.name, moving.ids, ids)?;
         durable::files(host, &record.name)?;
         record.moving = Some(Moving { begun: false, ..moving });
         record.save(&host.layout)?;
@@ -66,16 +62,10 @@ pub(crate) fn forget(host: &Host, record: &mut Record, kind: IdMapKind) -> Resul
     Ok(record.save(&host.layout)?)
 }
 
-fn move_files(
-    host: &Host,
-    name: &ContainerName,
-    from: IdMap,
-    to: IdMap,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<(), Error> {
+fn move_files(context: &mut Context<'_>, name: &ContainerName, from: IdMap, to: IdMap) -> Result<(), Error> {
+    let Context { host, cancel, .. } = *context;
     let note = |text: String| Event::Note(text);
-    observer.event(note(format!(
+    context.tell(note(format!(
         "the files of `{name}` are moved from ids {} and up to {} and up",
         from.base(),
         to.base()
@@ -86,13 +76,13 @@ fn move_files(
         other => other.into(),
     })?;
     if let Some(example) = example {
-        observer.event(note(format!(
+        context.tell(note(format!(
             "{strange} of them belong to nobody in it and stay as they are, {} for one",
             example.display()
         )));
     }
     for place in mounted {
-        observer.event(note(format!("something is mounted on {}: it is left as it is", place.display())));
+        context.tell(note(format!("something is mounted on {}: it is left as it is", place.display())));
     }
     Ok(())
 }

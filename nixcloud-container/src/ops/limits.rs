@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::name::ContainerName;
-use crate::model::observe::{Event, Observer};
+use crate::model::observe::Event;
 use crate::model::overrides::Overrides;
 use crate::model::resources::{Bytes, Limit, Unheld, Version};
 use crate::model::spec::ContainerSpec;
@@ -54,18 +55,17 @@ pub(crate) fn items(host: &Host, limits: &[Limit]) -> Result<Vec<(String, String
 
 /// Refuses a generation with limits that this host cannot hold, or tells of them where its file says so.
 pub(crate) fn require(
-    host: &Host,
+    context: &mut Context<'_>,
     name: &ContainerName,
     spec: &ContainerSpec,
     overrides: Option<&Overrides>,
-    observer: &mut dyn Observer,
 ) -> Result<Vec<Limit>, Error> {
-    let (held, unheld) = of(host, spec, overrides)?;
+    let (held, unheld) = of(context.host, spec, overrides)?;
     if spec.resources.required && !unheld.is_empty() {
         return Err(Error::LimitUnheld { name: name.clone(), unheld });
     }
     for Unheld { key, why } in unheld {
-        observer.event(Event::Note(format!("`{name}` is not held to `resources.{key}`: {why}")));
+        context.tell(Event::Note(format!("`{name}` is not held to `resources.{key}`: {why}")));
     }
     Ok(held)
 }

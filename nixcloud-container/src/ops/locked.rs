@@ -4,15 +4,16 @@
 use crate::error::Error;
 use crate::fs::lock::Lock;
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::generation::GenerationId;
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, Observer};
+use crate::model::observe::Cancel;
 use crate::model::state::{Action, Permission};
 use crate::ops::adopt;
 use crate::ops::recover;
 use crate::ops::waiting;
-use crate::store::presence::Presence;
-use crate::store::record::Record;
+use crate::store::presence::{self, Presence};
+use crate::store::record::{Phase, Record, RecordError};
 
 /// A container that nobody else changes.
 #[derive(Debug)]
@@ -41,44 +42,77 @@ pub(crate) fn take_or_rest(host: &Host, name: &ContainerName, cancel: &Cancel) -
     Ok(Locked { lock, record: host.record_or_rest(name)?, cut_off: None })
 }
 
-/// As [`take`]; one that the shell original made is adopted, and a switch that was cut off is ended.
-pub(crate) fn take_whole(
+/// As [`take`], for a container that is to go. With `force` what there is of it is what is to go, as in [`take_or_rest`], and one
+/// that another process is just creating is waited for.
+pub(crate) fn take_to_remove(
     host: &Host,
     name: &ContainerName,
-    observer: &mut dyn Observer,
+    force: bool,
     cancel: &Cancel,
 ) -> Result<Locked, Error> {
-    require(host, name)?;
+    let load = || match host.record(name) {
+        // What a newer version claimed, and where, only that one knows.
+        Err(error @ Error::Record(RecordError::Newer { .. })) => Err(error),
+        Err(_) if force => host.record_or_rest(name),
+        other => other,
+    };
+    if !host.layout.record(name).exists() {
+        load()?;
+    }
+    if cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    if let Some(lock) = host.try_lock(name)? {
+        return Ok(Locked { lock, record: load()?, cut_off: None });
+    }
+    // Whoever asks for this has seen something that is not there yet, and is not asked again when it is.
+    let seen = load()?;
+    if !force
+        && seen.phase == Phase::Creating
+        && let Some(state) = presence::in_hands(&host.layout, &seen)
+    {
+        return Err(Error::State { name: name.clone(), state, action: Action::Destroy });
+    }
     let lock = host.lock(name, cancel)?;
-    whole(host, name, lock, observer, cancel)
+    Ok(Locked { lock, record: load()?, cut_off: None })
+}
+
+/// Takes a name, and tells whom it waits for. One that the shell original made is adopted; `None` where there is no container of
+/// that name, or only the remains of one.
+pub(crate) fn take_name(
+    context: &mut Context<'_>,
+    name: &ContainerName,
+) -> Result<(Lock, Option<Record>), Error> {
+    let lock = context.lock(name)?;
+    match adopt::record(context, name) {
+        Ok(record) => Ok((lock, Some(record).filter(|record| !record.phase.is_unfinished()))),
+        Err(Error::NotFound { .. }) => Ok((lock, None)),
+        Err(error) => Err(error),
+    }
+}
+
+/// As [`take`]; one that the shell original made is adopted, and a switch that was cut off is ended.
+pub(crate) fn take_whole(context: &mut Context<'_>, name: &ContainerName) -> Result<Locked, Error> {
+    require(context.host, name)?;
+    let lock = context.host.lock(name, context.cancel)?;
+    whole(context, name, lock)
 }
 
 /// As [`take_whole`], and tells whom it waits for.
-pub(crate) fn take_whole_observed(
-    host: &Host,
-    name: &ContainerName,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<Locked, Error> {
-    require(host, name)?;
-    let lock = host.lock_observed(name, observer, cancel)?;
-    whole(host, name, lock, observer, cancel)
+pub(crate) fn take_whole_observed(context: &mut Context<'_>, name: &ContainerName) -> Result<Locked, Error> {
+    require(context.host, name)?;
+    let lock = context.lock(name)?;
+    whole(context, name, lock)
 }
 
 /// That there is such a container, before its lock is made. Who has no record is looked at more closely.
-fn require(host: &Host, name: &ContainerName) -> Result<(), Error> {
+pub(crate) fn require(host: &Host, name: &ContainerName) -> Result<(), Error> {
     if host.layout.record(name).exists() { Ok(()) } else { host.record(name).map(drop) }
 }
 
-fn whole(
-    host: &Host,
-    name: &ContainerName,
-    lock: Lock,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<Locked, Error> {
-    let mut record = adopt::record(host, name, observer, cancel)?;
-    let cut_off = recover::interrupted_switch(host, &mut record, observer, cancel)?;
+fn whole(context: &mut Context<'_>, name: &ContainerName, lock: Lock) -> Result<Locked, Error> {
+    let mut record = adopt::record(context, name)?;
+    let cut_off = recover::interrupted_switch(context, &mut record)?;
     Ok(Locked { lock, record, cut_off })
 }
 

@@ -6,9 +6,10 @@ use crate::build::extra_check;
 use crate::error::Error;
 use crate::fs::atomic::{self, Durability};
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::fingerprint::fingerprint;
 use crate::model::idmap::IdMap;
-use crate::model::observe::{Cancel, Event, Observer};
+use crate::model::observe::{Cancel, Event};
 use crate::model::spec::ContainerSpec;
 use crate::render::{self, Input, Rendered};
 use crate::store::record::Record;
@@ -79,11 +80,11 @@ fn render_for(
 
 /// Writes the configuration where it differs. A file that somebody edited by hand is kept beside it, and said so.
 pub(crate) fn write(
-    host: &Host,
+    context: &mut Context<'_>,
     record: &mut Record,
     rendered: &Rendered,
-    observer: &mut dyn Observer,
 ) -> Result<(), Error> {
+    let host = context.host;
     let folder = host.layout.container_dir(&record.name);
     if !folder.is_dir() {
         return Err(Error::Lost { name: record.name.clone(), path: folder });
@@ -103,7 +104,7 @@ pub(crate) fn write(
     {
         let kept: PathBuf = path.with_extension("edited");
         atomic::write(&kept, text.as_bytes(), 0o640, Durability::Synced)?;
-        observer.event(Event::Note(format!(
+        context.tell(Event::Note(format!(
             "{} was edited by hand: the edited file is kept as {}; `lxcExtraConfig` takes lines that stay",
             path.display(),
             kept.display()

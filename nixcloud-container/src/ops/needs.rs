@@ -3,9 +3,10 @@
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::host::parts;
 use crate::model::name::{ContainerName, InterfaceName};
-use crate::model::observe::{Event, Observer};
+use crate::model::observe::Event;
 use crate::model::spec::ContainerSpec;
 use crate::net::Netlink;
 use crate::render::warnings;
@@ -13,13 +14,13 @@ use crate::render::{self, Rendered};
 
 /// Tells what of the container's network is seldom meant, and what it needs and does not find.
 pub(crate) fn tell(
-    host: &Host,
+    context: &mut Context<'_>,
     spec: &ContainerSpec,
     rendered: &Rendered,
-    observer: &mut dyn Observer,
 ) -> Result<(), Error> {
+    let host = context.host;
     for warning in warnings::of(&host.config, spec) {
-        observer.event(Event::Note(warning));
+        context.tell(Event::Note(warning));
     }
     // Not refused: a host is prepared, and its disks are mounted, before or after the container is made.
     for bridge in missing_bridges(host, spec)? {
@@ -28,12 +29,12 @@ pub(crate) fn tell(
         } else {
             "`network.bridge` names it".to_owned()
         };
-        observer.event(Event::Note(format!(
+        context.tell(Event::Note(format!(
             "the container does not start without the bridge {bridge}, which does not exist ({whose})"
         )));
     }
     for path in rendered.needed.iter().filter(|path| path.metadata().is_err()) {
-        observer.event(Event::Note(format!(
+        context.tell(Event::Note(format!(
             "the container does not start without {}, which it mounts and which does not exist",
             path.display()
         )));

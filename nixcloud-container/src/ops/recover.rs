@@ -2,9 +2,10 @@
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::host::names;
 use crate::model::generation::GenerationId;
-use crate::model::observe::{Cancel, Event, Observer};
+use crate::model::observe::Event;
 use crate::model::spec::ContainerSpec;
 use crate::ops::claim;
 use crate::ops::durable;
@@ -16,14 +17,13 @@ use crate::store::record::{Phase, Record};
 /// Lets everybody know of a current generation that counts by now, `spec` is its own, and gives back what the others
 /// held. The record on disk says that this is to be done, so that the next of us ends it where a kill cuts it off.
 pub(crate) fn settle(
-    host: &Host,
+    context: &mut Context<'_>,
     record: &mut Record,
     spec: &ContainerSpec,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<(), Error> {
+    let Context { host, cancel, .. } = *context;
     names::publish(host, &record.name, cancel)?;
-    claim::host_ports::release(host, record, spec, observer, cancel)?;
+    claim::host_ports::release(context, record, spec)?;
     claim::addresses::release(host, record, spec)?;
     // Files that were moved already are moved back at the next start.
     idmap_move::forget(host, record, spec.idmap)?;
@@ -44,17 +44,16 @@ pub(crate) fn ready(host: &Host, record: &mut Record) -> Result<(), Error> {
 /// has not proved itself, unless that was on disk already. The guest, if it runs, is left to the next update. Returns the
 /// generation that was cut off, where there is one that was current.
 pub(crate) fn interrupted_switch(
-    host: &Host,
+    context: &mut Context<'_>,
     record: &mut Record,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Option<GenerationId>, Error> {
+    let Context { host, cancel, .. } = *context;
     let generations = Generations::new(&host.layout, &record.name);
     let from = match record.phase {
         Phase::Switching { from } => from,
         Phase::Ready if record.unsettled => {
             let spec = generations.spec(generations.current()?)?;
-            return settle(host, record, &spec, observer, cancel).map(|()| None);
+            return settle(context, record, &spec).map(|()| None);
         }
         _ => return Ok(None),
     };
@@ -62,7 +61,7 @@ pub(crate) fn interrupted_switch(
     tracing::debug!(name = %record.name, %from, "a switch was cut off: put back");
     match generations.spec(from) {
         Ok(spec) => {
-            observer.event(Event::Note(format!("generation {from} of `{}` is put back", record.name)));
+            context.tell(Event::Note(format!("generation {from} of `{}` is put back", record.name)));
             // Without any the profile is put back, too.
             let current = generations.current().ok();
             if current != Some(from) {
@@ -78,7 +77,7 @@ pub(crate) fn interrupted_switch(
             limits::restore(host, record, &spec)?;
         }
         // Somebody deleted it by other means: then the current one is all there is.
-        Err(GenerationsError::Missing { .. }) => observer.event(Event::Note(format!(
+        Err(GenerationsError::Missing { .. }) => context.tell(Event::Note(format!(
             "generation {from} of `{}` is gone and cannot be put back: the current one stays",
             record.name
         ))),
@@ -90,6 +89,6 @@ pub(crate) fn interrupted_switch(
     // allowed) must not stand in the way of going back.
     ready(host, record)?;
     let spec = generations.spec(generations.current()?)?;
-    settle(host, record, &spec, observer, cancel)?;
+    settle(context, record, &spec)?;
     Ok(cut_off)
 }

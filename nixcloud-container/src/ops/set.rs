@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, Observer};
 use crate::model::overrides::{NONE, Overrides};
 use crate::model::setters::setters;
 use crate::ops::limits::{self, Below};
@@ -51,13 +50,12 @@ impl SetRequest {
 }
 
 pub(crate) fn set(
-    host: &Host,
+    context: &mut Context<'_>,
     name: &ContainerName,
     request: &SetRequest,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<(), Error> {
-    let Locked { lock: _lock, mut record, .. } = locked::take_whole_observed(host, name, observer, cancel)?;
+    let host = context.host;
+    let Locked { lock: _lock, mut record, .. } = locked::take_whole_observed(context, name)?;
     let generations = Generations::new(&host.layout, name);
     let spec = generations.spec(generations.current()?)?;
     let before = record.limits.take();
@@ -72,7 +70,7 @@ pub(crate) fn set(
     };
     overrides.values.retain(|key, value| !needless(key, value));
     record.limits = Some(overrides).filter(|overrides| !overrides.values.is_empty());
-    let held = limits::require(host, name, &spec, record.limits.as_ref(), observer)?;
+    let held = limits::require(context, name, &spec, record.limits.as_ref())?;
     let here = presence::look(&host.layout, &record)?;
     let Some(init) = here.init.filter(|_| here.state.is_live()) else {
         return Ok(record.save(&host.layout)?);

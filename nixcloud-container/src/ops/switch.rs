@@ -3,9 +3,10 @@
 
 use crate::error::{self, Error, FailedActivation};
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::generation::{GenerationId, Health, Selection};
 use crate::model::name::ContainerName;
-use crate::model::observe::{self, Cancel, Event, Observer, Phase as Progress};
+use crate::model::observe::{Cancel, Event, Phase as Progress};
 use crate::model::spec::ContainerSpec;
 use crate::model::state::{Action, State};
 use crate::ops::activate as activation;
@@ -59,7 +60,7 @@ impl Wanted {
         generations: &Generations,
         record: &Record,
         cut_off: Option<GenerationId>,
-        observer: &mut dyn Observer,
+        context: &mut Context<'_>,
     ) -> Result<GenerationId, Error> {
         let rollback = match self {
             Self::This(id) => return Ok(generations.link(id).map(|_| id)?),
@@ -68,10 +69,10 @@ impl Wanted {
         };
         if !rollback.passed.is_empty() {
             let passed = passed_over(&rollback.passed);
-            observer.event(Event::Note(format!("the rollback goes to generation {}: {passed}", rollback.to)));
+            context.tell(Event::Note(format!("the rollback goes to generation {}: {passed}", rollback.to)));
         }
         if rollback.health != Health::Good {
-            observer.event(Event::Note(format!(
+            context.tell(Event::Note(format!(
                 "generation {} of `{}` is not known to have ever run, and no older one is",
                 rollback.to, record.name
             )));
@@ -81,24 +82,23 @@ impl Wanted {
 }
 
 pub(crate) fn switch(
-    host: &Host,
+    context: &mut Context<'_>,
     name: &ContainerName,
     wanted: Wanted,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Switched, Error> {
-    let Locked { lock: _lock, mut record, cut_off } =
-        locked::take_whole_observed(host, name, observer, cancel)?;
+    let Context { host, cancel, .. } = *context;
+    let Locked { lock: _lock, mut record, cut_off } = locked::take_whole_observed(context, name)?;
     let here = allowed(host, &record, cancel)?;
     let generations = Generations::new(&host.layout, name);
-    let (from, to) = (generations.current()?, wanted.choose(&generations, &record, cut_off, observer)?);
+    let (from, to) = (generations.current()?, wanted.choose(&generations, &record, cut_off, context)?);
     let spec = generations.spec(to)?;
     if spec.original {
-        adopt::tell(host, &spec.lxc_extra_config, observer);
+        adopt::tell(context, &spec.lxc_extra_config);
     }
     let beside = Beside { items: record.items_of(to), ..Beside::default() };
-    if let Err(failure) = prepare(host, &mut record, &spec, &beside, observer, cancel) {
-        return Err(failure.undone(release(host, &mut record, &generations.spec(from)?, &mut ())));
+    if let Err(failure) = prepare(context, &mut record, &spec, &beside) {
+        let current = generations.spec(from)?;
+        return Err(failure.undone(context.untold(|context| release(context, &mut record, &current))));
     }
     let moved = begin(host, &mut record, from, beside.items).and_then(|()| {
         let nix = host.nix();
@@ -109,12 +109,12 @@ pub(crate) fn switch(
         }
     });
     if let Err(failure) = moved {
-        return Err(put_back(host, &mut record, observer, failure));
+        return Err(put_back(context, &mut record, failure));
     }
     let step = Step { from, to, pinned: true, below: Below::Refuse };
-    let switched = settle(host, &mut record, &spec, &here, step, observer, cancel)?;
+    let switched = settle(context, &mut record, &spec, &here, step)?;
     if let Some(declared) = &record.declared {
-        observer.event(Event::Note(format!(
+        context.tell(Event::Note(format!(
             "`{}` declares {name}, and the next time that it is applied it changes this back",
             declared.source
         )));
@@ -130,14 +130,13 @@ pub(crate) fn allowed(host: &Host, record: &Record, cancel: &Cancel) -> Result<P
 
 /// Everything that can refuse a generation, before the profile changes: its addresses, its ids, its extra lines.
 pub(crate) fn prepare(
-    host: &Host,
+    context: &mut Context<'_>,
     record: &mut Record,
     spec: &ContainerSpec,
     beside: &Beside,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Rendered, Error> {
-    limits::require(host, &record.name, spec, limits::overrides(record, true), observer)?;
+    let Context { host, cancel, .. } = *context;
+    limits::require(context, &record.name, spec, limits::overrides(record, true))?;
     let rendered = lxc_config::checked(host, record, spec, beside, cancel)?;
     let foreign = claim::others(host)?;
     claim::addresses::claim(host, record, spec, &foreign)?;
@@ -148,13 +147,13 @@ pub(crate) fn prepare(
 
 /// Gives back what `spec`, which is that of the current generation, does not use.
 pub(crate) fn release(
-    host: &Host,
+    context: &mut Context<'_>,
     record: &mut Record,
     spec: &ContainerSpec,
-    observer: &mut dyn Observer,
 ) -> Result<(), Error> {
+    let host = context.host;
     // What was cancelled is undone all the same.
-    claim::host_ports::release(host, record, spec, observer, &Cancel::new())?;
+    context.uncancelled(|context| claim::host_ports::release(context, record, spec))?;
     claim::addresses::release(host, record, spec)?;
     idmap_move::forget(host, record, spec.idmap)
 }
@@ -188,28 +187,27 @@ pub(crate) struct Step {
 /// The profile points to `to`: writes the configuration, switches a running guest, and either ends the operation or
 /// puts `from` back.
 pub(crate) fn settle(
-    host: &Host,
+    context: &mut Context<'_>,
     record: &mut Record,
     spec: &ContainerSpec,
     here: &Presence,
     step: Step,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Switched, Error> {
+    let Context { host, cancel, .. } = *context;
     let Step { from, to, below, .. } = step;
     tracing::debug!(%from, %to, state = %here.state, "the profile is switched");
     // Those of a running guest are moved at its next start.
     let live = here.state.is_live();
-    if !live && let Err(failure) = idmap_move::complete(host, record, spec.idmap, observer, cancel) {
-        return Err(put_back(host, record, observer, failure));
+    if !live && let Err(failure) = idmap_move::complete(context, record, spec.idmap) {
+        return Err(put_back(context, record, failure));
     }
     let written = lxc_config::rendered(host, record, spec).and_then(|rendered| {
         let file = if live { lxc_config::rendered_running(host, record, spec)? } else { rendered.clone() };
-        lxc_config::write(host, record, &file, observer).map(|()| rendered)
+        lxc_config::write(context, record, &file).map(|()| rendered)
     });
     let rendered = match written {
         Ok(rendered) => rendered,
-        Err(failure) => return Err(put_back(host, record, observer, failure)),
+        Err(failure) => return Err(put_back(context, record, failure)),
     };
     let name = record.name.clone();
     let running = here.state == State::Running;
@@ -218,35 +216,35 @@ pub(crate) fn settle(
     if let Some(init) = here.init.filter(|_| live) {
         let held = limits::of(host, spec, limits::overrides(record, to != from)).map(|(held, _)| held);
         if let Err(failure) = held.and_then(|held| limits::change(host, &name, init, &held, below)) {
-            return Err(put_back(host, record, observer, failure));
+            return Err(put_back(context, record, failure));
         }
     }
     if running {
         // Its switch compares with what stage 2 writes at its end, and runs the activation that stage 2 may be running.
         if let Some(init) = here.init
-            && let Err(failure) = booting::wait(host, &name, init, observer, cancel)
-                .and_then(|()| activation::await_units(host, &name, init, observer, cancel))
+            && let Err(failure) = booting::wait(context, &name, init)
+                .and_then(|()| activation::await_units(context, &name, init))
         {
-            return Err(put_back(host, record, observer, failure));
+            return Err(put_back(context, record, failure));
         }
         // What is left now, and may be what a rollback is to come back to.
         here.note_run(&host.layout, record);
         if let Some(run) = &here.run {
             pending_restart = render::compare(&run.notes.items, &rendered.items);
             if let Err(failure) = (Run { switched: true, ..run.clone() }).save(&host.layout, &name) {
-                return Err(put_back(host, record, observer, failure.into()));
+                return Err(put_back(context, record, failure.into()));
             }
         }
         let before = activation::failed_units(host, &name, cancel);
         let before = before.as_deref();
-        let outcome = match activation::switch(host, &name, before, observer, cancel) {
+        let outcome = match activation::switch(context, &name, before) {
             Ok(outcome) => {
                 let outcome = still_blamed(host, record, to, outcome, cancel);
                 failed_before = outcome.still;
                 outcome.failed
             }
             // It was cut off, or the guest could not be entered: that says nothing of the generation.
-            Err(failure) => return Err(put_back_and_activate(host, record, before, observer, failure)),
+            Err(failure) => return Err(put_back_and_activate(context, record, before, failure)),
         };
         let health = match &outcome {
             None => Health::Good,
@@ -261,9 +259,9 @@ pub(crate) fn settle(
             Some(FailedActivation::NeedsRestart) => {}
             _ => record.note_failed(to, &[]),
         }
-        observer.event(Event::Health { generation: to, health });
+        context.tell(Event::Health { generation: to, health });
         match outcome {
-            None => tell_failed_before(&name, &failed_before, observer),
+            None => tell_failed_before(context, &name, &failed_before),
             Some(outcome @ (FailedActivation::UnitsFailed { .. } | FailedActivation::NeedsRestart)) => {
                 left = Some(outcome);
             }
@@ -275,12 +273,12 @@ pub(crate) fn settle(
                     restored: Some(from),
                     pending_restart: Vec::new(),
                 };
-                return Err(put_back_and_activate(host, record, before, observer, failure));
+                return Err(put_back_and_activate(context, record, before, failure));
             }
         }
         // From here on the guest has it, and nobody knows that it is the one that counts.
         if let Err(failure) = prove_as(host, record, step) {
-            return Err(put_back_and_activate(host, record, before, observer, failure));
+            return Err(put_back_and_activate(context, record, before, failure));
         }
     } else {
         if record.health(to) == Health::Undone {
@@ -288,10 +286,10 @@ pub(crate) fn settle(
             record.note_health(to, Health::Untried);
         }
         if let Err(failure) = prove_as(host, record, step) {
-            return Err(put_back(host, record, observer, failure));
+            return Err(put_back(context, record, failure));
         }
     }
-    let followed = follow(host, record, to, observer, cancel);
+    let followed = follow(context, record, to);
     let Some(outcome) = left else {
         return followed.map(|()| Switched {
             name,
@@ -304,7 +302,7 @@ pub(crate) fn settle(
     };
     // What became of the generation is the news.
     if let Err(failure) = followed {
-        observer.event(Event::Note(error::chain(&failure)));
+        context.tell(Event::Note(error::chain(&failure)));
     }
     Err(Error::Activation { name, generation: to, outcome, restored: None, pending_restart })
 }
@@ -336,10 +334,10 @@ fn still_blamed(
     activation::Outcome { failed: Some(FailedActivation::UnitsFailed { units: ours }), still }
 }
 
-fn tell_failed_before(name: &ContainerName, units: &[String], observer: &mut dyn Observer) {
+fn tell_failed_before(context: &mut Context<'_>, name: &ContainerName, units: &[String]) {
     if !units.is_empty() {
         let units = units.join(", ");
-        observer.event(Event::Note(format!(
+        context.tell(Event::Note(format!(
             "units of `{name}` that had failed before this change still do: {units}"
         )));
     }
@@ -369,15 +367,12 @@ fn prove_as(host: &Host, record: &mut Record, Step { from, to, pinned, .. }: Ste
 /// What follows from a generation that counts, after that is on disk, so that a kill in between undoes nothing that has
 /// proved itself: others are told, and what the other generations held is given back.
 pub(crate) fn follow(
-    host: &Host,
+    context: &mut Context<'_>,
     record: &mut Record,
     current: GenerationId,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<(), Error> {
-    let spec = Generations::new(&host.layout, &record.name).spec(current);
-    let settled =
-        spec.map_err(Error::from).and_then(|spec| recover::settle(host, record, &spec, observer, cancel));
+    let spec = Generations::new(&context.host.layout, &record.name).spec(current);
+    let settled = spec.map_err(Error::from).and_then(|spec| recover::settle(context, record, &spec));
     settled.map_err(|source| unsettled(&record.name, current, source))
 }
 
@@ -390,19 +385,15 @@ pub(crate) fn unsettled(name: &ContainerName, generation: GenerationId, failure:
 }
 
 /// A failure before the guest was touched.
-pub(crate) fn put_back(
-    host: &Host,
-    record: &mut Record,
-    observer: &mut dyn Observer,
-    failure: Error,
-) -> Error {
+pub(crate) fn put_back(context: &mut Context<'_>, record: &mut Record, failure: Error) -> Error {
     // The failure of an activation says itself what was put back.
     let says = matches!(failure, Error::Activation { .. });
     // The user's Ctrl-C does not cut the undoing off.
-    let undo = observe::phase(Progress::Undo, observer, |observer| {
-        let mut silent = ();
-        let observer: &mut dyn Observer = if says { &mut silent } else { observer };
-        recover::interrupted_switch(host, record, observer, &Cancel::new()).map(drop)
+    let undo = context.phase(Progress::Undo, |context| {
+        context.uncancelled(|context| {
+            let mut back = |context: &mut Context<'_>| recover::interrupted_switch(context, record).map(drop);
+            if says { context.untold(back) } else { back(context) }
+        })
     });
     failure.undone(undo)
 }
@@ -410,24 +401,22 @@ pub(crate) fn put_back(
 /// A failure that may have left the guest half switched: the old generation is activated again, as long as it is the one
 /// that the guest sees.
 fn put_back_and_activate(
-    host: &Host,
+    context: &mut Context<'_>,
     record: &mut Record,
     before: Option<&[String]>,
-    observer: &mut dyn Observer,
     failure: Error,
 ) -> Error {
     let name = record.name.clone();
     let from = if let Phase::Switching { from } = record.phase { Some(from) } else { None };
-    let failure = put_back(host, record, observer, failure);
-    let current = Generations::new(&host.layout, &name).current();
+    let failure = put_back(context, record, failure);
+    let current = Generations::new(&context.host.layout, &name).current();
     let generation = match current {
         Ok(current) if from.is_none_or(|from| from == current) => current,
         // The undoing failed, and has told why.
         _ => return failure,
     };
-    let undo = match activation::switch(host, &name, before, observer, &Cancel::new())
-        .map(|switched| switched.failed)
-    {
+    let activated = context.uncancelled(|context| activation::switch(context, &name, before));
+    let undo = match activated.map(|switched| switched.failed) {
         Ok(None) => Ok(()),
         Ok(Some(outcome)) => {
             Err(Error::Activation { name, generation, outcome, restored: None, pending_restart: Vec::new() })
@@ -438,13 +427,12 @@ fn put_back_and_activate(
 }
 
 pub(crate) fn delete_generations(
-    host: &Host,
+    context: &mut Context<'_>,
     name: &ContainerName,
     selection: &Selection,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Vec<GenerationId>, Error> {
-    let Locked { lock: _lock, mut record, .. } = locked::take_whole_observed(host, name, observer, cancel)?;
+    let Context { host, cancel, .. } = *context;
+    let Locked { lock: _lock, mut record, .. } = locked::take_whole_observed(context, name)?;
     let here = presence::look(&host.layout, &record)?;
     let generations = Generations::new(&host.layout, name);
     let chosen = generations.select(selection, &maybe_booted(&record, &here))?;
@@ -456,7 +444,7 @@ pub(crate) fn delete_generations(
         if let Err(failure) = prove(host, &mut record) {
             return Err(unsettled(name, current, failure));
         }
-        follow(host, &mut record, current, observer, cancel)?;
+        follow(context, &mut record, current)?;
     }
     Ok(chosen)
 }

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use crate::build::source::Source;
 use crate::build::{self, Order};
 use crate::error::Error;
-use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::generation::GenerationId;
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, Event, Observer};
+use crate::model::observe::Event;
 use crate::model::setters::setters;
-use crate::ops::adopt;
 use crate::ops::claim;
 use crate::ops::create::{self, Created};
 use crate::ops::idmap_move;
 use crate::ops::limits::Below;
+use crate::ops::locked;
 use crate::ops::lxc_config::{self, Beside};
 use crate::ops::needs;
 use crate::ops::recover;
@@ -68,48 +68,42 @@ pub enum Updated {
 }
 
 pub(crate) fn update(
-    host: &Host,
+    context: &mut Context<'_>,
     name: &ContainerName,
     request: &UpdateRequest,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Updated, Error> {
     let given = |file: &PathBuf, args: &[String]| {
         Source::container(file, request.nix_args.as_deref().unwrap_or(args))
     };
-    // A mistyped file is named before anything is locked.
-    if let Some(file) = &request.file {
-        given(file, &[])?;
+    // A mistyped file, or name, is told before anything is locked.
+    match &request.file {
+        Some(file) => drop(given(file, &[])?),
+        None => locked::require(context.host, name)?,
     }
-    if request.file.is_none()
-        && let Some(declared) = host.record(name)?.declared.filter(|declared| declared.built)
-    {
-        return Err(Error::DeclaredByHost { name: name.clone(), by: declared.source });
-    }
-    let _lock = host.lock_observed(name, observer, cancel)?;
-    let record = match adopt::record(host, name, observer, cancel) {
-        Ok(record) if !record.phase.is_unfinished() => record,
-        Ok(_) | Err(Error::NotFound { .. }) => {
-            let Some(file) = &request.file else { return Err(Error::NotFound { name: name.clone() }) };
-            let source = given(file, &[])?;
-            let beside = beside(request, &[]);
-            return create::create_locked(host, name, &Order::of(&source), &beside, observer, cancel)
-                .map(Updated::Created);
-        }
-        Err(error) => return Err(error),
+    let (_lock, record) = locked::take_name(context, name)?;
+    let Some(record) = record else {
+        let Some(file) = &request.file else { return Err(Error::NotFound { name: name.clone() }) };
+        let source = given(file, &[])?;
+        let beside = beside(request, &[]);
+        return create::create_locked(context, name, &Order::of(&source), &beside).map(Updated::Created);
     };
+    if request.file.is_none()
+        && let Some(declared) = record.declared.as_ref().filter(|declared| declared.built)
+    {
+        return Err(Error::DeclaredByHost { name: name.clone(), by: declared.source.clone() });
+    }
     let file = request.file.as_ref().unwrap_or(&record.file);
     if file.as_os_str().is_empty() {
         return Err(Error::NoFile { name: name.clone() });
     }
     let source = given(file, &record.nix_args)?;
     if let Some(declared) = record.declared.as_ref().filter(|_| source.reference.text != record.file) {
-        observer.event(Event::Note(format!(
+        context.tell(Event::Note(format!(
             "`{}` declares {name}, and the next time that it is applied it changes this back",
             declared.source
         )));
     }
-    update_locked(host, record, &Order::of(&source), request, observer, cancel).map(Updated::Switched)
+    update_locked(context, record, &Order::of(&source), request).map(Updated::Switched)
 }
 
 fn beside(request: &UpdateRequest, items: &[(String, String)]) -> Beside {
@@ -119,23 +113,22 @@ fn beside(request: &UpdateRequest, items: &[(String, String)]) -> Beside {
 
 /// With the lock of a container that exists.
 pub(crate) fn update_locked(
-    host: &Host,
+    context: &mut Context<'_>,
     mut record: Record,
     order: &Order<'_>,
     request: &UpdateRequest,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Switched, Error> {
+    let host = context.host;
     if Generations::new(&host.layout, &record.name).are_lost() {
-        return first(host, record, order, request, observer, cancel);
+        return first(context, record, order, request);
     }
-    recover::interrupted_switch(host, &mut record, observer, cancel)?;
-    switch::allowed(host, &record, cancel)?;
+    recover::interrupted_switch(context, &mut record)?;
+    switch::allowed(host, &record, context.cancel)?;
     let had_lease = record.lease.is_some();
     // After the recovery, which may have put others back.
     let beside = beside(request, &record.lxc_items);
     let below = if request.force_limits { Below::Force } else { Below::Refuse };
-    let outcome = build_and_switch(host, &mut record, order, beside, below, observer, cancel);
+    let outcome = build_and_switch(context, &mut record, order, beside, below);
     if !had_lease {
         // The evaluation needed an address to offer; whether it is used is known only now.
         let spec = Generations::new(&host.layout, &record.name);
@@ -157,13 +150,12 @@ pub(crate) fn update_locked(
 /// The first generation of a container that has lost its profile, and with it all that it had. Its files stay. A guest that
 /// runs is not switched: it does not see the new profile before it boots.
 fn first(
-    host: &Host,
+    context: &mut Context<'_>,
     mut record: Record,
     order: &Order<'_>,
     request: &UpdateRequest,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Switched, Error> {
+    let Context { host, cancel, .. } = *context;
     let name = record.name.clone();
     let record = &mut record;
     let here = switch::allowed(host, record, cancel)?;
@@ -172,11 +164,11 @@ fn first(
     record.phase = Phase::Ready;
     record.pinned = false;
     record.generations.clear();
-    let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
+    let ready = build::ready(context, record, order, &foreign)?;
     let spec = ready.spec.clone();
-    let rendered = switch::prepare(host, record, &spec, &beside, observer, cancel)?;
-    needs::tell(host, &spec, &rendered, observer)?;
-    let built = build::realise(host, record, order, ready, observer, cancel)?;
+    let rendered = switch::prepare(context, record, &spec, &beside)?;
+    needs::tell(context, &spec, &rendered)?;
+    let built = build::realise(context, record, order, ready)?;
     order.note(record);
     record.lxc_items = beside.items;
     let to = build::set_profile(host, record, &built, cancel)?;
@@ -184,13 +176,14 @@ fn first(
         if here.state.is_live() {
             let words =
                 format!("`{name}` runs on without a profile: the new one is there from its next start on");
-            observer.event(Event::Note(words));
+            context.tell(Event::Note(words));
         } else {
-            idmap_move::complete(host, record, spec.idmap, observer, cancel)?;
-            lxc_config::write(host, record, &lxc_config::rendered(host, record, &spec)?, observer)?;
+            idmap_move::complete(context, record, spec.idmap)?;
+            let rendered = lxc_config::rendered(host, record, &spec)?;
+            lxc_config::write(context, record, &rendered)?;
         }
         switch::prove(host, record)?;
-        switch::follow(host, record, to, observer, cancel)
+        switch::follow(context, record, to)
     })();
     installed.map_err(|source| switch::unsettled(&name, to, source))?;
     Ok(Switched {
@@ -204,45 +197,45 @@ fn first(
 }
 
 fn build_and_switch(
-    host: &Host,
+    context: &mut Context<'_>,
     record: &mut Record,
     order: &Order<'_>,
     beside: Beside,
     below: Below,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Switched, Error> {
+    let Context { host, cancel, .. } = *context;
     let generations = Generations::new(&host.layout, &record.name);
     let from = generations.current()?;
     let foreign = claim::others(host)?;
     let built = (|| {
-        let ready = build::ready(host, record, order, &foreign, observer, cancel)?;
+        let ready = build::ready(context, record, order, &foreign)?;
         let spec = ready.spec.clone();
-        let rendered = switch::prepare(host, record, &spec, &beside, observer, cancel)?;
-        needs::tell(host, &spec, &rendered, observer)?;
-        let built = build::realise(host, record, order, ready, observer, cancel)?;
+        let rendered = switch::prepare(context, record, &spec, &beside)?;
+        needs::tell(context, &spec, &rendered)?;
+        let built = build::realise(context, record, order, ready)?;
         switch::begin(host, record, from, beside.items)?;
         build::set_profile(host, record, &built, cancel).map(|to| (spec, to))
     })();
     let (spec, to) = match built {
         Ok(built) => built,
         Err(failure) if matches!(record.phase, Phase::Switching { .. }) => {
-            return Err(switch::put_back(host, record, observer, failure));
+            return Err(switch::put_back(context, record, failure));
         }
-        Err(failure) => return Err(failure.undone(forget_build(host, record, from))),
+        Err(failure) => return Err(failure.undone(forget_build(context, record, from))),
     };
     // A build may take long: whether the guest runs is asked now.
     let here = match switch::allowed(host, record, cancel) {
         Ok(here) => here,
-        Err(failure) => return Err(switch::put_back(host, record, observer, failure)),
+        Err(failure) => return Err(switch::put_back(context, record, failure)),
     };
     order.note(record);
-    switch::settle(host, record, &spec, &here, Step { from, to, pinned: false, below }, observer, cancel)
+    switch::settle(context, record, &spec, &here, Step { from, to, pinned: false, below })
 }
 
 /// A build that came to nothing: its request and root, and the address that it asked for.
-fn forget_build(host: &Host, record: &mut Record, current: GenerationId) -> Result<(), Error> {
+fn forget_build(context: &mut Context<'_>, record: &mut Record, current: GenerationId) -> Result<(), Error> {
+    let host = context.host;
     build::clear_work(host, &record.name)?;
     let spec = Generations::new(&host.layout, &record.name).spec(current)?;
-    switch::release(host, record, &spec, &mut ())
+    context.untold(|context| switch::release(context, record, &spec))
 }

@@ -8,8 +8,9 @@ use super::item::{Hold, Item};
 use super::wanted::By;
 use super::{Outcome, Way};
 use crate::error::Error;
+use crate::host::context::Context;
 use crate::model::name::ContainerName;
-use crate::model::observe::{self, Event, Observer, Phase as Progress, Planned};
+use crate::model::observe::{Event, Observer, Phase as Progress, Planned};
 use crate::model::spec::ContainerSpec;
 use crate::model::state::State;
 use crate::nix::StorePath;
@@ -69,7 +70,7 @@ impl Way<'_> {
             return;
         }
         // What fails is told when it fails alone.
-        let _failed = observe::phase(Progress::Build, observer, |observer| {
+        let _failed = self.context(observer).phase(Progress::Build, |context| {
             for (number, indexes) in groups.values().enumerate() {
                 let drvs: Vec<StorePath> = indexes
                     .iter()
@@ -77,7 +78,8 @@ impl Way<'_> {
                     .collect();
                 let Some((_, source)) = items[indexes[0]].source() else { continue };
                 let root = work.join(format!("result-{number}"));
-                let built = self.host.nix().realise_all(&drvs, &root, &source.user, observer, self.cancel);
+                let nix = self.host.nix();
+                let built = nix.realise_all(&drvs, &root, &source.user, context.observer, self.cancel);
                 match built {
                     Ok(()) => indexes.iter().for_each(|index| items[*index].held = true),
                     Err(error) => tracing::debug!(%error, "not all could be built in one go"),
@@ -114,7 +116,7 @@ impl Way<'_> {
         let declared = item.wanted.as_ref().and_then(|(_, what)| by.map(|by| by.declared(what)));
         let order = item.order(declared)?;
         let log = LogRequest::default();
-        Some(create::complete(self.host, *record, &order, &log, observer, self.cancel).map(Outcome::Created))
+        Some(create::complete(&mut self.context(observer), *record, &order, &log).map(Outcome::Created))
     }
 
     fn update(
@@ -126,11 +128,10 @@ impl Way<'_> {
         let (name, what) = item.wanted.as_ref()?;
         let order = item.order(by.map(|by| by.declared(what)))?;
         Some((|| {
-            let _lock = self.host.lock_observed(name, observer, self.cancel)?;
-            let record = self.still(name, by, observer)?;
-            let request = UpdateRequest::default();
-            update::update_locked(self.host, record, &order, &request, observer, self.cancel)
-                .map(Outcome::Updated)
+            let context = &mut self.context(observer);
+            let _lock = context.lock(name)?;
+            let record = self.still(name, by, context)?;
+            update::update_locked(context, record, &order, &UpdateRequest::default()).map(Outcome::Updated)
         })())
     }
 
@@ -140,9 +141,9 @@ impl Way<'_> {
         self,
         name: &ContainerName,
         by: Option<&By>,
-        observer: &mut dyn Observer,
+        context: &mut Context<'_>,
     ) -> Result<Record, Error> {
-        let record = adopt::record(self.host, name, observer, self.cancel)?;
+        let record = adopt::record(context, name)?;
         if !self.take_over && by.is_some_and(|by| !by.owns(&record)) {
             let by = record.declared.map(|declared| declared.source);
             return Err(Error::NotDeclared { name: name.clone(), by });
@@ -162,8 +163,9 @@ impl Way<'_> {
             (noted != *record).then_some(noted)
         };
         if noted(known).is_some() {
-            let _lock = self.host.lock_observed(name, observer, self.cancel)?;
-            if let Some(record) = noted(&self.still(name, by, observer)?) {
+            let context = &mut self.context(observer);
+            let _lock = context.lock(name)?;
+            if let Some(record) = noted(&self.still(name, by, context)?) {
                 record.save(&self.host.layout)?;
             }
         }
@@ -179,9 +181,10 @@ impl Way<'_> {
     ) -> Option<Result<Outcome, Error>> {
         let Hold::Known(known) = &item.hold else { return None };
         Some((|| {
-            let _lock = self.host.lock_observed(&known.name, observer, self.cancel)?;
+            let context = &mut self.context(observer);
+            let _lock = context.lock(&known.name)?;
             let alone = Way { take_over: false, ..self };
-            let record = match alone.still(&known.name, by, observer) {
+            let record = match alone.still(&known.name, by, context) {
                 Err(Error::NotFound { .. }) => return Ok(Outcome::Removed),
                 other => other?,
             };

@@ -19,6 +19,7 @@ use crate::build::eval;
 use crate::build::evaluate::Workshop;
 use crate::error::Error;
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Data, Event, Observer, Planned};
 use crate::model::setters::setters;
@@ -174,15 +175,22 @@ impl<'a> Way<'a> {
     fn new(host: &'a Host, dry_run: bool, cancel: &'a Cancel) -> Self {
         Self { host, prune: false, take_over: false, dry_run, creates: false, items: None, cancel }
     }
+
+    fn context<'b>(self, observer: &'b mut dyn Observer) -> Context<'b>
+    where
+        'a: 'b,
+    {
+        Context::new(self.host, observer, self.cancel)
+    }
 }
 
 pub(crate) fn apply(
-    host: &Host,
+    context: &mut Context<'_>,
     request: &ApplyRequest,
-    observer: &mut dyn Observer,
     confirm: Confirm<'_>,
-    cancel: &Cancel,
 ) -> Result<Applied, Error> {
+    let Context { host, cancel, .. } = *context;
+    let observer = &mut *context.observer;
     let ApplyRequest { prune, take_over, dry_run, .. } = *request;
     let way = Way { prune, take_over, ..Way::new(host, dry_run, cancel) };
     match &request.source {
@@ -197,24 +205,19 @@ pub(crate) fn apply(
     }
 }
 
-pub(crate) fn update_all(
-    host: &Host,
-    request: &UpdateAllRequest,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<Applied, Error> {
-    let wanted = Wanted::recorded(host, request.nix_args.as_deref(), observer)?;
-    Way::new(host, request.dry_run, cancel).go(|_, _| Ok(wanted), observer, &mut |_| true)
+pub(crate) fn update_all(context: &mut Context<'_>, request: &UpdateAllRequest) -> Result<Applied, Error> {
+    let Context { host, cancel, .. } = *context;
+    let wanted = Wanted::recorded(host, request.nix_args.as_deref(), context.observer)?;
+    Way::new(host, request.dry_run, cancel).go(|_, _| Ok(wanted), context.observer, &mut |_| true)
 }
 
 /// What an update of one container would come to. Nothing of the host changes.
 pub(crate) fn plan_update(
-    host: &Host,
+    context: &mut Context<'_>,
     name: &ContainerName,
     request: &UpdateRequest,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Applied, Error> {
+    let Context { host, cancel, .. } = *context;
     let record = match host.record(name) {
         Ok(record) if !record.phase.is_unfinished() => Some(record),
         Ok(_) | Err(Error::NotFound { .. }) => None,
@@ -223,7 +226,7 @@ pub(crate) fn plan_update(
     let wanted = Wanted::one(name, record.as_ref(), request)?;
     let items = request.lxc_items.as_deref();
     let way = Way { creates: record.is_none(), items, ..Way::new(host, true, cancel) };
-    let mut applied = way.go(|_, _| Ok(wanted), observer, &mut |_| true)?;
+    let mut applied = way.go(|_, _| Ok(wanted), context.observer, &mut |_| true)?;
     let same = applied.containers.iter_mut().find(|one| one.planned == Planned::Unchanged);
     if let (Some(one), Some(record)) = (same, &record) {
         // As an update does: the same system is activated again.
@@ -236,7 +239,7 @@ pub(crate) fn plan_update(
             }
             _ if state == State::Running => {
                 one.planned = Planned::Update { from };
-                observer.event(Event::Note(format!(
+                context.tell(Event::Note(format!(
                     "the system of `{name}` is that of generation {from}, which is activated again"
                 )));
             }

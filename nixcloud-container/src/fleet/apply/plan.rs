@@ -145,14 +145,15 @@ impl Way<'_> {
             create::refuse(self.host, name)?;
             return Ok(Hold::Nothing);
         }
-        let lock = self.host.lock_observed(name, observer, self.cancel)?;
+        let mut context = self.context(observer);
+        let lock = context.lock(name)?;
         // Another apply may have been quicker.
         if let Some(known) = self.known(name, by)? {
             return Ok(Hold::Known(Box::new(known)));
         }
         let declared = item.wanted.as_ref().and_then(|(_, what)| by.map(|by| by.declared(what)));
         let Some(order) = item.order(declared) else { return Ok(Hold::Nothing) };
-        let mut record = create::begin(self.host, name, &order, &Beside::default(), observer)?;
+        let mut record = create::begin(&mut context, name, &order, &Beside::default())?;
         if item.source().is_some() {
             let leased = claim::others(self.host)
                 .and_then(|foreign| build::lease_for_evaluation(self.host, &mut record, &foreign));

@@ -8,9 +8,9 @@ use super::crew::{self, Ended, Job};
 use super::plan::{AfterError, Step};
 use super::schedule::Rules;
 use crate::error::Error;
-use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, ContainerChange, Observer, Phase, phase};
+use crate::model::observe::{ContainerChange, Phase};
 use crate::model::setters::setters;
 use crate::ops::booting;
 use crate::ops::start::{self as boot, StartOutcome, StartRequest};
@@ -84,13 +84,11 @@ impl AutostartOutcome {
 
 /// Starts all of them. One that fails is in the answer as such and stops only those that come after it.
 pub(crate) fn start_all(
-    host: &Host,
+    context: &mut Context<'_>,
     request: &AutostartRequest,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Vec<Autostarted>, Error> {
-    phase(Phase::Start, observer, |observer| {
-        let mut host = host.clone();
+    context.phase(Phase::Start, |context| {
+        let (mut host, cancel) = (context.host.clone(), context.cancel);
         if let Some(limit) = request.timeout {
             host.config.timeouts.start = u32::try_from(limit.as_secs()).unwrap_or(u32::MAX);
         }
@@ -107,15 +105,16 @@ pub(crate) fn start_all(
         let job = Job {
             begin: ContainerChange::Starting,
             work: &|step, observer| {
-                let ended = start(&host, step, observer, cancel);
+                let mut context = Context::new(&host, observer, cancel);
+                let ended = start(&mut context, step);
                 if ended.delay.is_some() && awaited.contains(&step.name) {
-                    await_boot(&host, &step.name, observer, cancel);
+                    await_boot(&mut context, &step.name);
                 }
                 ended
             },
             skip: &|_, after| AutostartOutcome::Skipped { after: after.name.clone() },
         };
-        let outcomes = crew::run(&plan, rules, &job, observer, cancel)?;
+        let outcomes = crew::run(&plan, rules, &job, context.observer, cancel)?;
         let broken = gathered.broken.into_iter();
         let mut all: Vec<Autostarted> = broken
             .map(|(name, error)| Autostarted { name, outcome: AutostartOutcome::Failed(error) })
@@ -135,19 +134,20 @@ pub(crate) fn start_all(
 }
 
 /// A guest that cannot be looked at, or does not boot, keeps none of those that come after it from starting: it runs.
-fn await_boot(host: &Host, name: &ContainerName, observer: &mut dyn Observer, cancel: &Cancel) {
+fn await_boot(context: &mut Context<'_>, name: &ContainerName) {
+    let host = context.host;
     let waited = host.record(name).and_then(|record| {
         let here = presence::look(&host.layout, &record)?;
-        here.init.map_or(Ok(()), |init| booting::wait(host, name, init, observer, cancel))
+        here.init.map_or(Ok(()), |init| booting::wait(context, name, init))
     });
     if let Err(error) = waited {
         tracing::debug!(%name, %error, "not waited for until it has booted");
     }
 }
 
-fn start(host: &Host, step: &Step, observer: &mut dyn Observer, cancel: &Cancel) -> Ended<AutostartOutcome> {
+fn start(context: &mut Context<'_>, step: &Step) -> Ended<AutostartOutcome> {
     let _span = tracing::debug_span!("autostart", name = %step.name).entered();
-    match boot::start(host, &step.name, &StartRequest::default(), observer, cancel) {
+    match boot::start(context, &step.name, &StartRequest::default()) {
         Ok(StartOutcome::Started { init_pid }) => Ended {
             outcome: AutostartOutcome::Started { init_pid },
             change: ContainerChange::Started,

@@ -8,8 +8,9 @@ use super::plan::{Plan, Step};
 use super::schedule::Rules;
 use crate::error::Error;
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, ContainerChange, Observer, Phase, phase};
+use crate::model::observe::{Cancel, ContainerChange, Phase};
 use crate::model::setters::setters;
 use crate::model::state::{Action, Permission, State};
 use crate::ops::power::{self, StopOutcome, StopRequest};
@@ -73,12 +74,11 @@ pub enum AutostopOutcome {
 /// Ends all of ours that run, those that start with the host in reverse order, the others before them. One that fails
 /// holds up nothing.
 pub(crate) fn stop_all(
-    host: &Host,
+    context: &mut Context<'_>,
     request: &AutostopRequest,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Vec<Autostopped>, Error> {
-    phase(Phase::Stop, observer, |observer| {
+    context.phase(Phase::Stop, |context| {
+        let Context { host, cancel, .. } = *context;
         let limits = Limits::new(host, request);
         // A lock that somebody holds on to is waited for as long as a guest.
         let mut host = host.clone();
@@ -95,7 +95,7 @@ pub(crate) fn stop_all(
             work: &|step, _| stop(&host, step, limits, cancel),
             skip: &|_, _| None,
         };
-        let outcomes = crew::run(&plan, rules, &job, observer, cancel)?;
+        let outcomes = crew::run(&plan, rules, &job, context.observer, cancel)?;
         let ended =
             plan.steps.into_iter().zip(outcomes).filter_map(|(step, outcome)| {
                 Some(Autostopped { name: step.name, outcome: outcome.flatten()? })

@@ -2,9 +2,10 @@
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::host::parts::{self, Reloaded};
 use crate::model::forward::{Forward, HostPort};
-use crate::model::observe::{Cancel, Event, Observer};
+use crate::model::observe::{Cancel, Event};
 use crate::model::spec::ContainerSpec;
 use crate::store::claims::host_ports;
 use crate::store::record::Record;
@@ -36,13 +37,12 @@ pub(crate) fn claim(host: &Host, record: &mut Record, spec: &ContainerSpec) -> R
 /// Gives back the ports of the host that `spec` does not use, after the packet filter has been told: the container that
 /// claims one next must not find a rule for it.
 pub(crate) fn release(
-    host: &Host,
+    context: &mut Context<'_>,
     record: &mut Record,
     spec: &ContainerSpec,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<(), Error> {
-    open(host, record, observer, cancel)?;
+    open(context, record)?;
+    let host = context.host;
     let wanted: Vec<HostPort> = spec.network.forwards.iter().map(Forward::host).collect();
     let (kept, unused): (Vec<_>, Vec<_>) = record.ports.iter().partition(|port| wanted.contains(port));
     if unused.is_empty() {
@@ -68,32 +68,27 @@ pub(crate) fn release_all(host: &Host, record: &Record) -> Result<(), Error> {
 }
 
 /// Lets the ports of the host lead to a container as it is now, and tells of what stands in their way.
-pub(crate) fn open(
-    host: &Host,
-    record: &Record,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<(), Error> {
+pub(crate) fn open(context: &mut Context<'_>, record: &Record) -> Result<(), Error> {
     if record.ports.is_empty() {
         return Ok(());
     }
-    if parts::reload(host, cancel)? == Reloaded::NotUp {
+    if parts::reload(context.host, context.cancel)? == Reloaded::NotUp {
         let ports: Vec<String> = record.ports.iter().map(|port| port.words()).collect();
-        observer.event(Event::Note(format!(
+        context.tell(Event::Note(format!(
             "the networks of this host are not up: {} will lead to `{}` when they are",
             ports.join(", "),
             record.name
         )));
     }
     for port in parts::absent(&record.ports)? {
-        observer.event(Event::Note(format!(
+        context.tell(Event::Note(format!(
             "{} will lead to `{}` when the host has that address, which it has not now",
             port.words(),
             record.name
         )));
     }
     for port in parts::shadowed(&record.ports) {
-        observer.event(Event::Note(format!(
+        context.tell(Event::Note(format!(
             "a program of the host listens on {}, which leads to `{}`: that program is reached by the loopback \
              addresses alone",
             port.words(),

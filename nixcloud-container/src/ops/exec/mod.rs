@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::idmap::RANGE;
 use crate::model::name::ContainerName;
 use crate::model::namespace::{self, Elevated, Namespace, Side};
-use crate::model::observe::{Cancel, Observer};
+use crate::model::observe::Cancel;
 use crate::model::setters::setters;
 use crate::model::state::{Action, Permission};
 use crate::model::user::User;
@@ -124,13 +125,12 @@ pub enum Streams {
 }
 
 pub(crate) fn run(
-    host: &Host,
+    context: &mut Context<'_>,
     name: &ContainerName,
     request: RunRequest,
     streams: Streams,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<Exit, Error> {
+    let Context { host, cancel, .. } = *context;
     let side = judge(name, &request)?;
     let record = host.record(name)?;
     let limit = host.config.timeouts.start();
@@ -143,7 +143,7 @@ pub(crate) fn run(
     if side == Side::Guest
         && let Some(init) = here.init
     {
-        booting::wait(host, name, init, observer, cancel)?;
+        booting::wait(context, name, init)?;
     }
     let identity = match &request.user {
         Some(user) => {

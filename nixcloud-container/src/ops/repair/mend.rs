@@ -8,10 +8,11 @@ use crate::error::Error;
 use crate::fs::atomic::{self, Durability};
 use crate::fs::owner::Shift;
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::idmap::RANGE;
 use crate::model::layout::Layout;
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, Observer};
+use crate::model::observe::Cancel;
 use crate::ops::durable;
 use crate::ops::lxc_config;
 use crate::ops::recover;
@@ -21,13 +22,8 @@ use crate::store::record::Record;
 use crate::store::rootfs;
 use crate::store::salvage::Held;
 
-pub(super) fn mend(
-    host: &Host,
-    name: &ContainerName,
-    mend: &Mend,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<(), Error> {
+pub(super) fn mend(context: &mut Context<'_>, name: &ContainerName, mend: &Mend) -> Result<(), Error> {
+    let Context { host, cancel, .. } = *context;
     let layout = &host.layout;
     match mend {
         Mend::Nothing => Ok(()),
@@ -47,10 +43,10 @@ pub(super) fn mend(
         }
         Mend::Folder => folder(host, name),
         Mend::Owners => owners(host, name, cancel),
-        Mend::Config => config(host, name, observer),
+        Mend::Config => config(context, name),
         Mend::Settle => {
             let mut record = host.record(name)?;
-            recover::interrupted_switch(host, &mut record, observer, cancel).map(drop)
+            recover::interrupted_switch(context, &mut record).map(drop)
         }
     }
 }
@@ -106,7 +102,8 @@ fn owners(host: &Host, name: &ContainerName, cancel: &Cancel) -> Result<(), Erro
     durable::files(host, name)
 }
 
-fn config(host: &Host, name: &ContainerName, observer: &mut dyn Observer) -> Result<(), Error> {
+fn config(context: &mut Context<'_>, name: &ContainerName) -> Result<(), Error> {
+    let host = context.host;
     let mut record = host.record(name)?;
     let generations = Generations::new(&host.layout, name);
     let spec = generations.spec(generations.current()?)?;
@@ -116,7 +113,7 @@ fn config(host: &Host, name: &ContainerName, observer: &mut dyn Observer) -> Res
     } else {
         lxc_config::rendered(host, &record, &spec)?
     };
-    lxc_config::write(host, &mut record, &rendered, observer)
+    lxc_config::write(context, &mut record, &rendered)
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {

@@ -18,10 +18,11 @@ use std::path::PathBuf;
 use crate::error::{self, Error};
 use crate::fs::lock::{self, Place};
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::model::hint::{Hint, Remedy};
 use crate::model::host_report::{Finding, Part};
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, Observer};
+use crate::model::observe::Cancel;
 use crate::store::salvage::{self, Held};
 use faults::{Fault, Mend};
 
@@ -90,12 +91,8 @@ pub enum RepairOutcome {
 /// A round of mends may bring more to light: a record that was made anew has claims.
 const ROUNDS: usize = 5;
 
-pub(crate) fn repair(
-    host: &Host,
-    request: &RepairRequest,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<Vec<Repair>, Error> {
+pub(crate) fn repair(context: &mut Context<'_>, request: &RepairRequest) -> Result<Vec<Repair>, Error> {
+    let host = context.host;
     if !request.dry_run {
         host.prepare()?;
     }
@@ -114,7 +111,7 @@ pub(crate) fn repair(
     };
     let mut repairs = Vec::new();
     for name in names {
-        if cancel.is_cancelled() {
+        if context.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
         // Whoever has nothing wrong is not locked.
@@ -128,7 +125,7 @@ pub(crate) fn repair(
         if request.dry_run {
             repairs.extend(planned(host, &name, &claims)?);
         } else {
-            one(host, &name, &mut repairs, observer, cancel)?;
+            one(context, &name, &mut repairs)?;
         }
     }
     if request.name.is_none() {
@@ -142,7 +139,7 @@ pub(crate) fn repair(
 /// What `host check` says of it. What is being changed just now is looked at by whoever changes it.
 pub(crate) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
     let request = RepairRequest::new().with_dry_run(true);
-    let repairs = repair(host, &request, &mut (), &Cancel::new())?;
+    let repairs = repair(&mut Context::new(host, &mut (), &Cancel::new()), &request)?;
     if repairs.is_empty() {
         let count = host.names()?.len();
         let what = format!("records, claims, profiles and folders of {count} agree");
@@ -198,18 +195,13 @@ fn is_in_hands(host: &Host, name: &ContainerName) -> bool {
 }
 
 /// Mends one container.
-fn one(
-    host: &Host,
-    name: &ContainerName,
-    repairs: &mut Vec<Repair>,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
-) -> Result<(), Error> {
+fn one(context: &mut Context<'_>, name: &ContainerName, repairs: &mut Vec<Repair>) -> Result<(), Error> {
+    let host = context.host;
     // Before it can be taken.
     if let Some(fault) = faults::of_lock(host, name) {
         repairs.push(finish(fault, false, |fault| mend::folder_away(&fault.path)));
     }
-    let _lock = host.lock_observed(name, observer, cancel)?;
+    let _lock = context.lock(name)?;
     for _ in 0..ROUNDS {
         let faults = faults::of(host, name, &claims(host)?)?;
         let mut mended = false;
@@ -218,7 +210,7 @@ fn one(
             if repairs.iter().any(again) {
                 continue;
             }
-            let repair = finish(fault, false, |fault| mend::mend(host, name, &fault.mend, observer, cancel));
+            let repair = finish(fault, false, |fault| mend::mend(context, name, &fault.mend));
             mended |= matches!(repair.outcome, RepairOutcome::Mended);
             repairs.push(repair);
         }

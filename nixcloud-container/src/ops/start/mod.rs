@@ -10,11 +10,12 @@ use jiff::Timestamp;
 use crate::error::{self, Error};
 use crate::fs::atomic::{self, Durability};
 use crate::host::Host;
+use crate::host::context::Context;
 use crate::host::names;
 use crate::lxc::command::{self, Holder};
 use crate::model::idmap::{IdMapKind, RANGE};
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, Event, Observer};
+use crate::model::observe::{Cancel, Event};
 use crate::model::resources::Limit;
 use crate::model::spec::ContainerSpec;
 use crate::model::state::Action;
@@ -44,14 +45,13 @@ use plan::Plan;
 pub use request::{StartOutcome, StartRequest};
 
 pub(crate) fn start(
-    host: &Host,
+    context: &mut Context<'_>,
     name: &ContainerName,
     request: &StartRequest,
-    observer: &mut dyn Observer,
-    cancel: &Cancel,
 ) -> Result<StartOutcome, Error> {
-    let Locked { lock, mut record, .. } = locked::take_whole(host, name, observer, cancel)?;
-    tell_host(host, &record, observer, cancel);
+    let Context { host, cancel, .. } = *context;
+    let Locked { lock, mut record, .. } = locked::take_whole(context, name)?;
+    tell_host(context, &record);
     cut_off::settle(host, &record)?;
     if locked::permitted(host, &record, Action::Start, cancel)?.already {
         return Ok(StartOutcome::AlreadyRunning);
@@ -62,15 +62,15 @@ pub(crate) fn start(
     forget(host, &mut record)?;
     let starts = Owner::of(&host.layout, name).starts();
     if !request.foreground {
-        let mut boot = Boot { host, plan: &plan, foreground: None, starts, cancel };
-        return match boot.run(&mut record, observer)? {
+        let mut boot = Boot { plan: &plan, foreground: None, starts };
+        return match boot.run(context, &mut record)? {
             Some(init_pid) => Ok(StartOutcome::Started { init_pid }),
             None => Err(Answer::Ended.unexpected().into()),
         };
     }
     let mut foreground = Foreground::open(host, &starts, request.screen)?;
-    let mut boot = Boot { host, plan: &plan, foreground: Some(&mut foreground), starts, cancel };
-    let init = boot.run(&mut record, observer)?;
+    let mut boot = Boot { plan: &plan, foreground: Some(&mut foreground), starts };
+    let init = boot.run(context, &mut record)?;
     // Others may stop it, run commands in it, destroy it.
     drop(lock);
     let cancelled = foreground.wait(host, name, cancel);
@@ -82,37 +82,35 @@ pub(crate) fn start(
 
 /// Tells the host's name servers and its packet filter of a container that was just adopted, or whose last operation was
 /// killed after its end was noted. Of others they know, and nothing is done. It boots without them, too.
-fn tell_host(host: &Host, record: &Record, observer: &mut dyn Observer, cancel: &Cancel) {
+fn tell_host(context: &mut Context<'_>, record: &Record) {
     let name = &record.name;
-    if let Err(error) = names::publish(host, name, cancel) {
+    if let Err(error) = names::publish(context.host, name, context.cancel) {
         let why = error::chain(&error);
-        observer.event(Event::Note(format!("the host's name servers are not told of `{name}`: {why}")));
+        context.tell(Event::Note(format!("the host's name servers are not told of `{name}`: {why}")));
     }
-    if let Err(error) = claim::host_ports::open(host, record, observer, cancel) {
+    if let Err(error) = claim::host_ports::open(context, record) {
         let why = error::chain(&error);
-        observer.event(Event::Note(format!("the host's ports may not lead to `{name}`: {why}")));
+        context.tell(Event::Note(format!("the host's ports may not lead to `{name}`: {why}")));
     }
 }
 
 /// One boot.
 struct Boot<'a> {
-    host: &'a Host,
     plan: &'a Plan,
     foreground: Option<&'a mut Foreground>,
     /// The cgroups of its first try and of its second.
     starts: [Pair; 2],
-    cancel: &'a Cancel,
 }
 
 impl Boot<'_> {
     /// Boots the current generation, and returns its init; `None` where a foreground guest has ended already.
-    fn run(&mut self, record: &mut Record, observer: &mut dyn Observer) -> Result<Option<i32>, Error> {
-        let Self { host, cancel, .. } = *self;
+    fn run(&mut self, context: &mut Context<'_>, record: &mut Record) -> Result<Option<i32>, Error> {
+        let Context { host, cancel, .. } = *context;
         let generations = Generations::new(&host.layout, &record.name);
         let current = generations.current()?;
         let spec = generations.spec(current)?;
         needs::require_bridges(host, &spec)?;
-        idmap_move::complete(host, record, spec.idmap, observer, cancel)?;
+        idmap_move::complete(context, record, spec.idmap)?;
         require_free_ids(host, record, spec.idmap)?;
         remove_left_interfaces(host, record)?;
         let mut run = Run {
@@ -132,12 +130,12 @@ impl Boot<'_> {
             generations.root_program(&program)?;
         }
         let [first, second] = self.starts.clone();
-        let mut started = self.start(record, &spec, &mut run, &first, observer);
+        let mut started = self.start(context, record, &spec, &mut run, &first);
         if let Err(Error::Worker(failure)) = &started
             && host.facts()?.idmapped_store
             && idmap_failed(failure)
         {
-            observer.event(Event::Note(format!(
+            context.tell(Event::Note(format!(
                 "the store cannot be shown with the guest's ids here ({failure}): it is mounted read-only without them"
             )));
             waiting::until_stopped(host, record, MONITOR_END, cancel)?;
@@ -145,7 +143,7 @@ impl Boot<'_> {
             remove_left_interfaces(host, record)?;
             cut_off::end_own(&host.layout, record, Some(&run));
             host_facts::refuse_idmapped_store(&host.layout);
-            started = self.start(record, &spec, &mut run, &second, observer);
+            started = self.start(context, record, &spec, &mut run, &second);
             if started.is_err() {
                 host_facts::allow_idmapped_store(&host.layout);
             }
@@ -161,19 +159,19 @@ impl Boot<'_> {
     /// Starts with a note of what is being started already on disk: whoever is killed on the way leaves it.
     fn start(
         &mut self,
+        context: &mut Context<'_>,
         record: &mut Record,
         spec: &ContainerSpec,
         run: &mut Run,
         cgroups: &Pair,
-        observer: &mut dyn Observer,
     ) -> Result<Option<i32>, Error> {
-        let host = self.host;
+        let host = context.host;
         let rendered = lxc_config::rendered(host, record, spec)?;
         needs::require_sources(&record.name, &rendered)?;
-        let held = limits::require(host, &record.name, spec, record.limits.as_ref(), observer)?;
+        let held = limits::require(context, &record.name, spec, record.limits.as_ref())?;
         limits::note(host, &record.name, &held)?;
         limits::hold_together(host);
-        lxc_config::write(host, record, &rendered, observer)?;
+        lxc_config::write(context, record, &rendered)?;
         // Without the items of this boot: what differs from it at the next start is what waits for one.
         run.notes = BootNotes::of(spec, &rendered);
         run.signals = Signals::of(rendered.extra.iter().chain(&self.plan.items));
@@ -181,16 +179,15 @@ impl Boot<'_> {
         run.cgroups = cgroups.map(Pair::folders).unwrap_or_default();
         run.save(&host.layout, &record.name)?;
         forget_neighbours(host, record, Some(spec));
-        let Some(init_pid) =
-            self.call(record, &rendered, self.user_namespace(record, spec, &rendered), cgroups, &held)?
-        else {
+        let user_namespace = self.user_namespace(host, record, spec, &rendered);
+        let Some(init_pid) = self.call(context, record, &rendered, user_namespace, cgroups, &held)? else {
             return Ok(None);
         };
         let gone = || Error::Worker(WorkerError::NoAnswer { status: "the guest's init is gone".to_owned() });
         let init = Process::now(init_pid).ok_or_else(gone)?;
         run.booted(init);
         run.save(&host.layout, &record.name)?;
-        if self.foreground.is_none() && self.cancel.is_cancelled() {
+        if self.foreground.is_none() && context.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
         if let Some(path) = &self.plan.pidfile {
@@ -204,7 +201,13 @@ impl Boot<'_> {
     /// the ids, LXC makes it; and where it joins a namespace of another container's, which is done before its own is there.
     /// So it does where limits are set for the guest (`lxc.prlimit`) by a root who may not raise limits, such as one of
     /// a machine that is itself a container: over a user namespace of its own such a root may.
-    fn user_namespace(&self, record: &Record, spec: &ContainerSpec, rendered: &Rendered) -> Option<Ids> {
+    fn user_namespace(
+        &self,
+        host: &Host,
+        record: &Record,
+        spec: &ContainerSpec,
+        rendered: &Rendered,
+    ) -> Option<Ids> {
         let theirs = |(key, _): &&(String, String)| {
             key.starts_with("lxc.idmap")
                 || key.starts_with("lxc.namespace.")
@@ -217,7 +220,7 @@ impl Boot<'_> {
         let ids = record.ids_for(spec.idmap)?;
         let owner = match spec.idmap {
             IdMapKind::Isolated => ids.base(),
-            IdMapKind::Shared => ids.one_of(record.interface_id(&self.host.layout).number()),
+            IdMapKind::Shared => ids.one_of(record.interface_id(&host.layout).number()),
         };
         Some(Ids { owner, base: ids.base(), count: RANGE })
     }
@@ -231,13 +234,15 @@ impl Boot<'_> {
     /// Lets a worker start it.
     fn call(
         &mut self,
+        context: &Context<'_>,
         record: &Record,
         rendered: &Rendered,
         user_namespace: Option<Ids>,
         cgroups: Option<&Pair>,
         held: &[Limit],
     ) -> Result<Option<i32>, Error> {
-        let Self { host, plan, cancel, .. } = *self;
+        let Context { host, cancel, .. } = *context;
+        let plan = self.plan;
         let console = self.foreground.as_deref().map(Foreground::item);
         // Of interfaces of this boot alone; those of the configuration file have theirs.
         let all: Vec<_> = rendered.extra.iter().chain(&plan.items).cloned().collect();
