@@ -99,6 +99,9 @@ pub use model::layout::LayoutError;
 pub use model::log_level::{Level as LogLevel, UnknownLevel};
 pub use model::name::{ContainerName, InterfaceName};
 pub use model::namespace::{Elevated, Namespace};
+pub use model::note::{
+    AdoptionNote, DeclarationNote, FilesNote, GenerationNote, GuestNote, NetworkNote, Note,
+};
 pub use model::observe::{
     Cancel, ContainerChange, Data, Event, Observer, PassedSignals, Phase, Planned, UnitChange,
 };

@@ -92,7 +92,7 @@ struct Notes(Vec<String>);
 impl Observer for Notes {
     fn event(&mut self, event: Event) {
         if let Event::Note(note) = event {
-            self.0.push(note);
+            self.0.push(note.to_string());
         }
     }
 }

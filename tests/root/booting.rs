@@ -92,8 +92,8 @@ fn entered(web: &Guest<'_>, lab: &Lab, boot: u32) -> (bool, Vec<String>, Duratio
     let begin = Instant::now();
     let request = RunRequest::new(["/bin/sh", "-c", "exit 0"]);
     let exit = manager.container(web.name().clone()).run_observed(request, Streams::Null, &mut |event| {
-        if let Event::Note(text) = event {
-            notes.push(text);
+        if let Event::Note(note) = event {
+            notes.push(note.to_string());
         }
     });
     (exit.must("run").success(), notes, begin.elapsed())
@@ -148,8 +148,8 @@ fn root_an_update_waits_for_units_that_start(lab: &Lab) {
     let request = nixcloud_container::UpdateRequest::default().with_file(file);
     let mut notes = Vec::new();
     let updated = web.container().update(&request, &mut |event| {
-        if let Event::Note(text) = event {
-            notes.push(text);
+        if let Event::Note(note) = event {
+            notes.push(note.to_string());
         }
     });
     updated.must("update");

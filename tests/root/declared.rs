@@ -252,8 +252,8 @@ fn root_apply_of_what_is_built(lab: &Lab) {
     assert!(error.hint().unwrap().contains("rebuild the host"), "{:?}", error.hint());
     let mut notes = Vec::new();
     let mut observer = |event| {
-        if let nixcloud_container::Event::Note(text) = event {
-            notes.push(text);
+        if let nixcloud_container::Event::Note(note) = event {
+            notes.push(note.to_string());
         }
     };
     let applied = lab.manager().update_all(&Default::default(), &mut observer).must("update");

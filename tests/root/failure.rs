@@ -187,7 +187,7 @@ fn root_a_killed_create_is_tidied_by_the_next(lab: &Lab) {
     let mut notes = Vec::new();
     let mut observer = |event: Event| {
         if let Event::Note(note) = event {
-            notes.push(note);
+            notes.push(note.to_string());
         }
     };
     web.container().create(&web.request(&web.file()), &mut observer).must("create");
@@ -447,7 +447,7 @@ fn root_a_hand_edited_configuration_is_kept_and_reported(lab: &Lab) {
     let mut notes = Vec::new();
     let mut observer = |event: Event| {
         if let Event::Note(note) = event {
-            notes.push(note);
+            notes.push(note.to_string());
         }
     };
     web.container().start(&mut observer).must("start");
@@ -462,7 +462,7 @@ fn root_a_hand_edited_configuration_is_kept_and_reported(lab: &Lab) {
     notes.clear();
     let mut observer = |event: Event| {
         if let Event::Note(note) = event {
-            notes.push(note);
+            notes.push(note.to_string());
         }
     };
     web.container().start(&mut observer).must("start");

@@ -91,7 +91,7 @@ fn root_field_04_gateway_extra_config_and_name_count(lab: &Lab) {
     let mut notes = Vec::new();
     let mut observer = |event: Event| {
         if let Event::Note(note) = event {
-            notes.push(note);
+            notes.push(note.to_string());
         }
     };
     web.container().create(&web.request(&file), &mut observer).must("create");

@@ -346,7 +346,7 @@ fn root_ports_come_and_go_with_generations(lab: &Lab) {
     let mut notes = Vec::new();
     let mut observer = |event| {
         if let Event::Note(note) = event {
-            notes.push(note);
+            notes.push(note.to_string());
         }
     };
     let file = Some(lab.file(web.name().as_str(), &with(8004)));
@@ -366,7 +366,7 @@ fn root_a_port_has_one_owner_and_listeners_are_noticed(lab: &Lab) {
     let mut notes = Vec::new();
     let mut observer = |event| {
         if let Event::Note(note) = event {
-            notes.push(note);
+            notes.push(note.to_string());
         }
     };
     web.container().create(&web.request(&web.file().keys(forward)), &mut observer).must("create");

@@ -53,7 +53,7 @@ fn root_an_update_that_cannot_be_noted_is_put_back(lab: &Lab) {
     let mut observer = |event: Event| match event {
         Event::Health { health: Health::Good, .. } => held.hold(true),
         Event::Phase(Phase::Undo) => held.hold(false),
-        Event::Note(text) => told.push(text),
+        Event::Note(note) => told.push(note.to_string()),
         _ => {}
     };
     let error = web.container().update(&request(lab, &web, "2"), &mut observer).unwrap_err();

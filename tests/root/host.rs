@@ -229,7 +229,7 @@ fn root_a_store_that_cannot_be_idmapped_is_mounted_without(lab: &Lab) {
     let mut notes = Vec::new();
     let mut observer = |event| {
         if let nixcloud_container::Event::Note(note) = event {
-            notes.push(note);
+            notes.push(note.to_string());
         }
     };
     let started = web.container().start(&mut observer).must("start");

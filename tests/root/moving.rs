@@ -177,7 +177,7 @@ fn root_a_hostile_rootfs_is_moved_and_nothing_beside_it(lab: &Lab) {
     let request = nixcloud_container::UpdateRequest::default().with_file(file);
     let mut observer = |event| {
         if let nixcloud_container::Event::Note(note) = event {
-            notes.push(note);
+            notes.push(note.to_string());
         }
     };
     web.container().update(&request, &mut observer).must("update");

@@ -141,7 +141,7 @@ fn root_units_that_had_failed_blame_no_generation(lab: &Lab) {
     let (mut notes, mut health) = (Vec::new(), Vec::new());
     let request = UpdateRequest::new(lab.file(web.name().as_str(), &file.clone().version("2")));
     let mut observer = |event: Event| match event {
-        Event::Note(text) => notes.push(text),
+        Event::Note(note) => notes.push(note.to_string()),
         Event::Health { health: now, .. } => health.push(now),
         _ => {}
     };

@@ -25,8 +25,8 @@ scenarios! {
 fn rollback(guest: &Guest<'_>) -> (Switched, String) {
     let mut notes = String::new();
     let mut observer = |event: Event| {
-        if let Event::Note(text) = event {
-            notes.push_str(&text);
+        if let Event::Note(note) = event {
+            notes.push_str(&note.to_string());
             notes.push('\n');
         }
     };

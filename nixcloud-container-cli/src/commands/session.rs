@@ -95,8 +95,8 @@ pub(super) fn login(context: &Context<'_>, args: &LoginArgs, asked: Attach) -> R
 fn notes(context: &Context<'_>) -> impl FnMut(Event) {
     let printer = context.printer;
     move |event| {
-        if let Event::Note(text) = event {
-            printer.note(Tone::Hint, "note", &text);
+        if let Event::Note(note) = event {
+            printer.note(Tone::Hint, "note", &note.to_string());
         }
     }
 }

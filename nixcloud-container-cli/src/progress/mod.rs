@@ -77,7 +77,7 @@ impl Observer for Progress<'_> {
             Event::NixMessage { text, .. } if self.printer.verbose() || text.starts_with("trace: ") => {
                 self.printer.progress(clean(&text));
             }
-            Event::Note(text) => self.printer.note(Tone::Hint, "note", &text),
+            Event::Note(note) => self.printer.note(Tone::Hint, "note", &note.to_string()),
             Event::BuildLog { name, line } if self.logs => {
                 self.printer.progress(clean(&format!("{name}> {line}")));
             }

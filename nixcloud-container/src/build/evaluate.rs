@@ -15,7 +15,8 @@ use crate::host::{self, Host};
 use crate::model::config::HostConfig;
 use crate::model::idmap::IdMapKind;
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, Event, Observer};
+use crate::model::note::DeclarationNote;
+use crate::model::observe::{Cancel, Observer};
 use crate::model::spec::{ContainerSpec, SCHEMA, SpecError};
 use crate::net::{Link, Netlink};
 use crate::nix::{self, Mode, Nix, SearchPath, StorePath, UserArgs};
@@ -297,7 +298,8 @@ fn read(asked: &Asked<'_>, answer: Answer) -> Result<Evaluated, Error> {
 /// Says so where a container file proposes another name than the container has.
 pub(crate) fn note_name(name: &ContainerName, spec: &ContainerSpec, observer: &mut dyn Observer) {
     if let Some(own) = spec.name.as_ref().filter(|own| *own != name) {
-        observer.event(Event::Note(format!("the container file calls itself `{own}`; it is `{name}` here")));
+        let note = DeclarationNote::OtherName { name: name.clone(), proposed: own.clone() };
+        observer.event(note.into());
     }
 }
 

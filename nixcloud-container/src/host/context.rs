@@ -30,8 +30,8 @@ impl<'a> Context<'a> {
     }
 
     /// Tells the observer.
-    pub(crate) fn tell(&mut self, event: Event) {
-        self.observer.event(event);
+    pub(crate) fn tell(&mut self, event: impl Into<Event>) {
+        self.observer.event(event.into());
     }
 
     /// Does the work of one phase, and says when it begins and when it is done.

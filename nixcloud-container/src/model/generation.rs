@@ -171,6 +171,12 @@ impl Selection {
     }
 }
 
+/// Generations with what is known of each: `3 is bad, 2 is undone`.
+pub(crate) fn passed_over(generations: &[(GenerationId, Health)]) -> String {
+    let words: Vec<String> = generations.iter().map(|(id, health)| format!("{id} is {health}")).collect();
+    words.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,7 @@ pub mod layout;
 pub mod log_level;
 pub mod name;
 pub mod namespace;
+pub mod note;
 pub mod observe;
 pub mod overrides;
 pub mod resources;

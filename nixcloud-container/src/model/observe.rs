@@ -9,6 +9,7 @@ use ::nix::sys::signal::Signal;
 
 use crate::model::generation::{GenerationId, Health};
 use crate::model::name::ContainerName;
+use crate::model::note::Note;
 
 /// What an operation is doing. Events arrive in order, on the thread that called the operation.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -123,7 +124,13 @@ pub enum Event {
         expected: u64,
     },
     /// Something that the user should know and that did not stop the operation.
-    Note(String),
+    Note(Note),
+}
+
+impl<N: Into<Note>> From<N> for Event {
+    fn from(note: N) -> Self {
+        Self::Note(note.into())
+    }
 }
 
 /// What is to become of a container that is declared, or that was.

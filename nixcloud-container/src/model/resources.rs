@@ -280,7 +280,7 @@ pub struct Limit {
 }
 
 /// A limit that this host cannot hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Unheld {
     /// The key of the container file, below `resources`.

@@ -8,6 +8,7 @@ use crate::error::{Error, FailedActivation};
 use crate::host::Host;
 use crate::host::context::Context;
 use crate::model::name::ContainerName;
+use crate::model::note::GuestNote;
 use crate::model::observe::{Cancel, Event, Observer, Phase as Progress, UnitChange};
 use crate::ops::guest_units;
 use crate::ops::power;
@@ -87,9 +88,9 @@ pub(crate) fn await_units(
     if left.is_zero() || started(first)? {
         return Ok(());
     }
-    context.tell(Event::Note(format!("waiting for `{name}` to start its units")));
+    context.tell(GuestNote::AwaitsUnits { name: name.clone() });
     if left > first && !started(left.saturating_sub(first))? {
-        context.tell(Event::Note(format!("`{name}` still starts units: goes on all the same")));
+        context.tell(GuestNote::StillStartsUnits { name: name.clone() });
     }
     Ok(())
 }

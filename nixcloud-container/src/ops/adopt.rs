@@ -6,7 +6,7 @@
 use crate::error::Error;
 use crate::host::context::Context;
 use crate::model::name::ContainerName;
-use crate::model::observe::Event;
+use crate::model::note::AdoptionNote;
 use crate::ops::claim;
 use crate::render;
 use crate::store::generations::Generations;
@@ -27,7 +27,7 @@ pub(crate) fn record(context: &mut Context<'_>, name: &ContainerName) -> Result<
 fn adopt(context: &mut Context<'_>, record: &mut Record) -> Result<(), Error> {
     let Context { host, cancel, .. } = *context;
     let name = record.name.clone();
-    context.tell(Event::Note(format!("`{name}` was made by the shell original: it is adopted")));
+    context.tell(AdoptionNote::Adopted { name: name.clone() });
     let generations = Generations::new(&host.layout, &name);
     let spec = generations.spec(generations.current()?)?;
     keep_lines(context, record, &generations)?;
@@ -42,10 +42,7 @@ fn adopt(context: &mut Context<'_>, record: &mut Record) -> Result<(), Error> {
     record.adopted = Some(Adopted::Done);
     record.save(&host.layout)?;
     if presence::look(&host.layout, record)?.state.is_live() {
-        context.tell(Event::Note(format!(
-            "`{name}` keeps what the original started it with until it is restarted: until then nothing but its ids keeps \
-             it from writing to the store"
-        )));
+        context.tell(AdoptionNote::RunsAsBefore { name });
     }
     Ok(())
 }
@@ -77,6 +74,6 @@ pub(crate) fn tell(context: &mut Context<'_>, lines: &str) {
 
 fn left_out(context: &mut Context<'_>, refused: &[render::ExtraError]) {
     for error in refused {
-        context.tell(Event::Note(format!("`{}` is left out: {}", error.line, error.why)));
+        context.tell(AdoptionNote::LineLeftOut { line: error.line.clone(), why: error.why.clone() });
     }
 }

@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::host::context::Context;
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, Event};
+use crate::model::note::GuestNote;
+use crate::model::observe::Cancel;
 use crate::store::presence;
 use crate::sys::proc::Process;
 use crate::worker::{self, Answer, Request, Stdio, WorkerError};
@@ -43,14 +44,12 @@ pub(crate) fn wait(context: &mut Context<'_>, name: &ContainerName, init: Proces
         return Ok(());
     }
     if left > first {
-        context.tell(Event::Note(format!("waiting for `{name}` to finish booting")));
+        context.tell(GuestNote::AwaitsBoot { name: name.clone() });
         if wait_for(host, init, left.saturating_sub(first), cancel)? {
             return Ok(());
         }
     }
-    context.tell(Event::Note(format!(
-        "`{name}` has not finished booting (its activation still runs, or hangs): goes on all the same"
-    )));
+    context.tell(GuestNote::StillBoots { name: name.clone() });
     Ok(())
 }
 

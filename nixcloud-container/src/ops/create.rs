@@ -12,7 +12,8 @@ use crate::host::context::Context;
 use crate::host::names;
 use crate::model::generation::GenerationId;
 use crate::model::name::ContainerName;
-use crate::model::observe::{Event, Phase as Progress};
+use crate::model::note::FilesNote;
+use crate::model::observe::Phase as Progress;
 use crate::model::setters::setters;
 use crate::model::state::Action;
 use crate::ops::claim;
@@ -106,9 +107,7 @@ pub(crate) fn begin(
             if here.state.is_live() {
                 return Err(Error::State { name: name.clone(), state: here.state, action: Action::Destroy });
             }
-            context.tell(Event::Note(format!(
-                "an operation on `{name}` was cut off: its remains are removed first"
-            )));
+            context.tell(FilesNote::Remains { name: name.clone() });
             destroy::remains(host, record)?;
         }
         Some(_) => return Err(Error::Exists { name: name.clone() }),

@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::host::context::Context;
 use crate::model::idmap::{IdMap, IdMapKind};
 use crate::model::name::ContainerName;
-use crate::model::observe::Event;
+use crate::model::note::FilesNote;
 use crate::ops::claim;
 use crate::ops::durable;
 use crate::store::record::{Moving, Record};
@@ -64,25 +64,17 @@ pub(crate) fn forget(host: &Host, record: &mut Record, kind: IdMapKind) -> Resul
 
 fn move_files(context: &mut Context<'_>, name: &ContainerName, from: IdMap, to: IdMap) -> Result<(), Error> {
     let Context { host, cancel, .. } = *context;
-    let note = |text: String| Event::Note(text);
-    context.tell(note(format!(
-        "the files of `{name}` are moved from ids {} and up to {} and up",
-        from.base(),
-        to.base()
-    )));
+    context.tell(FilesNote::OwnersMove { name: name.clone(), from: from.base(), to: to.base() });
     let moved = rootfs::move_ids(&host.layout, name, from, to, &|| cancel.is_cancelled());
     let Moved { strange, example, mounted, .. } = moved.map_err(|error| match error {
         rootfs::RootfsError::Move(fs::owner::Error::Cancelled) => Error::Cancelled,
         other => other.into(),
     })?;
     if let Some(example) = example {
-        context.tell(note(format!(
-            "{strange} of them belong to nobody in it and stay as they are, {} for one",
-            example.display()
-        )));
+        context.tell(FilesNote::OfNobody { count: strange, example });
     }
     for place in mounted {
-        context.tell(note(format!("something is mounted on {}: it is left as it is", place.display())));
+        context.tell(FilesNote::Mounted { path: place });
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::host::context::Context;
 use crate::model::name::ContainerName;
-use crate::model::observe::Event;
+use crate::model::note::GuestNote;
 use crate::model::overrides::Overrides;
 use crate::model::resources::{Bytes, Limit, Unheld, Version};
 use crate::model::spec::ContainerSpec;
@@ -64,8 +64,8 @@ pub(crate) fn require(
     if spec.resources.required && !unheld.is_empty() {
         return Err(Error::LimitUnheld { name: name.clone(), unheld });
     }
-    for Unheld { key, why } in unheld {
-        context.tell(Event::Note(format!("`{name}` is not held to `resources.{key}`: {why}")));
+    for limit in unheld {
+        context.tell(GuestNote::LimitUnheld { name: name.clone(), limit });
     }
     Ok(held)
 }

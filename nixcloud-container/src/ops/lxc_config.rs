@@ -9,7 +9,8 @@ use crate::host::Host;
 use crate::host::context::Context;
 use crate::model::fingerprint::fingerprint;
 use crate::model::idmap::IdMap;
-use crate::model::observe::{Cancel, Event};
+use crate::model::note::FilesNote;
+use crate::model::observe::Cancel;
 use crate::model::spec::ContainerSpec;
 use crate::render::{self, Input, Rendered};
 use crate::store::record::Record;
@@ -104,11 +105,7 @@ pub(crate) fn write(
     {
         let kept: PathBuf = path.with_extension("edited");
         atomic::write(&kept, text.as_bytes(), 0o640, Durability::Synced)?;
-        context.tell(Event::Note(format!(
-            "{} was edited by hand: the edited file is kept as {}; `lxcExtraConfig` takes lines that stay",
-            path.display(),
-            kept.display()
-        )));
+        context.tell(FilesNote::EditedByHand { path: path.clone(), kept });
     }
     // Both the old and the new text are ours until the new one is in place: a kill in between is no edit by hand.
     let hash = fingerprint(&rendered.text);

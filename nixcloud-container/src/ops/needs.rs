@@ -6,7 +6,7 @@ use crate::host::Host;
 use crate::host::context::Context;
 use crate::host::parts;
 use crate::model::name::{ContainerName, InterfaceName};
-use crate::model::observe::Event;
+use crate::model::note::{GuestNote, NetworkNote};
 use crate::model::spec::ContainerSpec;
 use crate::net::Netlink;
 use crate::render::warnings;
@@ -20,24 +20,14 @@ pub(crate) fn tell(
 ) -> Result<(), Error> {
     let host = context.host;
     for warning in warnings::of(&host.config, spec) {
-        context.tell(Event::Note(warning));
+        context.tell(warning);
     }
     // Not refused: a host is prepared, and its disks are mounted, before or after the container is made.
     for bridge in missing_bridges(host, spec)? {
-        let whose = if is_ours(host, &bridge) {
-            "the host is not prepared for containers".to_owned()
-        } else {
-            "`network.bridge` names it".to_owned()
-        };
-        context.tell(Event::Note(format!(
-            "the container does not start without the bridge {bridge}, which does not exist ({whose})"
-        )));
+        context.tell(NetworkNote::NoBridge { ours: is_ours(host, &bridge), bridge });
     }
     for path in rendered.needed.iter().filter(|path| path.metadata().is_err()) {
-        context.tell(Event::Note(format!(
-            "the container does not start without {}, which it mounts and which does not exist",
-            path.display()
-        )));
+        context.tell(GuestNote::NoMountSource { path: path.clone() });
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use crate::host::Host;
 use crate::host::context::Context;
 use crate::host::names;
 use crate::model::generation::GenerationId;
-use crate::model::observe::Event;
+use crate::model::note::GenerationNote;
 use crate::model::spec::ContainerSpec;
 use crate::ops::claim;
 use crate::ops::durable;
@@ -61,7 +61,7 @@ pub(crate) fn interrupted_switch(
     tracing::debug!(name = %record.name, %from, "a switch was cut off: put back");
     match generations.spec(from) {
         Ok(spec) => {
-            context.tell(Event::Note(format!("generation {from} of `{}` is put back", record.name)));
+            context.tell(GenerationNote::PutBack { name: record.name.clone(), generation: from });
             // Without any the profile is put back, too.
             let current = generations.current().ok();
             if current != Some(from) {
@@ -77,10 +77,9 @@ pub(crate) fn interrupted_switch(
             limits::restore(host, record, &spec)?;
         }
         // Somebody deleted it by other means: then the current one is all there is.
-        Err(GenerationsError::Missing { .. }) => context.tell(Event::Note(format!(
-            "generation {from} of `{}` is gone and cannot be put back: the current one stays",
-            record.name
-        ))),
+        Err(GenerationsError::Missing { .. }) => {
+            context.tell(GenerationNote::Gone { name: record.name.clone(), generation: from });
+        }
         Err(error) => return Err(error.into()),
     }
     crate::build::clear_work(host, &record.name)?;

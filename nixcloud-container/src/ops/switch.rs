@@ -6,6 +6,7 @@ use crate::host::Host;
 use crate::host::context::Context;
 use crate::model::generation::{GenerationId, Health, Selection};
 use crate::model::name::ContainerName;
+use crate::model::note::{DeclarationNote, GenerationNote};
 use crate::model::observe::{Cancel, Event, Phase as Progress};
 use crate::model::spec::ContainerSpec;
 use crate::model::state::{Action, State};
@@ -21,7 +22,7 @@ use crate::ops::locked::{self, Locked};
 use crate::ops::lxc_config::{self, Beside};
 use crate::ops::recover;
 use crate::render::{self, PendingRestart, Rendered};
-use crate::store::generations::{Generations, passed_over};
+use crate::store::generations::Generations;
 use crate::store::presence::{self, Presence};
 use crate::store::record::{Phase, Record, Run};
 
@@ -68,14 +69,11 @@ impl Wanted {
             Self::Rollback => generations.rollback(record)?,
         };
         if !rollback.passed.is_empty() {
-            let passed = passed_over(&rollback.passed);
-            context.tell(Event::Note(format!("the rollback goes to generation {}: {passed}", rollback.to)));
+            context.tell(GenerationNote::PassedOver { to: rollback.to, passed: rollback.passed });
         }
         if rollback.health != Health::Good {
-            context.tell(Event::Note(format!(
-                "generation {} of `{}` is not known to have ever run, and no older one is",
-                rollback.to, record.name
-            )));
+            let (name, generation) = (record.name.clone(), rollback.to);
+            context.tell(GenerationNote::NeverRun { name, generation });
         }
         Ok(rollback.to)
     }
@@ -114,10 +112,8 @@ pub(crate) fn switch(
     let step = Step { from, to, pinned: true, below: Below::Refuse };
     let switched = settle(context, &mut record, &spec, &here, step)?;
     if let Some(declared) = &record.declared {
-        context.tell(Event::Note(format!(
-            "`{}` declares {name}, and the next time that it is applied it changes this back",
-            declared.source
-        )));
+        let by = declared.source.clone();
+        context.tell(DeclarationNote::ChangedBack { name: name.clone(), by });
     }
     Ok(Switched { from: cut_off.unwrap_or(from), ..switched })
 }
@@ -302,7 +298,8 @@ pub(crate) fn settle(
     };
     // What became of the generation is the news.
     if let Err(failure) = followed {
-        context.tell(Event::Note(error::chain(&failure)));
+        let (name, why) = (name.clone(), error::chain(&failure));
+        context.tell(GenerationNote::Unsettled { name, generation: to, why });
     }
     Err(Error::Activation { name, generation: to, outcome, restored: None, pending_restart })
 }
@@ -336,10 +333,7 @@ fn still_blamed(
 
 fn tell_failed_before(context: &mut Context<'_>, name: &ContainerName, units: &[String]) {
     if !units.is_empty() {
-        let units = units.join(", ");
-        context.tell(Event::Note(format!(
-            "units of `{name}` that had failed before this change still do: {units}"
-        )));
+        context.tell(GenerationNote::FailedBefore { name: name.clone(), units: units.to_vec() });
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::host::context::Context;
 use crate::model::generation::GenerationId;
 use crate::model::name::ContainerName;
-use crate::model::observe::Event;
+use crate::model::note::{DeclarationNote, GenerationNote};
 use crate::model::setters::setters;
 use crate::ops::claim;
 use crate::ops::create::{self, Created};
@@ -98,10 +98,8 @@ pub(crate) fn update(
     }
     let source = given(file, &record.nix_args)?;
     if let Some(declared) = record.declared.as_ref().filter(|_| source.reference.text != record.file) {
-        context.tell(Event::Note(format!(
-            "`{}` declares {name}, and the next time that it is applied it changes this back",
-            declared.source
-        )));
+        let by = declared.source.clone();
+        context.tell(DeclarationNote::ChangedBack { name: name.clone(), by });
     }
     update_locked(context, record, &Order::of(&source), request).map(Updated::Switched)
 }
@@ -174,9 +172,7 @@ fn first(
     let to = build::set_profile(host, record, &built, cancel)?;
     let installed = (|| {
         if here.state.is_live() {
-            let words =
-                format!("`{name}` runs on without a profile: the new one is there from its next start on");
-            context.tell(Event::Note(words));
+            context.tell(GenerationNote::NextStart { name: name.clone() });
         } else {
             idmap_move::complete(context, record, spec.idmap)?;
             let rendered = lxc_config::rendered(host, record, &spec)?;

@@ -4,34 +4,29 @@
 use ipnetwork::Ipv4Network;
 
 use crate::model::config::HostConfig;
+use crate::model::note::NetworkNote;
 use crate::model::spec::ContainerSpec;
 
-/// Each in a sentence.
-pub(crate) fn of(config: &HostConfig, spec: &ContainerSpec) -> Vec<String> {
-    let mut doubts = Vec::new();
-    let Some((ip, length)) = spec.effective.ip.zip(spec.effective.prefix_length) else { return doubts };
+/// What is told of it.
+pub(crate) fn of(config: &HostConfig, spec: &ContainerSpec) -> Vec<NetworkNote> {
+    let mut warnings = Vec::new();
+    let Some((ip, length)) = spec.effective.ip.zip(spec.effective.prefix_length) else { return warnings };
     let hostonly = &config.network.hostonly;
     if spec.network.bridge.is_none() && !hostonly.address.contains(ip) {
-        doubts.push(format!(
-            "`network.ip` {ip} is not in {}, the network of {}: the host does not reach it by itself",
-            network(hostonly.address),
-            hostonly.bridge
-        ));
+        let (network, bridge) = (network(hostonly.address), hostonly.bridge.clone());
+        warnings.push(NetworkNote::AddressElsewhere { ip, network, bridge });
     }
     if let (Some(gateway), Ok(own)) = (spec.network.gateway, Ipv4Network::new(ip, length))
         && !own.contains(gateway)
     {
-        doubts.push(format!(
-            "`network.gateway` {gateway} is not in {}, the container's own network",
-            network(own)
-        ));
+        warnings.push(NetworkNote::GatewayElsewhere { gateway, network: network(own) });
     }
-    doubts
+    warnings
 }
 
 /// An address of a host, as the network that it is in.
-fn network(address: Ipv4Network) -> String {
-    format!("{}/{}", address.network(), address.prefix())
+fn network(address: Ipv4Network) -> Ipv4Network {
+    Ipv4Network::new(address.network(), address.prefix()).unwrap_or(address)
 }
 
 #[cfg(test)]
@@ -40,7 +35,7 @@ mod tests {
     use crate::model::idmap::IdMapKind;
     use crate::model::spec::{Autostart, Effective, NetworkSpec, SCHEMA};
 
-    fn doubts(ip: &str, gateway: Option<&str>, bridge: Option<&str>) -> Vec<String> {
+    fn told(ip: &str, gateway: Option<&str>, bridge: Option<&str>) -> Vec<String> {
         let spec = ContainerSpec {
             schema: SCHEMA,
             name: None,
@@ -56,15 +51,15 @@ mod tests {
             effective: Effective { ip: Some(ip.parse().unwrap()), prefix_length: Some(16) },
             original: false,
         };
-        of(&HostConfig::default(), &spec)
+        of(&HostConfig::default(), &spec).iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn an_address_elsewhere_is_told_on_the_standard_bridge_alone() {
-        assert_eq!(doubts("10.101.7.7", None, None), [""; 0]);
-        assert_eq!(doubts("192.168.7.7", None, Some("br-office")), [""; 0]);
+        assert_eq!(told("10.101.7.7", None, None), [""; 0]);
+        assert_eq!(told("192.168.7.7", None, Some("br-office")), [""; 0]);
         assert_eq!(
-            doubts("192.168.7.7", None, None),
+            told("192.168.7.7", None, None),
             [
                 "`network.ip` 192.168.7.7 is not in 10.101.0.0/16, the network of brNC-hostonly: the host does not reach \
               it by itself"
@@ -74,9 +69,9 @@ mod tests {
 
     #[test]
     fn a_gateway_elsewhere_is_told() {
-        assert_eq!(doubts("10.101.7.7", Some("10.101.0.1"), None), [""; 0]);
+        assert_eq!(told("10.101.7.7", Some("10.101.0.1"), None), [""; 0]);
         assert_eq!(
-            doubts("10.9.0.2", Some("10.55.0.1"), Some("br-office")),
+            told("10.9.0.2", Some("10.55.0.1"), Some("br-office")),
             ["`network.gateway` 10.55.0.1 is not in 10.9.0.0/16, the container's own network"]
         );
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::model::generation::{Generation, GenerationId, Health, Selection};
+use crate::model::generation::{Generation, GenerationId, Health, Selection, passed_over};
 use crate::model::layout::{Layout, NIX_STATE};
 use crate::model::name::ContainerName;
 use crate::model::spec::{ContainerSpec, SpecError};
@@ -317,12 +317,6 @@ impl Rollback {
         let (to, health) = older[at];
         Ok(Self { to, health, passed: older[..at].to_vec() })
     }
-}
-
-/// Generations with what is known of each: `3 is bad, 2 is undone`.
-pub(crate) fn passed_over(generations: &[(GenerationId, Health)]) -> String {
-    let words: Vec<String> = generations.iter().map(|(id, health)| format!("{id} is {health}")).collect();
-    words.join(", ")
 }
 
 /// What the system calls itself.

@@ -21,7 +21,8 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::host::context::Context;
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, Data, Event, Observer, Planned};
+use crate::model::note::GenerationNote;
+use crate::model::observe::{Cancel, Data, Observer, Planned};
 use crate::model::setters::setters;
 use crate::model::state::{Action, Permission, State};
 use crate::ops::create::Created;
@@ -239,9 +240,7 @@ pub(crate) fn plan_update(
             }
             _ if state == State::Running => {
                 one.planned = Planned::Update { from };
-                context.tell(Event::Note(format!(
-                    "the system of `{name}` is that of generation {from}, which is activated again"
-                )));
+                context.tell(GenerationNote::ActivatedAgain { name: name.clone(), generation: from });
             }
             _ => {}
         }

@@ -13,6 +13,7 @@ use crate::build::extra_check;
 use crate::error::Error;
 use crate::model::idmap::IdMapKind;
 use crate::model::name::ContainerName;
+use crate::model::note::DeclarationNote;
 use crate::model::observe::{self, Event, Observer, Phase as Progress, Planned};
 use crate::model::state::Action;
 use crate::nix::StorePath;
@@ -129,11 +130,8 @@ impl Way<'_> {
     ) -> Result<Hold, Error> {
         if let Some(known) = self.known(name, by)? {
             if by.is_some_and(|by| !by.owns(&known)) {
-                let whose = match &known.declared {
-                    Some(declared) => format!("`{}` declared it", declared.source),
-                    None => "it was made by hand".to_owned(),
-                };
-                observer.event(Event::Note(format!("`{name}` is taken over: {whose}")));
+                let from = known.declared.as_ref().map(|declared| declared.source.clone());
+                observer.event(DeclarationNote::TakenOver { name: name.clone(), from }.into());
             }
             return Ok(Hold::Known(Box::new(known)));
         }

@@ -9,7 +9,8 @@ use crate::build::source::Source;
 use crate::error::Error;
 use crate::host::Host;
 use crate::model::name::ContainerName;
-use crate::model::observe::{self, Cancel, Event, Observer, Phase as Progress};
+use crate::model::note::DeclarationNote;
+use crate::model::observe::{self, Cancel, Observer, Phase as Progress};
 use crate::model::state::{Action, State};
 use crate::ops::update::UpdateRequest;
 use crate::store::manifest::Manifest;
@@ -211,9 +212,7 @@ impl Wanted {
                 }
             };
             if record.declared.as_ref().is_some_and(|declared| declared.built) {
-                observer.event(Event::Note(format!(
-                    "`{name}` is left to the host configuration, which declares it"
-                )));
+                observer.event(DeclarationNote::LeftToHost { name }.into());
                 continue;
             }
             if record.pinned && !record.phase.is_unfinished() {
@@ -223,7 +222,7 @@ impl Wanted {
             let what = match record.phase {
                 Phase::Creating | Phase::Destroying => {
                     if let Some(state) = presence::in_hands(&host.layout, &record) {
-                        observer.event(Event::Note(format!("`{name}` is left out: it is {}", state.words())));
+                        observer.event(DeclarationNote::LeftOut { name, state }.into());
                         continue;
                     }
                     Err(Error::State { name: name.clone(), state: State::Incomplete, action: Action::Update })

@@ -116,7 +116,7 @@ pub(super) fn run<T: Send>(
 /// Of many operations at once, only what a user should know of each: their phases would run into one another.
 fn forwarded(step: &Step, event: Event) -> Option<Event> {
     match event {
-        Event::Note(text) => Some(Event::Note(format!("{}: {text}", step.name))),
+        Event::Note(note) => Some(note.of(&step.name).into()),
         _ => None,
     }
 }

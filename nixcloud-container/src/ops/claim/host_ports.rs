@@ -5,7 +5,8 @@ use crate::host::Host;
 use crate::host::context::Context;
 use crate::host::parts::{self, Reloaded};
 use crate::model::forward::{Forward, HostPort};
-use crate::model::observe::{Cancel, Event};
+use crate::model::note::NetworkNote;
+use crate::model::observe::Cancel;
 use crate::model::spec::ContainerSpec;
 use crate::store::claims::host_ports;
 use crate::store::record::Record;
@@ -73,27 +74,14 @@ pub(crate) fn open(context: &mut Context<'_>, record: &Record) -> Result<(), Err
         return Ok(());
     }
     if parts::reload(context.host, context.cancel)? == Reloaded::NotUp {
-        let ports: Vec<String> = record.ports.iter().map(|port| port.words()).collect();
-        context.tell(Event::Note(format!(
-            "the networks of this host are not up: {} will lead to `{}` when they are",
-            ports.join(", "),
-            record.name
-        )));
+        let (name, ports) = (record.name.clone(), record.ports.clone());
+        context.tell(NetworkNote::NotUp { name, ports });
     }
     for port in parts::absent(&record.ports)? {
-        context.tell(Event::Note(format!(
-            "{} will lead to `{}` when the host has that address, which it has not now",
-            port.words(),
-            record.name
-        )));
+        context.tell(NetworkNote::AddressAbsent { name: record.name.clone(), port });
     }
     for port in parts::shadowed(&record.ports) {
-        context.tell(Event::Note(format!(
-            "a program of the host listens on {}, which leads to `{}`: that program is reached by the loopback \
-             addresses alone",
-            port.words(),
-            record.name
-        )));
+        context.tell(NetworkNote::PortInUse { name: record.name.clone(), port });
     }
     Ok(())
 }

@@ -15,7 +15,8 @@ use crate::host::names;
 use crate::lxc::command::{self, Holder};
 use crate::model::idmap::{IdMapKind, RANGE};
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, Event};
+use crate::model::note::{GuestNote, NetworkNote};
+use crate::model::observe::Cancel;
 use crate::model::resources::Limit;
 use crate::model::spec::ContainerSpec;
 use crate::model::state::Action;
@@ -85,12 +86,10 @@ pub(crate) fn start(
 fn tell_host(context: &mut Context<'_>, record: &Record) {
     let name = &record.name;
     if let Err(error) = names::publish(context.host, name, context.cancel) {
-        let why = error::chain(&error);
-        context.tell(Event::Note(format!("the host's name servers are not told of `{name}`: {why}")));
+        context.tell(NetworkNote::NamesUntold { name: name.clone(), why: error::chain(&error) });
     }
     if let Err(error) = claim::host_ports::open(context, record) {
-        let why = error::chain(&error);
-        context.tell(Event::Note(format!("the host's ports may not lead to `{name}`: {why}")));
+        context.tell(NetworkNote::PortsUntold { name: name.clone(), why: error::chain(&error) });
     }
 }
 
@@ -135,9 +134,7 @@ impl Boot<'_> {
             && host.facts()?.idmapped_store
             && idmap_failed(failure)
         {
-            context.tell(Event::Note(format!(
-                "the store cannot be shown with the guest's ids here ({failure}): it is mounted read-only without them"
-            )));
+            context.tell(GuestNote::StoreWithoutIds { why: failure.to_string() });
             waiting::until_stopped(host, record, MONITOR_END, cancel)?;
             // What the first try made: its monitor may still be in its cgroups, and the kernel at its interfaces.
             remove_left_interfaces(host, record)?;

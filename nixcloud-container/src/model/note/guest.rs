@@ -1,0 +1,86 @@
+//! What is told of guests.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::model::name::ContainerName;
+use crate::model::resources::Unheld;
+
+/// What is told of a guest that runs, or is to.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum GuestNote {
+    /// The guest boots: it is waited for.
+    #[non_exhaustive]
+    AwaitsBoot {
+        /// The container.
+        name: ContainerName,
+    },
+    /// The guest has not booted in time: the operation goes on.
+    #[non_exhaustive]
+    StillBoots {
+        /// The container.
+        name: ContainerName,
+    },
+    /// The guest's systemd starts units: it is waited for.
+    #[non_exhaustive]
+    AwaitsUnits {
+        /// The container.
+        name: ContainerName,
+    },
+    /// The guest's systemd has not started its units in time: the operation goes on.
+    #[non_exhaustive]
+    StillStartsUnits {
+        /// The container.
+        name: ContainerName,
+    },
+    /// The store cannot be mounted with the guest's ids: it is mounted read-only without them.
+    #[non_exhaustive]
+    StoreWithoutIds {
+        /// What LXC said.
+        why: String,
+    },
+    /// This host cannot hold the guest to a limit.
+    #[non_exhaustive]
+    LimitUnheld {
+        /// The container.
+        name: ContainerName,
+        /// The limit.
+        limit: Unheld,
+    },
+    /// What the container mounts, and does not start without, does not exist.
+    #[non_exhaustive]
+    NoMountSource {
+        /// The file or folder of the host.
+        path: PathBuf,
+    },
+}
+
+impl fmt::Display for GuestNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AwaitsBoot { name } => write!(f, "waiting for `{name}` to finish booting"),
+            Self::StillBoots { name } => write!(
+                f,
+                "`{name}` has not finished booting (its activation still runs, or hangs): goes on all the same"
+            ),
+            Self::AwaitsUnits { name } => write!(f, "waiting for `{name}` to start its units"),
+            Self::StillStartsUnits { name } => {
+                write!(f, "`{name}` still starts units: goes on all the same")
+            }
+            Self::StoreWithoutIds { why } => write!(
+                f,
+                "the store cannot be shown with the guest's ids here ({why}): it is mounted read-only without them"
+            ),
+            Self::LimitUnheld { name, limit: Unheld { key, why } } => {
+                write!(f, "`{name}` is not held to `resources.{key}`: {why}")
+            }
+            Self::NoMountSource { path } => write!(
+                f,
+                "the container does not start without {}, which it mounts and which does not exist",
+                path.display()
+            ),
+        }
+    }
+}
