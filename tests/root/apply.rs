@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nixcloud_container::{
     Applied, ApplyRequest, ApplySource, Error, Event, Outcome, Planned, State, UpdateAllRequest,
@@ -23,9 +23,6 @@ scenarios! {
         root_apply_of_a_folder,
         root_apply_in_the_order_of_autostart,
         root_apply_gives_back_what_it_reserved,
-        root_apply_killed_at_any_moment,
-        root_two_applies_at_once,
-        root_apply_cancelled_undoes_what_is_not_done,
         root_update_of_all,
         root_apply_in_words,
         root_eval_needs_no_root,
@@ -49,7 +46,7 @@ pub fn apply(lab: &Lab, path: &Path) -> Applied {
 }
 
 #[track_caller]
-fn prune(lab: &Lab, path: &Path) -> Applied {
+pub fn prune(lab: &Lab, path: &Path) -> Applied {
     lab.manager().apply(&request(path).with_prune(true), &mut ()).must("apply")
 }
 
@@ -346,88 +343,6 @@ fn root_apply_gives_back_what_it_reserved(lab: &Lab) {
     let error = lab.manager().apply(&request(&lab.file("one", &web.file())), &mut ()).unwrap_err();
     assert!(chain(&error).contains("set of containers"), "{}", chain(&error));
     prune(lab, &set(lab, &[]));
-    lab.assert_nothing_left();
-}
-
-/// How many moments an apply is killed at.
-const MOMENTS: u32 = 10;
-
-fn root_apply_killed_at_any_moment(lab: &Lab) {
-    let (web, db, mail) = (lab.busybox("web"), lab.busybox("db"), lab.busybox("mail"));
-    let of = |version: &str| {
-        let file = |guest: &Guest<'_>| guest.file().version(version);
-        set(lab, &[(&web, file(&web)), (&db, file(&db)), (&mail, file(&mail))])
-    };
-    let command = |path: &Path| {
-        let mut command = lab.command(["apply", "-q", "--prune", "--yes", path.to_str().unwrap()]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    };
-    let begin = Instant::now();
-    assert!(command(&of("0")).status().unwrap().success());
-    let usual = begin.elapsed();
-    for at in 0..MOMENTS {
-        // Half of the times they are new, half of the times one is updated while it runs.
-        if at % 2 == 0 {
-            prune(lab, &set(lab, &[]));
-            lab.assert_nothing_left();
-        } else {
-            web.start();
-        }
-        let all = of(&format!("{}", at + 1));
-        let mut child = command(&all).spawn().unwrap();
-        std::thread::sleep(usual * at / MOMENTS);
-        let _ = child.kill();
-        child.wait().unwrap();
-        let applied = apply(lab, &all);
-        assert_eq!(applied.failures().count(), 0, "moment {at}: {applied:?}");
-        // An update that was killed between its switch and its end is undone first, so the guest is told again.
-        let wanted = format!("{}", at + 1);
-        for guest in [&web, &db, &mail] {
-            if guest.state() == State::Stopped {
-                guest.start();
-            }
-            assert_eq!(guest.version(), Some(wanted.clone()), "moment {at}: {}", guest.name());
-            guest.terminate();
-        }
-        let work = fs::read_dir(lab.path("/var/lib/nixcloud/container/work")).unwrap().count();
-        assert_eq!(work, 0, "moment {at}: work is left");
-    }
-    prune(lab, &set(lab, &[]));
-    lab.assert_nothing_left();
-}
-
-fn root_two_applies_at_once(lab: &Lab) {
-    let guests = ["a", "b", "c"].map(|name| lab.busybox(name));
-    let files: Vec<(&Guest<'_>, File)> = guests.iter().map(|guest| (guest, guest.file())).collect();
-    let all = set(lab, &files);
-    let spawn =
-        || lab.command(["apply", "--json", all.to_str().unwrap()]).stdout(Stdio::piped()).spawn().unwrap();
-    let outputs = [spawn(), spawn()].map(|child| child.wait_with_output().unwrap());
-    let said: String =
-        outputs.iter().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).collect();
-    assert!(outputs.iter().all(|output| output.status.success()), "{said}");
-    assert_eq!(said.matches("\"outcome\":\"created\"").count(), 3, "{said}");
-    assert_eq!(said.matches("\"outcome\":\"unchanged\"").count(), 3, "{said}");
-    prune(lab, &set(lab, &[]));
-    lab.assert_nothing_left();
-}
-
-fn root_apply_cancelled_undoes_what_is_not_done(lab: &Lab) {
-    let (a, b) = (lab.busybox("a"), lab.busybox("b"));
-    let all = set(lab, &[(&a, a.file()), (&b, b.file().module("standin.buildSeconds = 60;"))]);
-    let cancel = nixcloud_container::Cancel::new();
-    let manager = lab.manager().clone().with_cancel(cancel.clone());
-    let begin = Instant::now();
-    let mut observer = |event: Event| {
-        if matches!(event, Event::BuildStarted { .. }) {
-            cancel.cancel();
-        }
-    };
-    let applied = manager.apply(&request(&all), &mut observer).must("apply");
-    assert!(begin.elapsed() < Duration::from_secs(20));
-    expect(lab, &applied, &[("a", "failed"), ("b", "failed")]);
-    assert!(applied.failures().all(|(_, error)| matches!(error, Error::Cancelled)), "{applied:?}");
     lab.assert_nothing_left();
 }
 

@@ -12,13 +12,16 @@
     reason = "a test program: it fails by panics and reports by printing"
 )]
 
+mod adoptable;
 mod adoption;
 mod apply;
+mod apply_cut_off;
 mod arguments;
 mod attack;
 mod autostart;
 mod boot;
 mod booting;
+mod bridge_ports;
 mod callers;
 mod cgroups;
 mod cli;
@@ -30,10 +33,12 @@ mod dry_run;
 mod embedding;
 mod enter;
 mod expression;
+mod extra_lines;
 mod failure;
 mod field;
 mod filter;
 mod foreground;
+mod forwards;
 mod guest_firewall;
 mod half_way;
 mod harness;
@@ -61,6 +66,7 @@ mod rollback;
 mod room;
 mod scenario;
 mod session;
+mod spoofing;
 mod streams;
 mod tables;
 mod takeover;
@@ -102,7 +108,9 @@ fn scenarios() -> Vec<Scenario> {
         rollback::scenarios(),
         moving::scenarios(),
         adoption::scenarios(),
+        adoptable::scenarios(),
         apply::scenarios(),
+        apply_cut_off::scenarios(),
         declared::scenarios(),
         dry_run::scenarios(),
         data::scenarios(),
@@ -114,8 +122,12 @@ fn scenarios() -> Vec<Scenario> {
         host::scenarios(),
         guest_firewall::scenarios(),
         filter::scenarios(),
+        forwards::scenarios(),
         ports::scenarios(),
+        bridge_ports::scenarios(),
+        spoofing::scenarios(),
         failure::scenarios(),
+        extra_lines::scenarios(),
         crash::scenarios(),
         embedding::scenarios(),
         enter::scenarios(),

@@ -1,5 +1,6 @@
 use clap::CommandFactory;
 use clap::error::ErrorKind;
+use nixcloud_container::User;
 
 use super::*;
 

@@ -1,15 +1,17 @@
 //! What operations return when they fail: the errors of the floors below, and the refusals that are their own.
 
 mod activation;
+mod cancelled;
 mod details;
 mod hint;
 mod kind;
+mod sent;
+mod undo;
+mod words;
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
-
-use serde::ser::SerializeStruct;
 
 use crate::fs::{atomic, lock, remove};
 use crate::model::config::ConfigError;
@@ -44,6 +46,8 @@ use crate::worker::{NoAccount, WorkerError};
 
 pub use activation::FailedActivation;
 pub use kind::ErrorKind;
+pub(crate) use words::chain;
+use words::{holder, list, list_unheld, parts};
 
 /// Why an operation failed. `Display` says what, `source()` says why, [`hint`](Error::hint) how to go on.
 #[derive(Debug, thiserror::Error)]
@@ -487,121 +491,4 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-}
-
-fn holder(pid: Option<u32>) -> String {
-    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
-}
-
-fn parts(failures: &[(Part, Error)]) -> String {
-    let all: Vec<String> = failures.iter().map(|(part, error)| format!("{part}: {}", chain(error))).collect();
-    format!("not all of the host's network could be changed: {}", all.join("; "))
-}
-
-/// An error and all that it came from, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
-/// An error as it is told: `kind`, `message`, the `causes` below it, and the `hint`.
-impl serde::Serialize for Error {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut causes = Vec::new();
-        let mut next = std::error::Error::source(self);
-        while let Some(cause) = next {
-            causes.push(cause.to_string());
-            next = cause.source();
-        }
-        let mut told = to.serialize_struct("Error", 4)?;
-        told.serialize_field("kind", &self.kind())?;
-        told.serialize_field("message", &self.to_string())?;
-        told.serialize_field("causes", &causes)?;
-        told.serialize_field("hint", &self.hint())?;
-        told.end()
-    }
-}
-
-impl From<nix::Error> for Error {
-    fn from(error: nix::Error) -> Self {
-        match error {
-            nix::Error::Cancelled => Self::Cancelled,
-            error => Self::Nix(error),
-        }
-    }
-}
-
-impl From<nft::Error> for Error {
-    fn from(error: nft::Error) -> Self {
-        match error {
-            nft::Error::Tool { source: tool::Error::Cancelled { .. }, .. } => Self::Cancelled,
-            error => Self::Nft(error),
-        }
-    }
-}
-
-impl From<tool::Error> for Error {
-    fn from(error: tool::Error) -> Self {
-        match error {
-            tool::Error::Cancelled { .. } => Self::Cancelled,
-            error => Self::Tool(error),
-        }
-    }
-}
-
-impl From<WorkerError> for Error {
-    fn from(error: WorkerError) -> Self {
-        match error {
-            WorkerError::Cancelled => Self::Cancelled,
-            error => Self::Worker(error),
-        }
-    }
-}
-
-impl Error {
-    /// Keeps both failures where undoing failed too.
-    pub(crate) fn undone(self, undo: Result<(), Self>) -> Self {
-        match undo {
-            Ok(()) => self,
-            Err(undo) => Self::Undo { failure: Box::new(self), undo: Box::new(undo) },
-        }
-    }
-}
-
-/// Errors, each with all that it came from.
-fn list(failures: &[Error]) -> String {
-    failures.iter().map(|error| chain(error)).collect::<Vec<_>>().join("; ")
-}
-
-fn list_unheld(unheld: &[Unheld]) -> String {
-    let each = unheld.iter().map(|Unheld { key, why }| format!("`resources.{key}` ({why})"));
-    each.collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::hint::Hint;
-
-    #[test]
-    fn an_error_is_sent_with_its_kind_its_causes_and_its_hint() {
-        let name: ContainerName = "web".parse().unwrap();
-        let source = io::Error::from_raw_os_error(2);
-        let mount = Error::MountSource { name: name.clone(), path: "/srv".into(), source };
-        let told = serde_json::to_value(&mount).unwrap();
-        assert_eq!(told["kind"], "host");
-        assert_eq!(told["message"], "cannot mount /srv in container `web`");
-        assert_eq!(told["causes"][0], "No such file or directory (os error 2)");
-        let hint: Hint = serde_json::from_value(told["hint"].clone()).unwrap();
-        assert_eq!(Some(hint), mount.hint());
-        let told = serde_json::to_value(Error::Exists { name: name.clone() }).unwrap();
-        assert_eq!(told["hint"][0]["remedy"]["update"]["name"], "web");
-        assert_eq!(Error::from("..".parse::<ContainerName>().unwrap_err()).kind(), ErrorKind::Input);
-    }
 }

@@ -1,15 +1,18 @@
 //! Records: what we know of a container that nothing else does. One TOML file each, written whole.
 
+mod file;
+mod run;
+
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::fs::atomic::{self, Durability};
+use crate::fs::atomic::Durability;
 use crate::fs::{durable, room};
 use crate::model::forward::HostPort;
 use crate::model::generation::{GenerationId, Health};
@@ -18,10 +21,10 @@ use crate::model::interface::InterfaceId;
 use crate::model::layout::Layout;
 use crate::model::name::ContainerName;
 use crate::model::overrides::Overrides;
-use crate::model::signal::Signal;
-use crate::store::boot_notes::{self, BootNotes};
-use crate::sys::cgroup;
-use crate::sys::proc::{FileId, Process};
+
+pub use file::RecordError;
+use file::{CONDEMNED, Text, read, remove, write};
+pub use run::{Run, Signals};
 
 /// The schema of records that this version writes.
 pub const SCHEMA: u32 = 1;
@@ -178,159 +181,6 @@ impl Phase {
     #[must_use]
     pub fn is_unfinished(self) -> bool {
         matches!(self, Self::Creating | Self::Destroying)
-    }
-}
-
-/// What is known of a running guest. Of one boot only, and so never synced to disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Run {
-    /// The boot that it belongs to.
-    pub boot_id: String,
-    /// Its init; unknown where the one that started it was killed on the way.
-    pub init: Option<Process>,
-    /// LXC's monitor of it.
-    pub monitor: Option<Process>,
-    /// The network namespace that it was started from: LXC's command socket is seen only there.
-    pub netns: FileId,
-    /// When it was started.
-    pub started: Timestamp,
-    /// The generation that it was booted from.
-    pub generation: Option<GenerationId>,
-    /// Whether the current generation has changed since: a guest that reboots from inside boots the current one.
-    #[serde(default)]
-    pub switched: bool,
-    /// The cgroups that LXC makes for it, noted before it does. LXC removes them, unless its monitor is killed.
-    #[serde(default)]
-    pub cgroups: Vec<PathBuf>,
-    /// The signals that it was booted with.
-    #[serde(default)]
-    pub signals: Signals,
-    /// What else it was booted with.
-    pub notes: BootNotes,
-}
-
-/// What a guest's init takes for a wish, where its LXC configuration says so (`lxc.signal.halt`, `lxc.signal.reboot`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Signals {
-    /// To shut down.
-    pub halt: Option<Signal>,
-    /// To reboot.
-    pub reboot: Option<Signal>,
-}
-
-impl Signals {
-    /// Those of items of an LXC configuration, of which the last counts. An empty one is LXC's own choice.
-    #[must_use]
-    pub fn of<'a>(items: impl IntoIterator<Item = &'a (String, String)>) -> Self {
-        let mut signals = Self::default();
-        for (key, value) in items {
-            match key.as_str() {
-                "lxc.signal.halt" => signals.halt = value.parse().ok(),
-                "lxc.signal.reboot" => signals.reboot = value.parse().ok(),
-                _ => {}
-            }
-        }
-        signals
-    }
-}
-
-/// A record that cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecordError {
-    /// It cannot be read.
-    #[error("cannot read {}", .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It cannot be removed.
-    #[error("cannot remove {}", .path.display())]
-    Remove {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It is not one of ours.
-    #[error("{} is damaged", .path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: toml::de::Error,
-    },
-    /// A newer version wrote it.
-    #[error("{} has schema {found}; this version reads up to {SCHEMA}", .path.display())]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its schema.
-        found: u32,
-    },
-    /// It names another container.
-    #[error("{} is the record of `{found}`", .path.display())]
-    Misplaced {
-        /// The file.
-        path: PathBuf,
-        /// The name in it.
-        found: ContainerName,
-    },
-    /// It cannot be put into TOML.
-    #[error("cannot write {} as TOML", .path.display())]
-    Encode {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: toml::ser::Error,
-    },
-    /// It cannot be written.
-    #[error("cannot write the record")]
-    Write(#[from] atomic::Error),
-}
-
-/// The bit of a file's mode that says of a record that its container is being destroyed: to set it takes no space.
-const CONDEMNED: u32 = 0o1000;
-
-/// What is in a file.
-struct Text {
-    text: String,
-    condemned: bool,
-}
-
-/// A file, or `None` where there is none.
-fn read(path: &Path) -> Result<Option<Text>, RecordError> {
-    let read = || {
-        let mut file = File::open(path)?;
-        let condemned = file.metadata()?.mode() & CONDEMNED != 0;
-        let mut text = String::new();
-        file.read_to_string(&mut text)?;
-        Ok::<_, io::Error>(Text { text, condemned })
-    };
-    match read() {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(RecordError::Read { path: path.to_owned(), source }),
-    }
-}
-
-fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result<(), RecordError> {
-    let text =
-        toml::to_string(value).map_err(|source| RecordError::Encode { path: path.to_owned(), source })?;
-    atomic::write(path, text.as_bytes(), 0o600, durability)?;
-    Ok(())
-}
-
-fn remove(path: &Path) -> Result<(), RecordError> {
-    match std::fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(RecordError::Remove { path: path.to_owned(), source })
-        }
-        _ => Ok(()),
     }
 }
 
@@ -547,199 +397,5 @@ impl Record {
     }
 }
 
-impl Run {
-    /// Reads what is known of a container's guest in this boot; `None` where nothing is, or where the file is of
-    /// an earlier boot or torn: it is of no use then.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn load(layout: &Layout, name: &ContainerName, boot_id: &str) -> Result<Option<Self>, RecordError> {
-        let Some(Text { text, .. }) = read(&layout.run(name))? else { return Ok(None) };
-        let run = toml::from_str(&text).ok().or_else(|| boot_notes::upgraded(&text));
-        Ok(run.filter(|run: &Self| run.boot_id == boot_id))
-    }
-
-    /// Whether its guest lives: one that rebooted from inside has another init, and still that monitor.
-    #[must_use]
-    pub fn lives(&self) -> bool {
-        [self.init, self.monitor].into_iter().flatten().any(Process::is_alive)
-    }
-
-    /// Notes the init of its guest, and with it LXC's monitor and the cgroups that they are in as the kernel names them.
-    pub fn booted(&mut self, init: Process) {
-        (self.init, self.monitor) = (Some(init), init.parent());
-        for cgroup in cgroup::of(&self.init.into_iter().chain(self.monitor).collect::<Vec<_>>()) {
-            if !self.cgroups.contains(&cgroup) {
-                self.cgroups.push(cgroup);
-            }
-        }
-    }
-
-    /// Writes it.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn save(&self, layout: &Layout, name: &ContainerName) -> Result<(), RecordError> {
-        write(&layout.run(name), self, Durability::Volatile)
-    }
-
-    /// Removes it.
-    ///
-    /// # Errors
-    /// When it cannot be removed; a missing one is no error.
-    pub fn delete(layout: &Layout, name: &ContainerName) -> Result<(), RecordError> {
-        remove(&layout.run(name))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::net::IpAddr;
-
-    use super::*;
-    use crate::model::bridge_port::{BridgePort, HOOK};
-    use crate::model::config::HostConfig;
-
-    fn layout(root: &Path) -> Layout {
-        let layout = Layout::new(&HostConfig { root: root.to_owned(), ..HostConfig::default() }).unwrap();
-        for dir in layout.state_dirs() {
-            std::fs::create_dir_all(dir).unwrap();
-        }
-        layout
-    }
-
-    #[test]
-    fn a_record_survives_its_file() {
-        let root = tempfile::tempdir().unwrap();
-        let layout = layout(root.path());
-        let name: ContainerName = "web".parse().unwrap();
-        assert_eq!(Record::load(&layout, &name).unwrap(), None);
-        let mut record = Record::new(name.clone(), "/etc/web.nix".into(), vec!["-I".into(), "a=b c".into()]);
-        record.phase = Phase::Switching { from: GenerationId::new(3).unwrap() };
-        record.lease = Some("10.101.0.2".parse().unwrap());
-        record.declared = Some(Declared { source: "/etc/all.nix".into(), built: false, ephemeral: true });
-        record.ids = Some(IdMap::new(100_000).unwrap());
-        let other = IdMap::new(300_000).unwrap();
-        record.moving = Some(Moving { ids: other, idmap: IdMapKind::Shared, begun: true });
-        assert_eq!(
-            (record.ids_for(IdMapKind::Isolated), record.ids_for(IdMapKind::Shared)),
-            (record.ids, Some(other))
-        );
-        assert!(record.claims(other));
-        let three = GenerationId::new(3).unwrap();
-        record.lxc_items = vec![("lxc.group".into(), "a".into())];
-        record.note_items(three);
-        record.note_health(three, Health::Good);
-        assert_eq!((record.items_of(three), record.health(three)), (record.lxc_items.clone(), Health::Good));
-        record.save(&layout).unwrap();
-        assert_eq!(Record::load(&layout, &name).unwrap(), Some(record));
-        assert_eq!(Record::names(&layout).unwrap(), std::slice::from_ref(&name));
-        Record::delete(&layout, &name).unwrap();
-        Record::delete(&layout, &name).unwrap();
-        assert!(Record::names(&layout).unwrap().is_empty());
-    }
-
-    #[test]
-    fn newer_damaged_and_misplaced_records_are_named() {
-        let root = tempfile::tempdir().unwrap();
-        let layout = layout(root.path());
-        let name: ContainerName = "web".parse().unwrap();
-        std::fs::write(layout.record(&name), "schema = 9\ncolour = 1\n").unwrap();
-        assert!(matches!(Record::load(&layout, &name), Err(RecordError::Newer { found: 9, .. })));
-        std::fs::write(layout.record(&name), "schema = 1\nna").unwrap();
-        assert!(matches!(Record::load(&layout, &name), Err(RecordError::Damaged { .. })));
-        Record::new("other".parse().unwrap(), "/x".into(), Vec::new()).save(&layout).unwrap();
-        let other = layout.record(&"other".parse().unwrap());
-        std::fs::rename(other, layout.record(&name)).unwrap();
-        assert!(matches!(Record::load(&layout, &name), Err(RecordError::Misplaced { .. })));
-    }
-
-    #[test]
-    fn a_run_of_another_boot_is_of_no_use() {
-        let root = tempfile::tempdir().unwrap();
-        let layout = layout(root.path());
-        let name: ContainerName = "web".parse().unwrap();
-        let run = Run {
-            boot_id: "a".into(),
-            init: Some(Process { pid: 5, start: 6 }),
-            monitor: None,
-            netns: FileId { dev: 4, ino: 7 },
-            started: Timestamp::UNIX_EPOCH,
-            generation: None,
-            switched: false,
-            cgroups: vec!["/sys/fs/cgroup/lxc.payload.web".into()],
-            signals: Signals { halt: "SIGRTMIN+4".parse().ok(), reboot: None },
-            notes: BootNotes {
-                addresses: vec!["2001:db8::5".parse().unwrap()],
-                groups: vec!["a".into()],
-                items: vec![("lxc.a".into(), "\"quoted\" # no comment".into())],
-                bridge_ports: vec![BridgePort {
-                    interface: "nc00c0ffee".into(),
-                    policy: "mac=02:4e:00:c0:ff:ee,isolated,ip=10.101.0.2,any6".parse().unwrap(),
-                }],
-            },
-        };
-        run.save(&layout, &name).unwrap();
-        assert_eq!(Run::load(&layout, &name, "a").unwrap(), Some(run));
-        assert_eq!(Run::load(&layout, &name, "b").unwrap(), None);
-        std::fs::write(layout.run(&name), "boot_id = \"a").unwrap();
-        assert_eq!(Run::load(&layout, &name, "a").unwrap(), None);
-    }
-
-    /// A note as the versions before wrote it; `addresses` came later than the rest.
-    fn older(addresses: &str) -> String {
-        let policy = "mac=02:4e:00:c0:ff:ee,isolated,ip=10.101.0.2,any6";
-        let config = [
-            "# 10.9.9.9 is in no item",
-            "lxc.group = a",
-            "lxc.group =  b",
-            "lxc.net.0.ipv4.address = 10.101.0.2/16 10.101.255.255",
-            &format!("lxc.net.0.script.up = '/opt/it is/worker' {HOOK} nc00c0ffee {policy}"),
-            "lxc.hook.mount =",
-        ];
-        let lines = [
-            "boot_id = \"a\"",
-            "started = \"1970-01-01T00:00:00Z\"",
-            "generation = 3",
-            "switched = false",
-            &format!("config = \"\"\"\n{}\n\"\"\"", config.join("\n")),
-            "cgroups = []",
-            addresses,
-            "init = { pid = 5, start = 6 }",
-            "netns = { dev = 4, ino = 7 }",
-            "signals = {}",
-        ];
-        lines.join("\n")
-    }
-
-    #[test]
-    fn a_note_of_an_older_version_is_of_a_guest_that_may_run_still() {
-        let root = tempfile::tempdir().unwrap();
-        let layout = layout(root.path());
-        let name: ContainerName = "web".parse().unwrap();
-        let load = |text: String| {
-            std::fs::write(layout.run(&name), text).unwrap();
-            Run::load(&layout, &name, "a").unwrap()
-        };
-        let run = load(older("addresses = [\"10.101.0.2\", \"fd00::5\"]")).unwrap();
-        assert_eq!(
-            (run.init, run.generation),
-            (Some(Process { pid: 5, start: 6 }), GenerationId::new(3).ok())
-        );
-        let notes = &run.notes;
-        assert_eq!(notes.addresses, ["10.101.0.2".parse::<IpAddr>().unwrap(), "fd00::5".parse().unwrap()]);
-        assert_eq!(notes.groups, ["a", "b"]);
-        let [port] = &notes.bridge_ports[..] else { panic!("{notes:?}") };
-        assert_eq!((port.interface.as_str(), port.policy.isolated), ("nc00c0ffee", true));
-        let script = ("lxc.net.0.script.up".to_owned(), format!("{HOOK} nc00c0ffee {}", port.policy));
-        assert!(notes.items.contains(&script), "{notes:?}");
-        assert!(notes.items.contains(&("lxc.hook.mount".to_owned(), String::new())), "{notes:?}");
-        // It is written as notes are today.
-        run.save(&layout, &name).unwrap();
-        assert_eq!(Run::load(&layout, &name, "a").unwrap(), Some(run));
-        // Before that the addresses were in the text alone: better one too many than one that is another's by now.
-        let run = load(older("")).unwrap();
-        assert!(run.notes.addresses.contains(&"10.101.0.2".parse().unwrap()), "{run:?}");
-        assert_eq!(load(older("colour = 1")), None);
-    }
-}
+mod tests;

@@ -1,0 +1,36 @@
+//! Parts of the errors' texts.
+
+use super::Error;
+use crate::model::host_report::Part;
+use crate::model::resources::Unheld;
+
+pub(super) fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+pub(super) fn parts(failures: &[(Part, Error)]) -> String {
+    let all: Vec<String> = failures.iter().map(|(part, error)| format!("{part}: {}", chain(error))).collect();
+    format!("not all of the host's network could be changed: {}", all.join("; "))
+}
+
+/// An error and all that it came from, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// Errors, each with all that it came from.
+pub(super) fn list(failures: &[Error]) -> String {
+    failures.iter().map(|error| chain(error)).collect::<Vec<_>>().join("; ")
+}
+
+pub(super) fn list_unheld(unheld: &[Unheld]) -> String {
+    let each = unheld.iter().map(|Unheld { key, why }| format!("`resources.{key}` ({why})"));
+    each.collect::<Vec<_>>().join(", ")
+}
