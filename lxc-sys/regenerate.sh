@@ -16,6 +16,7 @@ new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 {
     echo "// Made by regenerate.sh from the headers of liblxc $(version "$fresh"). Do not edit."
+    echo "// Long: the header's names in its order, to compare with another version's."
     cat "$fresh"
 } > "$new"
 

@@ -64,7 +64,10 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
         if path.is_dir() {
-            files.extend(rust_files(&path));
+            // Cases by subject, below a `mod tests;`.
+            if name != "tests" {
+                files.extend(rust_files(&path));
+            }
         } else if name.ends_with(".rs") && name != "tests.rs" && !name.ends_with("_tests.rs") {
             files.push(path);
         }
@@ -359,4 +362,66 @@ fn there_are_two_doors_to_unsafe() {
         }
     }
     assert!(seen > 10, "nothing was looked at");
+}
+
+/// How long a file is before it says in its head why it is no shorter, in a line `// Long: ` or `//! Long: `.
+const LONG: usize = 500;
+
+/// The files below a folder that are longer and do not say why.
+fn too_long(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") && !path.ends_with(".git") {
+            found.extend(too_long(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let (lines, mut head) =
+                (text.lines().count(), text.lines().take_while(|line| line.starts_with("//")));
+            let reason =
+                head.find_map(|line| line.trim_start_matches(['/', '!']).trim().strip_prefix("Long: "));
+            if lines > LONG && reason.is_none_or(|reason| reason.split(' ').count() < 3) {
+                found.push(format!("{} has {lines} lines", path.display()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_long_file_says_why() {
+    let found = too_long(&root());
+    assert!(
+        found.is_empty(),
+        "split by subject, or say in the head of the file why not:\n{}",
+        found.join("\n")
+    );
+}
+
+#[test]
+fn long_files_are_seen() {
+    let folder = std::env::temp_dir().join(format!("nixcloud-container-long-{}", std::process::id()));
+    fs::create_dir_all(folder.join("room/tests")).unwrap();
+    let lines = |count| "x\n".repeat(count);
+    for (name, text) in [
+        ("short.rs", lines(500)),
+        ("long.rs", lines(501)),
+        ("below.rs", format!("{}// Long: it is said too late.\n{}", lines(1), lines(500))),
+        ("no_word.rs", format!("//! Long: so\n{}", lines(500))),
+        ("said.rs", format!("//! A table.\n//!\n//! Long: a table is read as one.\n{}", lines(500))),
+        ("tests/cases.rs", lines(501)),
+    ] {
+        fs::write(folder.join("room").join(name), text).unwrap();
+    }
+    let mut found: Vec<String> =
+        too_long(&folder).iter().map(|one| one.replace(folder.to_str().unwrap(), "")).collect();
+    found.sort();
+    fs::remove_dir_all(&folder).unwrap();
+    let wanted = [
+        "/room/below.rs has 502",
+        "/room/long.rs has 501",
+        "/room/no_word.rs has 501",
+        "/room/tests/cases.rs has 501",
+    ];
+    assert_eq!(found, wanted.map(|one| format!("{one} lines")));
 }

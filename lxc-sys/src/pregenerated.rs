@@ -1,4 +1,5 @@
 // Made by regenerate.sh from the headers of liblxc 5.0.2. Do not edit.
+// Long: the header's names in its order, to compare with another version's.
 pub const LXC_CLONE_KEEPNAME: u32 = 1;
 pub const LXC_CLONE_KEEPMACADDR: u32 = 2;
 pub const LXC_CLONE_SNAPSHOT: u32 = 4;

@@ -146,12 +146,6 @@ pub fn check_extra(
     each.collect()
 }
 
-/// Whether the host configuration allows a key by name.
-#[must_use]
-pub fn allows(config: &HostConfig, key: &str) -> bool {
-    config.allow_lxc_keys.iter().any(|pattern| extra::matches(pattern, key))
-}
-
 const GROUP: &str = "lxc.group";
 
 /// The groups that items put a container into, in order.

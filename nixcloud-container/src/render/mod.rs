@@ -31,10 +31,10 @@ use crate::model::name::{ContainerName, InterfaceName};
 use crate::model::resources::{Controllers, Version};
 use crate::model::spec::ContainerSpec;
 
-pub use extra::{ExtraError, ItemError};
+pub use extra::{ExtraError, ItemError, allows};
 pub use further::macs as further_macs;
 use items::extra_lines;
-pub use items::{allows, check_extra, groups, items, keep, next_groups};
+pub use items::{check_extra, groups, items, keep, next_groups};
 pub use pending::{PendingRestart, compare};
 pub use seccomp::PROFILE as SECCOMP_PROFILE;
 

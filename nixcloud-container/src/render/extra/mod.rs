@@ -2,6 +2,7 @@
 
 use super::keys::{self, MOUNT};
 use super::mount_entry::MountEntry;
+use crate::model::config::HostConfig;
 
 /// One `key = value` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,6 +162,12 @@ pub(super) fn matches(pattern: &str, key: &str) -> bool {
         Some(start) => key.len() > start.len() && key.starts_with(start),
         None => key == pattern,
     }
+}
+
+/// Whether the host configuration allows a key by name.
+#[must_use]
+pub fn allows(config: &HostConfig, key: &str) -> bool {
+    config.allow_lxc_keys.iter().any(|pattern| matches(pattern, key))
 }
 
 #[cfg(test)]
