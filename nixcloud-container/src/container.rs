@@ -15,11 +15,11 @@ use crate::model::state::State;
 use crate::ops::addresses::{self, Address};
 use crate::ops::create::{self, CreateRequest, Created};
 use crate::ops::destroy::{self, DestroyRequest};
-use crate::ops::exec::{self as session, RunRequest, Streams};
+use crate::ops::exec::{self, RunRequest, Streams};
 use crate::ops::inspect::{self, Status};
 use crate::ops::power::{self, StopOutcome, StopRequest};
 use crate::ops::set::{self, SetRequest};
-use crate::ops::start::{self as boot, StartOutcome, StartRequest};
+use crate::ops::start::{self, StartOutcome, StartRequest};
 use crate::ops::switch::{self, Switched, Wanted};
 use crate::ops::update::{self, UpdateRequest, Updated};
 use crate::worker::Exit;
@@ -206,7 +206,7 @@ impl<'m> Container<'m> {
         observer: &mut dyn Observer,
     ) -> Result<StartOutcome, Error> {
         let _span = tracing::debug_span!("start", name = %self.name).entered();
-        boot::start(&mut self.context(observer), &self.name, request)
+        start::start(&mut self.context(observer), &self.name, request)
     }
 
     /// Shuts it down cleanly, within `limit` or the configured time.
@@ -283,7 +283,7 @@ impl<'m> Container<'m> {
         observer: &mut dyn Observer,
     ) -> Result<Exit, Error> {
         let _span = tracing::debug_span!("run", name = %self.name).entered();
-        session::run(&mut self.context(observer), &self.name, request, streams)
+        exec::run(&mut self.context(observer), &self.name, request, streams)
     }
 
     /// What it does.

@@ -74,7 +74,7 @@ mod ops;
 mod render;
 mod store;
 
-pub use build::eval::{EvalRequest, Evaluation, Evaluator};
+pub use build::evaluator::{EvalRequest, Evaluation, Evaluator};
 pub use container::Container;
 pub use error::{Error, ErrorKind, FailedActivation};
 pub use fleet::apply::{
@@ -126,7 +126,7 @@ pub use ops::update::{UpdateRequest, Updated};
 pub use render::{ExtraError, ItemError, PendingRestart};
 pub use store::claims::LeaseError;
 pub use store::claims::host_ports::ForwardError;
-pub use store::generations::GenerationsError;
+pub use store::history::GenerationsError;
 pub use store::host_facts::FactsError;
 pub use store::legacy::{BashError, OriginalError};
 
@@ -145,8 +145,8 @@ pub use worker::{Exit, LogRequest, NoAccount, WorkerError};
 pub use lxc::{InvalidAddress, command::Error as CommandError};
 #[doc(inline)]
 pub use net::{
-    Error as NetError, bridge::Error as BridgeError, netns::Error as NetnsError, nft::Error as NftError,
-    port::Error as PortError, sysctl::SysctlError,
+    Error as NetError, bridge::Error as BridgeError, bridge_port::Error as BridgePortError,
+    netns::Error as NetnsError, nft::Error as NftError, sysctl::SysctlError,
 };
 #[doc(inline)]
 pub use nix::{

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::build::eval::{EvalRequest, Evaluation, Evaluator};
+use crate::build::evaluator::{EvalRequest, Evaluation, Evaluator};
 use crate::container::Container;
 use crate::error::{self, Error};
 use crate::fleet::apply::{self, Applied, ApplyRequest, Removal, UpdateAllRequest};

@@ -8,7 +8,7 @@ use clap::builder::styling::{AnsiColor, Effects, Style};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nixcloud_container::{Cancel, Event};
 
-use super::board::{Board, View};
+use super::operation::{Operation, View};
 use crate::screen::bottom::{Bottom, width};
 
 /// What is done sooner is not drawn at all.
@@ -34,7 +34,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Drawing {
-    board: Board,
+    operation: Operation,
     lines: MultiProgress,
     head: ProgressBar,
     below: Vec<ProgressBar>,
@@ -57,7 +57,7 @@ impl Live {
     pub(super) fn new(bottom: &Bottom, coloured: bool, cancel: &Cancel) -> Self {
         let lines = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
         let drawing = Drawing {
-            board: Board::new(Instant::now()),
+            operation: Operation::new(Instant::now()),
             head: lines.add(ProgressBar::no_length()),
             lines,
             below: Vec::new(),
@@ -76,13 +76,13 @@ impl Live {
 
     /// Shows what is done where no event tells it.
     pub(super) fn doing(&self, what: &str) {
-        self.shared.lock().board.begin(what, Instant::now());
+        self.shared.lock().operation.begin(what, Instant::now());
     }
 
     /// Takes an event in; the line that it leaves above the display, if any.
     pub(super) fn event(&self, event: &Event) -> Option<String> {
         let mut drawing = self.shared.lock();
-        let said = drawing.board.event(event, Instant::now());
+        let said = drawing.operation.event(event, Instant::now());
         if drawing.shown && matches!(event, Event::Phase(_) | Event::Done { .. }) {
             drawing.draw(&self.bottom);
         }
@@ -125,7 +125,7 @@ impl Drawing {
     /// Draws what there is to see. Where there is nothing, the terminal is left alone: it may be somebody else's.
     fn draw(&mut self, bottom: &Bottom) {
         let width = usize::from(width());
-        let Some(view) = self.board.view(Instant::now(), width, self.cancel.is_cancelled()) else {
+        let Some(view) = self.operation.view(Instant::now(), width, self.cancel.is_cancelled()) else {
             if self.shown {
                 bottom.clear();
                 self.shown = false;

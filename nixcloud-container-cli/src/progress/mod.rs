@@ -1,8 +1,8 @@
 //! What an operation is doing, on stderr: live where a terminal can be drawn on, else as plain lines.
 
-mod board;
 mod lines;
 mod live;
+mod operation;
 mod tally;
 
 use nixcloud_container::{Cancel, ContainerName, Event, Observer, Planned};

@@ -7,7 +7,7 @@ use crate::fs::lock::Lock;
 use crate::host::Host;
 use crate::model::layout::NIX_STATE;
 use crate::nix::roots;
-use crate::store::generations::GenerationsError;
+use crate::store::history::GenerationsError;
 use crate::store::rootfs;
 
 /// What the names of folders and locks of several containers' work begin with. The dot keeps them apart from names.

@@ -1,15 +1,15 @@
 //! From a container file to a generation: one evaluation, one build, one profile change.
 
 pub mod batch;
-pub mod eval;
-pub mod evaluate;
+pub mod evaluator;
 pub mod expression;
 pub mod extra_check;
+pub mod instantiate;
 pub mod source;
 
 use std::path::{Path, PathBuf};
 
-use crate::build::evaluate::{self as evaluation, Asked, Evaluated, Workshop};
+use crate::build::instantiate::{Asked, Evaluated, Instantiator};
 use crate::build::source::Source;
 use crate::error::Error;
 use crate::host::Host;
@@ -17,11 +17,11 @@ use crate::host::context::Context;
 use crate::model::generation::GenerationId;
 use crate::model::layout::NIX_STATE;
 use crate::model::name::ContainerName;
-use crate::model::observe::{Cancel, Phase as Progress};
+use crate::model::observe::{Cancel, Phase};
 use crate::model::spec::ContainerSpec;
 use crate::nix::{self, StorePath, roots};
 use crate::store::claims::{Foreign, LeaseError, Leases};
-use crate::store::generations::Generations;
+use crate::store::history::Generations;
 use crate::store::manifest::Package;
 use crate::store::record::{Declared, Record};
 use crate::store::rootfs;
@@ -148,12 +148,13 @@ pub(crate) fn ready(
 }
 
 fn evaluate(context: &mut Context<'_>, record: &Record, source: &Source) -> Result<Evaluated, Error> {
-    context.phase(Progress::Evaluate, |context| {
+    context.phase(Phase::Evaluate, |context| {
         let work = context.host.layout.work(&record.name);
         rootfs::make_dirs(&work, 0o700)?;
-        let workshop = Workshop::of(context.host, work)?;
-        let evaluated = workshop.container(Asked::of(record, source), context.observer, context.cancel)?;
-        evaluation::note_name(&record.name, &evaluated.spec, context.observer);
+        let instantiator = Instantiator::of(context.host, work)?;
+        let evaluated =
+            instantiator.container(Asked::of(record, source), context.observer, context.cancel)?;
+        instantiate::note_name(&record.name, &evaluated.spec, context.observer);
         Ok(evaluated)
     })
 }
@@ -174,7 +175,7 @@ pub(crate) fn realise(
     rootfs::make_dirs(&work, 0o700)?;
     let root = work.join("result");
     let build = |drv: &StorePath, context: &mut Context<'_>| {
-        context.phase(Progress::Build, |context| {
+        context.phase(Phase::Build, |context| {
             let nix = context.host.nix();
             nix.realise(drv, &root, &source.user, context.observer, context.cancel)
         })
@@ -211,7 +212,7 @@ pub(crate) fn set_profile(
 pub(crate) fn clear_work(host: &Host, name: &ContainerName) -> Result<(), Error> {
     let work = host.layout.work(name);
     let root = work.join("result");
-    roots::remove(&root, Path::new(NIX_STATE)).map_err(crate::store::generations::GenerationsError::Roots)?;
+    roots::remove(&root, Path::new(NIX_STATE)).map_err(crate::store::history::GenerationsError::Roots)?;
     crate::fs::remove::tree(&work)?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::model::state::{Action, State};
 use crate::net::bridge;
 use crate::store::claims::LeaseError;
 use crate::store::claims::host_ports::ForwardError;
-use crate::store::generations::GenerationsError;
+use crate::store::history::GenerationsError;
 use crate::store::legacy::OriginalError;
 use crate::store::record::RecordError;
 use crate::sys::tool;

@@ -6,7 +6,7 @@ use crate::net::sysctl::SysctlError;
 use crate::nix;
 use crate::store::claims::LeaseError;
 use crate::store::claims::host_ports::ForwardError;
-use crate::store::generations::GenerationsError;
+use crate::store::history::GenerationsError;
 use crate::store::reference::ReferenceError;
 use crate::worker::WorkerError;
 
@@ -128,7 +128,7 @@ impl Error {
             | Self::Rootfs(_)
             | Self::Subids(_)
             | Self::Net(_)
-            | Self::Port(_)
+            | Self::BridgePort(_)
             | Self::Netns(_)
             | Self::Presence(_)
             | Self::Write(_)

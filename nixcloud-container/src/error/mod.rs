@@ -30,7 +30,7 @@ use crate::nix;
 use crate::render::{ExtraError, ItemError, PendingRestart};
 use crate::store::claims::LeaseError;
 use crate::store::claims::host_ports::ForwardError;
-use crate::store::generations::GenerationsError;
+use crate::store::history::GenerationsError;
 use crate::store::host_facts::FactsError;
 use crate::store::legacy::OriginalError;
 use crate::store::manifest::ManifestError;
@@ -462,7 +462,7 @@ pub enum Error {
     Net(#[from] net::Error),
     /// A port of a bridge cannot be looked at or set.
     #[error("cannot see to a port of a bridge")]
-    Port(#[from] net::port::Error),
+    BridgePort(#[from] net::bridge_port::Error),
     /// A guest's network.
     #[error(transparent)]
     Netns(#[from] net::netns::Error),

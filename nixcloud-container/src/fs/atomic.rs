@@ -61,7 +61,7 @@ impl Error {
 }
 
 /// What is to be written.
-pub(super) struct Request<'a> {
+pub(super) struct Content<'a> {
     pub(super) bytes: &'a [u8],
     /// Exact permission bits, whatever the umask.
     pub(super) mode: u32,
@@ -76,7 +76,7 @@ pub(super) struct Request<'a> {
 pub fn write(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> Result<(), Error> {
     tracing::trace!(path = %path.display(), bytes = bytes.len(), ?durability, "writing");
     let (dir, name) = split(path)?;
-    write_at(dir.as_fd(), name, path, &Request { bytes, mode, durability })
+    write_at(dir.as_fd(), name, path, &Content { bytes, mode, durability })
 }
 
 /// As [`write()`], but leaves a regular file alone that has these bytes and this mode already. Says whether it
@@ -103,7 +103,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if !stat.is_file() {
         return Err(Error::NotAFile { path: path.to_owned() });
     }
-    let request = Request { bytes, mode: stat.mode() & 0o7777, durability: Durability::Synced };
+    let request = Content { bytes, mode: stat.mode() & 0o7777, durability: Durability::Synced };
     let (temporary, file) = fill(dir.as_fd(), path, &request)?;
     std::os::unix::fs::fchown(&file, Some(stat.uid()), Some(stat.gid()))
         .map_err(|source| Error::io("change the owner of", path, source))?;
@@ -141,7 +141,7 @@ pub(super) fn write_at(
     dir: BorrowedFd<'_>,
     name: &OsStr,
     shown: &Path,
-    request: &Request<'_>,
+    request: &Content<'_>,
 ) -> Result<(), Error> {
     let (temporary, _file) = fill(dir, shown, request)?;
     temporary.rename(name).map_err(|errno| Error::io("replace", shown, errno))?;
@@ -155,7 +155,7 @@ pub(super) fn write_at(
 pub(super) fn fill<'a>(
     dir: BorrowedFd<'a>,
     shown: &Path,
-    request: &Request<'_>,
+    request: &Content<'_>,
 ) -> Result<(Temporary<'a>, File), Error> {
     let (temporary, mut file) = create(dir).map_err(|errno| Error::io("create", shown, errno))?;
     file.write_all(request.bytes).map_err(|source| Error::io("write", shown, source))?;

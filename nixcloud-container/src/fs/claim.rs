@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::atomic::{self, Durability, Request};
+use super::atomic::{self, Content, Durability};
 
 /// More than any claim of ours: a larger file is none.
 const LARGEST: u64 = 64 * 1024;
@@ -60,7 +60,7 @@ pub fn create(path: &Path, contents: &[u8]) -> Result<Claim, Error> {
     if let Some((held, _)) = read(dir.as_fd(), path)? {
         return Ok(held_or_ours(held, contents));
     }
-    let request = Request { bytes: contents, mode: 0o600, durability: Durability::Synced };
+    let request = Content { bytes: contents, mode: 0o600, durability: Durability::Synced };
     let (temporary, _file) = atomic::fill(dir.as_fd(), path, &request)?;
     loop {
         match temporary.link(name) {

@@ -1,7 +1,7 @@
 //! One host: its configuration and the drivers that every operation uses.
 
 pub mod context;
-pub mod names;
+pub mod name_files;
 pub mod parts;
 
 use crate::error::Error;

@@ -8,7 +8,7 @@ use ::nix::errno::Errno;
 
 use super::address::InvalidAddress;
 use super::log::{self, Reason};
-use super::state::State;
+use super::state::LxcState;
 use super::version;
 use crate::model::exit;
 use crate::sys::process;
@@ -87,9 +87,9 @@ pub enum Error {
         /// The container.
         name: String,
         /// The state that was promised.
-        wanted: State,
+        wanted: LxcState,
         /// The state that is.
-        found: State,
+        found: LxcState,
     },
     /// The library that runs has not this function.
     #[error("this liblxc has no `{member}`")]

@@ -12,7 +12,7 @@ use lxc_sys::Liblxc;
 use super::address::Address;
 use super::error::{Action, Error};
 use super::log::{self, Log, Mark};
-use super::state::State;
+use super::state::LxcState;
 use super::version::Version;
 
 /// Asks of the kernel's `ENOSYS` and `EINVAL`, as `get_config_item` returns them.
@@ -181,7 +181,7 @@ impl Handle {
         let mark = self.log.mark();
         let value = call!(self, get_running_config_item, c_key.as_ptr());
         let Some(value) = NonNull::new(value) else {
-            if self.state()? == State::Stopped {
+            if self.state()? == LxcState::Stopped {
                 return Err(Error::NotRunning { name: self.name() });
             }
             return if self.log.errors_since(mark).is_empty() && self.supports(&c_key) {
@@ -216,15 +216,15 @@ impl Handle {
     ///
     /// # Errors
     /// When the monitor refuses this user (liblxc alone would say STOPPED) or the state is none that LXC has.
-    pub fn state(&self) -> Result<State, Error> {
+    pub fn state(&self) -> Result<LxcState, Error> {
         let text = call!(self, state);
         if text.is_null() {
             return Err(Error::UnknownState { name: self.name(), text: String::new() });
         }
         // SAFETY: not NULL; a static string of liblxc's, never freed.
         let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
-        match State::from_name(&text) {
-            Some(State::Stopped) if !self.may_control()? => {
+        match LxcState::from_name(&text) {
+            Some(LxcState::Stopped) if !self.may_control()? => {
                 Err(Error::PermissionDenied { name: self.name() })
             }
             Some(state) => Ok(state),
@@ -238,7 +238,7 @@ impl Handle {
     /// When the monitor refuses this user (liblxc alone would say 0).
     pub fn init_pid(&self) -> Result<Option<i32>, Error> {
         match call!(self, init_pid) {
-            0 if self.state()? == State::Stopped => Ok(None),
+            0 if self.state()? == LxcState::Stopped => Ok(None),
             0 => Err(Error::PermissionDenied { name: self.name() }),
             pid if pid < 0 => Ok(None),
             pid => Ok(Some(pid)),
@@ -331,8 +331,8 @@ impl Handle {
         let done = call!(self, stop);
         self.expect(done, mark, || Action::Stop)?;
         match self.state()? {
-            State::Stopped => Ok(()),
-            found => Err(Error::WrongState { name: self.name(), wanted: State::Stopped, found }),
+            LxcState::Stopped => Ok(()),
+            found => Err(Error::WrongState { name: self.name(), wanted: LxcState::Stopped, found }),
         }
     }
 
@@ -345,10 +345,10 @@ impl Handle {
         let mark = self.log.mark();
         // With a timeout of its own, liblxc gives up at the first signal that arrives and says `false`.
         let done = call!(self, shutdown, 0);
-        if !done && self.state()? != State::Stopped {
+        if !done && self.state()? != LxcState::Stopped {
             return Err(self.failed(Action::Shutdown, mark));
         }
-        self.wait(State::Stopped, timeout)
+        self.wait(LxcState::Stopped, timeout)
     }
 
     /// Waits until the container is in `state`; false when it is not after `timeout` (rounded up to whole seconds,
@@ -356,7 +356,7 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::state`].
-    pub fn wait(&self, state: State, timeout: Duration) -> Result<bool, Error> {
+    pub fn wait(&self, state: LxcState, timeout: Duration) -> Result<bool, Error> {
         let words = CString::new(state.as_str()).map_err(|_| Error::Nul { what: "the state" })?;
         let start = Instant::now();
         loop {
@@ -399,7 +399,7 @@ impl Handle {
 
     pub(super) fn expect_running(&self) -> Result<(), Error> {
         match self.state()? {
-            State::Stopped => Err(Error::NotRunning { name: self.name() }),
+            LxcState::Stopped => Err(Error::NotRunning { name: self.name() }),
             _ => Ok(()),
         }
     }

@@ -63,6 +63,6 @@ pub use error::{Action, Error, ExecFailure};
 pub use handle::Handle;
 #[cfg(feature = "liblxc")]
 pub use start::StartOptions;
-pub use state::State;
+pub use state::LxcState;
 #[cfg(feature = "liblxc")]
 pub use version::Version;

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The state of a container (`lxc_state_t`; the numbers travel over the command socket).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
+pub enum LxcState {
     /// No monitor answers.
     Stopped,
     /// The monitor sets the guest up.
@@ -23,7 +23,7 @@ pub enum State {
     Thawed,
 }
 
-impl State {
+impl LxcState {
     /// Every state, at the index of its number.
     pub const ALL: [Self; 8] = [
         Self::Stopped,
@@ -63,7 +63,7 @@ impl State {
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for LxcState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
@@ -75,12 +75,12 @@ mod tests {
 
     #[test]
     fn names_go_both_ways_and_invalid_is_none() {
-        for state in State::ALL {
-            assert_eq!(State::from_name(state.as_str()), Some(state));
+        for state in LxcState::ALL {
+            assert_eq!(LxcState::from_name(state.as_str()), Some(state));
         }
-        assert_eq!(State::from_name("INVALID STATE"), None);
-        assert_eq!(State::from_number(2), Some(State::Running));
-        assert_eq!((State::from_number(-1), State::from_number(8)), (None, None));
+        assert_eq!(LxcState::from_name("INVALID STATE"), None);
+        assert_eq!(LxcState::from_number(2), Some(LxcState::Running));
+        assert_eq!((LxcState::from_number(-1), LxcState::from_number(8)), (None, None));
     }
 
     /// liblxc has no eighth state that we would not know.
@@ -97,6 +97,6 @@ mod tests {
             // SAFETY: each is a static string of the library's.
             .map(|name| unsafe { std::ffi::CStr::from_ptr(name) }.to_str().unwrap())
             .collect();
-        assert_eq!(names, State::ALL.map(State::as_str));
+        assert_eq!(names, LxcState::ALL.map(LxcState::as_str));
     }
 }

@@ -51,12 +51,12 @@ pub struct Destination {
     /// The network.
     pub network: IpNetwork,
     /// What becomes of it.
-    pub verdict: Verdict,
+    pub fate: Fate,
 }
 
 /// What becomes of a packet, by its destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Fate {
     /// It is let through.
     Pass,
     /// It is dropped.
@@ -69,7 +69,7 @@ pub enum Verdict {
     Lan,
 }
 
-impl Verdict {
+impl Fate {
     const ALL: [(Self, &'static str); 5] = [
         (Self::Pass, "pass"),
         (Self::Drop, "drop"),
@@ -79,7 +79,7 @@ impl Verdict {
     ];
 
     fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(verdict, _)| *verdict == self).map_or("", |(_, word)| word)
+        Self::ALL.iter().find(|(fate, _)| *fate == self).map_or("", |(_, word)| word)
     }
 }
 
@@ -99,7 +99,7 @@ impl fmt::Display for PortPolicy {
             Some(addresses) => addresses.iter().try_for_each(|address| write!(f, ",ip={address}"))?,
         }
         self.from.iter().try_for_each(|network| write!(f, ",from={network}"))?;
-        self.to.iter().try_for_each(|to| write!(f, ",{}={}", to.verdict.as_str(), to.network))
+        self.to.iter().try_for_each(|to| write!(f, ",{}={}", to.fate.as_str(), to.network))
     }
 }
 
@@ -150,9 +150,9 @@ impl FromStr for PortPolicy {
                 },
                 Some(("from", value)) => from.push(value.parse().map_err(|_| refuse())?),
                 Some((key, value)) => {
-                    let verdict = Verdict::ALL.iter().find(|(_, word)| *word == key);
-                    let verdict = verdict.ok_or_else(refuse)?.0;
-                    to.push(Destination { network: value.parse().map_err(|_| refuse())?, verdict });
+                    let fate = Fate::ALL.iter().find(|(_, word)| *word == key);
+                    let fate = fate.ok_or_else(refuse)?.0;
+                    to.push(Destination { network: value.parse().map_err(|_| refuse())?, fate });
                 }
             }
         }

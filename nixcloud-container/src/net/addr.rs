@@ -7,7 +7,7 @@ use netlink_packet_core::{DecodeError, NlasIterator};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeader, AddressMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::socket::{Answer, Error, Netlink};
+use super::socket::{Error, Message, Netlink};
 
 const RTM_NEWADDR: u16 = 20;
 const HEADER: usize = 8;
@@ -101,7 +101,7 @@ pub(super) fn conflicts(wanted: Ipv4Network, other: IpNetwork) -> bool {
     other.ip() == wanted.ip() || (other.prefix() >= wanted.prefix() && wanted.contains(other.ip()))
 }
 
-fn parse_all(action: &str, answers: &[Answer]) -> Result<Vec<Entry>, Error> {
+fn parse_all(action: &str, answers: &[Message]) -> Result<Vec<Entry>, Error> {
     answers
         .iter()
         .filter(|answer| answer.kind == RTM_NEWADDR)

@@ -7,7 +7,7 @@ use netlink_packet_route::link::{
     LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkInfo, LinkMessage,
 };
 
-use super::socket::{Answer, Error, Netlink, text};
+use super::socket::{Error, Message, Netlink, text};
 
 const RTM_NEWLINK: u16 = 16;
 const HEADER: usize = 16;
@@ -271,7 +271,7 @@ fn checked(name: &str) -> Result<String, Error> {
     Ok(name.to_owned())
 }
 
-fn parse_all(action: &str, answers: &[Answer]) -> Result<Vec<Link>, Error> {
+fn parse_all(action: &str, answers: &[Message]) -> Result<Vec<Link>, Error> {
     answers
         .iter()
         .filter(|answer| answer.kind == RTM_NEWLINK)

@@ -14,19 +14,19 @@
 //! | [`filter`] | programs that judge the frames of a port |
 //! | [`tc`] | programs at interfaces |
 //! | [`neighbour`] | which MAC address the host takes an address to have |
-//! | [`port`] | a container's port of a bridge: set, and looked at |
+//! | [`bridge_port`] | a container's port of a bridge: set, and looked at |
 //! | [`route`] | routes that lead elsewhere |
 //! | [`netns`] | which network namespace, and the addresses inside a guest's |
 
 pub mod addr;
 pub mod bridge;
+pub mod bridge_port;
 pub mod filter;
 pub mod link;
 pub mod listen;
 pub mod neighbour;
 pub mod netns;
 pub mod nft;
-pub mod port;
 pub mod route;
 pub mod socket;
 pub mod sysctl;

@@ -10,7 +10,7 @@ use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, Neig
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::addr;
-use super::socket::{Answer, Error, Netlink};
+use super::socket::{Error, Message, Netlink};
 
 const RTM_NEWNEIGH: u16 = 28;
 const HEADER: usize = 12;
@@ -78,7 +78,7 @@ impl Netlink {
 }
 
 /// `None` for an entry that is somebody's.
-fn parse(answer: &Answer) -> Result<Option<Neighbour>, DecodeError> {
+fn parse(answer: &Message) -> Result<Option<Neighbour>, DecodeError> {
     let payload = answer.payload.as_slice();
     let short = || DecodeError::from("a neighbour without a header".to_owned());
     let index = payload.get(4..8).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);

@@ -7,7 +7,7 @@ use netlink_packet_core::{DecodeError, NlasIterator};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::socket::{Answer, Error, Netlink};
+use super::socket::{Error, Message, Netlink};
 
 const RTM_NEWROUTE: u16 = 24;
 const HEADER: usize = 12;
@@ -73,13 +73,13 @@ pub(super) fn conflicts(wanted: Ipv4Network, route: &Route) -> bool {
     route.network.prefix() >= wanted.prefix() && wanted.contains(route.network.ip())
 }
 
-fn parse(answer: &Answer) -> Result<Option<Route>, DecodeError> {
+fn parse(answer: &Message) -> Result<Option<Route>, DecodeError> {
     let flags =
         answer.payload.get(8..12).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes);
     if flags & CLONED != 0 { Ok(None) } else { parse_any(answer) }
 }
 
-fn parse_any(answer: &Answer) -> Result<Option<Route>, DecodeError> {
+fn parse_any(answer: &Message) -> Result<Option<Route>, DecodeError> {
     let payload = answer.payload.as_slice();
     let [family, prefix, _, _, table, ..] = *payload else {
         return Err(DecodeError::from("a route without a header".to_owned()));

@@ -116,7 +116,7 @@ pub struct Netlink {
 }
 
 /// One message of an answer: its type and what follows the netlink header.
-pub(super) struct Answer {
+pub(super) struct Message {
     pub(super) kind: u16,
     pub(super) payload: Vec<u8>,
 }
@@ -151,7 +151,7 @@ impl Netlink {
         &mut self,
         action: &str,
         message: RouteNetlinkMessage,
-    ) -> Result<Vec<Answer>, Error> {
+    ) -> Result<Vec<Message>, Error> {
         self.talk(action, message, NLM_F_REQUEST | NLM_F_ACK).map(|(answers, _)| answers)
     }
 
@@ -166,7 +166,11 @@ impl Netlink {
     }
 
     /// Reads a whole table, again if it changed meanwhile.
-    pub(super) fn dump(&mut self, action: &str, message: &RouteNetlinkMessage) -> Result<Vec<Answer>, Error> {
+    pub(super) fn dump(
+        &mut self,
+        action: &str,
+        message: &RouteNetlinkMessage,
+    ) -> Result<Vec<Message>, Error> {
         for _ in 0..MOST_DUMPS {
             let (answers, interrupted) = self.talk(action, message.clone(), NLM_F_REQUEST | NLM_F_DUMP)?;
             if !interrupted {
@@ -181,7 +185,7 @@ impl Netlink {
         action: &str,
         message: RouteNetlinkMessage,
         flags: u16,
-    ) -> Result<(Vec<Answer>, bool), Error> {
+    ) -> Result<(Vec<Message>, bool), Error> {
         let begin = Instant::now();
         self.send(action, message, flags)?;
         let mut answers = Vec::new();
@@ -250,7 +254,7 @@ impl Netlink {
         &self,
         action: &str,
         mut bytes: &[u8],
-        answers: &mut Vec<Answer>,
+        answers: &mut Vec<Message>,
         interrupted: &mut bool,
     ) -> Result<Progress, Error> {
         while !bytes.is_empty() {
@@ -270,7 +274,7 @@ impl Netlink {
                     return refusal(action, packet.payload()).map_or(Ok(Progress::End), Err);
                 }
                 NLMSG_OVERRUN => *interrupted = true,
-                kind => answers.push(Answer { kind, payload: packet.payload().to_vec() }),
+                kind => answers.push(Message { kind, payload: packet.payload().to_vec() }),
             }
         }
         Ok(Progress::More)

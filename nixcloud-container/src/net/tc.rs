@@ -6,7 +6,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcHeader, TcMessage};
 
 use super::filter::asm::Program;
-use super::socket::{Answer, Error, Netlink, text};
+use super::socket::{Error, Message, Netlink, text};
 
 const RTM_NEWTFILTER: u16 = 44;
 const HEADER: usize = 20;
@@ -157,7 +157,7 @@ fn attribute(options: &mut Vec<u8>, kind: u16, value: &[u8]) {
 }
 
 /// `None` for the head of a priority, which is no filter.
-fn parse(answer: &Answer) -> Result<Option<Found>, DecodeError> {
+fn parse(answer: &Message) -> Result<Option<Found>, DecodeError> {
     let header = TcHeader::parse(&answer.payload)?;
     if u32::from(header.handle) == 0 {
         return Ok(None);

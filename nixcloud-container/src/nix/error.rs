@@ -72,7 +72,7 @@ pub enum Error {
         path: StorePath,
     },
     /// The program failed in a way that has no name here.
-    #[error("{program} failed with {status}{}", told(stderr))]
+    #[error("{program} failed with {status}{}", after_colon(stderr))]
     Failed {
         /// Which program.
         program: Program,
@@ -83,7 +83,7 @@ pub enum Error {
     },
     /// A signal that did not come from here ended the program: out of memory, a stack overflow,
     /// somebody's `kill`.
-    #[error("{program} was killed by signal {signal}{}", told(stderr))]
+    #[error("{program} was killed by signal {signal}{}", after_colon(stderr))]
     Killed {
         /// Which program.
         program: Program,
@@ -131,7 +131,7 @@ fn reason(stderr: &[String]) -> Option<usize> {
     error.or_else(|| stderr.iter().rposition(|line| !line.trim().is_empty()))
 }
 
-fn told(stderr: &[String]) -> String {
+fn after_colon(stderr: &[String]) -> String {
     let line = reason(stderr).map(|at| text::one_line(&stderr[at]));
     line.map_or_else(String::new, |line| format!(": {}", line.trim_start().trim_start_matches("error: ")))
 }

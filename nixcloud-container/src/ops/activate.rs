@@ -9,7 +9,7 @@ use crate::host::Host;
 use crate::host::context::Context;
 use crate::model::name::ContainerName;
 use crate::model::note::GuestNote;
-use crate::model::observe::{Cancel, Event, Observer, Phase as Progress, UnitChange};
+use crate::model::observe::{Cancel, Event, Observer, Phase, UnitChange};
 use crate::ops::guest_units;
 use crate::ops::power;
 use crate::sys::proc::Process;
@@ -103,7 +103,7 @@ pub(crate) fn switch(
 ) -> Result<Outcome, Error> {
     let Context { host, cancel, .. } = *context;
     let observer = &mut *context.observer;
-    observer.event(Event::Phase(Progress::Activate));
+    observer.event(Event::Phase(Phase::Activate));
     let begin = Instant::now();
     let mut heard = Heard { reports: reports(host, name), ..Heard::default() };
     let limit = host.config.timeouts.activate();
@@ -127,7 +127,7 @@ pub(crate) fn switch(
     tracing::debug!(%name, ?exit, ?heard, ?took, "switch-to-configuration ended");
     let failed = heard.verdict(exit);
     if failed.is_none() {
-        observer.event(Event::Done { phase: Progress::Activate, took });
+        observer.event(Event::Done { phase: Phase::Activate, took });
     }
     Ok(Outcome { failed, still: guest_units::cut(heard.still) })
 }

@@ -11,7 +11,7 @@ use crate::model::name::ContainerName;
 use crate::model::spec::ContainerSpec;
 use crate::model::words::words;
 use crate::net::{Netlink, netns};
-use crate::store::generations::Generations;
+use crate::store::history::Generations;
 use crate::store::presence;
 use crate::store::record::Record;
 

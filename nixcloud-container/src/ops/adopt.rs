@@ -9,7 +9,7 @@ use crate::model::name::ContainerName;
 use crate::model::note::AdoptionNote;
 use crate::ops::claim;
 use crate::render;
-use crate::store::generations::Generations;
+use crate::store::history::Generations;
 use crate::store::legacy;
 use crate::store::presence;
 use crate::store::record::{Adopted, Record};

@@ -9,22 +9,22 @@ use crate::build::{self, Order};
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::context::Context;
-use crate::host::names;
+use crate::host::name_files;
 use crate::model::generation::GenerationId;
 use crate::model::name::ContainerName;
 use crate::model::note::FilesNote;
-use crate::model::observe::Phase as Progress;
+use crate::model::observe::Phase;
 use crate::model::setters::setters;
 use crate::model::state::Action;
 use crate::ops::claim;
 use crate::ops::destroy;
 use crate::ops::durable;
 use crate::ops::limits;
-use crate::ops::lxc_config::{self, Beside};
+use crate::ops::lxc_config::{self, GivenItems};
 use crate::ops::needs;
 use crate::store::legacy;
 use crate::store::presence;
-use crate::store::record::{Phase, Record};
+use crate::store::record::{Record, RecordPhase};
 use crate::store::rootfs;
 use crate::store::salvage;
 use crate::worker::LogRequest;
@@ -76,9 +76,9 @@ pub(crate) fn create(
     request: &CreateRequest,
 ) -> Result<Created, Error> {
     let source = Source::container(&request.file, &request.nix_args)?;
-    let beside = Beside { items: request.lxc_items.clone(), log: request.log.clone() };
+    let given = GivenItems { items: request.lxc_items.clone(), log: request.log.clone() };
     let _lock = context.lock(name)?;
-    create_locked(context, name, &Order::of(&source), &beside)
+    create_locked(context, name, &Order::of(&source), &given)
 }
 
 /// With the container's lock held.
@@ -86,10 +86,10 @@ pub(crate) fn create_locked(
     context: &mut Context<'_>,
     name: &ContainerName,
     order: &Order<'_>,
-    beside: &Beside,
+    given: &GivenItems,
 ) -> Result<Created, Error> {
-    let record = begin(context, name, order, beside)?;
-    complete(context, record, order, &beside.log)
+    let record = begin(context, name, order, given)?;
+    complete(context, record, order, &given.log)
 }
 
 /// From here on the name is taken; what there is of the container can be removed by its record.
@@ -97,7 +97,7 @@ pub(crate) fn begin(
     context: &mut Context<'_>,
     name: &ContainerName,
     order: &Order<'_>,
-    beside: &Beside,
+    given: &GivenItems,
 ) -> Result<Record, Error> {
     let host = context.host;
     match Record::load(&host.layout, name)? {
@@ -114,7 +114,7 @@ pub(crate) fn begin(
         None => refuse(host, name)?,
     }
     let mut record = order.record(name);
-    record.lxc_items.clone_from(&beside.items);
+    record.lxc_items.clone_from(&given.items);
     record.save(&host.layout)?;
     Ok(record)
 }
@@ -129,7 +129,7 @@ pub(crate) fn complete(
     match build_and_install(context, &mut record, order, log) {
         Ok(created) => Ok(created),
         Err(failure) => {
-            let undo = context.phase(Progress::Undo, |context| destroy::remains(context.host, record));
+            let undo = context.phase(Phase::Undo, |context| destroy::remains(context.host, record));
             Err(failure.undone(undo))
         }
     }
@@ -195,7 +195,7 @@ fn build_and_install(
     let built = build::realise(context, record, order, ready)?;
     let generation = build::set_profile(host, record, &built, cancel)?;
 
-    context.phase(Progress::Install, |context| {
+    context.phase(Phase::Install, |context| {
         rootfs::create(&host.layout, &record.name, ids)?;
         lxc_config::write(context, record, &rendered)?;
         claim::host_ports::open(context, record)?;
@@ -203,10 +203,10 @@ fn build_and_install(
             return Err(Error::Cancelled);
         }
         durable::generation(host, &record.name, generation)?;
-        (record.phase, record.unsettled) = (Phase::Ready, true);
+        (record.phase, record.unsettled) = (RecordPhase::Ready, true);
         record.note_items(generation);
         record.save(&host.layout)?;
-        names::publish(host, &record.name, cancel)?;
+        name_files::publish(host, &record.name, cancel)?;
         record.unsettled = false;
         Ok(record.save(&host.layout)?)
     })?;

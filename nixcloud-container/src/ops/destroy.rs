@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::fs::lock::Lock;
 use crate::fs::{atomic, mounts, remove};
 use crate::host::Host;
-use crate::host::names;
+use crate::host::name_files;
 use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
 use crate::model::setters::setters;
@@ -20,10 +20,10 @@ use crate::ops::freeing::Freeing;
 use crate::ops::locked::{self, Locked};
 use crate::ops::power;
 use crate::ops::waiting;
-use crate::store::generations::Generations;
+use crate::store::history::Generations;
 use crate::store::legacy;
 use crate::store::presence;
-use crate::store::record::{Phase, Record};
+use crate::store::record::{Record, RecordPhase};
 use crate::store::rootfs;
 
 /// Where LXC keeps its own locks; it never removes one.
@@ -111,8 +111,8 @@ pub(crate) fn require_unmounted(host: &Host, name: &ContainerName) -> Result<(),
 pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     let layout = &host.layout;
     let name = record.name.clone();
-    if record.phase != Phase::Destroying {
-        record.phase = Phase::Destroying;
+    if record.phase != RecordPhase::Destroying {
+        record.phase = RecordPhase::Destroying;
         note(host, &record)?;
     }
     let mut freeing = Freeing::of(&name);
@@ -121,7 +121,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     cut_off::end_all(layout, &record);
     power::forget_neighbours(host, &record, None);
     // Before its addresses may be another's.
-    freeing.step(names::publish(host, &name, &Cancel::new()));
+    freeing.step(name_files::publish(host, &name, &Cancel::new()));
     freeing.step(claim::host_ports::release_all(host, &record));
     freeing.step(rootfs::destroy(layout, &name));
     freeing.step(build::clear_work(host, &name));
@@ -173,7 +173,7 @@ fn sweep_half_written(host: &Host) -> Result<(), Error> {
     let layout = &host.layout;
     let state = layout.state();
     let others = [state.to_owned(), state.join("nix"), layout.sysctl(), layout.resolvers()];
-    for folder in layout.state_dirs().iter().chain(&others).chain(&names::folders(host)) {
+    for folder in layout.state_dirs().iter().chain(&others).chain(&name_files::folders(host)) {
         if folder.exists() {
             atomic::sweep(folder)?;
         }

@@ -13,7 +13,7 @@ use crate::host::Host;
 use crate::model::generation::GenerationId;
 use crate::model::layout::{NIX_STATE, NIX_STORE};
 use crate::model::name::ContainerName;
-use crate::store::generations::Generations;
+use crate::store::history::Generations;
 
 /// The kernel has written what is older: after 30 seconds by default, and btrfs within 300 at most.
 const YOUNG: Duration = Duration::from_secs(600);

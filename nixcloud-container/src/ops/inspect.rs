@@ -20,7 +20,7 @@ use crate::ops::addresses::is_reachable;
 use crate::ops::booting;
 use crate::ops::lxc_config;
 use crate::render::{self, PendingRestart};
-use crate::store::generations::Generations;
+use crate::store::history::Generations;
 use crate::store::legacy;
 use crate::store::others;
 use crate::store::presence::{self, Presence, Survey};

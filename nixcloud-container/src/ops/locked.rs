@@ -13,7 +13,7 @@ use crate::ops::adopt;
 use crate::ops::recover;
 use crate::ops::waiting;
 use crate::store::presence::{self, Presence};
-use crate::store::record::{Phase, Record, RecordError};
+use crate::store::record::{Record, RecordError, RecordPhase};
 
 /// A container that nobody else changes.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub(crate) fn take_to_remove(
     // Whoever asks for this has seen something that is not there yet, and is not asked again when it is.
     let seen = load()?;
     if !force
-        && seen.phase == Phase::Creating
+        && seen.phase == RecordPhase::Creating
         && let Some(state) = presence::in_hands(&host.layout, &seen)
     {
         return Err(Error::State { name: name.clone(), state, action: Action::Destroy });

@@ -18,7 +18,7 @@ use crate::worker::LogRequest;
 
 /// What is given beside a container file.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Beside {
+pub(crate) struct GivenItems {
     /// LXC configuration items.
     pub(crate) items: Vec<(String, String)>,
     /// Where liblxc logs what it makes of them.
@@ -45,11 +45,11 @@ pub(crate) fn checked(
     host: &Host,
     record: &Record,
     spec: &ContainerSpec,
-    beside: &Beside,
+    given: &GivenItems,
     cancel: &Cancel,
 ) -> Result<Rendered, Error> {
-    let rendered = render_for(host, record, spec, &beside.items, record.ids_for(spec.idmap))?;
-    extra_check::require(&host.worker, &rendered.extra, &beside.log, cancel)?;
+    let rendered = render_for(host, record, spec, &given.items, record.ids_for(spec.idmap))?;
+    extra_check::require(&host.worker, &rendered.extra, &given.log, cancel)?;
     Ok(rendered)
 }
 

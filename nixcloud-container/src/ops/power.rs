@@ -22,9 +22,9 @@ use crate::ops::cut_off;
 use crate::ops::freeing::Freeing;
 use crate::ops::locked::{self, Locked};
 use crate::ops::waiting;
-use crate::store::generations::Generations;
+use crate::store::history::Generations;
 use crate::store::presence::{self, Presence};
-use crate::store::record::{Phase, Record, Run, Signals};
+use crate::store::record::{Record, RecordPhase, Run, Signals};
 use crate::sys::cgroup::Search;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{self, Process};
@@ -206,7 +206,7 @@ pub(crate) fn stop_locked(
 fn note_run(host: &Host, record: &Record, here: &Presence) -> Option<Record> {
     let mut noted = record.clone();
     // One of the shell original that was never changed has no record, and is not given one by its end.
-    let is_ours = record.phase == Phase::Ready && host.layout.record(&record.name).exists();
+    let is_ours = record.phase == RecordPhase::Ready && host.layout.record(&record.name).exists();
     if !is_ours || !here.note_run(&host.layout, &mut noted) {
         return None;
     }

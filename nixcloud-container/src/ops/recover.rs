@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::context::Context;
-use crate::host::names;
+use crate::host::name_files;
 use crate::model::generation::GenerationId;
 use crate::model::note::GenerationNote;
 use crate::model::spec::ContainerSpec;
@@ -11,8 +11,8 @@ use crate::ops::claim;
 use crate::ops::durable;
 use crate::ops::idmap_move;
 use crate::ops::limits;
-use crate::store::generations::{Generations, GenerationsError};
-use crate::store::record::{Phase, Record};
+use crate::store::history::{Generations, GenerationsError};
+use crate::store::record::{Record, RecordPhase};
 
 /// Lets everybody know of a current generation that counts by now, `spec` is its own, and gives back what the others
 /// held. The record on disk says that this is to be done, so that the next of us ends it where a kill cuts it off.
@@ -22,7 +22,7 @@ pub(crate) fn settle(
     spec: &ContainerSpec,
 ) -> Result<(), Error> {
     let Context { host, cancel, .. } = *context;
-    names::publish(host, &record.name, cancel)?;
+    name_files::publish(host, &record.name, cancel)?;
     claim::host_ports::release(context, record, spec)?;
     claim::addresses::release(host, record, spec)?;
     // Files that were moved already are moved back at the next start.
@@ -35,7 +35,7 @@ pub(crate) fn settle(
 /// that is on disk, too: whoever goes on sees the switch that was under way.
 pub(crate) fn ready(host: &Host, record: &mut Record) -> Result<(), Error> {
     let before = (record.phase, record.unsettled);
-    (record.phase, record.unsettled) = (Phase::Ready, true);
+    (record.phase, record.unsettled) = (RecordPhase::Ready, true);
     record.save(&host.layout).inspect_err(|_| (record.phase, record.unsettled) = before)?;
     Ok(())
 }
@@ -50,8 +50,8 @@ pub(crate) fn interrupted_switch(
     let Context { host, cancel, .. } = *context;
     let generations = Generations::new(&host.layout, &record.name);
     let from = match record.phase {
-        Phase::Switching { from } => from,
-        Phase::Ready if record.unsettled => {
+        RecordPhase::Switching { from } => from,
+        RecordPhase::Ready if record.unsettled => {
             let spec = generations.spec(generations.current()?)?;
             return settle(context, record, &spec).map(|()| None);
         }

@@ -9,7 +9,7 @@ use crate::model::overrides::{NONE, Overrides};
 use crate::model::setters::setters;
 use crate::ops::limits::{self, Below};
 use crate::ops::locked::{self, Locked};
-use crate::store::generations::Generations;
+use crate::store::history::Generations;
 use crate::store::presence;
 
 /// Which limits are set.

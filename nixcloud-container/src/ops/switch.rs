@@ -7,10 +7,10 @@ use crate::host::context::Context;
 use crate::model::generation::{GenerationId, Health, Selection};
 use crate::model::name::ContainerName;
 use crate::model::note::{DeclarationNote, GenerationNote};
-use crate::model::observe::{Cancel, Event, Phase as Progress};
+use crate::model::observe::{Cancel, Event, Phase};
 use crate::model::spec::ContainerSpec;
 use crate::model::state::{Action, State};
-use crate::ops::activate as activation;
+use crate::ops::activate;
 use crate::ops::adopt;
 use crate::ops::booting;
 use crate::ops::claim;
@@ -19,12 +19,12 @@ use crate::ops::durable;
 use crate::ops::idmap_move;
 use crate::ops::limits::{self, Below};
 use crate::ops::locked::{self, Locked};
-use crate::ops::lxc_config::{self, Beside};
+use crate::ops::lxc_config::{self, GivenItems};
 use crate::ops::recover;
 use crate::render::{self, PendingRestart, Rendered};
-use crate::store::generations::Generations;
+use crate::store::history::Generations;
 use crate::store::presence::{self, Presence};
-use crate::store::record::{Phase, Record, Run};
+use crate::store::record::{Record, RecordPhase, Run};
 
 /// What an update, switch or rollback came to.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -93,12 +93,12 @@ pub(crate) fn switch(
     if spec.original {
         adopt::tell(context, &spec.lxc_extra_config);
     }
-    let beside = Beside { items: record.items_of(to), ..Beside::default() };
-    if let Err(failure) = prepare(context, &mut record, &spec, &beside) {
+    let given = GivenItems { items: record.items_of(to), ..GivenItems::default() };
+    if let Err(failure) = prepare(context, &mut record, &spec, &given) {
         let current = generations.spec(from)?;
         return Err(failure.undone(context.untold(|context| release(context, &mut record, &current))));
     }
-    let moved = begin(host, &mut record, from, beside.items).and_then(|()| {
+    let moved = begin(host, &mut record, from, given.items).and_then(|()| {
         let nix = host.nix();
         if to == from {
             Ok(())
@@ -129,11 +129,11 @@ pub(crate) fn prepare(
     context: &mut Context<'_>,
     record: &mut Record,
     spec: &ContainerSpec,
-    beside: &Beside,
+    given: &GivenItems,
 ) -> Result<Rendered, Error> {
     let Context { host, cancel, .. } = *context;
     limits::require(context, &record.name, spec, limits::overrides(record, true))?;
-    let rendered = lxc_config::checked(host, record, spec, beside, cancel)?;
+    let rendered = lxc_config::checked(host, record, spec, given, cancel)?;
     let foreign = claim::others(host)?;
     claim::addresses::claim(host, record, spec, &foreign)?;
     claim::host_ports::claim(host, record, spec)?;
@@ -164,7 +164,7 @@ pub(crate) fn begin(
 ) -> Result<(), Error> {
     record.note_items(from);
     record.lxc_items = items;
-    record.phase = Phase::Switching { from };
+    record.phase = RecordPhase::Switching { from };
     record.save(&host.layout)?;
     Ok(())
 }
@@ -218,8 +218,8 @@ pub(crate) fn settle(
     if running {
         // Its switch compares with what stage 2 writes at its end, and runs the activation that stage 2 may be running.
         if let Some(init) = here.init
-            && let Err(failure) = booting::wait(context, &name, init)
-                .and_then(|()| activation::await_units(context, &name, init))
+            && let Err(failure) =
+                booting::wait(context, &name, init).and_then(|()| activate::await_units(context, &name, init))
         {
             return Err(put_back(context, record, failure));
         }
@@ -231,9 +231,9 @@ pub(crate) fn settle(
                 return Err(put_back(context, record, failure.into()));
             }
         }
-        let before = activation::failed_units(host, &name, cancel);
+        let before = activate::failed_units(host, &name, cancel);
         let before = before.as_deref();
-        let outcome = match activation::switch(context, &name, before) {
+        let outcome = match activate::switch(context, &name, before) {
             Ok(outcome) => {
                 let outcome = still_blamed(host, record, to, outcome, cancel);
                 failed_before = outcome.still;
@@ -310,9 +310,9 @@ fn still_blamed(
     host: &Host,
     record: &Record,
     to: GenerationId,
-    outcome: activation::Outcome,
+    outcome: activate::Outcome,
     cancel: &Cancel,
-) -> activation::Outcome {
+) -> activate::Outcome {
     let blamed = record.failed_units(to);
     if outcome.failed.is_some() || blamed.is_empty() {
         return outcome;
@@ -320,15 +320,15 @@ fn still_blamed(
     let mut failed = outcome.still;
     if failed.is_empty() {
         // It speaks of those alone that it has looked at.
-        failed = activation::failed_units(host, &record.name, cancel).unwrap_or_default();
+        failed = activate::failed_units(host, &record.name, cancel).unwrap_or_default();
         failed.retain(|unit| blamed.contains(unit));
     }
     let (ours, still): (Vec<String>, Vec<String>) =
         failed.into_iter().partition(|unit| blamed.contains(unit));
     if ours.is_empty() {
-        return activation::Outcome { failed: None, still };
+        return activate::Outcome { failed: None, still };
     }
-    activation::Outcome { failed: Some(FailedActivation::UnitsFailed { units: ours }), still }
+    activate::Outcome { failed: Some(FailedActivation::UnitsFailed { units: ours }), still }
 }
 
 fn tell_failed_before(context: &mut Context<'_>, name: &ContainerName, units: &[String]) {
@@ -383,7 +383,7 @@ pub(crate) fn put_back(context: &mut Context<'_>, record: &mut Record, failure: 
     // The failure of an activation says itself what was put back.
     let says = matches!(failure, Error::Activation { .. });
     // The user's Ctrl-C does not cut the undoing off.
-    let undo = context.phase(Progress::Undo, |context| {
+    let undo = context.phase(Phase::Undo, |context| {
         context.uncancelled(|context| {
             let mut back = |context: &mut Context<'_>| recover::interrupted_switch(context, record).map(drop);
             if says { context.untold(back) } else { back(context) }
@@ -401,7 +401,7 @@ fn put_back_and_activate(
     failure: Error,
 ) -> Error {
     let name = record.name.clone();
-    let from = if let Phase::Switching { from } = record.phase { Some(from) } else { None };
+    let from = if let RecordPhase::Switching { from } = record.phase { Some(from) } else { None };
     let failure = put_back(context, record, failure);
     let current = Generations::new(&context.host.layout, &name).current();
     let generation = match current {
@@ -409,7 +409,7 @@ fn put_back_and_activate(
         // The undoing failed, and has told why.
         _ => return failure,
     };
-    let activated = context.uncancelled(|context| activation::switch(context, &name, before));
+    let activated = context.uncancelled(|context| activate::switch(context, &name, before));
     let undo = match activated.map(|switched| switched.failed) {
         Ok(None) => Ok(()),
         Ok(Some(outcome)) => {

@@ -15,12 +15,12 @@ use crate::ops::create::{self, Created};
 use crate::ops::idmap_move;
 use crate::ops::limits::Below;
 use crate::ops::locked;
-use crate::ops::lxc_config::{self, Beside};
+use crate::ops::lxc_config::{self, GivenItems};
 use crate::ops::needs;
 use crate::ops::recover;
 use crate::ops::switch::{self, Step, Switched};
-use crate::store::generations::Generations;
-use crate::store::record::{Phase, Record};
+use crate::store::history::Generations;
+use crate::store::record::{Record, RecordPhase};
 use crate::worker::LogRequest;
 
 /// What is to be updated.
@@ -72,20 +72,20 @@ pub(crate) fn update(
     name: &ContainerName,
     request: &UpdateRequest,
 ) -> Result<Updated, Error> {
-    let given = |file: &PathBuf, args: &[String]| {
+    let source = |file: &PathBuf, args: &[String]| {
         Source::container(file, request.nix_args.as_deref().unwrap_or(args))
     };
     // A mistyped file, or name, is told before anything is locked.
     match &request.file {
-        Some(file) => drop(given(file, &[])?),
+        Some(file) => drop(source(file, &[])?),
         None => locked::require(context.host, name)?,
     }
     let (_lock, record) = locked::take_name(context, name)?;
     let Some(record) = record else {
         let Some(file) = &request.file else { return Err(Error::NotFound { name: name.clone() }) };
-        let source = given(file, &[])?;
-        let beside = beside(request, &[]);
-        return create::create_locked(context, name, &Order::of(&source), &beside).map(Updated::Created);
+        let source = source(file, &[])?;
+        let given = given_items(request, &[]);
+        return create::create_locked(context, name, &Order::of(&source), &given).map(Updated::Created);
     };
     if request.file.is_none()
         && let Some(declared) = record.declared.as_ref().filter(|declared| declared.built)
@@ -96,7 +96,7 @@ pub(crate) fn update(
     if file.as_os_str().is_empty() {
         return Err(Error::NoFile { name: name.clone() });
     }
-    let source = given(file, &record.nix_args)?;
+    let source = source(file, &record.nix_args)?;
     if let Some(declared) = record.declared.as_ref().filter(|_| source.reference.text != record.file) {
         let by = declared.source.clone();
         context.tell(DeclarationNote::ChangedBack { name: name.clone(), by });
@@ -104,9 +104,9 @@ pub(crate) fn update(
     update_locked(context, record, &Order::of(&source), request).map(Updated::Switched)
 }
 
-fn beside(request: &UpdateRequest, items: &[(String, String)]) -> Beside {
+fn given_items(request: &UpdateRequest, items: &[(String, String)]) -> GivenItems {
     let items = request.lxc_items.as_deref().unwrap_or(items).to_vec();
-    Beside { items, log: request.log.clone() }
+    GivenItems { items, log: request.log.clone() }
 }
 
 /// With the lock of a container that exists.
@@ -124,9 +124,9 @@ pub(crate) fn update_locked(
     switch::allowed(host, &record, context.cancel)?;
     let had_lease = record.lease.is_some();
     // After the recovery, which may have put others back.
-    let beside = beside(request, &record.lxc_items);
+    let given = given_items(request, &record.lxc_items);
     let below = if request.force_limits { Below::Force } else { Below::Refuse };
-    let outcome = build_and_switch(context, &mut record, order, beside, below);
+    let outcome = build_and_switch(context, &mut record, order, given, below);
     if !had_lease {
         // The evaluation needed an address to offer; whether it is used is known only now.
         let spec = Generations::new(&host.layout, &record.name);
@@ -157,18 +157,18 @@ fn first(
     let name = record.name.clone();
     let record = &mut record;
     let here = switch::allowed(host, record, cancel)?;
-    let beside = beside(request, &record.lxc_items);
+    let given = given_items(request, &record.lxc_items);
     let foreign = claim::others(host)?;
-    record.phase = Phase::Ready;
+    record.phase = RecordPhase::Ready;
     record.pinned = false;
     record.generations.clear();
     let ready = build::ready(context, record, order, &foreign)?;
     let spec = ready.spec.clone();
-    let rendered = switch::prepare(context, record, &spec, &beside)?;
+    let rendered = switch::prepare(context, record, &spec, &given)?;
     needs::tell(context, &spec, &rendered)?;
     let built = build::realise(context, record, order, ready)?;
     order.note(record);
-    record.lxc_items = beside.items;
+    record.lxc_items = given.items;
     let to = build::set_profile(host, record, &built, cancel)?;
     let installed = (|| {
         if here.state.is_live() {
@@ -196,7 +196,7 @@ fn build_and_switch(
     context: &mut Context<'_>,
     record: &mut Record,
     order: &Order<'_>,
-    beside: Beside,
+    given: GivenItems,
     below: Below,
 ) -> Result<Switched, Error> {
     let Context { host, cancel, .. } = *context;
@@ -206,15 +206,15 @@ fn build_and_switch(
     let built = (|| {
         let ready = build::ready(context, record, order, &foreign)?;
         let spec = ready.spec.clone();
-        let rendered = switch::prepare(context, record, &spec, &beside)?;
+        let rendered = switch::prepare(context, record, &spec, &given)?;
         needs::tell(context, &spec, &rendered)?;
         let built = build::realise(context, record, order, ready)?;
-        switch::begin(host, record, from, beside.items)?;
+        switch::begin(host, record, from, given.items)?;
         build::set_profile(host, record, &built, cancel).map(|to| (spec, to))
     })();
     let (spec, to) = match built {
         Ok(built) => built,
-        Err(failure) if matches!(record.phase, Phase::Switching { .. }) => {
+        Err(failure) if matches!(record.phase, RecordPhase::Switching { .. }) => {
             return Err(switch::put_back(context, record, failure));
         }
         Err(failure) => return Err(failure.undone(forget_build(context, record, from))),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::extra::ExtraLine;
 use super::extra::{self, ExtraError, ItemError};
 use super::mount_entry::MountEntry;
-use super::{Input, LockedSource, Text, further_macs, keys, port};
+use super::{Input, LockedSource, Text, bridge_port, further_macs, keys};
 use crate::model::config::HostConfig;
 use crate::model::spec::ContainerSpec;
 
@@ -23,7 +23,7 @@ fn judged(
     };
     let items = extra::items(items, "item", allowed)?;
     for ExtraLine { number, key, value, .. } in lines.iter().chain(&items) {
-        if let Some(why) = port::refused(config, key, value) {
+        if let Some(why) = bridge_port::refused(config, key, value) {
             return Err(ExtraError { number: *number, line: format!("{key} = {value}"), why });
         }
     }
@@ -102,7 +102,7 @@ pub fn items(
     for (number, (key, value)) in items.iter().enumerate() {
         let (key, value) = (key.trim(), value.trim());
         extra::item(key, value, &config.allow_lxc_keys)?;
-        if let Some(why) = port::refused(config, key, value) {
+        if let Some(why) = bridge_port::refused(config, key, value) {
             return Err(ItemError { key: key.to_owned(), value: value.to_owned(), why });
         }
         let value = if key == keys::MOUNT {

@@ -3,6 +3,7 @@
 //! It is rendered again at create, update, switch and start, so that a rolled-back generation brings
 //! back its own network, and an upgraded LXC never leaves a stale include path.
 
+mod bridge_port;
 pub mod dnsmasq;
 mod extra;
 mod further;
@@ -12,7 +13,6 @@ pub mod limits;
 mod mount_entry;
 pub mod nft;
 mod pending;
-mod port;
 mod seccomp;
 pub mod warnings;
 
@@ -328,10 +328,10 @@ fn interface(
         item("mtu", mtu);
     }
     input.config.network.isolation.then(|| {
-        let port = port::of(input, slot);
-        let arguments = port::arguments(&port);
-        let key = format!("lxc.net.{}.{}", slot.index(), port::SCRIPT);
-        text.line_of(&key, &port::line(input.hook, &arguments), &arguments);
+        let port = bridge_port::of(input, slot);
+        let arguments = bridge_port::arguments(&port);
+        let key = format!("lxc.net.{}.{}", slot.index(), bridge_port::SCRIPT);
+        text.line_of(&key, &bridge_port::line(input.hook, &arguments), &arguments);
         port
     })
 }

@@ -2,7 +2,7 @@
 
 pub mod boot_notes;
 pub mod claims;
-pub mod generations;
+pub mod history;
 pub mod host_facts;
 pub mod legacy;
 pub mod manifest;

@@ -14,7 +14,7 @@ use crate::model::idmap::IdMapKind;
 use crate::model::layout::Layout;
 use crate::model::name::ContainerName;
 use crate::model::state::State;
-use crate::store::record::{Phase, Record, RecordError, Run};
+use crate::store::record::{Record, RecordError, RecordPhase, Run};
 use crate::sys::cgroup::{self, Marks, Owner};
 use crate::sys::proc::{self, FileId, Process};
 use crate::worker;
@@ -62,7 +62,7 @@ pub(crate) struct Survey {
     /// The names of payload cgroups.
     payloads: BTreeSet<String>,
     /// What monitors said, as far as they were asked and are there; `None` is one that does not answer.
-    answers: HashMap<String, Option<lxc::State>>,
+    answers: HashMap<String, Option<lxc::LxcState>>,
 }
 
 impl Survey {
@@ -81,7 +81,7 @@ impl Survey {
         let states = Client::new(ANSWER).states(layout.lxc_path(), &names);
         // One that is going, or of which something else is not as usual, is asked again when its turn comes.
         let told = states.into_iter().map(|state| match state {
-            Ok(lxc::State::Stopped) => None,
+            Ok(lxc::LxcState::Stopped) => None,
             Ok(state) => Some(Some(state)),
             Err(command::Error::Timeout { .. }) => Some(None),
             Err(_) => None,
@@ -144,9 +144,9 @@ fn from_outside(layout: &Layout, record: &Record, here: Presence) -> Result<Pres
 /// What a process that holds its lock is doing to a container that is not whole.
 pub(crate) fn in_hands(layout: &Layout, record: &Record) -> Option<State> {
     let state = match record.phase {
-        Phase::Creating => State::Creating,
-        Phase::Destroying => State::Destroying,
-        Phase::Ready | Phase::Switching { .. } => return None,
+        RecordPhase::Creating => State::Creating,
+        RecordPhase::Destroying => State::Destroying,
+        RecordPhase::Ready | RecordPhase::Switching { .. } => return None,
     };
     let (file, folder) = (layout.container_lock(&record.name), layout.container_dir(&record.name));
     lock::is_held(Place { file: &file, folder: Some(&folder) }).then_some(state)
@@ -155,8 +155,8 @@ pub(crate) fn in_hands(layout: &Layout, record: &Record) -> Option<State> {
 /// What a container is of which nothing runs.
 fn at_rest(record: &Record) -> State {
     match record.phase {
-        Phase::Creating | Phase::Destroying => State::Incomplete,
-        Phase::Ready | Phase::Switching { .. } => State::Stopped,
+        RecordPhase::Creating | RecordPhase::Destroying => State::Incomplete,
+        RecordPhase::Ready | RecordPhase::Switching { .. } => State::Stopped,
     }
 }
 
@@ -169,7 +169,7 @@ pub(crate) fn look(layout: &Layout, record: &Record) -> Result<Presence, Presenc
 fn look_with(
     layout: &Layout,
     record: &Record,
-    says: impl FnOnce(&Client) -> Result<lxc::State, command::Error>,
+    says: impl FnOnce(&Client) -> Result<lxc::LxcState, command::Error>,
 ) -> Result<Presence, PresenceError> {
     let name = &record.name;
     let boot = proc::boot_id().map_err(PresenceError::Proc)?;
@@ -187,7 +187,7 @@ fn look_with(
     let (state, asked_init) = match says(&client) {
         // No socket in this network namespace, or one that is not root's: any user of the host can bind the name.
         // What was noted, and the kernel, know better.
-        Ok(lxc::State::Stopped) | Err(command::Error::Foreign { .. }) => {
+        Ok(lxc::LxcState::Stopped) | Err(command::Error::Foreign { .. }) => {
             if noted_init.is_some_and(Process::is_staying) {
                 (State::Unreachable, None)
             } else if noted_init.is_some() || noted_monitor.is_some() {
@@ -279,11 +279,11 @@ pub(crate) fn marks(layout: &Layout, record: &Record) -> Marks {
     }
 }
 
-fn translate(state: lxc::State) -> State {
+fn translate(state: lxc::LxcState) -> State {
     match state {
-        lxc::State::Stopped | lxc::State::Stopping | lxc::State::Aborting => State::Stopping,
-        lxc::State::Starting => State::Starting,
-        lxc::State::Running | lxc::State::Thawed => State::Running,
-        lxc::State::Freezing | lxc::State::Frozen => State::Frozen,
+        lxc::LxcState::Stopped | lxc::LxcState::Stopping | lxc::LxcState::Aborting => State::Stopping,
+        lxc::LxcState::Starting => State::Starting,
+        lxc::LxcState::Running | lxc::LxcState::Thawed => State::Running,
+        lxc::LxcState::Freezing | lxc::LxcState::Frozen => State::Frozen,
     }
 }

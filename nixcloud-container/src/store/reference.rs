@@ -18,13 +18,13 @@ pub(crate) struct Reference {
     /// As a record keeps it, and as it can be given again.
     pub(crate) text: PathBuf,
     /// The same for `nix/origin.nix`.
-    pub(crate) origin: Origin,
+    pub(crate) origin: ValuePlace,
 }
 
 /// Where a value is, as data for `nix/origin.nix`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Origin {
+pub(crate) enum ValuePlace {
     /// In a file, or in an attribute of it.
     File {
         /// The file.
@@ -41,7 +41,7 @@ pub(crate) enum Origin {
     },
 }
 
-impl Origin {
+impl ValuePlace {
     /// The folder of a file.
     pub(crate) fn folder(&self) -> Option<&Path> {
         match self {
@@ -143,7 +143,7 @@ impl Reference {
         }
         let found = Self::find(given)?;
         match &found.origin {
-            Origin::Flake { attr, .. } if attr.is_empty() => {
+            ValuePlace::Flake { attr, .. } if attr.is_empty() => {
                 Err(ReferenceError::NoAttribute { flake: given.display().to_string() })
             }
             _ => Ok(found),
@@ -170,7 +170,7 @@ impl Reference {
         let (place, attribute) = text.split_once('#').unwrap_or((text, ""));
         if let Some(url) = flake_url(place) {
             let attr = path_of(attribute)?;
-            return Ok(Self { text: with(&url, &attr), origin: Origin::Flake { flake: url, attr } });
+            return Ok(Self { text: with(&url, &attr), origin: ValuePlace::Flake { flake: url, attr } });
         }
         if attribute.is_empty() {
             return Self::file(whole, Vec::new());
@@ -185,7 +185,7 @@ impl Reference {
         let file = if path.is_dir() { path.join("default.nix") } else { path };
         readable(&file).map_err(|source| ReferenceError::Missing { path: file.clone(), source })?;
         let text = if attr.is_empty() { file.clone() } else { with(&file.display().to_string(), &attr) };
-        Ok(Self { text, origin: Origin::File { file, attr } })
+        Ok(Self { text, origin: ValuePlace::File { file, attr } })
     }
 
     fn flake_in(folder: &Path, attr: Vec<String>) -> Result<Self, ReferenceError> {
@@ -193,22 +193,25 @@ impl Reference {
             return Err(ReferenceError::NoFlake { path: folder.to_owned() });
         }
         let flake = local(folder)?;
-        Ok(Self { text: with(&folder.display().to_string(), &attr), origin: Origin::Flake { flake, attr } })
+        Ok(Self {
+            text: with(&folder.display().to_string(), &attr),
+            origin: ValuePlace::Flake { flake, attr },
+        })
     }
 
     /// The container `name` of this set.
     pub(crate) fn member(&self, name: &str) -> Self {
         let mut member = self.clone();
         match &mut member.origin {
-            Origin::Flake { attr, .. } => {
+            ValuePlace::Flake { attr, .. } => {
                 if attr.is_empty() {
                     attr.push(OUTPUT.to_owned());
                 }
                 attr.push(name.to_owned());
             }
-            Origin::File { attr, .. } => attr.push(name.to_owned()),
+            ValuePlace::File { attr, .. } => attr.push(name.to_owned()),
         }
-        let (Origin::Flake { attr, .. } | Origin::File { attr, .. }) = &member.origin;
+        let (ValuePlace::Flake { attr, .. } | ValuePlace::File { attr, .. }) = &member.origin;
         let own = self.text.display().to_string();
         let place = own.strip_suffix(&format!("#{}", dotted(self.attr()))).unwrap_or(&own);
         member.text = with(place, attr);
@@ -217,11 +220,11 @@ impl Reference {
 
     /// Whether Nix needs its flakes for it.
     pub(crate) fn is_flake(&self) -> bool {
-        matches!(self.origin, Origin::Flake { .. })
+        matches!(self.origin, ValuePlace::Flake { .. })
     }
 
     fn attr(&self) -> &[String] {
-        let (Origin::Flake { attr, .. } | Origin::File { attr, .. }) = &self.origin;
+        let (ValuePlace::Flake { attr, .. } | ValuePlace::File { attr, .. }) = &self.origin;
         attr
     }
 
@@ -230,7 +233,7 @@ impl Reference {
         if let Some(last) = self.attr().last() {
             return Some(last);
         }
-        let Origin::File { file, .. } = &self.origin else { return None };
+        let ValuePlace::File { file, .. } = &self.origin else { return None };
         let named = if file.ends_with("default.nix") { file.parent()?.file_name() } else { file.file_stem() };
         named?.to_str()
     }
@@ -341,8 +344,11 @@ fn path_of(text: &str) -> Result<Vec<String>, ReferenceError> {
 mod tests {
     use super::*;
 
-    fn flake(flake: &str, attr: &[&str]) -> Origin {
-        Origin::Flake { flake: flake.to_owned(), attr: attr.iter().map(|&name| name.to_owned()).collect() }
+    fn flake(flake: &str, attr: &[&str]) -> ValuePlace {
+        ValuePlace::Flake {
+            flake: flake.to_owned(),
+            attr: attr.iter().map(|&name| name.to_owned()).collect(),
+        }
     }
 
     #[test]
@@ -361,9 +367,9 @@ mod tests {
         fs::write(at("a#b.nix"), "{ }").unwrap();
         fs::write(at("a"), "{ }").unwrap();
         let whole = Reference::container(&at("a#b.nix")).unwrap();
-        assert_eq!(whole.origin, Origin::File { file: at("a#b.nix"), attr: vec![] });
+        assert_eq!(whole.origin, ValuePlace::File { file: at("a#b.nix"), attr: vec![] });
         let part = Reference::container(&at("a#b.\"c.d\"")).unwrap();
-        assert_eq!(part.origin, Origin::File { file: at("a"), attr: vec!["b".into(), "c.d".into()] });
+        assert_eq!(part.origin, ValuePlace::File { file: at("a"), attr: vec!["b".into(), "c.d".into()] });
         assert_eq!((part.text.clone(), part.stem()), (at("a#b.\"c.d\""), Some("c.d")));
         assert_eq!(whole.stem(), Some("a#b"));
         // What a record keeps leads to the same.

@@ -13,8 +13,8 @@ use crate::model::spec::ContainerSpec;
 use crate::render;
 use crate::render::nft::Route;
 use crate::store::claims::host_ports::{self, ForwardError};
-use crate::store::generations::Generations;
-use crate::store::record::{Phase, Record};
+use crate::store::history::Generations;
+use crate::store::record::{Record, RecordPhase};
 
 /// Where all ports lead. `reachable` are the networks that the host itself is in. A container that cannot be read has no
 /// ports for now: it is nobody else's reason to fail.
@@ -52,10 +52,10 @@ fn of(
     let Some(record) = Record::load(layout, owner)? else { return Ok(Vec::new()) };
     let generations = Generations::new(layout, owner);
     let spec = match record.phase {
-        Phase::Destroying => return Ok(Vec::new()),
+        RecordPhase::Destroying => return Ok(Vec::new()),
         // Until the next one has proved itself it is the one before that counts.
-        Phase::Switching { from } => generations.spec(from)?,
-        Phase::Ready | Phase::Creating => generations.spec(generations.current()?)?,
+        RecordPhase::Switching { from } => generations.spec(from)?,
+        RecordPhase::Ready | RecordPhase::Creating => generations.spec(generations.current()?)?,
     };
     let mut routes = Vec::new();
     for (address, bridge) in targets(config, &record, &spec, reachable) {

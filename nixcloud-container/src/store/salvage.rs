@@ -18,8 +18,8 @@ use crate::model::layout::Layout;
 use crate::model::name::ContainerName;
 use crate::model::spec::ContainerSpec;
 use crate::store::claims::{Leases, SHARED};
-use crate::store::generations::Generations;
-use crate::store::record::{Phase, Record, Run};
+use crate::store::history::Generations;
+use crate::store::record::{Record, RecordPhase, Run};
 use crate::sys::proc;
 
 /// So many interface identities of a container are asked who has them: with 10,000 containers the second is needed by one
@@ -182,7 +182,7 @@ pub(crate) fn record(layout: &Layout, config: &HostConfig, name: &ContainerName)
             _ => IdMapKind::Isolated,
         };
     }
-    record.phase = Phase::Destroying;
+    record.phase = RecordPhase::Destroying;
     record
 }
 
@@ -271,7 +271,7 @@ mod tests {
             fs::write(layout.record(&name), &text).unwrap();
             let read = record(&layout, &config, &name);
             assert_eq!((&read.file, read.lease), (&whole.file, whole.lease), "{text}");
-            assert_eq!((&read.name, read.schema, read.phase), (&name, whole.schema, Phase::Destroying));
+            assert_eq!((&read.name, read.schema, read.phase), (&name, whole.schema, RecordPhase::Destroying));
         }
         for nothing in [&b""[..], &[0; 400], b"\xff\xfe garbage"] {
             fs::write(layout.record(&name), nothing).unwrap();

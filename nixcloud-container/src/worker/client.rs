@@ -318,7 +318,7 @@ impl Client {
     }
 
     pub(super) fn command(&self, path: &Path, stdio: Stdio) -> Command {
-        let mut command = told(path, MARK[1]);
+        let mut command = worker_command(path, MARK[1]);
         match stdio {
             // LXC prints on stderr where a configuration is broken: the answer carries that text instead.
             Stdio::Null => {
@@ -341,8 +341,8 @@ pub(super) fn held(child: &Child) -> io::Result<Option<PidFd>> {
     Process::now(child.id().cast_signed()).map_or(Ok(None), PidFd::open)
 }
 
-/// The worker at `path`, told what it is.
-pub(super) fn told(path: &Path, word: &str) -> Command {
+/// The worker at `path`, worker_command what it is.
+pub(super) fn worker_command(path: &Path, word: &str) -> Command {
     let mut command = Command::new(path);
     command.arg0(MARK[0]).arg(word).env_clear().env("PATH", PATH);
     command

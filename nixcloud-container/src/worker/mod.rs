@@ -26,12 +26,12 @@
 )]
 
 mod booted;
+mod bridge_port;
 mod client;
 mod companion;
 mod console;
 mod mounts;
 mod passwd;
-mod port;
 mod protocol;
 pub(crate) mod resolver;
 #[cfg(feature = "liblxc")]
@@ -52,11 +52,11 @@ use crate::sys::reporter::{self, REPORT};
 
 pub use crate::model::exit::Exit;
 pub(crate) use booted::{has_activated, has_booted};
+pub(crate) use bridge_port::HookFailure;
 pub use client::WorkerError;
 pub(crate) use client::{Client, Stdio};
 pub(crate) use companion::Companion;
 pub(crate) use console::give_back;
-pub(crate) use port::HookFailure;
 pub(crate) use protocol::{Answer, AttachCommand, Identity, LogFile, Request, Target};
 pub use protocol::{LogRequest, NoAccount};
 pub(crate) use supervise::SUPERVISE;
@@ -97,7 +97,7 @@ static INITIALISED: AtomicU64 = AtomicU64::new(0);
 #[cfg(feature = "liblxc")]
 pub fn init() {
     if std::env::args_os().nth(1).is_some_and(|arg| arg == HOOK) {
-        port::main();
+        bridge_port::main();
     }
     let mut args = std::env::args_os();
     if args.next().is_some_and(|arg| arg == MARK[0]) {

@@ -18,7 +18,7 @@ use ::nix::sys::signalfd::{SfdFlags, SignalFd};
 use ::nix::unistd::{Pid, setsid};
 
 use super::OWN_PROGRAM;
-use super::client::{Client, WorkerError, told};
+use super::client::{Client, WorkerError, worker_command};
 use crate::render::dnsmasq;
 use crate::sys::process;
 
@@ -46,7 +46,7 @@ impl Client {
     /// cannot start is in a file beside its configuration, with the ending `log`.
     pub(crate) fn supervise(&self, program: &Path, configs: &[PathBuf]) -> Result<(), WorkerError> {
         let path = self.program()?;
-        let mut command = told(&path, DETACH);
+        let mut command = worker_command(&path, DETACH);
         command.arg(program).args(configs).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(|source| WorkerError::Spawn { path, source })?;
@@ -81,7 +81,7 @@ fn detach(program: &OsString, configs: impl Iterator<Item = OsString>) -> io::Re
     clean()?;
     // No terminal of the caller's reaches it.
     setsid()?;
-    let mut supervisor = told(Path::new(OWN_PROGRAM), SUPERVISE);
+    let mut supervisor = worker_command(Path::new(OWN_PROGRAM), SUPERVISE);
     supervisor.arg(program).args(configs).stdout(Stdio::null()).spawn()?;
     io::stdout().write_all(DETACHED.as_bytes())?;
     io::stdout().flush()

@@ -147,7 +147,7 @@ impl Service<'_> {
         let mut last = command.is_none().then(|| Instant::now() + LAST_OUTPUT);
         loop {
             let ready = self.wait(command.filter(|_| last.is_none()), channel, last)?;
-            if ready.gone || (ready.signal && self.told(command)? == End::Gone) {
+            if ready.gone || (ready.signal && self.signalled(command)? == End::Gone) {
                 return Ok(End::Gone);
             }
             // Before the end is looked at: what it wrote last is there already.
@@ -206,7 +206,7 @@ impl Service<'_> {
     }
 
     /// Whether a signal was the end of it.
-    fn told(&mut self, command: Option<&PidFd>) -> io::Result<End> {
+    fn signalled(&mut self, command: Option<&PidFd>) -> io::Result<End> {
         while let Some(signal) = self.signals.read_signal()? {
             match Signal::try_from(signal.ssi_signo.cast_signed()) {
                 Ok(Signal::SIGWINCH) => self.resize(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use nixcloud_container::lxc::command::{self, Client, Error, running};
-use nixcloud_container::lxc::{Address, State, log};
+use nixcloud_container::lxc::{Address, LxcState, log};
 
 use crate::guest::Guest;
 use crate::worker;
@@ -43,11 +43,11 @@ pub(crate) const ALL: &[(&str, fn())] = &[
 fn lives_and_ends() {
     let guest = Guest::new("");
     let client = Client::default();
-    assert_eq!(guest.state(), State::Stopped);
+    assert_eq!(guest.state(), LxcState::Stopped);
     assert_eq!(guest.work("state", &[]).ok(), "STOPPED None true");
     assert!(guest.work("freeze", &[]).err().ends_with("is not running"));
     guest.start();
-    assert_eq!(guest.state(), State::Running);
+    assert_eq!(guest.state(), LxcState::Running);
     let pid = guest.init_pid();
     assert_eq!(guest.work("state", &[]).ok(), format!("RUNNING Some({pid}) true"));
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -60,7 +60,7 @@ fn lives_and_ends() {
     let other = format!("{}x", guest.lxc_path.display());
     assert_eq!(running(Path::new(&other)).unwrap().names, [] as [&str; 0]);
     assert_eq!(guest.work("shutdown", &["5000"]).ok(), "true");
-    assert_eq!(guest.state(), State::Stopped);
+    assert_eq!(guest.state(), LxcState::Stopped);
     assert_eq!(client.init_pid(&guest.lxc_path, &guest.name).unwrap(), None);
     assert_eq!(running(&guest.lxc_path).unwrap(), command::Running::default());
     assert_eq!(guest.work("stop", &[]).ok(), "stopped", "stopping a stopped one is done");
@@ -82,7 +82,7 @@ fn waiting() {
 fn freeze_and_cgroup() {
     let guest = Guest::running();
     assert_eq!(guest.work("freeze", &[]).ok(), "FROZEN");
-    assert_eq!(guest.state(), State::Frozen);
+    assert_eq!(guest.state(), LxcState::Frozen);
     assert_eq!(guest.work("unfreeze", &[]).ok(), "RUNNING");
     assert_eq!(guest.work("cgroup", &["pids.max", "77"]).ok(), "77");
     let text = guest.work("cgroup", &["no.such.file"]);
@@ -98,7 +98,7 @@ fn second_start() {
     let guest = Guest::running();
     let text = guest.work("start", &[]);
     assert!(text.err().contains("is already running, or still on its way down: "), "{text:?}");
-    assert_eq!(guest.state(), State::Running);
+    assert_eq!(guest.state(), LxcState::Running);
 }
 
 fn failed_start() {
@@ -106,7 +106,7 @@ fn failed_start() {
     let text = guest.work("start", &[]);
     assert!(text.err().contains("start failed: No such file or directory"), "{text:?}");
     assert!(text.err().contains("/no/such/init"), "{text:?}");
-    guest.wait_for(State::Stopped);
+    guest.wait_for(LxcState::Stopped);
     fs::remove_dir_all(guest.directory().join("rootfs")).unwrap();
     let text = guest.work("start", &[]);
     assert!(text.err().contains("start failed: No such file or directory"), "{text:?}");
@@ -269,7 +269,7 @@ fn unclean() {
     let (_, mask) = text.err().split_once("it ignores signals (mask 0x").expect("the mask");
     let mask = u64::from_str_radix(mask.split_once(')').unwrap().0, 16).unwrap();
     assert_ne!(mask & 1 << 12, 0, "SIGPIPE, which Rust's runtime ignores: {mask:x}");
-    assert_eq!(guest.state(), State::Stopped);
+    assert_eq!(guest.state(), LxcState::Stopped);
 }
 
 /// A worker whose streams are a terminal, as that of a user who types.
@@ -319,15 +319,15 @@ fn stopped_monitor() {
     assert!(matches!(state, Err(Error::Timeout { .. })), "{state:?}");
     assert!(matches!(pid, Err(Error::Timeout { .. })), "{pid:?}");
     assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
-    guest.wait_for(State::Running);
+    guest.wait_for(LxcState::Running);
 }
 
 fn long_path() {
     let guest = Guest::below(&"long/".repeat(20), "");
     let address = Address::new(&guest.lxc_path, &guest.name).unwrap();
-    assert_eq!(guest.state(), State::Stopped);
+    assert_eq!(guest.state(), LxcState::Stopped);
     guest.start();
-    assert_eq!(guest.state(), State::Running);
+    assert_eq!(guest.state(), LxcState::Running);
     assert!(guest.init_pid() > 1);
     let running = running(&guest.lxc_path).unwrap();
     assert_eq!(running.names, [] as [&str; 0]);
@@ -359,7 +359,7 @@ fn squatter() {
     drop(squatter.stdin.take());
     squatter.wait().unwrap();
     assert!(matches!(answer, Err(Error::Foreign { uid: 65_534, .. })), "{answer:?}");
-    assert_eq!(guest.state(), State::Stopped);
+    assert_eq!(guest.state(), LxcState::Stopped);
 }
 
 fn scratch() {

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use nixcloud_container::lxc::State;
+use nixcloud_container::lxc::LxcState;
 use nixcloud_container::lxc::command::Client;
 
 use crate::worker;
@@ -75,7 +75,7 @@ impl Guest {
 
     /// RUNNING says that init was executed; until its trap stands, the kernel drops our SIGTERM.
     pub(crate) fn wait_until_up(&self) {
-        self.wait_for(State::Running);
+        self.wait_for(LxcState::Running);
         let status = format!("/proc/{}/status", self.init_pid());
         let start = Instant::now();
         let caught = || {
@@ -110,7 +110,7 @@ impl Guest {
         self.lxc_path.join(&self.name)
     }
 
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> LxcState {
         Client::default().state(&self.lxc_path, &self.name).unwrap()
     }
 
@@ -130,7 +130,7 @@ impl Guest {
         worker::run(job, &self.lxc_path, &self.name, arguments)
     }
 
-    pub(crate) fn wait_for(&self, wanted: State) {
+    pub(crate) fn wait_for(&self, wanted: LxcState) {
         let start = Instant::now();
         while self.state() != wanted {
             assert!(start.elapsed() < Duration::from_secs(5), "still {}, not {wanted}", self.state());

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nixcloud_container::Elevated;
 use nixcloud_container::lxc::{
-    Attach, Error, Exit, Handle, StartOptions, State, Streams, log::Log, log::Target, pty::Pty, scratch,
+    Attach, Error, Exit, Handle, LxcState, StartOptions, Streams, log::Log, log::Target, pty::Pty, scratch,
 };
 use nixcloud_container::sys::process;
 
@@ -122,7 +122,7 @@ fn work(job: &str, path: &Path, name: &str, rest: &[&str]) -> Result<String, Box
         }
         "shutdown" => format!("{}", handle.shutdown(Duration::from_millis(rest[0].parse()?))?),
         "wait" => {
-            let state = State::from_name(rest[0]).ok_or("state")?;
+            let state = LxcState::from_name(rest[0]).ok_or("state")?;
             format!("{}", handle.wait(state, Duration::from_millis(rest[1].parse()?))?)
         }
         "state" => format!("{} {:?} {}", handle.state()?, handle.init_pid()?, handle.may_control()?),

@@ -10,7 +10,7 @@ use super::{Outcome, Way};
 use crate::error::Error;
 use crate::host::context::Context;
 use crate::model::name::ContainerName;
-use crate::model::observe::{Event, Observer, Phase as Progress, Planned};
+use crate::model::observe::{Event, Observer, Phase, Planned};
 use crate::model::spec::ContainerSpec;
 use crate::model::state::State;
 use crate::nix::StorePath;
@@ -20,7 +20,7 @@ use crate::ops::destroy::{self, DestroyRequest};
 use crate::ops::power::{self, StopRequest};
 use crate::ops::update::{self, UpdateRequest};
 use crate::store::presence;
-use crate::store::record::{Phase, Record};
+use crate::store::record::{Record, RecordPhase};
 use crate::worker::LogRequest;
 
 impl Way<'_> {
@@ -70,7 +70,7 @@ impl Way<'_> {
             return;
         }
         // What fails is told when it fails alone.
-        let _failed = self.context(observer).phase(Progress::Build, |context| {
+        let _failed = self.context(observer).phase(Phase::Build, |context| {
             for (number, indexes) in groups.values().enumerate() {
                 let drvs: Vec<StorePath> = indexes
                     .iter()
@@ -189,7 +189,8 @@ impl Way<'_> {
                 other => other?,
             };
             let here = presence::look(&self.host.layout, &record)?;
-            if here.state == State::Running && matches!(record.phase, Phase::Ready | Phase::Switching { .. })
+            if here.state == State::Running
+                && matches!(record.phase, RecordPhase::Ready | RecordPhase::Switching { .. })
             {
                 let request = StopRequest { wait: true, ..StopRequest::default() };
                 power::stop_locked(self.host, &record, &request, self.cancel)?;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::Way;
 use super::changes;
 use super::item::{Hold, Item};
-use crate::build::evaluate::Evaluated;
+use crate::build::instantiate::Evaluated;
 use crate::error::Error;
 use crate::model::forward::{Forward, HostPort};
 use crate::model::name::ContainerName;

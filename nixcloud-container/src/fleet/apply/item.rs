@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{AppliedContainer, Outcome};
-use crate::build::evaluate::Evaluated;
+use crate::build::instantiate::Evaluated;
 use crate::build::source::Source;
 use crate::build::{Order, Stage};
 use crate::error::Error;
@@ -108,7 +108,7 @@ impl Item {
         Some(Order { stage, declared })
     }
 
-    pub(super) fn told(self) -> AppliedContainer {
+    pub(super) fn into_applied(self) -> AppliedContainer {
         AppliedContainer { name: self.name, planned: self.planned, outcome: self.outcome }
     }
 }

@@ -15,8 +15,8 @@ mod wanted;
 use std::path::PathBuf;
 
 use crate::build::batch::SharedWork;
-use crate::build::eval;
-use crate::build::evaluate::Workshop;
+use crate::build::evaluator;
+use crate::build::instantiate::Instantiator;
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::context::Context;
@@ -28,7 +28,7 @@ use crate::model::state::{Action, Permission, State};
 use crate::ops::create::Created;
 use crate::ops::switch::Switched;
 use crate::ops::update::UpdateRequest;
-use crate::store::generations::Generations;
+use crate::store::history::Generations;
 use crate::store::presence;
 use item::{Hold, Item};
 use wanted::{By, Set, Wanted};
@@ -197,7 +197,7 @@ pub(crate) fn apply(
     match &request.source {
         ApplySource::Set(path) => {
             let set = Set::find(path, &request.nix_args)?;
-            way.go(|workshop, observer| set.wanted(workshop, observer, cancel), observer, confirm)
+            way.go(|instantiator, observer| set.wanted(instantiator, observer, cancel), observer, confirm)
         }
         ApplySource::Built(path) => {
             let wanted = Wanted::built(path)?;
@@ -251,22 +251,22 @@ pub(crate) fn plan_update(
 impl Way<'_> {
     fn go(
         self,
-        wanted: impl FnOnce(&Workshop<'_>, &mut dyn Observer) -> Result<Wanted, Error>,
+        wanted: impl FnOnce(&Instantiator<'_>, &mut dyn Observer) -> Result<Wanted, Error>,
         observer: &mut dyn Observer,
         confirm: Confirm<'_>,
     ) -> Result<Applied, Error> {
         if self.dry_run {
-            let folder = eval::scratch()?;
-            let workshop = Workshop::apart(&self.host.config, folder.path(), false)?;
-            let wanted = wanted(&workshop, observer)?;
-            let (items, by) = self.plan(wanted, &workshop, observer)?;
+            let folder = evaluator::scratch()?;
+            let instantiator = Instantiator::apart(&self.host.config, folder.path(), false)?;
+            let wanted = wanted(&instantiator, observer)?;
+            let (items, by) = self.plan(wanted, &instantiator, observer)?;
             return Ok(applied(by, items));
         }
         self.host.prepare()?;
         let work = SharedWork::new(self.host)?;
-        let workshop = Workshop::of(self.host, work.path().to_owned())?;
-        let wanted = wanted(&workshop, observer)?;
-        let (mut items, by) = self.plan(wanted, &workshop, observer)?;
+        let instantiator = Instantiator::of(self.host, work.path().to_owned())?;
+        let wanted = wanted(&instantiator, observer)?;
+        let (mut items, by) = self.plan(wanted, &instantiator, observer)?;
         if let Some(removal) = self.removal(&items)
             && !confirm(&removal)
         {
@@ -297,5 +297,8 @@ impl Way<'_> {
 }
 
 fn applied(by: Option<By>, items: Vec<Item>) -> Applied {
-    Applied { source: by.map(|by| by.source), containers: items.into_iter().map(Item::told).collect() }
+    Applied {
+        source: by.map(|by| by.source),
+        containers: items.into_iter().map(Item::into_applied).collect(),
+    }
 }

@@ -7,37 +7,37 @@ use super::item::{Hold, Item, What};
 use super::wanted::{By, Member, Wanted};
 use super::{Outcome, Way};
 use crate::build;
-use crate::build::eval;
-use crate::build::evaluate::{self as evaluation, Asked, Evaluated, Workshop};
+use crate::build::evaluator;
 use crate::build::extra_check;
+use crate::build::instantiate::{self, Asked, Evaluated, Instantiator};
 use crate::error::Error;
 use crate::model::idmap::IdMapKind;
 use crate::model::name::ContainerName;
 use crate::model::note::DeclarationNote;
-use crate::model::observe::{self, Event, Observer, Phase as Progress, Planned};
+use crate::model::observe::{self, Event, Observer, Phase, Planned};
 use crate::model::state::Action;
 use crate::nix::StorePath;
 use crate::ops::claim;
 use crate::ops::create;
 use crate::ops::destroy;
 use crate::ops::inspect;
-use crate::ops::lxc_config::Beside;
+use crate::ops::lxc_config::GivenItems;
 use crate::store::claims::Leases;
-use crate::store::generations::Generations;
+use crate::store::history::Generations;
 use crate::store::presence;
-use crate::store::record::{Phase, Record};
+use crate::store::record::{Record, RecordPhase};
 
 impl Way<'_> {
     /// Plans, and says so. Nothing is reserved any more for those that something stands in the way of.
     pub(super) fn plan(
         self,
         wanted: Wanted,
-        workshop: &Workshop<'_>,
+        instantiator: &Instantiator<'_>,
         observer: &mut dyn Observer,
     ) -> Result<(Vec<Item>, Option<By>), Error> {
         let Wanted { by, members, pinned } = wanted;
         let mut items = self.survey(members, by.as_ref(), observer)?;
-        let planned = self.planned(&mut items, by.as_ref(), workshop, observer);
+        let planned = self.planned(&mut items, by.as_ref(), instantiator, observer);
         self.give_back(&mut items, |item| planned.is_err() || item.planned == Planned::Blocked);
         planned?;
         items.extend(pinned.iter().map(|record| self.pinned(record)));
@@ -52,10 +52,10 @@ impl Way<'_> {
         self,
         items: &mut Vec<Item>,
         by: Option<&By>,
-        workshop: &Workshop<'_>,
+        instantiator: &Instantiator<'_>,
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
-        self.evaluate(items, workshop, observer)?;
+        self.evaluate(items, instantiator, observer)?;
         for item in &mut *items {
             if let Err(error) = self.decide(item) {
                 item.block(error);
@@ -71,7 +71,7 @@ impl Way<'_> {
         let name = record.name.to_string();
         let current = match record.phase {
             // A change of it was cut off: the next one that names it goes back there.
-            Phase::Switching { from } => Ok(from),
+            RecordPhase::Switching { from } => Ok(from),
             _ => Generations::new(&self.host.layout, &record.name).current(),
         };
         match current {
@@ -151,7 +151,7 @@ impl Way<'_> {
         }
         let declared = item.wanted.as_ref().and_then(|(_, what)| by.map(|by| by.declared(what)));
         let Some(order) = item.order(declared) else { return Ok(Hold::Nothing) };
-        let mut record = create::begin(&mut context, name, &order, &Beside::default())?;
+        let mut record = create::begin(&mut context, name, &order, &GivenItems::default())?;
         if item.source().is_some() {
             let leased = claim::others(self.host)
                 .and_then(|foreign| build::lease_for_evaluation(self.host, &mut record, &foreign));
@@ -176,17 +176,18 @@ impl Way<'_> {
             let by = record.declared.map(|declared| declared.source);
             return Err(Error::NotDeclared { name: name.clone(), by });
         }
-        Ok(Some(record).filter(|record| !matches!(record.phase, Phase::Creating | Phase::Destroying)))
+        Ok(Some(record)
+            .filter(|record| !matches!(record.phase, RecordPhase::Creating | RecordPhase::Destroying)))
     }
 
     /// One run of Nix for all that have the same arguments.
     fn evaluate(
         self,
         items: &mut [Item],
-        workshop: &Workshop<'_>,
+        instantiator: &Instantiator<'_>,
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
-        let placeholder = eval::placeholder(&self.host.config);
+        let placeholder = evaluator::placeholder(&self.host.config);
         let leases = Leases::new(&self.host.layout, &self.host.config);
         let mut groups: BTreeMap<&[String], Vec<Asked<'_>>> = BTreeMap::new();
         for item in items.iter().filter(|item| item.planned != Planned::Blocked) {
@@ -213,9 +214,9 @@ impl Way<'_> {
             return Ok(());
         }
         let mut results: BTreeMap<ContainerName, Result<Evaluated, Error>> = BTreeMap::new();
-        observe::phase(Progress::Evaluate, observer, |observer| {
+        observe::phase(Phase::Evaluate, observer, |observer| {
             for asked in groups.values() {
-                results.extend(workshop.containers(asked, observer, self.cancel)?);
+                results.extend(instantiator.containers(asked, observer, self.cancel)?);
             }
             Ok::<(), Error>(())
         })?;
@@ -237,7 +238,7 @@ impl Way<'_> {
             });
             match checked {
                 Ok(evaluated) => {
-                    evaluation::note_name(&name, &evaluated.spec, observer);
+                    instantiate::note_name(&name, &evaluated.spec, observer);
                     item.evaluated = Some(evaluated);
                 }
                 Err(error) => item.block(error),
@@ -257,8 +258,11 @@ impl Way<'_> {
         let generations = Generations::new(&self.host.layout, &record.name);
         let from = generations.current()?;
         let same = out.is_some_and(|out| generations.target(from).is_ok_and(|now| now == out.as_path()));
-        item.planned =
-            if same && record.phase == Phase::Ready { Planned::Unchanged } else { Planned::Update { from } };
+        item.planned = if same && record.phase == RecordPhase::Ready {
+            Planned::Unchanged
+        } else {
+            Planned::Update { from }
+        };
         Ok(())
     }
 
@@ -291,7 +295,7 @@ impl Way<'_> {
                 continue;
             }
             // Somebody else applies another version of the source, and is at it.
-            if record.phase == Phase::Creating
+            if record.phase == RecordPhase::Creating
                 && let Some(state) = presence::in_hands(&self.host.layout, &record)
             {
                 let busy = Error::State { name: name.clone(), state, action: Action::Destroy };

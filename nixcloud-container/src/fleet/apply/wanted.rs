@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::item::What;
-use crate::build::evaluate::Workshop;
+use crate::build::instantiate::Instantiator;
 use crate::build::source::Source;
 use crate::error::Error;
 use crate::host::Host;
 use crate::model::name::ContainerName;
 use crate::model::note::DeclarationNote;
-use crate::model::observe::{self, Cancel, Observer, Phase as Progress};
+use crate::model::observe::{self, Cancel, Observer, Phase};
 use crate::model::state::{Action, State};
 use crate::ops::update::UpdateRequest;
 use crate::store::manifest::Manifest;
 use crate::store::presence;
-use crate::store::record::{Declared, Phase, Record};
+use crate::store::record::{Declared, Record, RecordPhase};
 use crate::store::reference::{self, ReferenceError};
 
 /// The containers, and who declares them.
@@ -96,7 +96,7 @@ impl Set {
     /// Its containers. What is in a value is for Nix to say.
     pub(super) fn wanted(
         &self,
-        workshop: &Workshop<'_>,
+        instantiator: &Instantiator<'_>,
         observer: &mut dyn Observer,
         cancel: &Cancel,
     ) -> Result<Wanted, Error> {
@@ -106,10 +106,10 @@ impl Set {
                 Ok(Wanted { by: by(path), members: in_folder(path, nix_args)?, pinned: Vec::new() })
             }
             Self::Value(set) => {
-                let names = |observer: &mut dyn Observer| workshop.names(set, observer, cancel);
+                let names = |observer: &mut dyn Observer| instantiator.names(set, observer, cancel);
                 // Who reads a file is done before it could be told; a flake may have to be fetched.
                 let names = if set.reference.is_flake() {
-                    observe::phase(Progress::Evaluate, observer, names)?
+                    observe::phase(Phase::Evaluate, observer, names)?
                 } else {
                     names(observer)?
                 };
@@ -220,14 +220,14 @@ impl Wanted {
                 continue;
             }
             let what = match record.phase {
-                Phase::Creating | Phase::Destroying => {
+                RecordPhase::Creating | RecordPhase::Destroying => {
                     if let Some(state) = presence::in_hands(&host.layout, &record) {
                         observer.event(DeclarationNote::LeftOut { name, state }.into());
                         continue;
                     }
                     Err(Error::State { name: name.clone(), state: State::Incomplete, action: Action::Update })
                 }
-                Phase::Ready | Phase::Switching { .. } => {
+                RecordPhase::Ready | RecordPhase::Switching { .. } => {
                     Source::container(&record.file, nix_args.unwrap_or(&record.nix_args))
                         .map(|source| (name.clone(), What::Source(Box::new(source))))
                 }

@@ -15,7 +15,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// What a step came to.
 pub(super) struct Ended<T> {
     pub(super) outcome: T,
-    /// What is told about it.
+    /// What is changed about it.
     pub(super) change: ContainerChange,
     /// When those that wait for it go on; `None` where it failed.
     pub(super) delay: Option<Duration>,
@@ -23,7 +23,7 @@ pub(super) struct Ended<T> {
 
 /// The work itself.
 pub(super) struct Job<'a, T> {
-    /// What is told when a step begins.
+    /// What is changed when a step begins.
     pub(super) begin: ContainerChange,
     /// Does a step, on a thread of its own.
     pub(super) work: &'a (dyn Fn(&Step, &mut dyn Observer) -> Ended<T> + Sync),
@@ -59,7 +59,7 @@ pub(super) fn run<T: Send>(
         Event::ContainerCount { done, expected }
     };
     observer.event(count(&outcomes));
-    let told =
+    let changed =
         |index: usize, change| Event::ContainerChanged { name: plan.steps[index].name.clone(), change };
     std::thread::scope(|scope| {
         loop {
@@ -68,7 +68,7 @@ pub(super) fn run<T: Send>(
             let until = match turn {
                 Turn::End => return Ok(()),
                 Turn::Begin(index) => {
-                    observer.event(told(index, job.begin));
+                    observer.event(changed(index, job.begin));
                     let step = move |sender: Sender<News<T>>| {
                         let mut forward = |event| drop(sender.send(News::Event(index, event)));
                         let ended = work(&plan.steps[index], &mut forward);
@@ -84,7 +84,7 @@ pub(super) fn run<T: Send>(
                 }
                 Turn::Skip { step, after } => {
                     outcomes[step] = Some((job.skip)(&plan.steps[step], &plan.steps[after]));
-                    observer.event(told(step, ContainerChange::Skipped));
+                    observer.event(changed(step, ContainerChange::Skipped));
                     observer.event(count(&outcomes));
                     continue;
                 }
@@ -103,7 +103,7 @@ pub(super) fn run<T: Send>(
                 Ok(News::Ended(index, ended)) => {
                     schedule.ended(index, ended.delay, Instant::now());
                     outcomes[index] = Some(ended.outcome);
-                    observer.event(told(index, ended.change));
+                    observer.event(changed(index, ended.change));
                     observer.event(count(&outcomes));
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::model::name::ContainerName;
 use crate::model::spec::Autostart;
-use crate::store::generations::Generations;
+use crate::store::history::Generations;
 pub use plan::AfterError;
 use plan::{Plan, Wish};
 pub(crate) use start::start_all;

@@ -13,7 +13,7 @@ use crate::model::name::ContainerName;
 use crate::model::observe::{ContainerChange, Phase};
 use crate::model::setters::setters;
 use crate::ops::booting;
-use crate::ops::start::{self as boot, StartOutcome, StartRequest};
+use crate::ops::start::{self, StartOutcome, StartRequest};
 use crate::store::presence;
 
 /// How to start them.
@@ -147,7 +147,7 @@ fn await_boot(context: &mut Context<'_>, name: &ContainerName) {
 
 fn start(context: &mut Context<'_>, step: &Step) -> Ended<AutostartOutcome> {
     let _span = tracing::debug_span!("autostart", name = %step.name).entered();
-    match boot::start(context, &step.name, &StartRequest::default()) {
+    match start::start(context, &step.name, &StartRequest::default()) {
         Ok(StartOutcome::Started { init_pid }) => Ended {
             outcome: AutostartOutcome::Started { init_pid },
             change: ContainerChange::Started,

@@ -181,9 +181,9 @@ impl Lock {
             lock.file = file.ok();
             if let Some(folder) = place.folder {
                 match lock_folder(folder).map_err(|source| failed("lock the folder of", source))? {
-                    Beside::Locked(locked) => lock.folder = Some(locked),
-                    Beside::Held => return Ok(Attempt::Held),
-                    Beside::Missing => {}
+                    FolderLock::Locked(locked) => lock.folder = Some(locked),
+                    FolderLock::Held => return Ok(Attempt::Held),
+                    FolderLock::Missing => {}
                 }
             }
             if let (Some(errno), None) = (refused, &lock.folder) {
@@ -215,23 +215,23 @@ fn open(path: &Path) -> Result<File, Errno> {
 }
 
 /// What there is of a folder to lock.
-enum Beside {
+enum FolderLock {
     Locked(File),
     Held,
     Missing,
 }
 
-fn lock_folder(folder: &Path) -> io::Result<Beside> {
+fn lock_folder(folder: &Path) -> io::Result<FolderLock> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     loop {
         let file = match rustix::fs::openat(CWD, folder, flags, Mode::empty()).map(File::from) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Beside::Missing),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(FolderLock::Missing),
             other => other?,
         };
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) if is_named(&file, folder)? => return Ok(Beside::Locked(file)),
+            Ok(()) if is_named(&file, folder)? => return Ok(FolderLock::Locked(file)),
             Ok(()) | Err(Errno::INTR) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(Beside::Held),
+            Err(Errno::WOULDBLOCK) => return Ok(FolderLock::Held),
             Err(errno) => return Err(errno.into()),
         }
     }

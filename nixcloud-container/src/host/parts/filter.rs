@@ -14,7 +14,7 @@ use crate::model::host_report::{Change, Finding, HostChange, Part};
 use crate::model::observe::Cancel;
 use crate::net::nft::{Nft, Ruleset};
 use crate::net::{Netlink, listen};
-use crate::render::nft::{self as ruleset, FAMILY, IDENTITY, Input, TABLE, Table};
+use crate::render::nft::{self, FAMILY, IDENTITY, Input, TABLE, Table};
 use crate::store::claims::host_ports;
 use crate::store::routes;
 use crate::sys::tool::Tool;
@@ -34,7 +34,7 @@ fn wanted(host: &Host) -> Result<Table, Error> {
         Netlink::open()?.all_addresses()?.into_iter().map(|(_, address)| address).collect();
     let forwards = routes::routes(&host.layout, &host.config, &reachable)?;
     let macs = bridges::macs(host)?;
-    Ok(ruleset::render(&Input {
+    Ok(nft::render(&Input {
         networks: &host.config.network,
         connections: host.config.limits.connections,
         macs,
@@ -75,7 +75,7 @@ pub(super) fn down(host: &Host, cancel: &Cancel) -> Result<Vec<HostChange>, Erro
     match nft.table(FAMILY, TABLE) {
         Ok(None) => Ok(changed(Change::Absent)),
         Ok(Some(_)) => {
-            nft.load(&ruleset::remove())?;
+            nft.load(&nft::remove())?;
             Ok(changed(Change::Removed))
         }
         // Then we never made one.

@@ -2,6 +2,7 @@
 //!
 //! Each part of the host has a file with what it does for `up`, `down` and `check`; here is their order.
 
+mod bridge_ports;
 mod bridges;
 mod filter;
 mod firewall;
@@ -9,7 +10,6 @@ mod forwarding;
 mod ids;
 mod limits;
 mod lxc;
-mod ports;
 mod resolver;
 mod shares;
 mod xtables;
@@ -30,7 +30,7 @@ const UP: &[Step] = &[
     (Part::Limit, |host, _| limits::up(host)),
     (Part::Ids, |host, _| ids::up(host)),
     (Part::Bridge, |host, _| bridges::up(host)),
-    (Part::Port, |host, _| ports::up(host)),
+    (Part::Port, |host, _| bridge_ports::up(host)),
     // Before anything is forwarded, or the firewalls of others let anything through.
     (Part::Filter, filter::up),
     (Part::Sysctl, |host, _| forwarding::up(host)),
@@ -58,7 +58,7 @@ type Look = (Part, fn(&Host, &Cancel) -> Result<Vec<Finding>, Error>);
 const CHECK: &[Look] = &[
     (Part::Lxc, |host, _| lxc::check(host)),
     (Part::Bridge, |host, _| bridges::check(host)),
-    (Part::Port, |host, _| ports::check(host)),
+    (Part::Port, |host, _| bridge_ports::check(host)),
     (Part::Sysctl, |host, _| forwarding::check(host)),
     (Part::Filter, filter::check),
     (Part::Firewall, firewall::check),

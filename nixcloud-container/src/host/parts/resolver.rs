@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::fs::atomic::{self, Durability};
 use crate::fs::remove;
 use crate::host::Host;
-use crate::host::names;
+use crate::host::name_files;
 use crate::model::hint::{Hint, Remedy};
 use crate::model::host_report::{Change, Finding, HostChange, Part, Verdict};
 use crate::model::observe::Cancel;
@@ -55,7 +55,7 @@ struct Wanted {
 pub(super) fn up(host: &Host, cancel: &Cancel) -> Result<Vec<HostChange>, Error> {
     let program = resolver::program(&host.config.tools.dnsmasq)?;
     folders(host)?;
-    names::rebuild(host)?;
+    name_files::rebuild(host)?;
     let mut all = Vec::new();
     for resolver in Resolver::ALL {
         let path = host.layout.resolver_config(resolver.as_str());
@@ -132,7 +132,7 @@ fn folders(host: &Host) -> Result<(), Error> {
     // What is in it and is nobody's business is closed itself.
     std::fs::set_permissions(state, PermissionsExt::from_mode(mode & 0o7777 | 0o011)).map_err(failed)?;
     rootfs::make_dirs(&host.layout.resolvers(), 0o755)?;
-    for folder in names::folders(host) {
+    for folder in name_files::folders(host) {
         rootfs::make_dirs(&folder, 0o755)?;
     }
     Ok(())

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Client, Error, GET_STATE, MESSAGE, read, require_ours, send, state_of};
 use crate::lxc::address::Address;
-use crate::lxc::state::State;
+use crate::lxc::state::LxcState;
 
 /// How many are asked at once: each takes a file descriptor, of which a process may have 1024.
 const AT_ONCE: usize = 256;
@@ -29,16 +29,16 @@ enum Step {
         answer: [u8; MESSAGE],
         filled: usize,
     },
-    Done(Result<State, Error>),
+    Done(Result<LxcState, Error>),
 }
 
 impl Client {
     /// The states of many containers, in their order; all together they have the time that one has alone.
-    pub fn states(&self, lxc_path: &Path, names: &[&str]) -> Vec<Result<State, Error>> {
+    pub fn states(&self, lxc_path: &Path, names: &[&str]) -> Vec<Result<LxcState, Error>> {
         names.chunks(AT_ONCE).flat_map(|names| self.states_at_once(lxc_path, names)).collect()
     }
 
-    fn states_at_once(&self, lxc_path: &Path, names: &[&str]) -> Vec<Result<State, Error>> {
+    fn states_at_once(&self, lxc_path: &Path, names: &[&str]) -> Vec<Result<LxcState, Error>> {
         let deadline = Instant::now() + self.timeout;
         let mut steps: Vec<Step> = names.iter().map(|name| begin(lxc_path, name)).collect();
         loop {
@@ -88,7 +88,7 @@ fn begin(lxc_path: &Path, name: &str) -> Step {
         let place = UnixAddr::new_abstract(&address.socket_name()).map_err(failed("naming"))?;
         match connect(fd.as_raw_fd(), &place) {
             Ok(()) => {}
-            Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Ok(Step::Done(Ok(State::Stopped))),
+            Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Ok(Step::Done(Ok(LxcState::Stopped))),
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(Step::Waits),
             Err(errno) => return Err(failed("connecting to")(errno)),
         }
@@ -170,6 +170,6 @@ mod tests {
         answers.join().unwrap();
         assert_eq!(states.len(), names.len());
         assert!(states[..21].iter().all(|state| matches!(state, Err(Error::Timeout { .. }))), "{states:?}");
-        assert!(matches!(states[21..], [Ok(State::Running), Ok(State::Stopped)]), "{states:?}");
+        assert!(matches!(states[21..], [Ok(LxcState::Running), Ok(LxcState::Stopped)]), "{states:?}");
     }
 }

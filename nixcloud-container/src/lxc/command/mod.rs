@@ -27,7 +27,7 @@ use ::nix::unistd::geteuid;
 use thiserror::Error;
 
 use super::address::{Address, InvalidAddress};
-use super::state::State;
+use super::state::LxcState;
 
 pub use holder::{Holder, holder};
 pub use running::{Running, others_listen, running};
@@ -118,13 +118,13 @@ impl Client {
         Self { timeout: timeout.max(Duration::from_millis(1)) }
     }
 
-    /// The state of a container; [`State::Stopped`] when nobody listens.
+    /// The state of a container; [`LxcState::Stopped`] when nobody listens.
     ///
     /// # Errors
     /// As [`enum@Error`] says.
-    pub fn state(&self, lxc_path: &Path, name: &str) -> Result<State, Error> {
+    pub fn state(&self, lxc_path: &Path, name: &str) -> Result<LxcState, Error> {
         match self.ask(&Address::new(lxc_path, name)?, GET_STATE)? {
-            None => Ok(State::Stopped),
+            None => Ok(LxcState::Stopped),
             Some(answer) => state_of(name, answer),
         }
     }
@@ -144,7 +144,7 @@ impl Client {
         }
     }
 
-    fn ask(&self, address: &Address, command: i32) -> Result<Option<Answer>, Error> {
+    fn ask(&self, address: &Address, command: i32) -> Result<Option<Response>, Error> {
         // A monitor on its way down hangs up on those who had connected; the next connection is then refused.
         for _ in 0..2 {
             let Some(mut conversation) = Conversation::open(address, self.timeout)? else {
@@ -160,7 +160,7 @@ impl Client {
 
 /// What a monitor answered: `struct lxc_cmd_rsp`.
 #[derive(Debug, Clone, Copy)]
-struct Answer {
+struct Response {
     data: i64,
 }
 
@@ -201,7 +201,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Sends a command without data and reads the answer; `None` when the monitor hung up.
-    fn ask(&mut self, command: i32) -> Result<Option<Answer>, Error> {
+    fn ask(&mut self, command: i32) -> Result<Option<Response>, Error> {
         loop {
             match send(&self.stream, command) {
                 Ok(length) if length == MESSAGE => break,
@@ -266,7 +266,7 @@ fn require_ours(socket: &impl AsFd, name: &str) -> Result<(), Error> {
 }
 
 /// Reads what the monitor of a container answered.
-fn read(address: &Address, answer: &[u8; MESSAGE]) -> Result<Answer, Error> {
+fn read(address: &Address, answer: &[u8; MESSAGE]) -> Result<Response, Error> {
     let (head, data) = answer.split_at(8);
     let result = i32::from_ne_bytes([head[0], head[1], head[2], head[3]]);
     let name = || address.name().to_owned();
@@ -283,12 +283,12 @@ fn read(address: &Address, answer: &[u8; MESSAGE]) -> Result<Answer, Error> {
     // The value travels in the pointer.
     let mut word = [0; size_of::<usize>()];
     word.copy_from_slice(data);
-    Ok(Answer { data: i64::try_from(isize::from_ne_bytes(word)).unwrap_or(i64::MAX) })
+    Ok(Response { data: i64::try_from(isize::from_ne_bytes(word)).unwrap_or(i64::MAX) })
 }
 
 /// What a state's number says.
-fn state_of(name: &str, answer: Answer) -> Result<State, Error> {
-    State::from_number(answer.data)
+fn state_of(name: &str, answer: Response) -> Result<LxcState, Error> {
+    LxcState::from_number(answer.data)
         .ok_or_else(|| Error::Nonsense { name: name.to_owned(), answer: answer.data })
 }
 
@@ -316,7 +316,7 @@ mod tests {
     fn nobody_there_is_stopped() {
         let client = Client::default();
         let path = Path::new("/nxc-test-nobody");
-        assert_eq!(client.state(path, "web").unwrap(), State::Stopped);
+        assert_eq!(client.state(path, "web").unwrap(), LxcState::Stopped);
         assert_eq!(client.init_pid(path, "web").unwrap(), None);
     }
 
@@ -364,7 +364,7 @@ mod tests {
     #[test]
     fn answers_are_read_and_judged() {
         let (client, path) = answered("ok", message(0, 2));
-        assert_eq!(client.state(&path, "ok").unwrap(), State::Running);
+        assert_eq!(client.state(&path, "ok").unwrap(), LxcState::Running);
         let (client, path) = answered("denied", message(-libc::EPERM, 0));
         assert!(matches!(client.state(&path, "denied"), Err(Error::PermissionDenied { .. })));
         let (client, path) = answered("mad", message(0, 99));

@@ -10,7 +10,7 @@ use super::asm::{Assembler, Label, Program};
 use super::{
     Bridge, DESTINATION, HEAD, IPV4, IPV6, SOURCE, TYPE, V4_DESTINATION, V4_SOURCE, V6_DESTINATION, V6_SOURCE,
 };
-use crate::model::bridge_port::{Destination, PortPolicy, Verdict};
+use crate::model::bridge_port::{Destination, Fate, PortPolicy};
 use crate::model::interface::{MAC_MASK, MAC_PREFIX, Mac};
 
 const ARP: u32 = 0x0806;
@@ -404,31 +404,31 @@ fn with_link_local(own: &[Ipv6Addr], mac: Mac) -> Vec<Ipv6Addr> {
 /// The end of each kind of packet: the destination decides.
 fn destinations(asm: &mut Assembler, policy: &PortPolicy, bridge: &Bridge, v6: bool) {
     let at = Load::At(if v6 { V6_DESTINATION } else { V4_DESTINATION });
-    for Destination { network, verdict } in policy.to.iter().filter(|to| to.network.is_ipv6() == v6) {
+    for Destination { network, fate } in policy.to.iter().filter(|to| to.network.is_ipv6() == v6) {
         let (inside, outside) = (asm.label(), asm.label());
         if_in(asm, at, *network, inside);
         asm.jump(outside);
         asm.here(inside);
-        self::verdict(asm, *verdict, at, bridge, v6);
+        self::fate(asm, *fate, at, bridge, v6);
         asm.here(outside);
     }
     asm.pass();
 }
 
-fn verdict(asm: &mut Assembler, verdict: Verdict, at: Load, bridge: &Bridge, v6: bool) {
+fn fate(asm: &mut Assembler, fate: Fate, at: Load, bridge: &Bridge, v6: bool) {
     let good = asm.label();
-    match verdict {
-        Verdict::Pass => return asm.pass(),
-        Verdict::Drop => return asm.refuse(),
-        Verdict::Host => {}
-        Verdict::Peers => {
+    match fate {
+        Fate::Pass => return asm.pass(),
+        Fate::Drop => return asm.refuse(),
+        Fate::Host => {}
+        Fate::Peers => {
             asm.byte(DESTINATION);
             asm.if_any(1, good);
             asm.half(DESTINATION);
             asm.and(MAC_MASK);
             asm.if_is(MAC_PREFIX, good);
         }
-        Verdict::Lan => {
+        Fate::Lan => {
             let host = asm.label();
             for (first, last) in bridge.macs.iter().copied().map(halves) {
                 let other = asm.label();

@@ -8,8 +8,8 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::model::spec::ContainerSpec;
 use crate::store::claims::{Foreign, LeaseError, Leases};
-use crate::store::generations::Generations;
-use crate::store::record::{Phase, Record, Run};
+use crate::store::history::Generations;
+use crate::store::record::{Record, RecordPhase, Run};
 use crate::sys::proc;
 
 /// Claims the addresses that `spec` asks for. Nothing is given back: until the generation has proved itself, the one
@@ -126,7 +126,7 @@ fn booted_with(host: &Host, record: &Record) -> Result<HashSet<IpAddr>, Error> {
 
 /// Gives back what a guest that has ended was booted with, and its current generation does not use.
 pub(crate) fn release_booted(host: &Host, record: &mut Record) -> Result<(), Error> {
-    if record.phase != Phase::Ready {
+    if record.phase != RecordPhase::Ready {
         return Ok(());
     }
     let generations = Generations::new(&host.layout, &record.name);

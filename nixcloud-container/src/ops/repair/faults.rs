@@ -9,9 +9,9 @@ use crate::model::generation::{GenerationId, Health};
 use crate::model::hint::{Hint, Remedy};
 use crate::model::idmap::IdMapKind;
 use crate::model::name::ContainerName;
-use crate::store::generations::Generations;
+use crate::store::history::Generations;
 use crate::store::presence;
-use crate::store::record::{Adopted, Phase, Record, RecordError};
+use crate::store::record::{Adopted, Record, RecordError, RecordPhase};
 use crate::store::salvage::{self, Claimed, Held};
 
 /// Something that is wrong.
@@ -94,9 +94,9 @@ pub(super) fn of(host: &Host, name: &ContainerName, claims: &[Held]) -> Result<V
     faults.extend(orphans(host, name, Some(&record), claims)?);
     faults.extend(of_profile(host, &record)?);
     faults.extend(of_folder(host, &record)?);
-    if faults.is_empty() && (record.unsettled || matches!(record.phase, Phase::Switching { .. })) {
+    if faults.is_empty() && (record.unsettled || matches!(record.phase, RecordPhase::Switching { .. })) {
         let (what, how) = match record.phase {
-            Phase::Switching { from } => (
+            RecordPhase::Switching { from } => (
                 format!("says that a switch away from generation {from} was cut off"),
                 format!("generation {from} is put back"),
             ),
@@ -122,7 +122,7 @@ pub(super) fn of_lock(host: &Host, name: &ContainerName) -> Option<Fault> {
 
 fn lost_record(host: &Host, name: &ContainerName, error: &Error) -> Fault {
     let mut record = salvage::record(&host.layout, &host.config, name);
-    record.phase = Phase::Ready;
+    record.phase = RecordPhase::Ready;
     record.unsettled = true;
     let path = host.layout.record(name);
     let what = match error {
@@ -288,7 +288,7 @@ fn of_profile(host: &Host, record: &Record) -> Result<Vec<Fault>, Error> {
     let mut faults = Vec::new();
     if current.is_none_or(|current| !there.contains(&current)) {
         let from = match record.phase {
-            Phase::Switching { from } if there.contains(&from) => Some(from),
+            RecordPhase::Switching { from } if there.contains(&from) => Some(from),
             _ => None,
         };
         let newest_of = |health| there.iter().rev().copied().find(|id| record.health(*id) == health);

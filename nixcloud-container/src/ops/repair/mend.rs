@@ -16,7 +16,7 @@ use crate::model::observe::Cancel;
 use crate::ops::durable;
 use crate::ops::lxc_config;
 use crate::ops::recover;
-use crate::store::generations::Generations;
+use crate::store::history::Generations;
 use crate::store::presence;
 use crate::store::record::Record;
 use crate::store::rootfs;

@@ -11,7 +11,7 @@ use crate::error::{self, Error};
 use crate::fs::atomic::{self, Durability};
 use crate::host::Host;
 use crate::host::context::Context;
-use crate::host::names;
+use crate::host::name_files;
 use crate::lxc::command::{self, Holder};
 use crate::model::idmap::{IdMapKind, RANGE};
 use crate::model::name::ContainerName;
@@ -34,7 +34,7 @@ use crate::ops::power::{
 use crate::ops::waiting;
 use crate::render::{self, Rendered};
 use crate::store::boot_notes::BootNotes;
-use crate::store::generations::Generations;
+use crate::store::history::Generations;
 use crate::store::host_facts;
 use crate::store::record::{Record, Run, Signals};
 use crate::sys::cgroup::{Owner, Pair};
@@ -85,7 +85,7 @@ pub(crate) fn start(
 /// killed after its end was noted. Of others they know, and nothing is done. It boots without them, too.
 fn tell_host(context: &mut Context<'_>, record: &Record) {
     let name = &record.name;
-    if let Err(error) = names::publish(context.host, name, context.cancel) {
+    if let Err(error) = name_files::publish(context.host, name, context.cancel) {
         context.tell(NetworkNote::NamesUntold { name: name.clone(), why: error::chain(&error) });
     }
     if let Err(error) = claim::host_ports::open(context, record) {

@@ -8,7 +8,7 @@ use crate::fs::claim::{self, Claim};
 use crate::model::forward::HostPort;
 use crate::model::layout::Layout;
 use crate::model::name::ContainerName;
-use crate::store::generations::GenerationsError;
+use crate::store::history::GenerationsError;
 use crate::store::record::RecordError;
 
 /// A port that cannot be forwarded.

@@ -24,7 +24,7 @@ use crate::model::name::ContainerName;
 use crate::model::spec::ContainerSpec;
 use crate::nix::Profile;
 use crate::nix::profile::Error as ProfileError;
-use crate::store::record::{Adopted, Phase, Record};
+use crate::store::record::{Adopted, Record, RecordPhase};
 
 /// Its lists, in the state folder, each with the name of its array: the container of each leased address, the leased
 /// address of each container, the fixed ones.
@@ -267,7 +267,7 @@ pub(crate) fn record(layout: &Layout, name: &ContainerName) -> Result<Option<Rec
     let file = read(&layout.container_dir(name).join(FILES))?.unwrap_or_default();
     let file = file.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
     let mut record = Record::new(name.clone(), PathBuf::from(file), Vec::new());
-    record.phase = Phase::Ready;
+    record.phase = RecordPhase::Ready;
     record.adopted = Some(Adopted::Begun);
     record.created = Profile::new(generation)?
         .generations()?

@@ -40,7 +40,7 @@ pub struct Record {
     /// When it was created.
     pub created: Timestamp,
     /// The operation under way; what a killed one left is known by it.
-    pub phase: Phase,
+    pub phase: RecordPhase,
     /// Whether something may be left to do that follows from the current generation: its names told, the packet filter
     /// loaded, what the others held given back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -162,7 +162,7 @@ pub struct GenerationNote {
 /// The operation under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "is", deny_unknown_fields)]
-pub enum Phase {
+pub enum RecordPhase {
     /// None.
     Ready,
     /// Create: everything there is can be removed.
@@ -176,7 +176,7 @@ pub enum Phase {
     Destroying,
 }
 
-impl Phase {
+impl RecordPhase {
     /// Whether there is no whole container: it was being made or removed.
     #[must_use]
     pub fn is_unfinished(self) -> bool {
@@ -192,7 +192,7 @@ impl Record {
             schema: SCHEMA,
             name,
             created: Timestamp::now(),
-            phase: Phase::Creating,
+            phase: RecordPhase::Creating,
             unsettled: false,
             file,
             nix_args,
@@ -241,7 +241,7 @@ impl Record {
             return Err(RecordError::Misplaced { path, found: record.name });
         }
         if condemned {
-            record.phase = Phase::Destroying;
+            record.phase = RecordPhase::Destroying;
         }
         Ok(Some(record))
     }
@@ -313,7 +313,7 @@ impl Record {
     #[must_use]
     pub fn counting(&self, current: Option<GenerationId>) -> (Option<GenerationId>, Option<GenerationId>) {
         match self.phase {
-            Phase::Switching { from } if current.is_some_and(|current| current != from) => {
+            RecordPhase::Switching { from } if current.is_some_and(|current| current != from) => {
                 (Some(from), current)
             }
             _ => (current, None),

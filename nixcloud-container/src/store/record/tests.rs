@@ -22,7 +22,7 @@ fn a_record_survives_its_file() {
     let name: ContainerName = "web".parse().unwrap();
     assert_eq!(Record::load(&layout, &name).unwrap(), None);
     let mut record = Record::new(name.clone(), "/etc/web.nix".into(), vec!["-I".into(), "a=b c".into()]);
-    record.phase = Phase::Switching { from: GenerationId::new(3).unwrap() };
+    record.phase = RecordPhase::Switching { from: GenerationId::new(3).unwrap() };
     record.lease = Some("10.101.0.2".parse().unwrap());
     record.declared = Some(Declared { source: "/etc/all.nix".into(), built: false, ephemeral: true });
     record.ids = Some(IdMap::new(100_000).unwrap());

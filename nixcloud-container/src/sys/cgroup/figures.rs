@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use super::names::{PAYLOAD, is_payload};
+use super::naming::{PAYLOAD, is_payload};
 use super::{Membership, memberships};
 
 /// Keeps a guest, whose init this is, from making cgroups without end. On cgroup v2 it may make `most`, nested `depth` deep:

@@ -5,7 +5,7 @@
 
 mod controllers;
 mod figures;
-mod names;
+mod naming;
 pub mod noted;
 mod together;
 mod usage;
@@ -21,8 +21,8 @@ use crate::sys::proc::{FileId, Process};
 
 pub use controllers::{controllers, hold};
 pub use figures::{charged, keep_controllers, memory_of, reclaim, swap_of};
-use names::{MONITOR, PAYLOAD};
-pub use names::{Owner, Pair, Search, all_payloads_once, is_payload, may_be, payloads};
+use naming::{MONITOR, PAYLOAD};
+pub use naming::{Owner, Pair, Search, all_payloads_once, is_payload, may_be, payloads};
 pub use together::{forget_together, held_together, hold_together, memory_of_host};
 pub use usage::usage;
 

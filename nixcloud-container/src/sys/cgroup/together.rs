@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::hierarchies;
-use super::names::GUESTS;
+use super::naming::GUESTS;
 use super::write_there;
 
 /// The share of what guests may have from which on they are slowed down, where the kernel can: so many sixteenths.

@@ -13,7 +13,7 @@ use super::filter::{Bridge, from_guest, to_guest};
 use super::link::{GROUPS, Link};
 use super::socket::{self, Netlink};
 use super::tc::{Filter, MATCH, OK, SHOT, Side};
-use crate::model::bridge_port::{PortPolicy, Verdict};
+use crate::model::bridge_port::{Fate, PortPolicy};
 use crate::model::interface::Mac;
 
 /// Why a port is not as it should be.
@@ -190,12 +190,12 @@ fn look(netlink: &mut Netlink, name: &str, policy: &PortPolicy) -> Result<(Link,
         return Err(Error::NoPort { name: name.to_owned() });
     };
     let mut bridge = Bridge::default();
-    let uses = |wanted: &[Verdict]| policy.to.iter().any(|to| wanted.contains(&to.verdict));
-    if uses(&[Verdict::Lan]) {
+    let uses = |wanted: &[Fate]| policy.to.iter().any(|to| wanted.contains(&to.fate));
+    if uses(&[Fate::Lan]) {
         let mac = netlink.link_at(master)?.and_then(|bridge| bridge.mac);
         bridge.macs = mac.into_iter().chain(link.mac).map(Mac).collect();
     }
-    if uses(&[Verdict::Lan, Verdict::Host, Verdict::Peers]) {
+    if uses(&[Fate::Lan, Fate::Host, Fate::Peers]) {
         // Link-local ones come and go with the bridge's state, and are let through anyway.
         let local =
             |address: &IpNetwork| matches!(address, IpNetwork::V6(v6) if v6.ip().is_unicast_link_local());
@@ -222,5 +222,5 @@ impl Netlink {
 }
 
 #[cfg(test)]
-#[path = "port_tests.rs"]
+#[path = "bridge_port_tests.rs"]
 mod tests;

@@ -8,7 +8,7 @@ use crate::model::hint::{Hint, Remedy};
 use crate::model::host_report::{Change, Finding, HostChange, Part, Verdict};
 use crate::model::name::ContainerName;
 use crate::net::Netlink;
-use crate::net::port::{self, Fault};
+use crate::net::bridge_port::{self, Fault};
 use crate::store::record::{Record, Run};
 use crate::sys::proc;
 
@@ -32,8 +32,8 @@ fn unreadable(source: std::io::Error) -> Error {
 
 /// What is wrong with a port; nothing where it is gone, with its guest.
 fn faults(netlink: &mut Netlink, port: &BridgePort) -> Result<Vec<Fault>, Error> {
-    match port::faults(netlink, &port.interface, &port.policy) {
-        Err(port::Error::Missing { .. }) => Ok(Vec::new()),
+    match bridge_port::faults(netlink, &port.interface, &port.policy) {
+        Err(bridge_port::Error::Missing { .. }) => Ok(Vec::new()),
         other => Ok(other?),
     }
 }
@@ -47,7 +47,7 @@ pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
         if faults.is_empty() || faults.contains(&Fault::NoPort) {
             continue;
         }
-        port::set(&mut netlink, &port.interface, &port.policy)?;
+        bridge_port::set(&mut netlink, &port.interface, &port.policy)?;
         changes.push(HostChange { part: Part::Port, name: port.interface, change: Change::Mended });
     }
     Ok(changes)

@@ -13,8 +13,8 @@ use crate::host::Host;
 use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
 use crate::render::dnsmasq::{self, Entry, Resolver};
-use crate::store::generations::Generations;
-use crate::store::record::{Phase, Record};
+use crate::store::history::Generations;
+use crate::store::record::{Record, RecordPhase};
 use crate::worker::resolver;
 
 /// What dnsmasq is to do about a change.
@@ -78,7 +78,8 @@ pub(crate) fn folders(host: &Host) -> [PathBuf; 5] {
 fn put(host: &Host, name: &ContainerName) -> Result<[(Resolver, Follow); 3], Error> {
     // One that is damaged is told nowhere, and hides no other.
     let record = Record::load(&host.layout, name).ok().flatten();
-    let record = record.filter(|record| !matches!(record.phase, Phase::Creating | Phase::Destroying));
+    let record =
+        record.filter(|record| !matches!(record.phase, RecordPhase::Creating | RecordPhase::Destroying));
     let generations = Generations::new(&host.layout, name);
     let spec = record.as_ref().and_then(|_| generations.spec(generations.current().ok()?).ok());
     let entry = record.as_ref().zip(spec.as_ref()).map(|(record, spec)| Entry {

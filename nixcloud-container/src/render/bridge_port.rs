@@ -7,7 +7,7 @@ use std::path::Path;
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
 use super::Input;
-use crate::model::bridge_port::{BridgePort, Destination, HOOK, PortPolicy, Verdict};
+use crate::model::bridge_port::{BridgePort, Destination, Fate, HOOK, PortPolicy};
 use crate::model::config::{HostConfig, Networks};
 use crate::model::interface::Slot;
 
@@ -81,12 +81,12 @@ fn policy(input: &Input<'_>, slot: Slot) -> PortPolicy {
 }
 
 /// What is sent to the network of a bridge of ours, beside the host: directly, and never by way of the host.
-fn inside(policy: &PortPolicy) -> Verdict {
-    if policy.isolated { Verdict::Drop } else { Verdict::Peers }
+fn inside(policy: &PortPolicy) -> Fate {
+    if policy.isolated { Fate::Drop } else { Fate::Peers }
 }
 
-fn to(network: impl Into<IpNetwork>, verdict: Verdict) -> Destination {
-    Destination { network: network.into(), verdict }
+fn to(network: impl Into<IpNetwork>, fate: Fate) -> Destination {
+    Destination { network: network.into(), fate }
 }
 
 fn one(address: impl Into<IpAddr>) -> IpNetwork {
@@ -111,17 +111,17 @@ fn net6(address: Ipv6Addr, prefix: u8) -> IpNetwork {
 /// The host, and all at once, of a network of ours.
 fn host_and_groups(network: Ipv4Network) -> Vec<Destination> {
     vec![
-        to(one(network.ip()), Verdict::Pass),
-        to(one(network.broadcast()), Verdict::Pass),
-        to(one(Ipv4Addr::BROADCAST), Verdict::Pass),
-        to(net4(Ipv4Addr::new(224, 0, 0, 0), 4), Verdict::Pass),
+        to(one(network.ip()), Fate::Pass),
+        to(one(network.broadcast()), Fate::Pass),
+        to(one(Ipv4Addr::BROADCAST), Fate::Pass),
+        to(net4(Ipv4Addr::new(224, 0, 0, 0), 4), Fate::Pass),
     ]
 }
 
 /// Link-local and multicast addresses: the host does not forward them.
 fn local6() -> [Destination; 2] {
     let group = net6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8);
-    [to(link_local6(), Verdict::Pass), to(group, Verdict::Pass)]
+    [to(link_local6(), Fate::Pass), to(group, Fate::Pass)]
 }
 
 fn link_local6() -> IpNetwork {
@@ -144,14 +144,14 @@ fn hostonly(
     policy.from = vec![whole(network), one(Ipv6Addr::UNSPECIFIED), link_local6()];
     policy.from.extend(ip6.iter().map(|(ip, prefix)| net6(*ip, *prefix)));
     policy.to = host_and_groups(network);
-    policy.to.extend([to(whole(network), inside(&policy)), to(all4(), Verdict::Drop)]);
+    policy.to.extend([to(whole(network), inside(&policy)), to(all4(), Fate::Drop)]);
     policy.to.extend(local6());
     if let Some((ip, prefix)) = ip6 {
         // Which address the host has there is its administrator's to say.
-        let verdict = if policy.isolated { Verdict::Host } else { Verdict::Peers };
-        policy.to.push(to(net6(ip, prefix), verdict));
+        let fate = if policy.isolated { Fate::Host } else { Fate::Peers };
+        policy.to.push(to(net6(ip, prefix), fate));
     }
-    policy.to.push(to(net6(Ipv6Addr::UNSPECIFIED, 0), Verdict::Drop));
+    policy.to.push(to(net6(Ipv6Addr::UNSPECIFIED, 0), Fate::Drop));
     policy
 }
 
@@ -163,12 +163,12 @@ fn internet(mut policy: PortPolicy, networks: &Networks, ip: Option<Ipv4Addr>) -
     policy.to = host_and_groups(network.address);
     policy.to.extend([
         to(whole(network.address), inside(&policy)),
-        to(whole(networks.hostonly.address), Verdict::Drop),
+        to(whole(networks.hostonly.address), Fate::Drop),
     ]);
     policy.to.extend(local6());
     if let Some(ipv6) = &network.ipv6 {
         policy.to.extend([
-            to(one(ipv6.address.ip()), Verdict::Pass),
+            to(one(ipv6.address.ip()), Fate::Pass),
             to(net6(ipv6.address.network(), ipv6.address.prefix()), inside(&policy)),
         ]);
     }
@@ -187,18 +187,18 @@ fn custom(
     policy.v4 = own.map(|(ip, _)| vec![ip]);
     policy.v6 = own6.map(|(ip, _)| vec![ip]);
     if let Some((ip, prefix)) = own {
-        policy.to.push(to(net4(network_of(ip, prefix), prefix), Verdict::Lan));
+        policy.to.push(to(net4(network_of(ip, prefix), prefix), Fate::Lan));
     }
     for network in [networks.hostonly.address, networks.internet.address] {
-        policy.to.extend([to(one(network.ip()), Verdict::Pass), to(whole(network), Verdict::Drop)]);
+        policy.to.extend([to(one(network.ip()), Fate::Pass), to(whole(network), Fate::Drop)]);
     }
     if let Some((ip, prefix)) = own6 {
-        policy.to.push(to(net6(ip, prefix), Verdict::Lan));
+        policy.to.push(to(net6(ip, prefix), Fate::Lan));
     }
     if let Some(ipv6) = &networks.internet.ipv6 {
         policy.to.extend([
-            to(one(ipv6.address.ip()), Verdict::Pass),
-            to(net6(ipv6.address.network(), ipv6.address.prefix()), Verdict::Drop),
+            to(one(ipv6.address.ip()), Fate::Pass),
+            to(net6(ipv6.address.network(), ipv6.address.prefix()), Fate::Drop),
         ]);
     }
     policy

@@ -21,11 +21,11 @@ use crate::model::spec::{ContainerSpec, SCHEMA, SpecError};
 use crate::net::{Link, Netlink};
 use crate::nix::{self, Mode, Nix, SearchPath, StorePath, UserArgs};
 use crate::store::record::Record;
-use crate::store::reference::Origin;
+use crate::store::reference::ValuePlace;
 
 /// The request to `nix/containers.nix`.
 #[derive(Serialize)]
-struct Request<'a> {
+struct Question<'a> {
     schema: u32,
     system: String,
     want: &'static str,
@@ -40,7 +40,7 @@ struct Request<'a> {
 #[derive(Serialize)]
 struct Place<'a> {
     #[serde(flatten)]
-    origin: &'a Origin,
+    origin: &'a ValuePlace,
     label: &'a Path,
 }
 
@@ -61,11 +61,11 @@ struct Entry<'a> {
 #[derive(Deserialize)]
 struct Reply {
     schema: u32,
-    containers: BTreeMap<ContainerName, Answer>,
+    containers: BTreeMap<ContainerName, Evaluable>,
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct Evaluable {
     drv: StorePath,
     out: StorePath,
     spec: serde_json::Value,
@@ -116,7 +116,7 @@ impl Evaluated {
 
 /// A folder with a request in it, and Nix.
 #[derive(Debug)]
-pub(crate) struct Workshop<'a> {
+pub(crate) struct Instantiator<'a> {
     config: &'a HostConfig,
     nix: Nix,
     expression: PathBuf,
@@ -124,7 +124,7 @@ pub(crate) struct Workshop<'a> {
     read_only: bool,
 }
 
-impl<'a> Workshop<'a> {
+impl<'a> Instantiator<'a> {
     /// For what is to be built. `folder` must exist.
     pub(crate) fn of(host: &'a Host, folder: PathBuf) -> Result<Self, Error> {
         Ok(Self {
@@ -206,7 +206,7 @@ impl<'a> Workshop<'a> {
         cancel: &Cancel,
     ) -> Result<Vec<String>, Error> {
         let place = Place { origin: &set.reference.origin, label: &set.reference.text };
-        let request = Request {
+        let request = Question {
             schema: SCHEMA,
             system: self.system(),
             want: "names",
@@ -233,7 +233,7 @@ impl<'a> Workshop<'a> {
             idmap: asked.idmap,
             nameserver: self.config.network.hostonly.address.ip(),
         };
-        let request = Request {
+        let request = Question {
             schema: SCHEMA,
             system: self.system(),
             want: "build",
@@ -261,7 +261,7 @@ impl<'a> Workshop<'a> {
 
     fn run<T: serde::de::DeserializeOwned>(
         &self,
-        request: &Request<'_>,
+        request: &Question<'_>,
         user: &UserArgs,
         flakes: bool,
         observer: &mut dyn Observer,
@@ -289,7 +289,7 @@ impl<'a> Workshop<'a> {
     }
 }
 
-fn read(asked: &Asked<'_>, answer: Answer) -> Result<Evaluated, Error> {
+fn read(asked: &Asked<'_>, answer: Evaluable) -> Result<Evaluated, Error> {
     let json = serde_json::to_vec(&answer.spec).map_err(SpecError::from)?;
     let spec = ContainerSpec::from_json(&json)?;
     Ok(Evaluated { drv: answer.drv, out: answer.out, spec, offered: asked.ip })

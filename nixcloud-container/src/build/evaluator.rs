@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use crate::build::evaluate::{self as evaluation, Asked, Evaluated, Workshop};
 use crate::build::extra_check;
+use crate::build::instantiate::{self, Asked, Evaluated, Instantiator};
 use crate::build::source::Source;
 use crate::error::Error;
 use crate::model::config::HostConfig;
@@ -87,7 +87,7 @@ impl Evaluator {
         let _span = tracing::debug_span!("eval", file = %request.file.display()).entered();
         let source = Source::container(&request.file, &request.nix_args)?;
         let folder = scratch()?;
-        let workshop = Workshop::apart(&self.config, folder.path(), true)?;
+        let instantiator = Instantiator::apart(&self.config, folder.path(), true)?;
         let own = || source.reference.stem().and_then(|stem| stem.parse().ok());
         let name = match request.name.clone().or_else(own) {
             Some(name) => name,
@@ -95,7 +95,7 @@ impl Evaluator {
         };
         let ip = Some(placeholder(&self.config));
         observe::phase(Phase::Evaluate, observer, |observer| {
-            let found = workshop.container(
+            let found = instantiator.container(
                 Asked { name: &name, source: &source, ip, idmap: IdMapKind::default() },
                 observer,
                 &self.cancel,
@@ -105,19 +105,19 @@ impl Evaluator {
                 // Now that its own name is known.
                 Some(name) => {
                     let asked = Asked { name: &name, source: &source, ip, idmap: IdMapKind::default() };
-                    let found = workshop.container(asked, observer, &self.cancel)?;
-                    told(&self.config, &source, name, found, &self.cancel)
+                    let found = instantiator.container(asked, observer, &self.cancel)?;
+                    checked(&self.config, &source, name, found, &self.cancel)
                 }
                 None => {
-                    evaluation::note_name(&name, &found.spec, observer);
-                    told(&self.config, &source, name, found, &self.cancel)
+                    instantiate::note_name(&name, &found.spec, observer);
+                    checked(&self.config, &source, name, found, &self.cancel)
                 }
             }
         })
     }
 }
 
-fn told(
+fn checked(
     config: &HostConfig,
     source: &Source,
     name: ContainerName,

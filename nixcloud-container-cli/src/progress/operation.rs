@@ -13,7 +13,7 @@ const INTERRUPTED: &str = "stopping; Ctrl-C again ends at once";
 
 /// The state of one operation.
 #[derive(Debug)]
-pub(super) struct Board {
+pub(super) struct Operation {
     tally: Tally,
     /// The one of several containers that it is about.
     about: Option<String>,
@@ -41,7 +41,7 @@ pub(super) struct View {
     pub(super) below: Vec<String>,
 }
 
-impl Board {
+impl Operation {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             tally: Tally::default(),
@@ -177,9 +177,9 @@ mod tests {
 
     fn after(events: &[Event], late: Duration) -> (Vec<String>, Option<View>) {
         let now = Instant::now();
-        let mut board = Board::new(now);
-        let said = events.iter().filter_map(|event| board.event(event, now)).collect();
-        (said, board.view(now + late, 40, false))
+        let mut operation = Operation::new(now);
+        let said = events.iter().filter_map(|event| operation.event(event, now)).collect();
+        (said, operation.view(now + late, 40, false))
     }
 
     #[test]
@@ -270,13 +270,13 @@ mod tests {
     #[test]
     fn an_interruption_is_shown_until_it_is_undone() {
         let now = Instant::now();
-        let mut board = Board::new(now);
-        board.event(&Event::Phase(Phase::Activate), now);
-        assert_eq!(board.view(now, 40, true).unwrap().head, INTERRUPTED);
-        board.event(&Event::Phase(Phase::Undo), now);
-        assert_eq!(board.view(now, 40, true).unwrap().head, "undoing");
-        board.event(&Event::Phase(Phase::Activate), now);
-        assert_eq!(board.view(now, 40, true).unwrap().head, "activating the old generation again");
+        let mut operation = Operation::new(now);
+        operation.event(&Event::Phase(Phase::Activate), now);
+        assert_eq!(operation.view(now, 40, true).unwrap().head, INTERRUPTED);
+        operation.event(&Event::Phase(Phase::Undo), now);
+        assert_eq!(operation.view(now, 40, true).unwrap().head, "undoing");
+        operation.event(&Event::Phase(Phase::Activate), now);
+        assert_eq!(operation.view(now, 40, true).unwrap().head, "activating the old generation again");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::model::bridge_port::PortPolicy;
 use crate::model::interface::{InterfaceId, Slot};
 use crate::model::layout::LIMITS;
 use crate::net::Netlink;
-use crate::net::port::{self, Error};
+use crate::net::bridge_port::{self, Error};
 use crate::render::{CGROUP_DEPTH, CGROUPS};
 use crate::sys::cgroup::{self, noted};
 use crate::sys::proc::Process;
@@ -100,8 +100,8 @@ fn set() -> Result<(), (HookFailure, String)> {
         return Err((HookFailure::Words, "an interface and its policy are missing".to_owned()));
     };
     let policy: PortPolicy = policy.parse().map_err(|error| (HookFailure::Words, format!("{error}")))?;
-    let mut netlink = Netlink::open().map_err(|error| told(&error.into()))?;
-    port::set(&mut netlink, &interface, &policy).map_err(|error| told(&error))?;
+    let mut netlink = Netlink::open().map_err(|error| failure(&error.into()))?;
+    bridge_port::set(&mut netlink, &interface, &policy).map_err(|error| failure(&error))?;
     // LXC has made the guest's cgroups by now, and its init waits. Once a guest.
     if InterfaceId::of_host_name(&interface).is_none_or(|(_, slot)| slot == Slot::First)
         && let Some(init) = std::env::var("LXC_PID").ok().and_then(|pid| pid.parse().ok())
@@ -135,7 +135,7 @@ fn hold_limits(init: i32) -> Result<(), String> {
     Ok(())
 }
 
-fn told(error: &Error) -> (HookFailure, String) {
+fn failure(error: &Error) -> (HookFailure, String) {
     let failure = match error {
         Error::Unsupported { .. } => HookFailure::Unsupported,
         Error::Isolate { .. } => HookFailure::Isolate,
