@@ -1,18 +1,13 @@
 //! A start in the foreground: a pseudo terminal of our own for the guest's console, one worker that shows it and one that
 //! is LXC's monitor, for as long as the guest runs. Both end with this process, and so does the guest.
 
-use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ::nix::fcntl::OFlag;
-use ::nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
-use ::nix::sys::termios::{Termios, tcgetattr};
 use ::nix::unistd::{getpgrp, tcgetpgrp};
-use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
+use rustix::termios::tcgetwinsize;
 
 use crate::error::Error;
 use crate::host::Host;
@@ -25,7 +20,8 @@ use crate::ops::waiting;
 use crate::store::presence;
 use crate::store::record::Record;
 use crate::sys::cgroup::Pair;
-use crate::worker::{self, Companion, Request, Stdio, WorkerError};
+use crate::sys::terminal::{self, Pty, Settings, Slave};
+use crate::worker::{Companion, Request, Stdio, WorkerError};
 
 /// How often a cancelled token is noticed, and whether the guest has ended.
 const TICK: Duration = Duration::from_millis(50);
@@ -54,15 +50,15 @@ pub enum Screen {
 pub(crate) struct Foreground {
     path: PathBuf,
     /// Held so that the console outlives a reboot of the guest; given up so that its end is seen.
-    slave: Option<OwnedFd>,
+    slave: Option<Slave>,
     show: Option<Companion>,
     /// The settings of the caller's terminal, where its keys are the guest's.
-    before: Option<Termios>,
+    before: Option<Settings>,
     monitor: Option<Companion>,
 }
 
-/// The caller's terminal, if this process may use it.
-fn terminal(screen: Screen) -> Option<Termios> {
+/// How the caller's terminal is set, if this process may use it.
+fn keys(screen: Screen) -> Option<Settings> {
     let stdin = io::stdin();
     if screen != Screen::Inherit || !stdin.is_terminal() || !io::stdout().is_terminal() {
         return None;
@@ -71,29 +67,21 @@ fn terminal(screen: Screen) -> Option<Termios> {
     if tcgetpgrp(stdin.as_fd()).is_ok_and(|group| group != getpgrp()) {
         return None;
     }
-    tcgetattr(stdin.as_fd()).ok()
-}
-
-/// Both ends, and the path of the second one.
-fn pseudo_terminal(size: Option<Winsize>) -> io::Result<(OwnedFd, OwnedFd, PathBuf)> {
-    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
-    grantpt(&master)?;
-    unlockpt(&master)?;
-    let path = PathBuf::from(ptsname_r(&master)?);
-    let slave = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(&path)?;
-    if let Some(size) = size {
-        tcsetwinsize(&slave, size)?;
-    }
-    Ok((master.into(), slave.into(), path))
+    Settings::of(stdin.as_fd()).ok()
 }
 
 impl Foreground {
     /// Makes the console and shows it.
     pub(crate) fn open(host: &Host, starts: &[Pair], screen: Screen) -> Result<Self, Error> {
         let failed = |source| Error::Io { action: "make", path: "a pseudo terminal".into(), source };
-        let before = terminal(screen);
+        let before = keys(screen);
         let size = before.as_ref().and_then(|_| tcgetwinsize(io::stdin()).ok());
-        let (master, slave, path) = pseudo_terminal(size).map_err(failed)?;
+        let pty = Pty::of_host().map_err(failed)?;
+        let path = pty.path().map_err(failed)?;
+        let Pty { master, slave } = pty;
+        if let Some(size) = size {
+            terminal::resize(&slave, size).map_err(failed)?;
+        }
         let stdio = match screen {
             Screen::Inherit => Stdio::Inherit,
             Screen::Null => Stdio::Null,
@@ -190,7 +178,7 @@ impl Foreground {
         if let Some(before) = &self.before
             && tcgetpgrp(stdin.as_fd()).map_or(true, |group| group == getpgrp())
         {
-            worker::give_back(stdin.as_fd(), before);
+            before.put_back_unless_others(stdin.as_fd());
         }
     }
 }

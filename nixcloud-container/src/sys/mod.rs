@@ -1,4 +1,4 @@
-//! The kernel: processes, cgroups, pidfds, user namespaces, and programs that are run. The second door to what is unsafe.
+//! The kernel: processes, cgroups, pidfds, user namespaces, terminals, and programs that are run. The second door to what is unsafe.
 #![expect(unsafe_code, reason = "the door to what of the kernel the nix crate leaves unsafe")]
 
 pub mod cgroup;
@@ -7,5 +7,6 @@ pub mod pidfd;
 pub mod proc;
 pub mod process;
 pub mod reporter;
+pub mod terminal;
 pub mod tool;
 pub mod userns;

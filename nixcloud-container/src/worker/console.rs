@@ -20,12 +20,10 @@ use ::nix::fcntl::{FcntlArg, OFlag, fcntl};
 use ::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use ::nix::sys::signalfd::{SfdFlags, SignalFd};
-use ::nix::sys::termios::{
-    FlushArg, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, Termios, tcflush,
-    tcgetattr, tcsetattr,
-};
 use ::nix::unistd::{getpgrp, tcgetpgrp};
-use rustix::termios::{tcgetwinsize, tcsetwinsize};
+use rustix::termios::tcgetwinsize;
+
+use crate::sys::terminal::{self, Settings};
 
 /// How much of what the guest says is kept for a screen that does not take it.
 const ROOM: usize = 1 << 20;
@@ -178,10 +176,10 @@ impl Relay<'_> {
         let Some(terminal) = &self.terminal else { return };
         // What the guest's console looks like is no reason to end.
         if let Ok(size) = tcgetwinsize(terminal.fd) {
-            let _ = tcsetwinsize(&self.master, size);
+            let _ = terminal::resize(&self.master, size);
         }
         if tcgetpgrp(terminal.fd).is_ok_and(|group| group == getpgrp()) {
-            let _ = tcsetattr(terminal.fd, SetArg::TCSANOW, &raw(&terminal.before));
+            let _ = terminal.before.pass_keys(terminal.fd);
         }
     }
 
@@ -332,68 +330,21 @@ impl LineEnds {
 /// A terminal whose keys are the guest's; given back when this is dropped.
 struct Terminal<'t> {
     fd: BorrowedFd<'t>,
-    before: Termios,
+    before: Settings,
 }
 
 impl<'t> Terminal<'t> {
     fn take(fd: BorrowedFd<'t>) -> io::Result<Self> {
-        let before = tcgetattr(fd)?;
-        tcsetattr(fd, SetArg::TCSANOW, &raw(&before))?;
+        let before = Settings::of(fd)?;
+        before.pass_keys(fd)?;
         Ok(Self { fd, before })
     }
 }
 
 impl Drop for Terminal<'_> {
     fn drop(&mut self) {
-        give_back(self.fd, &self.before);
+        self.before.put_back_unless_others(self.fd);
     }
-}
-
-/// Puts a terminal's settings back, if they are those that [`raw`] made of them: a shell that has taken the terminal over
-/// has its own. What was typed for a guest that is gone is not the shell's to read.
-pub(crate) fn give_back(terminal: BorrowedFd<'_>, before: &Termios) {
-    if tcgetattr(terminal).is_ok_and(|now| same(&now, &raw(before))) {
-        let _ = tcflush(terminal, FlushArg::TCIFLUSH);
-        // One that hung up has no settings.
-        let _ = tcsetattr(terminal, SetArg::TCSANOW, before);
-    }
-}
-
-/// Every key as it is, without an echo; what is shown still gets its line ends. LXC does the same on a terminal.
-fn raw(before: &Termios) -> Termios {
-    let mut settings = before.clone();
-    settings.input_flags.insert(InputFlags::IGNPAR);
-    settings.input_flags.remove(
-        InputFlags::ISTRIP
-            | InputFlags::INLCR
-            | InputFlags::IGNCR
-            | InputFlags::ICRNL
-            | InputFlags::IXON
-            | InputFlags::IXANY
-            | InputFlags::IXOFF,
-    );
-    settings.local_flags.remove(
-        LocalFlags::TOSTOP
-            | LocalFlags::ISIG
-            | LocalFlags::ICANON
-            | LocalFlags::ECHO
-            | LocalFlags::ECHOE
-            | LocalFlags::ECHOK
-            | LocalFlags::ECHONL
-            | LocalFlags::IEXTEN,
-    );
-    settings.output_flags.insert(OutputFlags::ONLCR | OutputFlags::OPOST);
-    settings.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
-    settings.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
-    settings
-}
-
-fn same(a: &Termios, b: &Termios) -> bool {
-    a.input_flags == b.input_flags
-        && a.output_flags == b.output_flags
-        && a.control_flags == b.control_flags
-        && a.local_flags == b.local_flags
-        && a.control_chars == b.control_chars
 }
 
 #[cfg(test)]
@@ -450,22 +401,5 @@ mod tests {
         screen.take(b"hello");
         screen.write();
         assert!(screen.closed && screen.is_done() && screen.has_room());
-    }
-
-    #[test]
-    fn a_terminal_is_given_back_unless_somebody_else_has_it() {
-        let pty = ::nix::pty::openpty(None, None).unwrap();
-        let slave = pty.slave.as_fd();
-        let before = tcgetattr(slave).unwrap();
-        drop(Terminal::take(slave).unwrap());
-        assert_eq!(tcgetattr(slave).unwrap(), before);
-        let terminal = Terminal::take(slave).unwrap();
-        assert!(!tcgetattr(slave).unwrap().local_flags.contains(LocalFlags::ISIG));
-        // A shell, say.
-        let mut other = before.clone();
-        other.local_flags.remove(LocalFlags::ECHO);
-        tcsetattr(slave, SetArg::TCSANOW, &other).unwrap();
-        drop(terminal);
-        assert!(same(&tcgetattr(slave).unwrap(), &other));
     }
 }

@@ -56,7 +56,6 @@ pub(crate) use bridge_port::HookFailure;
 pub use client::WorkerError;
 pub(crate) use client::{Client, Stdio};
 pub(crate) use companion::Companion;
-pub(crate) use console::give_back;
 pub(crate) use protocol::{Answer, AttachCommand, Identity, LogFile, Request, Target};
 pub use protocol::{LogRequest, NoAccount};
 pub(crate) use supervise::SUPERVISE;

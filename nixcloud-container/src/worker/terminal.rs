@@ -13,12 +13,10 @@ use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use ::nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::termios::{
-    OptionalActions, SpecialCodeIndex, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
-};
+use rustix::termios::{Winsize, tcgetwinsize};
 
-use crate::lxc::pty::Slave;
 use crate::sys::pidfd::PidFd;
+use crate::sys::terminal::{self, Settings, Slave};
 
 /// How long the last output of a command may take: a process that it left behind may write for ever.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
@@ -57,12 +55,12 @@ pub(super) struct Caller {
     stdin: OwnedFd,
     stdout: OwnedFd,
     /// How its terminal was set, if it has one.
-    settings: Option<Termios>,
+    settings: Option<Settings>,
 }
 
 impl Caller {
     pub(super) fn of(stdin: OwnedFd, stdout: OwnedFd) -> Self {
-        let settings = tcgetattr(&stdin).ok();
+        let settings = Settings::of(&stdin).ok();
         Self { stdin, stdout, settings }
     }
 
@@ -70,18 +68,15 @@ impl Caller {
     pub(super) fn dress(&self, slave: &Slave) {
         if let Some(settings) = &self.settings {
             // One without line editing would stay so for good.
-            let _ = tcsetattr(slave, OptionalActions::Now, settings);
+            settings.put_on(slave);
         }
-        let _ = tcsetwinsize(slave, self.size());
+        let _ = terminal::resize(slave, self.size());
     }
 
     /// From here on every key is the guest's. In the background this stops the whole job, as it should.
     pub(super) fn raw(&self) {
         if let Some(settings) = &self.settings {
-            let mut raw = settings.clone();
-            raw.make_raw();
-            // What was typed ahead is kept.
-            let _ = tcsetattr(&self.stdin, OptionalActions::Drain, &raw);
+            settings.pass_all(&self.stdin);
         }
     }
 
@@ -95,7 +90,7 @@ impl Caller {
 
     /// The key that ends the input.
     fn end_of_input(&self) -> u8 {
-        self.settings.as_ref().map_or(4, |settings| settings.special_codes[SpecialCodeIndex::VEOF])
+        self.settings.as_ref().map_or(4, Settings::end_of_input)
     }
 }
 
@@ -108,7 +103,7 @@ impl Drop for Caller {
         let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&stop), None);
         // What was typed for the guest, or pasted, or is the terminal's answer to what the guest showed, is not the host's
         // shell's to run. A terminal that is gone needs no settings.
-        let _ = tcsetattr(&self.stdin, OptionalActions::Flush, settings);
+        settings.put_back(&self.stdin);
     }
 }
 
@@ -228,7 +223,7 @@ impl Service<'_> {
 
     fn resize(&self) {
         // The kernel tells the guest's foreground process.
-        let _ = tcsetwinsize(&self.master, self.caller.size());
+        let _ = terminal::resize(&self.master, self.caller.size());
     }
 
     /// Shows what the guest wrote; false when nobody reads it.

@@ -9,10 +9,10 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FileType, OFlags, Stat, fcntl_getfl, fstat, major, minor};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::{Streams, copy};
 use crate::model::observe::Cancel;
+use crate::sys::terminal::Settings;
 use crate::worker::Stdio;
 
 /// How long the last output may take when the caller has cancelled.
@@ -185,17 +185,17 @@ fn to(stream: OwnedFd, owner: Option<u32>, ended: &PipeReader, outputs: &mut Cre
 /// A terminal and how it was set: a worker that is killed does not put it back.
 struct Saved {
     terminal: OwnedFd,
-    settings: Termios,
+    settings: Settings,
 }
 
 impl Saved {
     fn of(stream: BorrowedFd<'_>) -> io::Result<Option<Self>> {
-        let Ok(settings) = tcgetattr(stream) else { return Ok(None) };
+        let Ok(settings) = Settings::of(stream) else { return Ok(None) };
         Ok(Some(Self { terminal: stream.try_clone_to_owned()?, settings }))
     }
 
     fn restore(&self) {
         // What was typed for the guest is not the host's shell's to run. A terminal that is gone needs no settings.
-        let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.settings);
+        self.settings.put_back(&self.terminal);
     }
 }

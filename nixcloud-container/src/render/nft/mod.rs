@@ -8,9 +8,9 @@ use std::fmt::{Display, Write as _};
 use std::net::SocketAddr;
 
 use ipnetwork::Ipv6Network;
-use sha2::{Digest, Sha256};
 
 use crate::model::config::Networks;
+use crate::model::fingerprint::fingerprint;
 use crate::model::forward::{HostPort, Protocol};
 use crate::model::name::{ContainerName, InterfaceName};
 
@@ -139,10 +139,7 @@ pub fn render(input: &Input<'_>) -> Table {
 
 /// The text, with what it was made from in it: what the kernel has cannot be compared with it.
 fn finish(mut body: Text) -> Table {
-    let identity = Sha256::digest(body.text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
+    let identity = fingerprint(&body.text);
     let rest = std::mem::take(&mut body.text);
     body.line(0, format_args!("table {FAMILY} {TABLE} {{"));
     body.chain(IDENTITY, None, |text| text.rule(format_args!("return comment \"{identity}\"")));

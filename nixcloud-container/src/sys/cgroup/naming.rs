@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::{first_and_last_place, one_place, places};
+use crate::model::fingerprint::hex;
 use crate::model::layout::Layout;
 use crate::model::name::ContainerName;
 use crate::sys::proc;
@@ -52,8 +53,7 @@ impl Root {
             hash.update(meta.dev().to_be_bytes());
             hash.update(meta.ino().to_be_bytes());
         }
-        let digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(digits[..ROOT_DIGITS].to_owned())
+        Self(hex(&hash.finalize())[..ROOT_DIGITS].to_owned())
     }
 
     /// Whether what follows [`PAYLOAD`] or [`MONITOR`] was chosen by us for this container.
