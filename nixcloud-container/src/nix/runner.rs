@@ -195,6 +195,8 @@ impl Running {
     }
 
     /// Waits for output, the end or a tick. Returns whether the process has ended.
+    ///
+    /// Not by `PidFd::wait`, which waits for the end alone: Nix stands still where nobody reads its pipes.
     fn wait(&self) -> io::Result<bool> {
         let Some(pidfd) = &self.guard.pidfd else { return Ok(true) };
         let mut fds = vec![PollFd::new(pidfd, PollFlags::IN)];
