@@ -44,6 +44,16 @@
     cgroups = null; # cgroups of its own; default 4096
   };
 
+  # Parts of the kernel that guests do not get otherwise; docs/security.md says what each opens. A change waits for a restart.
+  features = {
+    nesting = false; # containers and sandboxes inside that have a /proc of their own
+    keyring = false; # keys of the kernel
+    bpf = false; # as far as the host's settings let it
+    ioUring = false;
+    userNamespaces = true; # false: none inside
+    vsock = false; # sockets to the hypervisor and to virtual machines of the host
+  };
+
   # Lines for LXC's own configuration. Keys that would undo the protection of the host are refused.
   lxcExtraConfig = ''
     lxc.environment = SHOP=1

@@ -265,6 +265,54 @@
     text = "the most cgroups of its own (default 4096)";
   }
   {
+    key = "features";
+    kind = "set";
+    default = { };
+    text = "parts of the kernel that guests do not get otherwise ([what each opens](docs/security.md#features)); a change waits for a restart";
+  }
+  {
+    key = "features.nesting";
+    kind = "bool";
+    default = false;
+    example = true;
+    text = "containers and sandboxes inside that have a `/proc` of their own";
+  }
+  {
+    key = "features.keyring";
+    kind = "bool";
+    default = false;
+    example = true;
+    text = "keys of the kernel (`keyctl`)";
+  }
+  {
+    key = "features.bpf";
+    kind = "bool";
+    default = false;
+    example = true;
+    text = "the system call `bpf`, as far as the host's settings let it";
+  }
+  {
+    key = "features.ioUring";
+    kind = "bool";
+    default = false;
+    example = true;
+    text = "`io_uring`, which reaches vsock, too";
+  }
+  {
+    key = "features.userNamespaces";
+    kind = "bool";
+    default = true;
+    example = false;
+    text = "`false`: no user namespaces inside";
+  }
+  {
+    key = "features.vsock";
+    kind = "bool";
+    default = false;
+    example = true;
+    text = "sockets to the hypervisor and to virtual machines of the host";
+  }
+  {
     key = "lxcExtraConfig";
     kind = "lines";
     default = "";

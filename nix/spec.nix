@@ -32,7 +32,7 @@ let
 
   topKeys = keysUnder "";
   # No NixOS module has these at its top level.
-  telltales = [ "autostart" "idmap" "lxcExtraConfig" "network" "resources" ];
+  telltales = [ "autostart" "features" "idmap" "lxcExtraConfig" "network" "resources" ];
 
   isModule = isFunction content || typeOf content == "path" || content ? __functor;
   strays = filter (key: hasAttr key content) telltales;
@@ -240,6 +240,10 @@ let
       io = builtins.mapAttrs device (checked "resources.io" "a set of block devices" isAttrs (set.io or { }));
     };
 
+  features =
+    let keys = keysUnder "features."; in
+    getAll "features." (known "features." keys (checked "features" "a set (${commas keys})" isAttrs (top.features or { })));
+
   forward =
     let
       within = "network.forwards.";
@@ -308,7 +312,7 @@ let
   spec = {
     schema = 1;
     name = getKey "" top "name";
-    inherit autostart network resources idmap effective;
+    inherit autostart network resources features idmap effective;
     lxcExtraConfig = getKey "" top "lxcExtraConfig";
   };
 in

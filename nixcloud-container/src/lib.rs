@@ -44,8 +44,8 @@
 
 // Words that programs need by their module.
 pub use model::{
-    config, forward as network, generation, idmap, interface, name, namespace, observe, resources, spec,
-    state, user,
+    config, features, forward as network, generation, idmap, interface, name, namespace, observe, resources,
+    spec, state, user,
 };
 
 pub mod worker;

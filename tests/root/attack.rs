@@ -73,7 +73,7 @@ fn ends(attacks: &[&Attack], said: &str) -> Ends {
 }
 
 /// The program of attacks that no shell can do, where the guest's root executes it.
-fn probe(lab: &Lab, guest: &Guest<'_>) -> PathBuf {
+pub fn probe(lab: &Lab, guest: &Guest<'_>) -> PathBuf {
     let built = lab.path("/files/probe");
     if !built.exists() {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("root/attack/probe.c");

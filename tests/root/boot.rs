@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,9 +25,34 @@ scenarios! {
         root_a_guest_without_a_console,
         root_the_log_of_a_start,
         root_some_namespaces_can_be_shared,
+        root_a_guest_whose_init_does_not_begin_is_not_started,
         root_further_interfaces_keep_their_mac_addresses,
     ],
     both: [],
+}
+
+/// LXC takes it for a guest that runs when its first process executed init, and when it was killed right before: here by the
+/// kernel, which cannot lay out the program.
+fn root_a_guest_whose_init_does_not_begin_is_not_started(lab: &Lab) {
+    let manager = lab.manager_with(|config| config.allow_lxc_keys = vec!["lxc.init.cmd".to_owned()]);
+    let web = lab.busybox("web");
+    web.create();
+    let (bad, header) = (web.rootfs().join("root/bad"), fs::read("/bin/true").unwrap());
+    let mut program = header;
+    // The type of the first segments becomes PT_LOAD, of an address that is the kernel's.
+    for segment in program[64..64 + 56 * 4].chunks_exact_mut(56) {
+        segment[0..4].copy_from_slice(&1_u32.to_le_bytes());
+        segment[16..24].copy_from_slice(&0xffff_8000_0000_0000_u64.to_le_bytes());
+    }
+    fs::write(&bad, program).unwrap();
+    fs::set_permissions(&bad, fs::Permissions::from_mode(0o755)).unwrap();
+    let container = manager.container(web.name().clone());
+    for round in 0..10 {
+        let started = container.start_with(&items([("lxc.init.cmd", "/root/bad")]), &mut ());
+        let error = started.expect_err(&format!("round {round}: it is said to run"));
+        assert_eq!(web.state(), State::Stopped, "round {round}: {error}");
+    }
+    web.start();
 }
 
 fn items<const N: usize>(items: [(&str, &str); N]) -> StartRequest {

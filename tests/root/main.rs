@@ -35,6 +35,7 @@ mod enter;
 mod expression;
 mod extra_lines;
 mod failure;
+mod features;
 mod field;
 mod filter;
 mod foreground;
@@ -131,6 +132,7 @@ fn scenarios() -> Vec<Scenario> {
         crash::scenarios(),
         embedding::scenarios(),
         enter::scenarios(),
+        features::scenarios(),
         field::scenarios(),
         expression::scenarios(),
         arguments::scenarios(),

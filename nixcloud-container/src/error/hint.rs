@@ -127,6 +127,9 @@ impl Error {
             Self::NameHeld { pid, uid, .. } => format!(
                 "any user of this host can take such a name: `kill {pid}`, and ask user {uid}; docs/security.md says more"
             ),
+            Self::InitEnded { .. } => {
+                "a start in the foreground shows what it says; where memory is short, the kernel's log says what it ended".to_owned()
+            }
             Self::IdsInUse { name, .. } => format!(
                 "it is of another root of this machine, of a user or of another program's container, and could write each \
                  other's files: an update of `{name}` with `idmap = \"shared\"`, and one without, gives it other ids while \

@@ -111,6 +111,7 @@ impl Error {
             Self::Nix(error) => of_nix(error),
             Self::Sysctl(error) => of_sysctl(error),
             Self::Worker(error) => of_worker(error),
+            Self::InitEnded { .. } => ErrorKind::Lxc,
             Self::Undo { failure, .. } => failure.kind(),
             Self::Unsettled { source, .. } => source.kind(),
             Self::HostParts { failures, .. } => {

@@ -254,6 +254,12 @@ pub enum Error {
         /// What it calls itself.
         program: String,
     },
+    /// The first process of a guest ended before it was the guest's init, or right then.
+    #[error("container `{name}` did not boot: its init ended at once")]
+    InitEnded {
+        /// The container.
+        name: ContainerName,
+    },
     /// Something is mounted in the root of a container that is to be destroyed.
     #[error("{} is mounted in the root of container `{name}`", .mount.display())]
     Mounted {

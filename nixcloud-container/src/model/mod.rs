@@ -3,6 +3,7 @@
 pub mod bridge_port;
 pub mod config;
 pub mod exit;
+pub mod features;
 pub mod fingerprint;
 pub mod forward;
 pub mod generation;

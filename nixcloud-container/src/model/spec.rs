@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::features::Features;
 use crate::model::forward::{Forward, HostPort};
 use crate::model::idmap::IdMapKind;
 use crate::model::name::{ContainerName, InterfaceName};
@@ -30,6 +31,9 @@ pub struct ContainerSpec {
     /// What it may use of the host.
     #[serde(default)]
     pub resources: Resources,
+    /// What it may do of the kernel beside what every guest may.
+    #[serde(default)]
+    pub features: Features,
     /// Lines for the LXC configuration, checked before use.
     pub lxc_extra_config: String,
     /// Whose ids it uses.

@@ -31,13 +31,18 @@ pub(crate) fn rendered(host: &Host, record: &Record, spec: &ContainerSpec) -> Re
 }
 
 /// As [`rendered`], for the configuration file of a running guest: with the ids that it has. LXC enters the guest's
-/// cgroups by those of the file, and others are refused.
+/// cgroups by those of the file, and others are refused. Which system calls it gets was decided when it was booted, also
+/// for its reboots from inside and for whoever enters it: that file stays, unless it is lost.
 pub(crate) fn rendered_running(
     host: &Host,
     record: &Record,
     spec: &ContainerSpec,
 ) -> Result<Rendered, Error> {
-    render_for(host, record, spec, &record.lxc_items, record.ids)
+    let mut rendered = render_for(host, record, spec, &record.lxc_items, record.ids)?;
+    if host.layout.seccomp(&record.name).is_file() {
+        rendered.seccomp = None;
+    }
+    Ok(rendered)
 }
 
 /// As [`rendered`], with other items; liblxc has looked at them and at the lines of the container file.
@@ -91,8 +96,10 @@ pub(crate) fn write(
         return Err(Error::Lost { name: record.name.clone(), path: folder });
     }
     // First, since the configuration names it.
-    let seccomp = host.layout.seccomp(&record.name);
-    atomic::write_if_changed(&seccomp, render::SECCOMP_PROFILE.as_bytes(), 0o640, Durability::Synced)?;
+    if let Some(text) = &rendered.seccomp {
+        let path = host.layout.seccomp(&record.name);
+        atomic::write_if_changed(&path, text.as_bytes(), 0o640, Durability::Synced)?;
+    }
     let path = host.layout.lxc_config(&record.name);
     let there = std::fs::read_to_string(&path).ok();
     tracing::debug!(path = %path.display(), changes = there.as_deref() != Some(&rendered.text), "configuration rendered");

@@ -36,7 +36,6 @@ pub use further::macs as further_macs;
 use items::extra_lines;
 pub use items::{check_extra, groups, items, keep, next_groups};
 pub use pending::{PendingRestart, compare};
-pub use seccomp::PROFILE as SECCOMP_PROFILE;
 
 /// What the rendering depends on that is the host's, found once an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +114,8 @@ pub struct Rendered {
     pub bridge_ports: Vec<BridgePort>,
     /// The groups that it puts its container into, in order.
     pub groups: Vec<String>,
+    /// The text of the file that says which system calls the guest does not get; `None` leaves the one that is there.
+    pub seccomp: Option<String>,
 }
 
 /// The init of a system that the shell original built: it has no link to it beside.
@@ -156,7 +157,8 @@ pub fn render(input: &Input<'_>) -> Result<Rendered, ExtraError> {
     let mut needed = Vec::new();
     let extra = extra_lines(&mut text, input, &mut locked, &mut needed)?;
     let groups = groups(&extra);
-    Ok(Rendered { text: text.text, locked, extra, needed, items: text.items, bridge_ports, groups })
+    let seccomp = Some(seccomp::profile(input.spec.features));
+    Ok(Rendered { text: text.text, locked, extra, needed, items: text.items, bridge_ports, groups, seccomp })
 }
 
 /// The text, and the items in it.
@@ -215,6 +217,10 @@ fn system(text: &mut Text, input: &Input<'_>) {
     text.line("lxc.seccomp.profile", layout.seccomp(name).display());
     // Otherwise LXC leaves the profile out, and says nothing, where whoever starts the guest is confined by one.
     text.line("lxc.seccomp.allow_nesting", 1);
+    // In that profile, and no line here: a change of one waits for a restart as the lines do.
+    for (key, has) in spec.features.changed() {
+        text.items.push((key.to_owned(), has.to_string()));
+    }
     text.line("lxc.rootfs.path", format_args!("dir:{}", layout.rootfs(name).display()));
     text.line("lxc.init.cmd", if spec.original { ORIGINAL_INIT } else { "/init/profile/init" });
     text.line("lxc.idmap", format_args!("u 0 {} {RANGE}", ids.base()));
@@ -273,6 +279,11 @@ fn mounts(text: &mut Text, input: &Input<'_>, locked: &mut Vec<LockedSource>) {
     let profile = source(&input.layout.profile_dir(input.name), "profile");
     locked.push(locked_bind(text, input, profile, "init", "bind,ro,create=dir"));
     text.line("lxc.mount.entry", "tmpfs run tmpfs rw,nosuid,nodev,mode=755,create=dir 0 0");
+    if input.spec.features.nesting {
+        // The kernel lets a user namespace mount one where it sees one that nothing is mounted over. Of /sys there is such a
+        // one today.
+        text.line("lxc.mount.entry", "proc dev/.lxc/proc proc create=dir 0 0");
+    }
     // Without it sys-kernel-debug.mount fails and a systemd guest is "degraded". Each shows only what root of
     // the host sees, which the guest is not.
     for path in ["sys/kernel/debug", "sys/kernel/security", "sys/fs/pstore"] {

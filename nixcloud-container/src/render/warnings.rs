@@ -46,6 +46,7 @@ mod tests {
                 ..NetworkSpec::default()
             },
             resources: crate::model::resources::Resources::default(),
+            features: crate::model::features::Features::default(),
             lxc_extra_config: String::new(),
             idmap: IdMapKind::Isolated,
             effective: Effective { ip: Some(ip.parse().unwrap()), prefix_length: Some(16) },

@@ -144,6 +144,7 @@ mod tests {
             autostart: Autostart::default(),
             network: NetworkSpec { forwards: vec![forward], ..NetworkSpec::default() },
             resources: crate::model::resources::Resources::default(),
+            features: crate::model::features::Features::default(),
             lxc_extra_config: String::new(),
             idmap: crate::model::idmap::IdMapKind::Isolated,
             effective: Effective { ip: Some("10.101.0.2".parse().unwrap()), prefix_length: Some(16) },

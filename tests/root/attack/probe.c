@@ -30,6 +30,7 @@
 #include <sys/un.h>
 #include <sys/xattr.h>
 #include <sched.h>
+#include <signal.h>
 #include <unistd.h>
 
 #ifndef F_SETDELEG
@@ -102,6 +103,19 @@ int main(int count, char **arg) {
     struct bpf_insn program[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0}, {.code = BPF_JMP | BPF_EXIT}};
     union bpf_attr wanted = {.prog_type = BPF_PROG_TYPE_SOCKET_FILTER, .insns = (uint64_t)(uintptr_t)program, .insn_cnt = 2, .license = (uint64_t)(uintptr_t) "GPL"};
     return code(syscall(SYS_bpf, BPF_PROG_LOAD, &wanted, sizeof wanted) >= 0);
+  }
+  /* What the kernel says before it looks at rights: no filter was in the way. */
+  if (IS("bpf-reached")) return code(syscall(SYS_bpf, 0, NULL, 1 << 20) < 0 && errno == E2BIG);
+  if (IS("userns") || IS("userns-unshare")) {
+    long child = IS("userns") ? syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL) : unshare(CLONE_NEWUSER);
+    if (child == 0 && IS("userns")) _exit(0);
+    return code(child >= 0);
+  }
+  if (IS("userns-clone3")) {
+    struct { uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; } wanted = {.flags = CLONE_NEWUSER, .exit_signal = SIGCHLD};
+    long child = syscall(SYS_clone3, &wanted, sizeof wanted);
+    if (child == 0) _exit(0);
+    return code(child >= 0);
   }
   if (IS("perf") || IS("perf-all")) {
     struct perf_event_attr wanted = {.type = PERF_TYPE_SOFTWARE, .size = sizeof wanted, .config = PERF_COUNT_SW_CPU_CLOCK, .exclude_kernel = IS("perf"), .exclude_hv = 1};

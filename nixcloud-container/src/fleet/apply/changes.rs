@@ -268,6 +268,7 @@ mod tests {
             },
             network: NetworkSpec::default(),
             resources: crate::model::resources::Resources::default(),
+            features: crate::model::features::Features::default(),
             lxc_extra_config: String::new(),
             idmap: IdMapKind::default(),
             effective: Effective::default(),

@@ -4,7 +4,9 @@ mod plan;
 mod request;
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use ::nix::errno::Errno;
 use jiff::Timestamp;
 
 use crate::error::{self, Error};
@@ -180,10 +182,14 @@ impl Boot<'_> {
         let Some(init_pid) = self.call(context, record, &rendered, user_namespace, cgroups, &held)? else {
             return Ok(None);
         };
-        let gone = || Error::Worker(WorkerError::NoAnswer { status: "the guest's init is gone".to_owned() });
-        let init = Process::now(init_pid).ok_or_else(gone)?;
+        let ended = || Error::InitEnded { name: record.name.clone() };
+        let init = Process::now(init_pid).ok_or_else(ended)?;
         run.booted(init);
         run.save(&host.layout, &record.name)?;
+        // In the foreground one sees what becomes of it.
+        if self.foreground.is_none() && !has_begun(init) {
+            return Err(ended());
+        }
         if self.foreground.is_none() && context.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -280,6 +286,22 @@ impl Boot<'_> {
     }
 }
 
+/// Whether the guest's init runs. To LXC a first process that is killed looks as one that executed it: until it has, it is a copy of
+/// LXC's monitor.
+fn has_begun(init: Process) -> bool {
+    let monitor = init.parent().and_then(Process::program);
+    let end = Instant::now() + BEGINS;
+    let executes = || monitor.is_some() && (init.program() == monitor || !init.has_code());
+    while executes() && init.is_alive() && Instant::now() < end {
+        std::thread::sleep(TICK);
+    }
+    init.is_staying()
+}
+
+/// How long a guest's first process may take to execute init, on a busy host: what takes longer is let run.
+const BEGINS: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_micros(200);
+
 /// LXC's item for the preference with which the kernel ends the guest's processes.
 const OOM_KEY: &str = "lxc.proc.oom_score_adj";
 
@@ -301,10 +323,17 @@ fn remove_pidfile(path: &Path, init: i32) {
 }
 
 /// LXC's words where a mount cannot get the guest's ids: too old a kernel, or its file system. It does not say which
-/// mount; if it was one of the container file's own, the start without ids for the store fails too.
+/// mount; if it was one of the container file's own, the start without ids for the store fails too. A fault of the moment is
+/// no reason to do without them for as long as the host runs.
 fn idmap_failed(failure: &WorkerError) -> bool {
+    const REFUSED: [Errno; 4] = [Errno::EINVAL, Errno::EPERM, Errno::EOPNOTSUPP, Errno::ENOSYS];
     let WorkerError::Lxc { source, .. } = failure else { return false };
-    source.log.iter().chain(&source.chain).any(|line| line.contains("to idmap detached mount"))
+    let refused = |line: &String| REFUSED.iter().any(|errno| line.starts_with(errno.desc()));
+    source
+        .log
+        .iter()
+        .chain(&source.chain)
+        .any(|line| line.contains("to idmap detached mount") && refused(line))
 }
 
 /// LXC only says that it cannot bind a socket, or that the container runs already.

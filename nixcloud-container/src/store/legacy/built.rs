@@ -110,6 +110,7 @@ pub(super) fn read(text: &str, address: Option<Ipv4Addr>) -> Built {
             ..NetworkSpec::default()
         },
         resources: crate::model::resources::Resources::default(),
+        features: crate::model::features::Features::default(),
         lxc_extra_config: extra,
         idmap: IdMapKind::Shared,
         effective: Effective { ip: address, prefix_length: address.map(|_| PREFIX) },

@@ -52,6 +52,8 @@ struct Stat {
     state: char,
     parent: i32,
     start: u64,
+    /// Where its program's code begins; 0 while there is none.
+    code: u64,
     /// It is on its way out, or a SIGKILL that it has not taken yet will send it there.
     ending: bool,
 }
@@ -71,6 +73,7 @@ fn stat(pid: i32) -> Option<Stat> {
         state: fields.first()?.chars().next()?,
         parent: fields.get(1)?.parse().ok()?,
         start: number(22)?,
+        code: number(26)?,
         ending: number(9)? & PF_EXITING != 0 || number(31)? & SIGKILL_PENDING != 0,
     })
 }
@@ -139,6 +142,18 @@ impl Process {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
         // Real, effective, saved, file system.
         status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// Whether the kernel has laid out a program for it: while it executes one, and where it cannot, it has none.
+    #[must_use]
+    pub fn has_code(self) -> bool {
+        stat(self.pid).is_some_and(|stat| stat.start == self.start && stat.code != 0)
+    }
+
+    /// The file of the program that it runs; none of a process that has ended.
+    #[must_use]
+    pub fn program(self) -> Option<FileId> {
+        FileId::of(Path::new(&format!("/proc/{}/exe", self.pid))).ok()
     }
 
     /// The root directory that it sees.
