@@ -28,8 +28,9 @@ enum Follow {
 }
 
 /// Puts the names and leases of a container in place as they are to be now, or away where it is none any more.
-/// Nothing is done while the networks of the host are not up.
-pub(crate) fn publish(host: &Host, name: &ContainerName, cancel: &Cancel) -> Result<(), Error> {
+/// Nothing is done while the networks of the host are not up. With the container's lock held, so that the record is as the one on
+/// the disk.
+pub(crate) fn publish(host: &Host, record: &Record, cancel: &Cancel) -> Result<(), Error> {
     if !host.layout.resolvers().is_dir() {
         return Ok(());
     }
@@ -38,7 +39,7 @@ pub(crate) fn publish(host: &Host, name: &ContainerName, cancel: &Cancel) -> Res
     if !host.layout.resolvers().is_dir() {
         return Ok(());
     }
-    for (resolver, follow) in put(host, name)? {
+    for (resolver, follow) in put(host, &record.name, Some(record))? {
         match follow {
             Follow::Nothing => {}
             Follow::Reload => drop(resolver::reload(&host.layout, resolver)?),
@@ -53,7 +54,9 @@ pub(crate) fn publish(host: &Host, name: &ContainerName, cancel: &Cancel) -> Res
 pub(crate) fn rebuild(host: &Host) -> Result<(), Error> {
     let mut known = HashSet::new();
     for name in Record::names(&host.layout)? {
-        put(host, &name)?;
+        // One that is damaged is told nowhere, and hides no other.
+        let record = Record::load(&host.layout, &name).ok().flatten();
+        put(host, &name, record.as_ref())?;
         known.insert(name.to_string());
     }
     for folder in folders(host) {
@@ -75,14 +78,12 @@ pub(crate) fn folders(host: &Host) -> [PathBuf; 5] {
     [hostonly, internet, at_host, host.layout.resolver_leases(), dnsmasq::options(&host.layout)]
 }
 
-fn put(host: &Host, name: &ContainerName) -> Result<[(Resolver, Follow); 3], Error> {
-    // One that is damaged is told nowhere, and hides no other.
-    let record = Record::load(&host.layout, name).ok().flatten();
+fn put(host: &Host, name: &ContainerName, record: Option<&Record>) -> Result<[(Resolver, Follow); 3], Error> {
     let record =
         record.filter(|record| !matches!(record.phase, RecordPhase::Creating | RecordPhase::Destroying));
     let generations = Generations::new(&host.layout, name);
-    let spec = record.as_ref().and_then(|_| generations.spec(generations.current().ok()?).ok());
-    let entry = record.as_ref().zip(spec.as_ref()).map(|(record, spec)| Entry {
+    let spec = record.and_then(|_| generations.spec(generations.current().ok()?).ok());
+    let entry = record.zip(spec.as_ref()).map(|(record, spec)| Entry {
         name,
         spec,
         internet: record.internet,

@@ -111,7 +111,7 @@ pub(crate) fn begin(
             destroy::remains(host, record)?;
         }
         Some(_) => return Err(Error::Exists { name: name.clone() }),
-        None => refuse(host, name)?,
+        None => refuse_new(host, name)?,
     }
     let mut record = order.record(name);
     record.lxc_items.clone_from(&given.items);
@@ -138,10 +138,15 @@ pub(crate) fn complete(
 /// What stands in the way of a new container by its name alone.
 pub(crate) fn refuse(host: &Host, name: &ContainerName) -> Result<(), Error> {
     if Record::load(&host.layout, name)?.is_none() {
-        refuse_strangers(host, name)?;
-        refuse_confusion(host, name)?;
+        refuse_new(host, name)?;
     }
     Ok(())
+}
+
+/// The same where there is no record.
+fn refuse_new(host: &Host, name: &ContainerName) -> Result<(), Error> {
+    refuse_strangers(host, name)?;
+    refuse_confusion(host, name)
 }
 
 /// A name by which the new container and another one, or the host, would answer for each other.
@@ -206,7 +211,7 @@ fn build_and_install(
         (record.phase, record.unsettled) = (RecordPhase::Ready, true);
         record.note_items(generation);
         record.save(&host.layout)?;
-        name_files::publish(host, &record.name, cancel)?;
+        name_files::publish(host, record, cancel)?;
         record.unsettled = false;
         Ok(record.save(&host.layout)?)
     })?;

@@ -121,7 +121,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     cut_off::end_all(layout, &record);
     power::forget_neighbours(host, &record, None);
     // Before its addresses may be another's.
-    freeing.step(name_files::publish(host, &name, &Cancel::new()));
+    freeing.step(name_files::publish(host, &record, &Cancel::new()));
     freeing.step(claim::host_ports::release_all(host, &record));
     freeing.step(rootfs::destroy(layout, &name));
     freeing.step(build::clear_work(host, &name));

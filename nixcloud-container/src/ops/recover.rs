@@ -22,7 +22,7 @@ pub(crate) fn settle(
     spec: &ContainerSpec,
 ) -> Result<(), Error> {
     let Context { host, cancel, .. } = *context;
-    name_files::publish(host, &record.name, cancel)?;
+    name_files::publish(host, record, cancel)?;
     claim::host_ports::release(context, record, spec)?;
     claim::addresses::release(host, record, spec)?;
     // Files that were moved already are moved back at the next start.

@@ -87,7 +87,7 @@ pub(crate) fn start(
 /// killed after its end was noted. Of others they know, and nothing is done. It boots without them, too.
 fn tell_host(context: &mut Context<'_>, record: &Record) {
     let name = &record.name;
-    if let Err(error) = name_files::publish(context.host, name, context.cancel) {
+    if let Err(error) = name_files::publish(context.host, record, context.cancel) {
         context.tell(NetworkNote::NamesUntold { name: name.clone(), why: error::chain(&error) });
     }
     if let Err(error) = claim::host_ports::open(context, record) {
