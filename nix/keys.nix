@@ -1,8 +1,8 @@
-# The keys of a container file, one row each: what spec.nix takes, the options of a declared container (module/container.nix), the
+# The keys of a container file, one row each: what spec.nix takes, the options of a declared container (module/keys.nix), the
 # table of the README and the messages about unknown keys all come from here. Plain builtins: nixpkgs is never looked at.
 #
 #   key       its path
-#   kind      which values it takes: `kinds` of spec.nix checks them, `types` of module/container.nix has the options' types
+#   kind      which values it takes: `kinds` of spec.nix checks them, module/keys.nix has the options' types
 #   default   what it is when it is not given; without one it is null then
 #   least, most, values   bounds of a number, the words of an enumeration
 #   example   a value other than the default; tests/nix/keys.rs sees it arrive in the spec

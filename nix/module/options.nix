@@ -7,6 +7,9 @@ let
   str = default: description: mkOption { type = types.str; inherit default description; };
   maybe = type: example: description: mkOption { type = types.nullOr type; default = null; inherit example description; };
 
+  # A key of `resources` each; whether one that cannot be held is an error is the container's to say.
+  perContainer = removeAttrs ((import ./keys.nix { inherit lib; }).optionsUnder "resources.") [ "required" ];
+
   literal = lib.literalExpression or lib.literalExample;
 
   # What newer releases merge key by key is replaced as a whole by older ones.
@@ -79,6 +82,18 @@ in
       default = [ ];
       example = [ "lxc.hook.*" ];
       description = "Keys that `lxcExtraConfig` may set although they can undo the protection of this host.";
+    };
+
+    limits = {
+      pids = maybe types.ints.unsigned 8192 "How many processes and threads a container has at most, and by default; 16384 when not given, 0 sets no limit.";
+      connections = maybe types.ints.unsigned 4096 "How many connections a container begins at a time, by one of its addresses; 8192 when not given, 0 sets no limit.";
+      reserve = maybe types.str "1G" ''
+        The memory that all containers together leave to this host: a size, or "0", which sets no limit. A sixteenth of all when not
+        given, 256M to 2G.
+      '';
+      # What a container has whose file says nothing of it, and the most that any has.
+      defaults = perContainer;
+      ceilings = perContainer;
     };
 
     autostart = {

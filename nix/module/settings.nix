@@ -10,6 +10,12 @@ let
 
   given = filterAttrs (_: value: value != null);
 
+  # A table of limits: what is said of it.
+  table = set: filterAttrs (key: value: value != null && value != { } && key != "_module")
+    (set // { io = mapAttrs (_: filterAttrs (key: value: value != null && key != "_module")) set.io; });
+  limits = given { inherit (cfg.limits) pids reserve connections; }
+    // filterAttrs (_: value: value != { }) { defaults = table cfg.limits.defaults; ceilings = table cfg.limits.ceilings; };
+
   # What is in the store stays there as long as this configuration does.
   nixpkgs =
     let
@@ -45,7 +51,8 @@ let
       systemctl = "${config.systemd.package}/bin/systemctl";
     } // mapAttrs (name: tool: "${tool}/bin/${name}") (cfg.package.tools or { });
     nix = { bin = "${config.nix.package}/bin"; } // optionalAttrs (cfg.nixpkgs != null) { inherit nixpkgs; };
-  } // optionalAttrs (cfg.autostart.parallel != null) { autostart = { inherit (cfg.autostart) parallel; }; };
+  } // optionalAttrs (limits != { }) { inherit limits; }
+    // optionalAttrs (cfg.autostart.parallel != null) { autostart = { inherit (cfg.autostart) parallel; }; };
 in
 {
   config = mkIf cfg.enable {

@@ -20,7 +20,8 @@ use crate::ops::inspect::{self, Status};
 use crate::ops::power::{self, StopOutcome, StopRequest};
 use crate::ops::set::{self, SetRequest};
 use crate::ops::start::{self, StartOutcome, StartRequest};
-use crate::ops::switch::{self, Switched, Wanted};
+use crate::ops::switch::{self, Switched};
+use crate::ops::switch_request::SwitchRequest;
 use crate::ops::update::{self, UpdateRequest, Updated};
 use crate::worker::Exit;
 
@@ -122,8 +123,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When there is none, another container holds its fixed address now, or its activation fails.
     pub fn rollback(&self, observer: &mut dyn Observer) -> Result<Switched, Error> {
-        let _span = tracing::debug_span!("rollback", name = %self.name).entered();
-        switch::switch(&mut self.context(observer), &self.name, Wanted::Rollback)
+        self.switch(SwitchRequest::new(), observer)
     }
 
     /// Goes to a generation, and pins the container there: an update of all containers leaves it, until it is updated by its
@@ -136,8 +136,17 @@ impl<'m> Container<'m> {
         id: GenerationId,
         observer: &mut dyn Observer,
     ) -> Result<Switched, Error> {
-        let _span = tracing::debug_span!("switch_generation", name = %self.name).entered();
-        switch::switch(&mut self.context(observer), &self.name, Wanted::This(id))
+        self.switch(SwitchRequest::new().with_to(id), observer)
+    }
+
+    /// Goes to a generation as [`rollback`](Self::rollback) and [`switch_generation`](Self::switch_generation) do, with what they
+    /// leave as it is.
+    ///
+    /// # Errors
+    /// Theirs.
+    pub fn switch(&self, request: SwitchRequest, observer: &mut dyn Observer) -> Result<Switched, Error> {
+        let _span = tracing::debug_span!("switch", name = %self.name, ?request).entered();
+        switch::switch(&mut self.context(observer), &self.name, request)
     }
 
     /// Its generations, oldest first.

@@ -122,6 +122,7 @@ pub use ops::repair::{Repair, RepairOutcome, RepairRequest};
 pub use ops::set::SetRequest;
 pub use ops::start::{StartOutcome, StartRequest};
 pub use ops::switch::Switched;
+pub use ops::switch_request::SwitchRequest;
 pub use ops::update::{UpdateRequest, Updated};
 pub use render::{ExtraError, ItemError, PendingRestart};
 pub use store::claims::LeaseError;

@@ -96,6 +96,12 @@ let
           pools.internet = { bridge = "br-b"; address = "10.66.0.1/24"; first = "10.66.0.20"; last = "10.66.0.90"; };
           ids.first = 1000000;
           settings = { timeouts.stop = 120; paths.lxc = "/srv/lxc"; tools.nft = "/run/nft"; limits.pids = 100; };
+          limits = {
+            pids = 200;
+            reserve = "1G";
+            defaults = { memory = "2G"; cpus = 1.5; };
+            ceilings = { memory = 8589934592; io."/dev/sda".readBytes = "10M"; hugepages."2MB" = "4M"; };
+          };
           autostart.parallel = 3;
           autostart.stopTimeout = 90;
           addresses.web = "10.55.1.2";

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use libtest_mimic::Trial;
 use nixcloud_container::HostConfig;
+use nixcloud_container::resources::{Bytes, Resources};
 use serde_json::{Value, json};
 
 use super::tools::{Folder, Nix, RELEASES, root};
@@ -177,6 +178,7 @@ fn configs_are_read(folder: &Folder, release: &str, matrix: &Value) {
             assert!(tool.starts_with("/nix/store"), "{release} {case}: {}", tool.display());
         }
         assert_eq!(tools.nft.starts_with("/nix/store"), case != "everything", "{release} {case}");
+        limits_are_what_the_options_say(case == "everything", &config);
         assert_eq!(config.autostart.parallel, if case == "everything" { 3 } else { 0 }, "{release} {case}");
         // Another root keeps off this machine's containers.
         let file = folder.path(&format!("{release}-{case}.toml"));
@@ -201,4 +203,20 @@ fn configs_are_read(folder: &Folder, release: &str, matrix: &Value) {
     let reserved: Vec<_> = config.network.reserved.iter().map(|(name, ip)| format!("{name} {ip}")).collect();
     assert_eq!(reserved[0], "db 10.101.3.3");
     assert!(reserved[1].starts_with("web 10.101."), "{reserved:?}");
+}
+
+fn limits_are_what_the_options_say(all: bool, config: &HostConfig) {
+    let limits = &config.limits;
+    if !all {
+        assert_eq!(limits, &HostConfig::default().limits);
+        return;
+    }
+    // `settings` have the last word.
+    assert_eq!(limits.pids, 100);
+    let granted = limits.grant(&Resources::default(), &|_| false, 1000).resources;
+    assert_eq!((granted.memory, granted.cpus), (Some(2 << 30), Some(1500)));
+    assert_eq!((limits.ceilings.memory, &limits.defaults.cpuset), (Some(Bytes(8 << 30)), &None));
+    assert_eq!(granted.io["/dev/sda"].read_bytes, Some(10 << 20));
+    assert_eq!(granted.hugepages["2MB"], 4 << 20);
+    assert_eq!(limits.reserve.leaves(8 << 30), Some(7 << 30));
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use nixcloud_container::resources::Measured;
+use nixcloud_container::resources::{Measured, Version};
 use nixcloud_container::{DestroyRequest, Error, ErrorKind, Event, UpdateRequest};
 use nixcloud_container::{cgroup, proc};
 
@@ -14,6 +14,7 @@ scenarios! {
         root_memory_beyond_its_limit_ends_processes_of_the_guest_alone,
         root_a_limit_that_this_host_cannot_hold_is_refused_by_name,
         root_a_limit_below_what_is_used_is_refused_with_the_figures,
+        root_a_switch_below_what_is_used_is_forced_by_a_word,
         root_guests_together_leave_memory_to_the_host,
         root_limits_are_set_by_hand,
         root_a_limit_that_was_noted_and_not_held_is_held,
@@ -27,18 +28,18 @@ scenarios! {
 }
 
 /// What a file of the guest's cgroup says, whichever version of cgroups has it.
-fn held(web: &Guest<'_>, files: [&str; 2]) -> String {
+pub fn held(web: &Guest<'_>, files: [&str; 2]) -> String {
     let cgroups: Vec<PathBuf> = cgroup::payloads(web.name().as_str());
     let texts = files.iter().flat_map(|file| cgroups.iter().map(move |cgroup| cgroup.join(file)));
     let text = texts.filter_map(|file| fs::read_to_string(file).ok()).next();
     text.unwrap_or_else(|| panic!("none of {files:?} in {cgroups:?}")).trim().to_owned()
 }
 
-fn memory(web: &Guest<'_>) -> String {
+pub fn memory(web: &Guest<'_>) -> String {
     held(web, ["memory.max", "memory.limit_in_bytes"])
 }
 
-fn processor_time(web: &Guest<'_>) -> String {
+pub fn processor_time(web: &Guest<'_>) -> String {
     held(web, ["cpu.max", "cpu.cfs_quota_us"])
 }
 
@@ -129,6 +130,30 @@ fn root_a_limit_below_what_is_used_is_refused_with_the_figures(lab: &Lab) {
     web.shell("rm /run/hog/file");
     web.update(&small);
     assert_eq!(memory(&web), (64 << 20).to_string());
+}
+
+fn root_a_switch_below_what_is_used_is_forced_by_a_word(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.create_from(&web.file().keys("resources = { memory = \"64M\"; swap = 0; };"));
+    web.start();
+    web.update(&web.file().version("2"));
+    web.shell("mkdir -p /run/hog && mount -t tmpfs hog /run/hog && head -c 120m /dev/zero >/run/hog/file");
+    let (name, small) = (web.name().as_str(), (64 << 20).to_string());
+    for words in [vec!["rollback", name], vec!["switch-generation", name, "1"]] {
+        let refused = lab.cli(&words);
+        assert!(refused.code == 1 && refused.stderr.contains("is to have 64 MiB"), "{words:?}: {refused:?}");
+        assert_eq!(web.generation(), 2);
+        assert_ne!(memory(&web), small);
+        let forced = lab.cli([&words[..], &["--force"]].concat());
+        if cgroup::controllers().memory == Some(Version::V1) {
+            // This kernel refuses by itself.
+            assert!(forced.code == 1 && forced.stderr.contains("is to have 64 MiB"), "{words:?}: {forced:?}");
+            assert_eq!(web.generation(), 2);
+        } else {
+            assert_eq!((forced.code, memory(&web)), (0, small.clone()), "{words:?}: {forced:?}");
+            break;
+        }
+    }
 }
 
 fn root_guests_together_leave_memory_to_the_host(lab: &Lab) {

@@ -23,6 +23,7 @@ mod boot;
 mod booting;
 mod bridge_ports;
 mod callers;
+mod ceilings;
 mod cgroups;
 mod cli;
 mod completion;
@@ -106,6 +107,7 @@ fn scenarios() -> Vec<Scenario> {
         update::scenarios(),
         upgrade::scenarios(),
         limits::scenarios(),
+        ceilings::scenarios(),
         rollback::scenarios(),
         moving::scenarios(),
         adoption::scenarios(),

@@ -4,8 +4,8 @@ use clap::Subcommand;
 
 use super::{
     ApplyArgs, AutostartArgs, AutostopArgs, CompletionsArgs, CreateArgs, DeleteGenerationsArgs, DestroyArgs,
-    EvalArgs, HostCommand, KillArgs, ListArgs, LoginArgs, ManArgs, NameArgs, RepairArgs, RunArgs, SetArgs,
-    ShowIpArgs, StartArgs, StopArgs, SwitchGenerationArgs, ToolArgs, UpdateArgs,
+    EvalArgs, HostCommand, KillArgs, ListArgs, LoginArgs, ManArgs, NameArgs, RepairArgs, RollbackArgs,
+    RunArgs, SetArgs, ShowIpArgs, StartArgs, StopArgs, SwitchGenerationArgs, ToolArgs, UpdateArgs,
 };
 
 /// What is to be done.
@@ -143,7 +143,7 @@ none did, it is the newest of which nothing is known. It is never one that faile
 
 Example:
   nixcloud-container rollback web")]
-    Rollback(NameArgs),
+    Rollback(RollbackArgs),
     /// Boot a container
     #[command(after_long_help = "\
 In the foreground, a terminal shows the guest's console and all keys go to it, Ctrl-C too; it ends when the guest ends \

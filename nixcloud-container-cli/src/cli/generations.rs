@@ -18,4 +18,22 @@ pub(crate) struct SwitchGenerationArgs {
     pub(crate) name: ContainerName,
     /// The generation's number
     pub(crate) id: GenerationId,
+    #[command(flatten)]
+    pub(crate) limits: ForceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The container
+    pub(crate) name: ContainerName,
+    #[command(flatten)]
+    pub(crate) limits: ForceArgs,
+}
+
+/// What is done about less memory than is in use.
+#[derive(Debug, Args)]
+pub(crate) struct ForceArgs {
+    /// Go on where the running guest uses more memory than it is to have: the kernel ends processes in it (cgroup v2)
+    #[arg(long)]
+    pub(crate) force: bool,
 }

@@ -13,7 +13,7 @@ pub(crate) use autostart::{AutostartArgs, AutostopArgs};
 pub(crate) use command::Command;
 pub(crate) use declared::{ApplyArgs, EvalArgs, UpdateArgs};
 pub(crate) use documents::{CompletionsArgs, ManArgs, Shell};
-pub(crate) use generations::{DeleteGenerationsArgs, SwitchGenerationArgs};
+pub(crate) use generations::{DeleteGenerationsArgs, RollbackArgs, SwitchGenerationArgs};
 pub(crate) use host::HostCommand;
 pub(crate) use inspect::{ListArgs, ShowIpArgs};
 pub(crate) use lifecycle::{BuildArgs, CreateArgs, DestroyArgs};

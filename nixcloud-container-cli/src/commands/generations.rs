@@ -1,9 +1,9 @@
 //! list-generations, delete-generations, switch-generation, rollback.
 
-use nixcloud_container::Selection;
+use nixcloud_container::{Selection, SwitchRequest};
 
 use super::{Context, Failure};
-use crate::cli::{DeleteGenerationsArgs, NameArgs, SwitchGenerationArgs};
+use crate::cli::{DeleteGenerationsArgs, NameArgs, RollbackArgs, SwitchGenerationArgs};
 use crate::exit::Status;
 use crate::view::{ChangeView, Deleted, GenerationsView};
 
@@ -30,13 +30,15 @@ pub(super) fn delete(
 }
 
 pub(super) fn switch(context: &Context<'_>, args: &SwitchGenerationArgs) -> Result<Status, Failure> {
-    let done = context.container(&args.name).switch_generation(args.id, &mut context.progress())?;
+    let request = SwitchRequest::new().with_to(args.id).with_force_limits(args.limits.force);
+    let done = context.container(&args.name).switch(request, &mut context.progress())?;
     context.reply(&ChangeView::switched(&done));
     Ok(Status::Done)
 }
 
-pub(super) fn rollback(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
-    let done = context.container(&args.name).rollback(&mut context.progress())?;
+pub(super) fn rollback(context: &Context<'_>, args: &RollbackArgs) -> Result<Status, Failure> {
+    let request = SwitchRequest::new().with_force_limits(args.limits.force);
+    let done = context.container(&args.name).switch(request, &mut context.progress())?;
     context.reply(&ChangeView::rolled_back(&done));
     Ok(Status::Done)
 }

@@ -124,6 +124,11 @@ fn checked(
     found: Evaluated,
     cancel: &Cancel,
 ) -> Result<Evaluation, Error> {
+    // What this kernel has for each is not looked at: another host may evaluate.
+    let above = config.limits.grant(&found.spec.resources, &|_| false, u32::MAX).above;
+    if !above.is_empty() {
+        return Err(Error::LimitAbove { name, above });
+    }
     extra_check::of_file(&Client::new(config.worker.as_deref()), config, &found.spec, &[], cancel)?;
     Ok(Evaluation {
         name,

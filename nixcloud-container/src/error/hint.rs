@@ -144,6 +144,9 @@ impl Error {
             Self::LimitUnheld { .. } => {
                 "`resources.required = false` in the container file lets it run without them, and tells of each".to_owned()
             }
+            Self::LimitAbove { .. } => {
+                "`limits.ceilings` of the host configuration says so, and of processes `limits.pids`, too".to_owned()
+            }
             Self::LimitBelowUse { .. } => {
                 "it has the limit that it had: end something in the guest first; on cgroup v2 a forced update or change lets the \
                  kernel do that"

@@ -87,6 +87,7 @@ impl Error {
             | Self::Share { .. }
             | Self::ExtraRefused { .. }
             | Self::Set(_)
+            | Self::LimitAbove { .. }
             | Self::Spec(_) => ErrorKind::Input,
             Self::Activation { .. } => ErrorKind::Activation,
             Self::NoBridge { .. }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::fs::{atomic, lock, remove};
-use crate::model::config::ConfigError;
+use crate::model::config::{Above, ConfigError};
 use crate::model::generation::GenerationId;
 use crate::model::host_report::{HostChange, Part};
 use crate::model::layout::LayoutError;
@@ -23,9 +23,7 @@ use crate::model::overrides::SetError;
 use crate::model::resources::{Bytes, Limit, Unheld};
 use crate::model::spec::SpecError;
 use crate::model::state::{Action, State};
-use crate::net::nft;
-use crate::net::sysctl::SysctlError;
-use crate::net::{self, bridge};
+use crate::net::{self, bridge, nft, sysctl::SysctlError};
 use crate::nix;
 use crate::render::{ExtraError, ItemError, PendingRestart};
 use crate::store::claims::LeaseError;
@@ -47,7 +45,7 @@ use crate::worker::{NoAccount, WorkerError};
 pub use activation::FailedActivation;
 pub use kind::ErrorKind;
 pub(crate) use words::chain;
-use words::{holder, list, list_unheld, parts};
+use words::{holder, list, list_above, list_unheld, parts};
 
 /// Why an operation failed. `Display` says what, `source()` says why, [`hint`](Error::hint) how to go on.
 #[derive(Debug, thiserror::Error)]
@@ -186,6 +184,14 @@ pub enum Error {
         name: ContainerName,
         /// Which, and why not.
         unheld: Vec<Unheld>,
+    },
+    /// More is asked for than this host's configuration gives to anyone.
+    #[error("container `{name}` asks for more than this host gives: {}", list_above(above))]
+    LimitAbove {
+        /// The container.
+        name: ContainerName,
+        /// What of it.
+        above: Vec<Above>,
     },
     /// A limit could not be held at its boot, and the container was not started.
     #[error("container `{name}` cannot be held to its limits")]

@@ -1,6 +1,7 @@
 //! Parts of the errors' texts.
 
 use super::Error;
+use crate::model::config::Above;
 use crate::model::host_report::Part;
 use crate::model::resources::Unheld;
 
@@ -33,4 +34,10 @@ pub(super) fn list(failures: &[Error]) -> String {
 pub(super) fn list_unheld(unheld: &[Unheld]) -> String {
     let each = unheld.iter().map(|Unheld { key, why }| format!("`resources.{key}` ({why})"));
     each.collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn list_above(above: &[Above]) -> String {
+    let each =
+        above.iter().map(|Above { key, asked, most }| format!("`resources.{key}` {asked}, at most {most}"));
+    each.collect::<Vec<_>>().join("; ")
 }

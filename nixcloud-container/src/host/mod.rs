@@ -1,6 +1,7 @@
 //! One host: its configuration and the drivers that every operation uses.
 
 pub mod context;
+pub mod grants;
 pub mod name_files;
 pub mod parts;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::resources::{Bytes, Resources};
+use crate::model::resources::{Bytes, CpuTime, Resources};
 
 /// What was set: the keys of `resources` that have one value, with their values as they were typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,12 @@ pub const KEYS: [&str; 9] =
     ["memory", "memoryHigh", "swap", "cpus", "cpuset", "cpuWeight", "pids", "ioWeight", "cgroups"];
 
 impl Overrides {
+    /// Whether somebody said that nothing is to limit it.
+    #[must_use]
+    pub fn lifts(&self, key: &str) -> bool {
+        self.values.get(key).is_some_and(|value| value == NONE)
+    }
+
     /// What a generation's resources come to with them.
     ///
     /// # Errors
@@ -87,7 +93,8 @@ fn set(resources: &mut Resources, key: &str, value: &str) -> Result<(), SetError
         "cpus" => {
             let why =
                 "a number of processors such as 2 or 0.5, or a percentage of one such as 150%; at least 0.01";
-            resources.cpus = given.map(|text| thousandths(text).ok_or_else(|| refuse(why))).transpose()?;
+            let time = |text: &str| text.parse::<CpuTime>().map_err(|_| refuse(why));
+            resources.cpus = given.map(time).transpose()?.map(|time| time.0);
         }
         "cpuset" => resources.cpuset = given.map(str::to_owned),
         "cpuWeight" => resources.cpu_weight = weight()?,
@@ -97,19 +104,6 @@ fn set(resources: &mut Resources, key: &str, value: &str) -> Result<(), SetError
         _ => return Err(SetError::Key { key: key.to_owned() }),
     }
     Ok(())
-}
-
-/// "1.5" or "150%" as thousandths of a processor.
-fn thousandths(text: &str) -> Option<u32> {
-    let (number, scale) = text.strip_suffix('%').map_or((text, 1000), |percent| (percent, 10));
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits = |part: &str| part.bytes().all(|c| c.is_ascii_digit());
-    if whole.is_empty() || whole.len() > 6 || fraction.len() > 3 || !digits(whole) || !digits(fraction) {
-        return None;
-    }
-    let fraction: u32 = format!("{fraction:0<3}").parse().ok()?;
-    let all = whole.parse::<u32>().ok()?.checked_mul(scale)?.checked_add(fraction * scale / 1000)?;
-    (all >= 10).then_some(all)
 }
 
 #[cfg(test)]

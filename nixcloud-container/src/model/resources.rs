@@ -74,6 +74,20 @@ pub struct IoLimits {
     pub write_ops: Option<u64>,
 }
 
+impl IoLimits {
+    /// The lower of each.
+    #[must_use]
+    pub fn within(self, other: Self) -> Self {
+        let lower = |one: Option<u64>, two: Option<u64>| one.into_iter().chain(two).min();
+        Self {
+            read_bytes: lower(self.read_bytes, other.read_bytes),
+            write_bytes: lower(self.write_bytes, other.write_bytes),
+            read_ops: lower(self.read_ops, other.read_ops),
+            write_ops: lower(self.write_ops, other.write_ops),
+        }
+    }
+}
+
 /// A number of bytes, as people write it: `512M`, `2G`, in powers of 1,024.
 ///
 /// ```
@@ -119,6 +133,52 @@ impl fmt::Display for Bytes {
             }
         }
         write!(f, "{}", self.0)
+    }
+}
+
+/// Processor time, in thousandths of one processor, as people write it: a number of processors, or a percentage of one.
+///
+/// ```
+/// use nixcloud_container::resources::CpuTime;
+///
+/// assert_eq!("150%".parse(), Ok(CpuTime(1500)));
+/// assert_eq!(CpuTime(500).to_string(), "0.5");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CpuTime(pub u32);
+
+/// A text that is no processor time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no processor time: a number of processors such as 2 or 0.5, or a percentage of one such as 150%"
+)]
+pub struct CpuTimeError(pub String);
+
+impl FromStr for CpuTime {
+    type Err = CpuTimeError;
+
+    fn from_str(text: &str) -> Result<Self, CpuTimeError> {
+        thousandths(text).map(Self).ok_or_else(|| CpuTimeError(text.to_owned()))
+    }
+}
+
+/// "1.5" or "150%" as thousandths of a processor.
+fn thousandths(text: &str) -> Option<u32> {
+    let (number, scale) = text.strip_suffix('%').map_or((text, 1000), |percent| (percent, 10));
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |part: &str| part.bytes().all(|c| c.is_ascii_digit());
+    if whole.is_empty() || whole.len() > 6 || fraction.len() > 3 || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let fraction: u32 = format!("{fraction:0<3}").parse().ok()?;
+    let all = whole.parse::<u32>().ok()?.checked_mul(scale)?.checked_add(fraction * scale / 1000)?;
+    (all >= 10).then_some(all)
+}
+
+impl fmt::Display for CpuTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fraction = format!(".{:03}", self.0 % 1000);
+        write!(f, "{}{}", self.0 / 1000, fraction.trim_end_matches('0').trim_end_matches('.'))
     }
 }
 

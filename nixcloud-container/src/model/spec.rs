@@ -223,60 +223,67 @@ impl ContainerSpec {
             let why = "it is not the address of a host";
             return Err(SpecError::Value { field: "network.gateway6", value: address.to_string(), why });
         }
-        self.check_resources()?;
+        check_resources(&self.resources)?;
         forwards(&network.forwards)
-    }
-
-    fn check_resources(&self) -> Result<(), SpecError> {
-        let refuse = |field, value: String, why| Err(SpecError::Value { field, value, why });
-        let Resources { memory, memory_high, cpuset, io, hugepages, .. } = &self.resources;
-        if let (Some(most), Some(high)) = (memory, memory_high)
-            && high > most
-        {
-            return refuse(
-                "resources.memoryHigh",
-                Bytes(*high).to_string(),
-                "it is more than `resources.memory`",
-            );
-        }
-        if let Some(memory) = memory
-            && *memory < LEAST_MEMORY
-        {
-            return refuse(
-                "resources.memory",
-                Bytes(*memory).to_string(),
-                "no guest boots with less than 4M",
-            );
-        }
-        if let Some(list) = cpuset
-            && processors(list).is_none()
-        {
-            return refuse("resources.cpuset", list.clone(), "it is no list of processors such as 0-3,8");
-        }
-        // They become words of the kernel's, and of LXC's configuration.
-        if let Some(path) =
-            io.keys().find(|path| !path.starts_with("/dev/") || path.contains(char::is_control))
-        {
-            return refuse(
-                "resources.io",
-                path.clone(),
-                "it is no block device of the host, such as /dev/sda",
-            );
-        }
-        let is_size = |size: &&String| {
-            size.strip_suffix("KB").or(size.strip_suffix("MB")).or(size.strip_suffix("GB")).is_some_and(
-                |number| !number.is_empty() && number.len() < 8 && number.bytes().all(|c| c.is_ascii_digit()),
-            )
-        };
-        if let Some(size) = hugepages.keys().find(|size| !is_size(size)) {
-            return refuse("resources.hugepages", size.clone(), "it is no size of huge pages such as 2MB");
-        }
-        Ok(())
     }
 }
 
 /// Below it the kernel ends init before it has done anything.
 const LEAST_MEMORY: u64 = 4 << 20;
+
+/// Checks of limits what types alone cannot.
+///
+/// # Errors
+/// When one of them cannot be.
+pub(crate) fn check_resources(resources: &Resources) -> Result<(), SpecError> {
+    let refuse = |field, value: String, why| Err(SpecError::Value { field, value, why });
+    let Resources { memory, memory_high, cpuset, io, hugepages, .. } = resources;
+    if let (Some(most), Some(high)) = (memory, memory_high)
+        && high > most
+    {
+        return refuse(
+            "resources.memoryHigh",
+            Bytes(*high).to_string(),
+            "it is more than `resources.memory`",
+        );
+    }
+    if let Some(memory) = memory
+        && *memory < LEAST_MEMORY
+    {
+        return refuse("resources.memory", Bytes(*memory).to_string(), "no guest boots with less than 4M");
+    }
+    if let Some(list) = cpuset
+        && processors(list).is_none()
+    {
+        return refuse("resources.cpuset", list.clone(), "it is no list of processors such as 0-3,8");
+    }
+    let bounded = [
+        ("resources.cpus", resources.cpus, 10..=1_000_000_000, "it is to be at least 0.01 of a processor"),
+        ("resources.cpuWeight", resources.cpu_weight.map(u32::from), 1..=10_000, "a weight is 1 to 10000"),
+        ("resources.pids", resources.pids, 1..=1 << 22, "it is to be 1 to 4194304"),
+        ("resources.ioWeight", resources.io_weight.map(u32::from), 1..=10_000, "a weight is 1 to 10000"),
+        ("resources.openFiles", resources.open_files, 64..=524_288, "it is to be 64 to 524288"),
+        ("resources.cgroups", resources.cgroups, 1..=4096, "it is to be 1 to 4096"),
+    ];
+    for (field, value, bounds, why) in bounded {
+        if let Some(value) = value.filter(|value| !bounds.contains(value)) {
+            return refuse(field, value.to_string(), why);
+        }
+    }
+    // They become words of the kernel's, and of LXC's configuration.
+    if let Some(path) = io.keys().find(|path| !path.starts_with("/dev/") || path.contains(char::is_control)) {
+        return refuse("resources.io", path.clone(), "it is no block device of the host, such as /dev/sda");
+    }
+    let is_size = |size: &&String| {
+        size.strip_suffix("KB").or(size.strip_suffix("MB")).or(size.strip_suffix("GB")).is_some_and(
+            |number| !number.is_empty() && number.len() < 8 && number.bytes().all(|c| c.is_ascii_digit()),
+        )
+    };
+    if let Some(size) = hugepages.keys().find(|size| !is_size(size)) {
+        return refuse("resources.hugepages", size.clone(), "it is no size of huge pages such as 2MB");
+    }
+    Ok(())
+}
 
 /// That each port of the host is in it once, and on addresses that something comes to.
 fn forwards(forwards: &[Forward]) -> Result<(), SpecError> {

@@ -193,6 +193,7 @@ fn build_and_install(
     claim::addresses::drop_unused_lease(host, record, &spec)?;
     let ids = claim::ids::claim(host, record, spec.idmap, &foreign, cancel)?;
     // Before the build, which may take an hour: a refused line is known now.
+    limits::refuse_above(host, &record.name, &spec, None)?;
     limits::require(context, &record.name, &spec, None)?;
     let rendered = lxc_config::rendered(host, record, &spec)?;
     extra_check::require(&host.worker, &rendered.extra, log, cancel)?;

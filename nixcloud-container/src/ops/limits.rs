@@ -1,7 +1,6 @@
 //! What a container may use: what its generation asks for, checked against this host, noted for each boot, and held in the
 //! guest that runs.
 
-use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -10,6 +9,8 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::context::Context;
+use crate::host::grants::granted;
+use crate::model::config::Above;
 use crate::model::name::ContainerName;
 use crate::model::note::GuestNote;
 use crate::model::overrides::Overrides;
@@ -29,18 +30,24 @@ pub(crate) fn of(
     spec: &ContainerSpec,
     overrides: Option<&Overrides>,
 ) -> Result<(Vec<Limit>, Vec<Unheld>), Error> {
-    let facts = host.facts()?;
-    let asked = with(spec, overrides)?;
-    let effective = limits::effective(&asked, &host.config, &facts);
-    Ok(limits::limits(&effective, &facts.controllers, &device))
+    let resources = granted(host, spec, overrides)?.resources;
+    Ok(limits::limits(&resources, &host.facts()?.controllers, &device))
 }
 
-/// The spec with what somebody set in place of its own.
-fn with<'a>(spec: &'a ContainerSpec, overrides: Option<&Overrides>) -> Result<Cow<'a, ContainerSpec>, Error> {
-    let Some(overrides) = overrides else { return Ok(Cow::Borrowed(spec)) };
-    let changed = ContainerSpec { resources: overrides.onto(&spec.resources)?, ..spec.clone() };
-    changed.check()?;
-    Ok(Cow::Owned(changed))
+/// Refuses what asks for more than this host's configuration gives to anyone. That is for what is new: what was there
+/// before a ceiling was lowered is held to it when it comes back, and told of by [`require`].
+pub(crate) fn refuse_above(
+    host: &Host,
+    name: &ContainerName,
+    spec: &ContainerSpec,
+    overrides: Option<&Overrides>,
+) -> Result<(), Error> {
+    refuse(name, granted(host, spec, overrides)?.above)
+}
+
+/// Refuses this, if it is anything.
+pub(crate) fn refuse(name: &ContainerName, above: Vec<Above>) -> Result<(), Error> {
+    if above.is_empty() { Ok(()) } else { Err(Error::LimitAbove { name: name.clone(), above }) }
 }
 
 /// What of that which somebody set counts for a generation: another one begins without it, unless it was to be kept.
@@ -63,6 +70,9 @@ pub(crate) fn require(
     let (held, unheld) = of(context.host, spec, overrides)?;
     if spec.resources.required && !unheld.is_empty() {
         return Err(Error::LimitUnheld { name: name.clone(), unheld });
+    }
+    for limit in granted(context.host, spec, overrides)?.above {
+        context.tell(GuestNote::LimitAbove { name: name.clone(), limit });
     }
     for limit in unheld {
         context.tell(GuestNote::LimitUnheld { name: name.clone(), limit });

@@ -25,5 +25,6 @@ pub mod repair;
 pub mod set;
 pub mod start;
 pub mod switch;
+pub mod switch_request;
 pub mod update;
 pub mod waiting;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::host::context::Context;
+use crate::host::grants::granted;
 use crate::model::name::ContainerName;
 use crate::model::overrides::{NONE, Overrides};
 use crate::model::setters::setters;
@@ -63,13 +64,17 @@ pub(crate) fn set(
     overrides.keep = request.keep;
     overrides.values.extend(request.limits.iter().cloned());
     // A limit that neither has is none to take away at each start.
-    let own = spec.resources.clone();
+    let own = granted(host, &spec, None)?.resources;
     let needless = |key: &String, value: &String| {
         let alone = Overrides { keep: false, values: [(key.clone(), value.clone())].into() };
-        value == NONE && alone.onto(&own).is_ok_and(|with| with == own)
+        value == NONE && granted(host, &spec, Some(&alone)).is_ok_and(|with| with.resources == own)
     };
     overrides.values.retain(|key, value| !needless(key, value));
     record.limits = Some(overrides).filter(|overrides| !overrides.values.is_empty());
+    let mut above = granted(host, &spec, record.limits.as_ref())?.above;
+    // What the container's own file asks for was accepted before the ceiling was lowered.
+    above.retain(|above| request.limits.iter().any(|(key, _)| *key == above.key));
+    limits::refuse(name, above)?;
     let held = limits::require(context, name, &spec, record.limits.as_ref())?;
     let here = presence::look(&host.layout, &record)?;
     let Some(init) = here.init.filter(|_| here.state.is_live()) else {

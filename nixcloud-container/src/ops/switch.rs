@@ -21,6 +21,7 @@ use crate::ops::limits::{self, Below};
 use crate::ops::locked::{self, Locked};
 use crate::ops::lxc_config::{self, GivenItems};
 use crate::ops::recover;
+use crate::ops::switch_request::SwitchRequest;
 use crate::render::{self, PendingRestart, Rendered};
 use crate::store::history::Generations;
 use crate::store::presence::{self, Presence};
@@ -44,51 +45,16 @@ pub struct Switched {
     pub failed_before: Vec<String>,
 }
 
-/// Which generation is asked for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Wanted {
-    /// The newest older one that has worked.
-    Rollback,
-    /// This one.
-    This(GenerationId),
-}
-
-impl Wanted {
-    /// The generation. `cut_off` is one that was, for whoever looked, the current one, and was left just now for the one
-    /// before it: then a rollback is done.
-    fn choose(
-        self,
-        generations: &Generations,
-        record: &Record,
-        cut_off: Option<GenerationId>,
-        context: &mut Context<'_>,
-    ) -> Result<GenerationId, Error> {
-        let rollback = match self {
-            Self::This(id) => return Ok(generations.link(id).map(|_| id)?),
-            Self::Rollback if cut_off.is_some() => return Ok(generations.current()?),
-            Self::Rollback => generations.rollback(record)?,
-        };
-        if !rollback.passed.is_empty() {
-            context.tell(GenerationNote::PassedOver { to: rollback.to, passed: rollback.passed });
-        }
-        if rollback.health != Health::Good {
-            let (name, generation) = (record.name.clone(), rollback.to);
-            context.tell(GenerationNote::NeverRun { name, generation });
-        }
-        Ok(rollback.to)
-    }
-}
-
 pub(crate) fn switch(
     context: &mut Context<'_>,
     name: &ContainerName,
-    wanted: Wanted,
+    request: SwitchRequest,
 ) -> Result<Switched, Error> {
     let Context { host, cancel, .. } = *context;
     let Locked { lock: _lock, mut record, cut_off } = locked::take_whole_observed(context, name)?;
     let here = allowed(host, &record, cancel)?;
     let generations = Generations::new(&host.layout, name);
-    let (from, to) = (generations.current()?, wanted.choose(&generations, &record, cut_off, context)?);
+    let (from, to) = (generations.current()?, request.choose(&generations, &record, cut_off, context)?);
     let spec = generations.spec(to)?;
     if spec.original {
         adopt::tell(context, &spec.lxc_extra_config);
@@ -109,7 +75,7 @@ pub(crate) fn switch(
     if let Err(failure) = moved {
         return Err(put_back(context, &mut record, failure));
     }
-    let step = Step { from, to, pinned: true, below: Below::Refuse };
+    let step = Step { from, to, pinned: true, below: request.below() };
     let switched = settle(context, &mut record, &spec, &here, step)?;
     if let Some(declared) = &record.declared {
         let by = declared.source.clone();

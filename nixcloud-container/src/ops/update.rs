@@ -13,7 +13,7 @@ use crate::model::setters::setters;
 use crate::ops::claim;
 use crate::ops::create::{self, Created};
 use crate::ops::idmap_move;
-use crate::ops::limits::Below;
+use crate::ops::limits::{self, Below};
 use crate::ops::locked;
 use crate::ops::lxc_config::{self, GivenItems};
 use crate::ops::needs;
@@ -164,6 +164,7 @@ fn first(
     record.generations.clear();
     let ready = build::ready(context, record, order, &foreign)?;
     let spec = ready.spec.clone();
+    limits::refuse_above(host, &record.name, &spec, limits::overrides(record, true))?;
     let rendered = switch::prepare(context, record, &spec, &given)?;
     needs::tell(context, &spec, &rendered)?;
     let built = build::realise(context, record, order, ready)?;
@@ -206,6 +207,7 @@ fn build_and_switch(
     let built = (|| {
         let ready = build::ready(context, record, order, &foreign)?;
         let spec = ready.spec.clone();
+        limits::refuse_above(host, &record.name, &spec, limits::overrides(record, true))?;
         let rendered = switch::prepare(context, record, &spec, &given)?;
         needs::tell(context, &spec, &rendered)?;
         let built = build::realise(context, record, order, ready)?;

@@ -1,11 +1,10 @@
 //! The limits of a container file, as files of the guest's cgroup on the hierarchies that this host has.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{CGROUPS, HostFacts, pids_share};
-use crate::model::config::HostConfig;
+use super::{CGROUPS, HostFacts};
 use crate::model::resources::{Controllers, IoLimits, Limit, Resources, Unheld, Version, processors};
-use crate::model::spec::ContainerSpec;
 
 /// The period in which processor time is counted, in microseconds: the kernel's own default.
 const PERIOD: u64 = 100_000;
@@ -15,18 +14,6 @@ const LEAST_QUOTA: u64 = 1_000;
 
 /// Finds the major and minor number of a block device, or says why there are none.
 pub type FindDevice<'a> = &'a dyn Fn(&str) -> Result<(u32, u32), String>;
-
-/// What a container file asks for, within what this host's configuration gives to each.
-#[must_use]
-pub fn effective(spec: &ContainerSpec, config: &HostConfig, facts: &HostFacts) -> Resources {
-    let share = pids_share(facts.processes);
-    let most = if config.limits.pids == 0 { u32::MAX } else { config.limits.pids.min(share) };
-    Resources {
-        pids: spec.resources.pids.map(|pids| pids.min(most)),
-        cgroups: spec.resources.cgroups.map(|cgroups| cgroups.min(CGROUPS)),
-        ..spec.resources.clone()
-    }
-}
 
 /// As items of an LXC configuration. What is on a hierarchy of v2 beside those of v1 LXC would not find: the program that it
 /// runs at each boot writes it.
@@ -186,13 +173,21 @@ fn block_devices(all: &mut All, resources: &Resources, controllers: &Controllers
             None => all.refuse("ioWeight", "this kernel has no weights of block devices: BFQ is not there"),
         }
     }
+    // A disk may have several names: each says what it does at most.
+    let mut disks = BTreeMap::<(u32, u32), (String, Version, IoLimits)>::new();
     for (path, limits) in &resources.io {
         let key = format!("io.{path:?}");
         let Some(version) = all.on(&key, controllers.io, "block devices") else { continue };
         match device(path) {
             Err(why) => all.refuse(&key, why),
-            Ok(numbers) => one_device(all, &key, version, numbers, limits),
+            Ok(numbers) => {
+                let disk = disks.entry(numbers).or_insert((key, version, *limits));
+                disk.2 = disk.2.within(*limits);
+            }
         }
+    }
+    for (numbers, (key, version, limits)) in disks {
+        one_device(all, &key, version, numbers, &limits);
     }
 }
 
@@ -356,6 +351,12 @@ mod tests {
         let far = Resources { cpuset: Some("1-2".to_owned()), ..Resources::default() };
         let refused = &limits(&far, &on(Version::V2, None), &device).1[0];
         assert_eq!((refused.key.as_str(), refused.why.as_str()), ("cpuset", "there is no processor 2"));
+        // Two names of one disk.
+        let rate = |bytes| IoLimits { read_bytes: Some(bytes), ..IoLimits::default() };
+        let io = [("/dev/a".to_owned(), rate(9)), ("/dev/b".to_owned(), rate(7))].into();
+        let (held, _) =
+            limits(&Resources { io, ..Resources::default() }, &on(Version::V2, None), &|_: &str| Ok((8, 0)));
+        assert_eq!(lines(&held), ["io.max = 8:0 rbps=7"]);
         // Swap alone has no file on v1.
         let alone = Resources { swap: Some(1), ..Resources::default() };
         assert_eq!(limits(&alone, &on(Version::V1, None), &device).1[0].key, "swap");

@@ -231,15 +231,16 @@ fn system(text: &mut Text, input: &Input<'_>) {
         text.line("lxc.apparmor.allow_nesting", 1);
     }
     let controllers = &input.facts.controllers;
+    let share = pids_share(input.facts.processes);
     if input.config.limits.pids > 0 {
         let key = if controllers.pids == Some(Version::V1) {
             "lxc.cgroup.pids.max"
         } else {
             "lxc.cgroup2.pids.max"
         };
-        text.line(key, input.config.limits.pids.min(pids_share(input.facts.processes)));
+        text.line(key, input.config.limits.pids.min(share));
     }
-    if let Some(most) = spec.resources.open_files {
+    if let Some(most) = input.config.limits.grant(&spec.resources, &|_| false, share).resources.open_files {
         text.line("lxc.prlimit.nofile", format_args!("{}:{most}", most.min(SOFT_OPEN_FILES)));
     }
     if controllers.unified && controllers.pids != Some(Version::V1) {

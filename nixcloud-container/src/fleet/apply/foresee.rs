@@ -16,6 +16,7 @@ use crate::model::spec::ContainerSpec;
 use crate::model::state::{Action, Permission, State};
 use crate::ops::claim;
 use crate::ops::destroy;
+use crate::ops::limits;
 use crate::store::claims::host_ports::{self, ForwardError};
 use crate::store::claims::{Foreign, LeaseError, Leases};
 use crate::store::presence;
@@ -60,6 +61,11 @@ impl Way<'_> {
         let (Some((name, _)), Some(spec), true) = (&item.wanted, item.spec(), item.is_change()) else {
             return Ok(());
         };
+        let overrides = match &item.hold {
+            Hold::Known(record) => limits::overrides(record, true),
+            Hold::New(..) | Hold::Nothing => None,
+        };
+        limits::refuse_above(self.host, name, spec, overrides)?;
         let offered = item.evaluated.as_ref().is_some_and(Evaluated::takes_offer);
         let four = spec.effective.ip.filter(|_| !offered).map(IpAddr::from);
         let addresses: Vec<IpAddr> = four.into_iter().chain(spec.network.ip6.map(IpAddr::from)).collect();

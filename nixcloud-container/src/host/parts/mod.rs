@@ -18,7 +18,7 @@ pub(crate) use bridges::require_own;
 pub(crate) use filter::{Reloaded, absent, reload, shadowed};
 
 use crate::error::{self, Error};
-use crate::host::Host;
+use crate::host::{Host, grants};
 use crate::model::host_report::{Change, Finding, HostChange, Part, Verdict};
 use crate::model::observe::Cancel;
 
@@ -64,6 +64,7 @@ const CHECK: &[Look] = &[
     (Part::Firewall, firewall::check),
     (Part::Ids, |host, _| ids::check(host)),
     (Part::Limit, |host, _| limits::check(host)),
+    (Part::Limit, |host, _| grants::check(host)),
     (Part::Share, |host, _| shares::check(host)),
     (Part::Resolver, resolver::check),
 ];

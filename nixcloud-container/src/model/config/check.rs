@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{DEFAULT_PATH, HostConfig};
+use crate::model::spec::SpecError;
 
 /// A host configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,24 @@ pub enum ConfigError {
         value: String,
         /// Why not.
         why: &'static str,
+    },
+    /// A limit of all containers that cannot be.
+    #[error("`limits.{table}`: {source}")]
+    Allowance {
+        /// The table that it is in.
+        table: &'static str,
+        /// What is wrong.
+        source: SpecError,
+    },
+    /// A default that no container is given.
+    #[error("limits.defaults.{key} cannot be {value}: the ceiling is {most}")]
+    Ceiling {
+        /// The key.
+        key: String,
+        /// The default.
+        value: String,
+        /// What `limits.ceilings` or `limits.pids` says.
+        most: String,
     },
 }
 
@@ -120,6 +139,7 @@ impl HostConfig {
                 return Err(ConfigError::Value { key: "network.reserved", value: address.to_string(), why });
             }
         }
+        self.limits.check()?;
         self.ids.check()
     }
 }

@@ -1,7 +1,9 @@
 //! The host configuration, `/etc/nixcloud-container/config.toml`. Every key has a default; unknown keys are refused.
 
+mod allowance;
 mod check;
 mod ids;
+mod limits;
 mod networks;
 
 use std::path::PathBuf;
@@ -9,11 +11,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::resources::Reserve;
 use crate::model::setters::setters;
 
+pub use allowance::{Allowance, DeviceAllowance};
 pub use check::ConfigError;
 pub use ids::Ids;
+pub use limits::{Above, Granted, Limits};
 pub use networks::{InternetConfig, Ipv6Config, NetworkConfig, Networks};
 
 /// Where the host configuration is looked for.
@@ -124,22 +127,6 @@ pub struct NixConfig {
     pub system: Option<String>,
 }
 
-/// What every container is limited to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Processes and threads a container may have, and no more than a quarter of what the kernel has for all; 0 sets no
-    /// limit.
-    pub pids: u32,
-    /// The memory that all containers together leave to the host: `"auto"` (a sixteenth, at least 256M, at most 2G, and no more
-    /// than a quarter), a size such as `"1G"` (three quarters of all at most), or `"0"`, which sets no limit.
-    pub reserve: Reserve,
-    /// Connections that a container may begin, by one of its addresses, with the host or by way of it at a time; 0 sets
-    /// no limit.
-    pub connections: u32,
-}
-
 /// How containers start with the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -218,12 +205,6 @@ impl Default for Tools {
     }
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self { pids: 16_384, reserve: Reserve::Auto, connections: 8192 }
-    }
-}
-
 impl Default for Timeouts {
     fn default() -> Self {
         Self { start: 60, stop: 60, lock: 300, activate: 600, boot: 60 }
@@ -293,6 +274,8 @@ mod tests {
             "[nix]",
             "[tools]",
             "[limits]",
+            "[limits.defaults]",
+            "[limits.ceilings]",
             "[autostart]",
             "[timeouts]",
         ];
@@ -307,6 +290,7 @@ mod tests {
                         || line.starts_with(&format!("[{key}"))
                         || line == &format!("[network.{key}]")
                         || line == &format!("[network.internet.{key}]")
+                        || line == &format!("[limits.{key}]")
                 };
                 assert!(all.iter().any(is_there), "{table} {key}");
             }

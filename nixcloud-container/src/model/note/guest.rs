@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::model::config::Above;
 use crate::model::name::ContainerName;
 use crate::model::resources::Unheld;
 
@@ -49,6 +50,14 @@ pub enum GuestNote {
         /// The limit.
         limit: Unheld,
     },
+    /// The container asks for more than this host gives, and has what there is.
+    #[non_exhaustive]
+    LimitAbove {
+        /// The container.
+        name: ContainerName,
+        /// What it asks for, and the most that there is.
+        limit: Above,
+    },
     /// What the container mounts, and does not start without, does not exist.
     #[non_exhaustive]
     NoMountSource {
@@ -75,6 +84,12 @@ impl fmt::Display for GuestNote {
             ),
             Self::LimitUnheld { name, limit: Unheld { key, why } } => {
                 write!(f, "`{name}` is not held to `resources.{key}`: {why}")
+            }
+            Self::LimitAbove { name, limit: Above { key, asked, most } } => {
+                write!(
+                    f,
+                    "`{name}` asks for `resources.{key}` {asked} and has {most}: this host gives no more"
+                )
             }
             Self::NoMountSource { path } => write!(
                 f,

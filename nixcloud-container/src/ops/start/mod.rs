@@ -216,8 +216,10 @@ impl Boot<'_> {
                 || key.starts_with("lxc.namespace.")
                 || key.starts_with("lxc.prlimit.") && !proc::may_raise_limits()
         };
-        let open_files = spec.resources.open_files.is_some() && !proc::may_raise_limits();
-        if open_files || rendered.extra.iter().chain(&self.plan.items).any(|item| theirs(&item)) {
+        // Its own, for `openFiles`.
+        let limits = rendered.items.iter().any(|(key, _)| key.starts_with("lxc.prlimit."));
+        let is_limited = limits && !proc::may_raise_limits();
+        if is_limited || rendered.extra.iter().chain(&self.plan.items).any(|item| theirs(&item)) {
             return None;
         }
         let ids = record.ids_for(spec.idmap)?;

@@ -1,0 +1,50 @@
+//! What a container has of what it asks for: within what this host's configuration gives to each.
+
+use crate::error::Error;
+use crate::host::Host;
+use crate::model::config::{Above, Granted};
+use crate::model::host_report::{Finding, Part, Verdict};
+use crate::model::overrides::Overrides;
+use crate::model::spec::ContainerSpec;
+use crate::render;
+use crate::store::history::Generations;
+use crate::store::record::Record;
+
+/// What it has, with what somebody set in place of its own.
+pub(crate) fn granted(
+    host: &Host,
+    spec: &ContainerSpec,
+    overrides: Option<&Overrides>,
+) -> Result<Granted, Error> {
+    let share = render::pids_share(host.facts()?.processes);
+    let limits = &host.config.limits;
+    let Some(overrides) = overrides else {
+        return Ok(limits.grant(&spec.resources, &|_| false, share));
+    };
+    let changed = ContainerSpec { resources: overrides.onto(&spec.resources)?, ..spec.clone() };
+    changed.check()?;
+    Ok(limits.grant(&changed.resources, &|key| overrides.lifts(key), share))
+}
+
+/// The containers that ask for more than there is for one: a ceiling was lowered since.
+pub(crate) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
+    let mut findings = Vec::new();
+    for name in Record::names(&host.layout)? {
+        let generations = Generations::new(&host.layout, &name);
+        // What is damaged or half made is told by others.
+        let Ok(Some(record)) = Record::load(&host.layout, &name) else { continue };
+        let Ok(spec) = generations.current().and_then(|current| generations.spec(current)) else { continue };
+        for Above { key, asked, most } in granted(host, &spec, record.limits.as_ref())?.above {
+            findings.push(Finding {
+                part: Part::Limit,
+                name: name.to_string(),
+                verdict: Verdict::Off,
+                what: format!(
+                    "it asks for `resources.{key}` {asked}, at most {most}: from its next start on it is held to that"
+                ),
+                mend: Some("ask for less in its container file, or raise `limits.ceilings` (`limits.pids`)".to_owned().into()),
+            });
+        }
+    }
+    Ok(findings)
+}
