@@ -62,6 +62,9 @@
   # "isolated" (the default): a range of user ids that no other container has. "shared": the old common one.
   idmap = "isolated";
 
+  # What it sees of the host's store: "closure", what its generations in use need, or "full", all of it.
+  store = "closure";
+
   # A NixOS module, or the path of one. Its arguments are the usual ones and `ip` and `name`.
   configuration = { config, pkgs, lib, ip, name, ... }: {
     networking.hostName = lib.mkForce "shop";

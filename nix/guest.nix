@@ -133,6 +133,12 @@ in
     (optionalAttrs (options ? nix && options.nix ? enable) {
       nix.enable = mkDefault false;
     })
+    (optionalAttrs (options ? warnings && options ? nix && options.nix ? enable) {
+      warnings = optional (config.nix.enable && spec.store != "full") (
+        "nix.enable is on in the container `${name}': the store is the host's, its database and daemon are not there, and unless"
+        + " `store = \"full\"' the programs of Nix see those paths alone that this system needs. Build on the host."
+      );
+    })
 
     # networkd waits for udev where /sys is writable, as it is in an unprivileged guest. Newer releases leave this unit
     # out of containers; older ones, which have mingetty, have it always, and a second time would fail their build.

@@ -326,4 +326,11 @@
     example = "shared";
     text = "`\"isolated\"` (default): ids of its own. `\"shared\"`: those that all such containers have in common";
   }
+  {
+    key = "store";
+    kind = "enum";
+    values = [ "closure" "full" ];
+    example = "closure";
+    text = "how much of the host's store it sees. `\"closure\"`: what its generations in use need. `\"full\"`: all of it. What the host's configuration says by default";
+  }
 ]

@@ -32,7 +32,7 @@ let
 
   topKeys = keysUnder "";
   # No NixOS module has these at its top level.
-  telltales = [ "autostart" "features" "idmap" "lxcExtraConfig" "network" "resources" ];
+  telltales = [ "autostart" "features" "idmap" "lxcExtraConfig" "network" "resources" "store" ];
 
   isModule = isFunction content || typeOf content == "path" || content ? __functor;
   strays = filter (key: hasAttr key content) telltales;
@@ -314,6 +314,7 @@ let
     name = getKey "" top "name";
     inherit autostart network resources features idmap effective;
     lxcExtraConfig = getKey "" top "lxcExtraConfig";
+    store = getKey "" top "store";
   };
 in
 {

@@ -13,7 +13,7 @@ let
     inherit (container) configuration lxcExtraConfig;
     autostart = if container.autostart.enable then given (removeAttrs container.autostart [ "enable" ]) else false;
     network = given container.network // { forwards = map given container.network.forwards; };
-  } // given { inherit (container) idmap; };
+  } // given { inherit (container) idmap store; };
   given = filterAttrs (key: value: value != null && key != "_module");
 
   # The prefix lengths of this host's bridges, for a fixed address that comes without one.

@@ -65,6 +65,11 @@ in
 
     isolation = bool true "Whether containers are kept from each other, and each to the addresses that are its own.";
 
+    store = maybe (types.enum [ "closure" "full" ]) "closure" ''
+      How much of this host's store containers see that do not say so themselves (`store`): what their generations in use need, or
+      all of it, which is so when not given.
+    '';
+
     ids.first = maybe types.int 1000000 "Where the user and group ids of containers begin, for a pool of all ids from there up instead of `ids.ranges`; 100000 means `ids.ranges`.";
     ids.ranges = mkOption {
       type = types.either types.int (types.listOf (types.listOf types.int));

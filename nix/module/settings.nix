@@ -51,7 +51,8 @@ let
       systemctl = "${config.systemd.package}/bin/systemctl";
     } // mapAttrs (name: tool: "${tool}/bin/${name}") (cfg.package.tools or { });
     nix = { bin = "${config.nix.package}/bin"; } // optionalAttrs (cfg.nixpkgs != null) { inherit nixpkgs; };
-  } // optionalAttrs (limits != { }) { inherit limits; }
+  } // given { inherit (cfg) store; }
+    // optionalAttrs (limits != { }) { inherit limits; }
     // optionalAttrs (cfg.autostart.parallel != null) { autostart = { inherit (cfg.autostart) parallel; }; };
 in
 {

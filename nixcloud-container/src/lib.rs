@@ -45,7 +45,7 @@
 // Words that programs need by their module.
 pub use model::{
     config, features, forward as network, generation, idmap, interface, name, namespace, observe, resources,
-    spec, state, user,
+    spec, state, store_view, user,
 };
 
 pub mod worker;
@@ -127,6 +127,7 @@ pub use ops::update::{UpdateRequest, Updated};
 pub use render::{ExtraError, ItemError, PendingRestart};
 pub use store::claims::LeaseError;
 pub use store::claims::host_ports::ForwardError;
+pub use store::closures::ClosureError;
 pub use store::history::GenerationsError;
 pub use store::host_facts::FactsError;
 pub use store::legacy::{BashError, OriginalError};

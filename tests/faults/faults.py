@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kills and fails operations at calls of the kernel, and asks what is stuck, leaked or silent afterwards. `make faults`.
 
-    faults.py PROGRAM [--seconds N] [--jobs N] [--only OPERATION] [--mode MODE] [--at STEP] [--seed N]
+    faults.py PROGRAM [--seconds N] [--jobs N] [--only OPERATION] [--mode MODE] [--at STEP] [--seed N] [--store full|closure]
 
 Each pair of operation and fault has its share of the time, and what one leaves the next ones have; in it, calls are chosen evenly
 over the whole operation. Of a loop (the same calls by the same process on files of the same folder, at least three times one
@@ -26,6 +26,7 @@ OPERATIONS = {
     "create": (None, ["create", NAME, "{a}"], ("stopped", 1)),
     "update": ("stopped", ["update", NAME, "{b}"], ("stopped", 2)),
     "update, running": ("running", ["update", NAME, "{b}"], ("running", 2)),
+    "rollback, running": ("updated and running", ["rollback", NAME], ("running", 1)),
     "rollback": ("updated", ["rollback", NAME], ("stopped", 1)),
     "start": ("stopped", ["start", NAME], ("running", 1)),
     "stop": ("running", ["stop", NAME], ("stopped", 1)),
@@ -34,7 +35,7 @@ OPERATIONS = {
     "destroy --force": ("running", ["destroy", "--force", NAME], None),
     "apply": (None, ["apply", "{set}"], ("stopped", 1)),
 }
-KINDS = ("stuck", "leaked", "silent")
+KINDS = ("stuck", "leaked", "silent", "missing")
 # How it is cut off or fails, and at which calls.
 MODES = {
     "kill one": ("self", "mut"),
@@ -59,7 +60,7 @@ class Case:
     def prepare(self):
         if self.before is None:
             return
-        kept = "updated" if self.before == "updated" else "stopped"
+        kept = "updated" if self.before.startswith("updated") else "stopped"
         steps = []
         if kept in self.lab.saved:
             self.lab.restore(kept)
@@ -68,7 +69,7 @@ class Case:
             if kept == "updated":
                 # The first generation is known to have worked.
                 steps += [("start", NAME), ("terminate", NAME), ("update", NAME, self.files["b"])]
-        if self.before == "running":
+        if self.before.endswith("running"):
             steps += [("start", NAME)]
         for words in steps:
             result = self.lab.call(*words)
@@ -103,11 +104,13 @@ class Case:
             self.problem("silent", where, f"it failed without a word: {result}")
         if survived and result.code not in (0, None, 137) and now == self.promise and self.operation == "create":
             self.problem("silent", where, f"it is there, and the command says it failed: {result}")
+        self.shown(where, False)
         again = lab.call(*self.words)
         if again.code != 0 and not self.legal(again, now):
             self.problem("stuck", where, f"again: {again}; after {result}")
-        elif self.promise and self.operation != "rollback" and self.now() != self.promise and not self.more(self.now()):
+        elif self.promise and not self.operation.startswith("rollback") and self.now() != self.promise and not self.more(self.now()):
             self.problem("silent", where, f"again said that all is well, and it is {self.now()}")
+        self.shown(where, True)
         if self.promise:
             gone = lab.call("destroy", "--force", NAME)
             if gone.code != 0 and "not exist" not in gone.err:
@@ -122,13 +125,40 @@ class Case:
             return lab.left()
         return base
 
+    def shown(self, where, ended):
+        """Whether a guest that runs sees of the store what it runs and what it boots next, and, where an operation has `ended`,
+        nothing else."""
+        lab, now = self.lab, self.now()
+        if lab.store != "closure" or not now or now[0] != "running" or not self.before or not self.before.endswith("running"):
+            return
+        packages = lab.generations(NAME)
+        booted = packages.get(2 if self.before.startswith("updated") else 1)
+        needed = lab.paths({booted, packages[now[1]]})
+        seen = lab.seen(NAME)
+        if seen is None:
+            return self.problem("missing", where, f"the guest does not say what it sees: {lab.call('run', NAME, '/bin/sh', '-c', ':')}")
+        missing = needed - set(seen)
+        # Of a file or a link the shell says one word.
+        hollow = {name for name in needed & set(seen) if os.path.isdir(f"/nix/store/{name}")
+                  and int(seen[name]) != len(os.listdir(f"/nix/store/{name}"))}
+        if missing or hollow:
+            self.problem("missing", where, f"not seen: {missing}, and empty: {hollow}")
+        more = set(seen) - needed
+        if more and ended:
+            # What a killed activation runs is in use until it has ended.
+            time.sleep(1)
+            lab.call("switch-generation", NAME, str(now[1]))
+            more = set(lab.seen(NAME) or {}) - lab.paths({booted, lab.generations(NAME)[self.now()[1]]})
+            if more:
+                self.problem("leaked", where, f"seen and not needed: {more}")
+
     def legal(self, again, now):
         """What may be refused the second time: what is done already."""
         if self.operation == "create":
             return "exists" in again.err and now == self.promise
         if self.promise is None:
             return "not exist" in again.err
-        if self.operation != "rollback":
+        if not self.operation.startswith("rollback"):
             return False
         # A generation that was left untried is gone back to by name alone, as the refusal says.
         if "`nixcloud-container switch-generation NAME 1` goes there" in again.err:
@@ -193,11 +223,11 @@ def all_jobs(jobs):
             ended = ended and told is not None
             for operation, mode, done, unlike, total, *counts in told or ():
                 # A job may have counted a call more, where its host was slower.
-                row = rows.setdefault((operation, mode), [0, 0, 0, 0, 0, 0])
+                row = rows.setdefault((operation, mode), [0] * (3 + len(KINDS)))
                 row[1:3] = max(row[1], unlike), max(row[2], total)
                 row[0] += done
                 row[3:] = [before + count for before, count in zip(row[3:], counts)]
-    print("\n| operation | fault | at | of calls that differ | of all | stuck | leaked | silent |\n|---|---|---|---|---|---|---|---|")
+    print("\n| operation | fault | at | of calls that differ | of all | stuck | leaked | silent | missing |\n|---|---|---|---|---|---|---|---|---|")
     for (operation, mode), row in rows.items():
         print(f"| {operation} | {mode} | {' | '.join(map(str, row))} |")
     sums = [sum(column) for column in zip(*rows.values())]
@@ -226,6 +256,7 @@ def main():
     parser.add_argument("--at", type=int)
     parser.add_argument("--seed", type=int, default=int(time.time()) // 86400 % 1000)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--store", default="full", choices=["full", "closure"])
     parser.add_argument("--job", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.at:
@@ -233,7 +264,7 @@ def main():
     if asked.job is None:
         sys.exit(all_jobs(asked.jobs))
     place = f"/tmp/nfault-{os.getpid()}"
-    lab = Lab(place, os.path.realpath(asked.program), NAME)
+    lab = Lab(place, os.path.realpath(asked.program), NAME, asked.store)
     text = "{{ configuration = {{ ... }}: {{ environment.etc.\"v\".text = \"{0}\"; }}; network.enableNat = true; " \
            "network.forwards = [ {{ hostPort = 180{0}; containerPort = 80; }} ]; }}\n"
     files = {name: lab.write(f"{name}.nix", text.format(version)) for name, version in (("a", "01"), ("b", "02"))}

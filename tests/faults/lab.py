@@ -29,8 +29,8 @@ class Result:
 class Lab:
     """`place` is a folder of its own, `program` the command; inside scripts/own-network.sh."""
 
-    def __init__(self, place, program, mark):
-        self.place, self.program, self.mark = place, program, mark
+    def __init__(self, place, program, mark, store):
+        self.place, self.program, self.mark, self.store = place, program, mark, store
         shutil.rmtree(place, ignore_errors=True)
         os.makedirs(place, mode=0o755)
         self.root = os.path.join(place, "root")
@@ -40,7 +40,7 @@ class Lab:
         subprocess.run(["gcc", "-O2", "-o", self.step_program, f"{HERE}/step.c"], check=True)
         config = os.path.join(place, "config.toml")
         with open(config, "w") as file:
-            file.write(f'root = "{self.root}"\n[nix]\nnixpkgs = "{self.nixpkgs}"\n[timeouts]\nstart = 6\nstop = 10\nlock = 20\n[ids]\nskip_running = false\n')
+            file.write(f'root = "{self.root}"\nstore = "{store}"\n[nix]\nnixpkgs = "{self.nixpkgs}"\n[timeouts]\nstart = 6\nstop = 10\nlock = 20\n[ids]\nskip_running = false\n')
         # A long PATH is a call of the kernel for each of its folders and each program.
         nix = os.path.dirname(os.path.realpath(shutil.which("nix-env")))
         path = f"{nix}:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -108,6 +108,22 @@ class Lab:
         for link, target in self.saved[name].items():
             if not os.path.lexists(link):
                 os.symlink(target, link)
+
+    def generations(self, name):
+        """The packages of its generations, by their numbers."""
+        told = json.loads(self.call("list-generations", "--json", name).out)
+        return {one["id"]: one["path"] for one in told["generations"]}
+
+    def paths(self, packages):
+        """The names in the store of all that these packages need."""
+        told = subprocess.run(["nix-store", "--query", "--requisites", *packages], env=self.env, capture_output=True, text=True, check=True)
+        return {path.rsplit("/", 1)[1] for path in told.stdout.split()}
+
+    def seen(self, name):
+        """The paths of the store that the running guest sees, each with how much is in it; none where it does not say."""
+        script = "cd /nix/store && for path in $(ls -A); do set -- $(ls -A $path); echo $path $#; done"
+        told = self.call("run", name, "/bin/sh", "-c", script)
+        return dict(line.split(" ") for line in told.out.splitlines()) if told.code == 0 else None
 
     def roots(self):
         """Nix's notes of links of ours that keep something, and where these are."""

@@ -89,6 +89,7 @@ let
         nixcloud.container = {
           enable = true;
           isolation = false;
+          store = "closure";
           allowLxcKeys = [ "lxc.hook.*" "lxc.cap.drop" ];
           nixpkgs = null;
           prune = true;

@@ -301,9 +301,17 @@ fn root_an_idmapped_folder_holds_plain_files_alone(lab: &Lab) {
 }
 
 fn root_attacks_on_the_store_are_refused(lab: &Lab, kind: Kind) {
-    let web = lab.guest("web", kind);
-    web.boot();
-    assert!(web.config().contains("nix/store none bind,ro,idmap=container"), "{}", web.config());
+    for (store, options) in [("closure", "bind,ro,create=dir"), ("full", "bind,ro,idmap=container")] {
+        let web = lab.guest(store, kind);
+        web.create_from(&web.file().keys(&format!("store = \"{store}\";")));
+        web.start();
+        assert!(web.config().contains(&format!("nix/store none {options}")), "{}", web.config());
+        attacks_on_the_store_are_refused(lab, &web);
+        web.stop();
+    }
+}
+
+fn attacks_on_the_store_are_refused(lab: &Lab, web: &Guest<'_>) {
     // A store path of this guest's own is the victim: not even that is its to change.
     let generation = web.generation_path(1);
     let victim = format!("{}/spec.json", generation.file_name().unwrap().to_str().unwrap());
@@ -312,8 +320,8 @@ fn root_attacks_on_the_store_are_refused(lab: &Lab, kind: Kind) {
     let files: Vec<&Attack> = all.iter().filter(|attack| attack.lines.contains("$D")).collect();
     // There is no secret file in these folders.
     let files: Vec<&Attack> = files.into_iter().filter(|attack| !attack.lines.contains("/secret")).collect();
-    probe(lab, &web);
-    let store = attack(&files, &web, "/nix/store", &victim, "none");
+    probe(lab, web);
+    let store = attack(&files, web, "/nix/store", &victim, "none");
     // Nothing of a fault must stay in the store.
     for entry in fs::read_dir("/nix/store").unwrap().flatten() {
         if entry.file_name().to_string_lossy().starts_with("attack-") {
@@ -324,7 +332,7 @@ fn root_attacks_on_the_store_are_refused(lab: &Lab, kind: Kind) {
     assert_eq!(came_through(&store), [] as [&str; 0]);
     assert_eq!(fs::read(generation.join("spec.json")).unwrap(), before);
     // The profile folder, at /init: neither a generation nor a link can be planted.
-    let profile = attack(&files, &web, "/init", "profile-1-link", "none");
+    let profile = attack(&files, web, "/init", "profile-1-link", "none");
     assert_eq!(came_through(&profile), [] as [&str; 0]);
     let profile = lab.path("/nix/var/nix/profiles/nixcloud-container").join(web.name().as_str());
     let mut names: Vec<_> = fs::read_dir(profile).unwrap().map(|entry| entry.unwrap().file_name()).collect();

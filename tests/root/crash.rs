@@ -32,10 +32,10 @@ scenarios! {
 }
 
 /// How many moments an operation is killed at.
-const MOMENTS: u32 = 12;
+pub const MOMENTS: u32 = 12;
 
 /// Lets another process call `verb` on `web`, and kills it at moment `at` of `MOMENTS`, if the call takes `usual`.
-fn kill(lab: &Lab, verb: &str, web: &Guest<'_>, file: Option<&PathBuf>, at: u32, usual: Duration) {
+pub fn kill(lab: &Lab, verb: &str, web: &Guest<'_>, file: Option<&PathBuf>, at: u32, usual: Duration) {
     let mut command = lab.actor(false, verb, web);
     command.args(file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
@@ -45,7 +45,7 @@ fn kill(lab: &Lab, verb: &str, web: &Guest<'_>, file: Option<&PathBuf>, at: u32,
 }
 
 /// How long the call takes when nobody kills it.
-fn usual(lab: &Lab, verb: &str, web: &Guest<'_>, file: Option<&PathBuf>) -> Duration {
+pub fn usual(lab: &Lab, verb: &str, web: &Guest<'_>, file: Option<&PathBuf>) -> Duration {
     let begin = Instant::now();
     let output = lab.actor(false, verb, web).args(file).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{verb}: {output:?}");

@@ -100,6 +100,7 @@ fn root_create_makes_what_is_expected_and_destroy_removes_it(lab: &Lab, kind: Ki
     let expected = [
         "addresses/".to_owned(),
         "addresses/10.101.0.2".to_owned(),
+        "closures/".to_owned(),
         "ids/".to_owned(),
         "ids/100000".to_owned(),
         "interfaces/".to_owned(),

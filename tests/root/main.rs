@@ -69,6 +69,8 @@ mod room;
 mod scenario;
 mod session;
 mod spoofing;
+mod store;
+mod store_sight;
 mod streams;
 mod tables;
 mod takeover;
@@ -89,6 +91,8 @@ fn scenarios() -> Vec<Scenario> {
         cgroups::scenarios(),
         other_hosts::scenarios(),
         session::scenarios(),
+        store::scenarios(),
+        store_sight::scenarios(),
         streams::scenarios(),
         inherited::scenarios(),
         tables::scenarios(),

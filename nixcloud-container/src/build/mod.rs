@@ -163,6 +163,13 @@ fn evaluate(context: &mut Context<'_>, record: &Record, source: &Source) -> Resu
 #[derive(Debug)]
 pub(crate) struct Realised(StorePath);
 
+impl Realised {
+    /// What was built.
+    pub(crate) fn package(&self) -> &StorePath {
+        &self.0
+    }
+}
+
 /// Builds. The profile is not touched.
 pub(crate) fn realise(
     context: &mut Context<'_>,

@@ -235,6 +235,11 @@ impl Error {
                  nixcloud-container-worker in the host configuration (`worker`)"
                     .to_owned()
             }
+            Self::Worker(WorkerError::Store { .. }) => {
+                "it takes a kernel with overlayfs (`metacopy`, `redirect_dir`), as root of the machine itself; `store = \"full\"` in \
+                 the container file or in the host configuration shows all of the store"
+                    .to_owned()
+            }
             Self::Worker(WorkerError::Threads { .. }) => {
                 "call it first in `main`, before a runtime or a logger makes threads (with tokio: build the runtime in `main` after \
                  it, in place of `#[tokio::main]`); or leave it out and name an installed nixcloud-container-worker in the \

@@ -6,6 +6,7 @@ use crate::net::sysctl::SysctlError;
 use crate::nix;
 use crate::store::claims::LeaseError;
 use crate::store::claims::host_ports::ForwardError;
+use crate::store::closures::ClosureError;
 use crate::store::history::GenerationsError;
 use crate::store::reference::ReferenceError;
 use crate::worker::WorkerError;
@@ -109,6 +110,8 @@ impl Error {
             Self::Generations(error) => of_generations(error),
             Self::Forward(error) => of_forward(error),
             Self::Lease(error) => of_lease(error),
+            Self::Closure(ClosureError::Nix { source, .. }) => of_nix(source),
+            Self::Closure(_) => ErrorKind::System,
             Self::Nix(error) => of_nix(error),
             Self::Sysctl(error) => of_sysctl(error),
             Self::Worker(error) => of_worker(error),
@@ -200,7 +203,8 @@ fn of_nix(error: &nix::Error) -> ErrorKind {
         nix::Error::Build { .. } => ErrorKind::Build,
         nix::Error::Missing { .. } => ErrorKind::Host,
         nix::Error::Cancelled => ErrorKind::Cancelled,
-        nix::Error::Spawn { .. }
+        nix::Error::Paths { .. }
+        | nix::Error::Spawn { .. }
         | nix::Error::Pipe { .. }
         | nix::Error::NotInStore { .. }
         | nix::Error::Failed { .. }
@@ -220,7 +224,7 @@ fn of_sysctl(error: &SysctlError) -> ErrorKind {
 
 fn of_worker(error: &WorkerError) -> ErrorKind {
     match error {
-        WorkerError::None | WorkerError::Threads { .. } => ErrorKind::Host,
+        WorkerError::None | WorkerError::Threads { .. } | WorkerError::Store { .. } => ErrorKind::Host,
         WorkerError::Lxc { .. } | WorkerError::NoAnswer { .. } => ErrorKind::Lxc,
         WorkerError::Deadline { .. } => ErrorKind::Timeout,
         WorkerError::Cancelled => ErrorKind::Cancelled,

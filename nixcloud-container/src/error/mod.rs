@@ -26,11 +26,19 @@ use crate::model::state::{Action, State};
 use crate::net::{self, bridge, nft, sysctl::SysctlError};
 use crate::nix;
 use crate::render::{ExtraError, ItemError, PendingRestart};
-use crate::store::{
-    claims::LeaseError, claims::host_ports::ForwardError, history::GenerationsError, host_facts::FactsError,
-    legacy::OriginalError, manifest::ManifestError, others::ForeignError, presence::PresenceError,
-    record::RecordError, reference::ReferenceError, rootfs::RootfsError, subid::SubidError,
-};
+use crate::store::claims::LeaseError;
+use crate::store::claims::host_ports::ForwardError;
+use crate::store::closures::ClosureError;
+use crate::store::history::GenerationsError;
+use crate::store::host_facts::FactsError;
+use crate::store::legacy::OriginalError;
+use crate::store::manifest::ManifestError;
+use crate::store::others::ForeignError;
+use crate::store::presence::PresenceError;
+use crate::store::record::RecordError;
+use crate::store::reference::ReferenceError;
+use crate::store::rootfs::RootfsError;
+use crate::store::subid::SubidError;
 use crate::sys::tool;
 use crate::worker::{NoAccount, WorkerError, resolver::ResolverError};
 
@@ -193,6 +201,9 @@ pub enum Error {
         /// What the worker said.
         source: WorkerError,
     },
+    /// See [`ClosureError`].
+    #[error(transparent)]
+    Closure(#[from] ClosureError),
     /// A limit that cannot be set by hand.
     #[error(transparent)]
     Set(#[from] SetError),

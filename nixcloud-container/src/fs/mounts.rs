@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// The calling thread's own view. `/proc/self` would show that of the thread group's leader, which differs once a
@@ -18,6 +18,17 @@ const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 pub fn at_or_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let table = std::fs::read(MOUNTINFO)?;
     Ok(mount_points(&table).filter(|point| point.starts_with(directory)).collect())
+}
+
+/// Whether a file system of this kind is mounted at `place`, as the process `pid` sees it. One that cannot be asked has none.
+#[must_use]
+pub fn has(pid: i32, place: &Path, kind: &str) -> bool {
+    let table = std::fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    table.split(|&byte| byte == b'\n').any(|line| {
+        let mut fields = line.split(|&byte| byte == b' ').skip(4);
+        let at = fields.next().is_some_and(|point| unescape(point) == place.as_os_str().as_bytes());
+        at && fields.skip_while(|field| *field != b"-").nth(1) == Some(kind.as_bytes())
+    })
 }
 
 /// The fifth field of each line of a mountinfo table (proc_pid_mountinfo(5)).
@@ -54,6 +65,15 @@ mod tests {
         let table = b"22 1 0:20 / /a\\040b\\134c rw - tmpfs x rw\nshort\n23 1 0:20 / /tail\\04 rw - x\n";
         let points: Vec<_> = mount_points(table).collect();
         assert_eq!(points, [PathBuf::from("/a b\\c"), PathBuf::from("/tail\\04")]);
+    }
+
+    #[test]
+    fn what_is_mounted_where_is_known_by_its_kind() {
+        let own = std::process::id().cast_signed();
+        assert!(has(own, Path::new("/proc"), "proc"));
+        assert!(!has(own, Path::new("/proc"), "overlay"));
+        assert!(!has(own, Path::new("/proc/self"), "proc"));
+        assert!(!has(-1, Path::new("/proc"), "proc"));
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub const LIMITS: &str = "limits";
 /// The store that all containers share.
 pub const NIX_STORE: &str = "/nix/store";
 
+/// What the name of a GC root begins with that holds what a running guest sees.
+pub const SHOWN_ROOT: &str = "shown-";
+
 /// A folder of the layout that cannot be made canonical.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot resolve {}", .path.display())]
@@ -163,6 +166,18 @@ impl Layout {
     #[must_use]
     pub fn program_root(&self, name: &ContainerName) -> PathBuf {
         self.profile_dir(name).join("program")
+    }
+
+    /// A GC root of what the running guest sees beside the generation that it was booted from. `package` is a name in the store.
+    #[must_use]
+    pub fn shown_root(&self, name: &ContainerName, package: &str) -> PathBuf {
+        self.profile_dir(name).join(format!("{SHOWN_ROOT}{package}"))
+    }
+
+    /// The folder of the lists of what a container's packages need, one file a package.
+    #[must_use]
+    pub fn closures(&self, name: &ContainerName) -> PathBuf {
+        self.state.join("closures").join(name.as_str())
     }
 
     /// The state folder.
@@ -322,7 +337,7 @@ impl Layout {
     }
 
     /// The folders that must exist before anything is kept, outermost first.
-    pub(crate) fn state_dirs(&self) -> [PathBuf; 8] {
+    pub(crate) fn state_dirs(&self) -> [PathBuf; 9] {
         [
             self.records(),
             self.addresses(),
@@ -332,6 +347,7 @@ impl Layout {
             self.runs(),
             self.state.join("locks"),
             self.state.join("work"),
+            self.state.join("closures"),
         ]
     }
 }

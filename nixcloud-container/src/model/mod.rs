@@ -23,5 +23,6 @@ pub(crate) mod setters;
 pub mod signal;
 pub mod spec;
 pub mod state;
+pub mod store_view;
 pub mod user;
 pub mod words;

@@ -9,6 +9,7 @@ use crate::model::forward::{Forward, HostPort};
 use crate::model::idmap::IdMapKind;
 use crate::model::name::{ContainerName, InterfaceName};
 use crate::model::resources::{Bytes, Resources, processors};
+use crate::model::store_view::StoreView;
 
 /// The schema of requests, answers and `spec.json` that this version speaks.
 pub const SCHEMA: u32 = 1;
@@ -38,6 +39,9 @@ pub struct ContainerSpec {
     pub lxc_extra_config: String,
     /// Whose ids it uses.
     pub idmap: IdMapKind,
+    /// How much of the host's store it sees; what the host configuration says when not given.
+    #[serde(default)]
+    pub store: Option<StoreView>,
     /// What the system was built with.
     pub effective: Effective,
     /// Whether it is no spec, but what the LXC configuration of the shell original comes to that a generation was built
@@ -155,6 +159,12 @@ pub enum SpecError {
 }
 
 impl ContainerSpec {
+    /// How much of the store it sees on a host whose configuration says `host`.
+    #[must_use]
+    pub fn store_view(&self, host: StoreView) -> StoreView {
+        self.store.unwrap_or(host)
+    }
+
     /// Reads a spec of this or an older schema and checks what types alone cannot.
     ///
     /// # Errors

@@ -234,6 +234,12 @@ pub fn set_profile(profile: &Path, out: &StorePath) -> Result<Invocation, Argume
     Ok(on_profile(profile)?.arg("--set").arg(out.as_str()))
 }
 
+/// Prints `path` and all that it needs, one path a line.
+#[must_use]
+pub fn closure(path: &StorePath) -> Invocation {
+    Invocation::new(Program::NixStore).args(["--query", "--requisites"]).arg(path.as_str())
+}
+
 /// Makes an existing generation the current one.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use super::excerpt::{self, Trace};
 use super::log::Log;
 use super::position::Position;
 use super::text;
-use super::{ArgumentError, StorePath, VersionError};
+use super::{ArgumentError, StorePath, StorePathError, VersionError};
 
 /// A failure of Nix or of running it. [`Error::details`] has what Nix printed.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +110,14 @@ pub enum Error {
         program: Program,
         /// What it printed instead.
         source: VersionError,
+    },
+    /// Nix printed something else than store paths.
+    #[error("{program} prints what is no store path")]
+    Paths {
+        /// Which program.
+        program: Program,
+        /// What it printed.
+        source: StorePathError,
     },
     /// The build succeeded, but its root is not a link to a store path.
     #[error("`{}` does not lead to a store path", link.display())]

@@ -212,6 +212,19 @@ impl Nix {
         Ok(())
     }
 
+    /// A store path and all that it needs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotInStore`] when it is gone, [`Error::Failed`] where Nix prints what is no store path, and those of
+    /// [`Nix::run`].
+    pub fn closure(&self, path: &StorePath, cancel: &Cancel) -> Result<Vec<StorePath>, Error> {
+        let output = self.run(&argv::closure(path), &mut (), cancel).map_err(|error| gone(error, path))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let paths: Result<Vec<StorePath>, _> = text.lines().map(str::parse).collect();
+        paths.map_err(|source| Error::Paths { program: Program::NixStore, source })
+    }
+
     /// Makes the generation `id` the current one.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ use crate::ops::durable;
 use crate::ops::limits;
 use crate::ops::lxc_config::{self, GivenItems};
 use crate::ops::needs;
+use crate::ops::shown;
 use crate::store::legacy;
 use crate::store::presence;
 use crate::store::record::{Record, RecordPhase};
@@ -199,6 +200,7 @@ fn build_and_install(
     extra_check::require(&host.worker, &rendered.extra, log, cancel)?;
     needs::tell(context, &spec, &rendered)?;
     let built = build::realise(context, record, order, ready)?;
+    shown::prepare(host, &record.name, &spec, built.package(), cancel)?;
     let generation = build::set_profile(host, record, &built, cancel)?;
 
     context.phase(Phase::Install, |context| {

@@ -20,6 +20,7 @@ use crate::ops::freeing::Freeing;
 use crate::ops::locked::{self, Locked};
 use crate::ops::power;
 use crate::ops::waiting;
+use crate::store::closures;
 use crate::store::history::Generations;
 use crate::store::legacy;
 use crate::store::presence;
@@ -125,6 +126,7 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     freeing.step(claim::host_ports::release_all(host, &record));
     freeing.step(rootfs::destroy(layout, &name));
     freeing.step(build::clear_work(host, &name));
+    freeing.step(closures::forget(layout, &name));
     freeing.step(Generations::new(layout, &name).remove_all());
     // Once the links are gone the folder holds nothing, unless somebody put something there.
     freeing.step(remove::tree(&layout.profile_dir(&name)));

@@ -23,6 +23,7 @@ pub mod power;
 pub mod recover;
 pub mod repair;
 pub mod set;
+pub mod shown;
 pub mod start;
 pub mod switch;
 pub mod switch_request;

@@ -11,6 +11,7 @@ use crate::ops::claim;
 use crate::ops::durable;
 use crate::ops::idmap_move;
 use crate::ops::limits;
+use crate::ops::shown;
 use crate::store::history::{Generations, GenerationsError};
 use crate::store::record::{Record, RecordPhase};
 
@@ -27,6 +28,7 @@ pub(crate) fn settle(
     claim::addresses::release(host, record, spec)?;
     // Files that were moved already are moved back at the next start.
     idmap_move::forget(host, record, spec.idmap)?;
+    shown::settle(host, record)?;
     record.unsettled = false;
     Ok(record.save(&host.layout)?)
 }

@@ -21,6 +21,7 @@ use crate::ops::limits::{self, Below};
 use crate::ops::locked::{self, Locked};
 use crate::ops::lxc_config::{self, GivenItems};
 use crate::ops::recover;
+use crate::ops::shown;
 use crate::ops::switch_request::SwitchRequest;
 use crate::render::{self, PendingRestart, Rendered};
 use crate::store::history::Generations;
@@ -52,7 +53,7 @@ pub(crate) fn switch(
 ) -> Result<Switched, Error> {
     let Context { host, cancel, .. } = *context;
     let Locked { lock: _lock, mut record, cut_off } = locked::take_whole_observed(context, name)?;
-    let here = allowed(host, &record, cancel)?;
+    allowed(host, &record, cancel)?;
     let generations = Generations::new(&host.layout, name);
     let (from, to) = (generations.current()?, request.choose(&generations, &record, cut_off, context)?);
     let spec = generations.spec(to)?;
@@ -64,8 +65,12 @@ pub(crate) fn switch(
         let current = generations.spec(from)?;
         return Err(failure.undone(context.untold(|context| release(context, &mut record, &current))));
     }
+    let package = generations.package(to)?;
     let moved = begin(host, &mut record, from, given.items).and_then(|()| {
         let nix = host.nix();
+        shown::prepare(host, name, &spec, &package, cancel)?;
+        // A guest that reboots from inside boots it as soon as the profile leads there.
+        shown::add(host, &record, &package, cancel)?;
         if to == from {
             Ok(())
         } else {
@@ -75,6 +80,11 @@ pub(crate) fn switch(
     if let Err(failure) = moved {
         return Err(put_back(context, &mut record, failure));
     }
+    // What is noted of the guest has changed.
+    let here = match allowed(host, &record, cancel) {
+        Ok(here) => here,
+        Err(failure) => return Err(put_back(context, &mut record, failure)),
+    };
     let step = Step { from, to, pinned: true, below: request.below() };
     let switched = settle(context, &mut record, &spec, &here, step)?;
     if let Some(declared) = &record.declared {
@@ -197,6 +207,10 @@ pub(crate) fn settle(
                 return Err(put_back(context, record, failure.into()));
             }
         }
+        let package = Generations::new(&host.layout, &name).package(to).map_err(Error::from);
+        if let Err(failure) = package.and_then(|package| shown::begin(host, record, &package)) {
+            return Err(put_back(context, record, failure));
+        }
         let before = activate::failed_units(host, &name, cancel);
         let before = before.as_deref();
         let outcome = match activate::switch(context, &name, before) {
@@ -237,6 +251,14 @@ pub(crate) fn settle(
                 };
                 return Err(put_back_and_activate(context, record, before, failure));
             }
+        }
+        let package = Generations::new(&host.layout, &name).package(to).map_err(Error::from);
+        let noted = package.and_then(|package| match left {
+            Some(FailedActivation::NeedsRestart) => shown::not_begun(host, record, &package),
+            _ => shown::end(host, record, &package),
+        });
+        if let Err(failure) = noted {
+            return Err(put_back_and_activate(context, record, before, failure));
         }
         // From here on the guest has it, and nobody knows that it is the one that counts.
         if let Err(failure) = prove_as(host, record, step) {
@@ -377,7 +399,12 @@ fn put_back_and_activate(
     };
     let activated = context.uncancelled(|context| activate::switch(context, &name, before));
     let undo = match activated.map(|switched| switched.failed) {
-        Ok(None) => Ok(()),
+        Ok(None) => {
+            // It runs the old one again: what was shown for the other can go.
+            let host = context.host;
+            let old = Generations::new(&host.layout, &name).package(generation).map_err(Error::from);
+            old.and_then(|old| shown::end(host, record, &old)).and_then(|()| shown::settle(host, record))
+        }
         Ok(Some(outcome)) => {
             Err(Error::Activation { name, generation, outcome, restored: None, pending_restart: Vec::new() })
         }

@@ -18,6 +18,7 @@ use crate::ops::locked;
 use crate::ops::lxc_config::{self, GivenItems};
 use crate::ops::needs;
 use crate::ops::recover;
+use crate::ops::shown;
 use crate::ops::switch::{self, Step, Switched};
 use crate::store::history::Generations;
 use crate::store::record::{Record, RecordPhase};
@@ -211,7 +212,10 @@ fn build_and_switch(
         let rendered = switch::prepare(context, record, &spec, &given)?;
         needs::tell(context, &spec, &rendered)?;
         let built = build::realise(context, record, order, ready)?;
+        shown::prepare(host, &record.name, &spec, built.package(), cancel)?;
         switch::begin(host, record, from, given.items)?;
+        // A guest that reboots from inside boots it as soon as the profile leads there.
+        shown::add(host, record, built.package(), cancel)?;
         build::set_profile(host, record, &built, cancel).map(|to| (spec, to))
     })();
     let (spec, to) = match built {

@@ -30,6 +30,7 @@ use crate::model::layout::{Layout, NIX_STORE};
 use crate::model::name::{ContainerName, InterfaceName};
 use crate::model::resources::{Controllers, Version};
 use crate::model::spec::ContainerSpec;
+use crate::model::store_view::StoreView;
 
 pub use extra::{ExtraError, ItemError, allows};
 pub use further::macs as further_macs;
@@ -117,6 +118,9 @@ pub struct Rendered {
     /// The text of the file that says which system calls the guest does not get; `None` leaves the one that is there.
     pub seccomp: Option<String>,
 }
+
+/// The store, in the folder of locked sources.
+pub(crate) const STORE: &str = "store";
 
 /// The init of a system that the shell original built: it has no link to it beside.
 const ORIGINAL_INIT: &str = "/init/profile/container/init";
@@ -272,11 +276,18 @@ fn mounts(text: &mut Text, input: &Input<'_>, locked: &mut Vec<LockedSource>) {
         optional: false,
         only_files: false,
     };
-    text.comment("The host's store, the container's generations, and what systemd expects of a runtime.");
-    let store = source(Path::new(NIX_STORE), "store");
-    let options =
-        if input.facts.idmapped_store { "bind,ro,idmap=container,create=dir" } else { "bind,ro,create=dir" };
-    locked.push(locked_bind(text, input, store, "nix/store", options));
+    text.comment("The store, the container's generations, and what systemd expects of a runtime.");
+    let store = source(Path::new(NIX_STORE), STORE);
+    let view = input.spec.store_view(input.config.store);
+    // Of a closure the worker makes a store that has the guest's ids already.
+    let options = match view {
+        StoreView::Full if input.facts.idmapped_store => "bind,ro,idmap=container,create=dir",
+        StoreView::Full | StoreView::Closure => "bind,ro,create=dir",
+    };
+    let store = locked_bind(text, input, store, "nix/store", options);
+    if view == StoreView::Full {
+        locked.push(store);
+    }
     let profile = source(&input.layout.profile_dir(input.name), "profile");
     locked.push(locked_bind(text, input, profile, "init", "bind,ro,create=dir"));
     text.line("lxc.mount.entry", "tmpfs run tmpfs rw,nosuid,nodev,mode=755,create=dir 0 0");

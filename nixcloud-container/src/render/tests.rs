@@ -13,6 +13,7 @@ fn spec() -> ContainerSpec {
         features: crate::model::features::Features::default(),
         lxc_extra_config: String::new(),
         idmap: crate::model::idmap::IdMapKind::Isolated,
+        store: None,
         effective: Effective { ip: Some("10.101.0.2".parse().unwrap()), prefix_length: Some(16) },
         original: false,
     }
@@ -97,6 +98,7 @@ fn everything_at_once() {
         ..NetworkSpec::default()
     };
     spec.effective = Effective { ip: spec.network.ip, prefix_length: Some(24) };
+    spec.store = Some(StoreView::Full);
     spec.lxc_extra_config =
         "lxc.cgroup2.memory.max = 1G\nlxc.mount.entry = /srv/my\\040data srv/data none rbind,ro,optional 0 0\n\
          lxc.mount.entry = /srv/rw srv/rw none bind 0 0"
@@ -130,7 +132,7 @@ fn items_come_after_the_container_files_own_lines() {
     assert!(rendered.text.ends_with(&end), "{}", rendered.text);
     assert!(rendered.text.contains(&format!("{locked}/extra-2 a ")), "{}", rendered.text);
     assert_eq!(rendered.groups, ["a", "b"]);
-    assert_eq!((rendered.extra.len(), rendered.locked.len()), (4, 4));
+    assert_eq!((rendered.extra.len(), rendered.locked.len()), (4, 3));
     let error = rendered_with(&spec, &[("lxc.idmap", "u 0 0 1")], &facts()).unwrap_err();
     assert_eq!(error.number, None);
 }

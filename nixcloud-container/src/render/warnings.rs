@@ -49,6 +49,7 @@ mod tests {
             features: crate::model::features::Features::default(),
             lxc_extra_config: String::new(),
             idmap: IdMapKind::Isolated,
+            store: None,
             effective: Effective { ip: Some(ip.parse().unwrap()), prefix_length: Some(16) },
             original: false,
         };

@@ -4,10 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::model::generation::{Generation, GenerationId, Health, Selection, passed_over};
-use crate::model::layout::{Layout, NIX_STATE};
+use crate::model::layout::{Layout, NIX_STATE, SHOWN_ROOT};
 use crate::model::name::ContainerName;
 use crate::model::spec::{ContainerSpec, SpecError};
 use crate::nix::{self, Profile, ProfileGeneration, StorePath, roots};
+use crate::store::closures;
 use crate::store::legacy::{self, OriginalError};
 use crate::store::record::Record;
 
@@ -263,14 +264,74 @@ impl Generations {
         Ok(chosen)
     }
 
+    /// The package that a generation is.
+    pub(crate) fn package(&self, id: GenerationId) -> Result<StorePath, GenerationsError> {
+        let link = self.link(id)?;
+        std::fs::read_link(&link)
+            .and_then(|target| StorePath::try_from(target.as_path()).map_err(io::Error::other))
+            .map_err(|source| GenerationsError::Read { path: link, source })
+    }
+
+    /// All packages, of whichever generation.
+    pub(crate) fn packages(&self) -> Result<Vec<StorePath>, GenerationsError> {
+        let all = self.all()?.into_iter();
+        Ok(all.filter_map(|generation| StorePath::try_from(generation.target.as_path()).ok()).collect())
+    }
+
+    /// Keeps what a running guest sees of the store beside the generation that it was booted from.
+    pub(crate) fn root_shown(&self, package: &StorePath) -> Result<(), GenerationsError> {
+        if std::fs::read_link(self.layout.booted(&self.name)).is_ok_and(|booted| booted == package.as_path())
+        {
+            return Ok(());
+        }
+        let root = self.layout.shown_root(&self.name, closures::base_name(package));
+        roots::add(&root, package, Path::new(NIX_STATE)).map_err(GenerationsError::Roots)
+    }
+
+    /// The packages that are rooted since a running guest sees them.
+    pub(crate) fn rooted_shown(&self) -> Result<Vec<StorePath>, GenerationsError> {
+        let folder = self.layout.profile_dir(&self.name);
+        let entries =
+            std::fs::read_dir(&folder).map_err(|source| GenerationsError::Read { path: folder, source })?;
+        let is_shown = |link: &PathBuf| {
+            let name = link.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with(SHOWN_ROOT) || *link == self.layout.booted(&self.name)
+        };
+        let links = entries.flatten().map(|entry| entry.path()).filter(is_shown);
+        let target = |link| StorePath::try_from(std::fs::read_link(link).ok()?.as_path()).ok();
+        let mut packages: Vec<StorePath> = links.filter_map(target).collect();
+        packages.sort();
+        packages.dedup();
+        Ok(packages)
+    }
+
+    /// Lets go what it sees of others than these.
+    pub(crate) fn unroot_shown(&self, but: &[StorePath]) -> Result<(), GenerationsError> {
+        let Ok(entries) = std::fs::read_dir(self.layout.profile_dir(&self.name)) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some(package) = name.to_str().and_then(|name| name.strip_prefix(SHOWN_ROOT)) else {
+                continue;
+            };
+            if !but.iter().any(|kept| closures::base_name(kept) == package) {
+                roots::remove(&entry.path(), Path::new(NIX_STATE)).map_err(GenerationsError::Roots)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps the closure that a guest was booted from, whatever happens to its generation.
     pub(crate) fn root_booted(&self, id: GenerationId) -> Result<(), GenerationsError> {
-        let link = self.link(id)?;
-        let target = std::fs::read_link(&link)
-            .and_then(|target| StorePath::try_from(target.as_path()).map_err(io::Error::other))
-            .map_err(|source| GenerationsError::Read { path: link, source })?;
+        self.root_booted_package(&self.package(id)?)
+    }
+
+    /// The same of a package.
+    pub(crate) fn root_booted_package(&self, package: &StorePath) -> Result<(), GenerationsError> {
         let booted = self.layout.booted(&self.name);
-        roots::add(&booted, &target, Path::new(NIX_STATE)).map_err(GenerationsError::Roots)
+        if std::fs::read_link(&booted).is_ok_and(|target| target == package.as_path()) {
+            return Ok(());
+        }
+        roots::add(&booted, package, Path::new(NIX_STATE)).map_err(GenerationsError::Roots)
     }
 
     /// Keeps the program that LXC runs when that guest reboots, with all that it needs.
@@ -279,12 +340,12 @@ impl Generations {
         roots::add(&root, program, Path::new(NIX_STATE)).map_err(GenerationsError::Roots)
     }
 
-    /// Lets both go.
+    /// Lets both go, and what it saw.
     pub(crate) fn unroot_booted(&self) -> Result<(), GenerationsError> {
         for root in [self.layout.booted(&self.name), self.layout.program_root(&self.name)] {
             roots::remove(&root, Path::new(NIX_STATE)).map_err(GenerationsError::Roots)?;
         }
-        Ok(())
+        self.unroot_shown(&[])
     }
 
     /// Fault 5 of the shell original: destroy left the generation links for ever.

@@ -2,6 +2,7 @@
 
 pub mod boot_notes;
 pub mod claims;
+pub mod closures;
 pub mod history;
 pub mod host_facts;
 pub mod legacy;
@@ -13,5 +14,6 @@ pub mod reference;
 pub mod rootfs;
 pub mod routes;
 pub mod salvage;
+pub mod shown;
 pub mod subid;
 pub mod subid_notes;

@@ -143,6 +143,7 @@ mod tests {
             name: None,
             autostart: Autostart::default(),
             network: NetworkSpec { forwards: vec![forward], ..NetworkSpec::default() },
+            store: None,
             resources: crate::model::resources::Resources::default(),
             features: crate::model::features::Features::default(),
             lxc_extra_config: String::new(),

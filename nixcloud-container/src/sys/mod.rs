@@ -1,8 +1,10 @@
-//! The kernel: processes, cgroups, pidfds, user namespaces, terminals, and programs that are run. The second door to what is unsafe.
+//! The kernel: processes, cgroups, pidfds, user namespaces, mounts, terminals, and programs that are run. The second door to what is
+//! unsafe.
 #![expect(unsafe_code, reason = "the door to what of the kernel the nix crate leaves unsafe")]
 
 pub mod cgroup;
 pub mod inherited;
+pub mod mount;
 pub mod pidfd;
 pub mod proc;
 pub mod process;

@@ -108,6 +108,17 @@ pub enum WorkerError {
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// The kernel cannot show the store as it is to be seen.
+    #[error("{what}")]
+    #[non_exhaustive]
+    Store {
+        /// What failed.
+        what: String,
+        /// Why.
+        source: Box<LxcWords>,
+        /// Whether it may be possible without the guest's ids.
+        of_ids: bool,
+    },
     /// LXC refused or failed.
     #[error("{what}")]
     Lxc {
@@ -155,7 +166,11 @@ impl From<Fault> for WorkerError {
     fn from(fault: Fault) -> Self {
         let mut chain = fault.chain.into_iter();
         let what = chain.next().unwrap_or_else(|| "LXC failed".to_owned());
-        Self::Lxc { what, source: LxcWords { chain: chain.collect(), log: fault.log } }
+        let source = LxcWords { chain: chain.collect(), log: fault.log };
+        match fault.of_store {
+            Some(of_ids) => Self::Store { what, source: Box::new(source), of_ids },
+            None => Self::Lxc { what, source },
+        }
     }
 }
 

@@ -32,10 +32,12 @@ mod companion;
 mod console;
 mod mounts;
 mod passwd;
+mod paths;
 mod protocol;
 pub(crate) mod resolver;
 #[cfg(feature = "liblxc")]
 mod server;
+mod store;
 mod supervise;
 #[cfg(feature = "liblxc")]
 mod terminal;
@@ -56,7 +58,7 @@ pub(crate) use bridge_port::HookFailure;
 pub use client::WorkerError;
 pub(crate) use client::{Client, Stdio};
 pub(crate) use companion::Companion;
-pub(crate) use protocol::{Answer, AttachCommand, Identity, LogFile, Request, Target};
+pub(crate) use protocol::{Answer, AttachCommand, Identity, LogFile, Request, StoreClosure, Target};
 pub use protocol::{LogRequest, NoAccount};
 pub(crate) use supervise::SUPERVISE;
 

@@ -23,6 +23,17 @@ use crate::sys::userns::{Held, Ids};
 pub(super) enum MountError {
     #[error("cannot {what} {}", .path.display())]
     Failed { what: &'static str, path: PathBuf, source: io::Error },
+    /// The store cannot be mounted with the guest's ids: the kernel or its file system cannot.
+    #[error("cannot give the mount of {} the guest's ids", .path.display())]
+    Idmap { path: PathBuf, source: io::Error },
+    /// The kernel has no overlays as they are needed, or none over what is idmapped.
+    #[error("cannot show a part of the store: the kernel refuses the overlay")]
+    Overlay { idmapped: bool, source: io::Error },
+    #[error("{} was added to what the guest sees, and is not seen", .path.display())]
+    Unseen { path: PathBuf },
+    /// Of two changes of what the guest sees the later one counts.
+    #[error("what the guest sees of the store has been changed by another operation since")]
+    Late,
     #[error(
         "`{}` is {kind}, and in a folder that is shown with `idmap=container` guest root opens it as its owner does: take \
          it out of there, or leave `idmap=container` out of the `lxc.mount.entry`", .path.display()
@@ -30,11 +41,22 @@ pub(super) enum MountError {
     NoFile { kind: &'static str, path: PathBuf },
 }
 
-fn failed<E: Into<io::Error>>(what: &'static str, path: &Path) -> impl FnOnce(E) -> MountError {
+impl MountError {
+    /// Where the kernel cannot show the store as it is to be seen: whether it may be possible without the guest's ids.
+    pub(super) fn of_store(&self) -> Option<bool> {
+        match self {
+            Self::Idmap { .. } => Some(true),
+            Self::Overlay { idmapped, .. } => Some(*idmapped),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn failed<E: Into<io::Error>>(what: &'static str, path: &Path) -> impl FnOnce(E) -> MountError {
     move |source| MountError::Failed { what, path: path.to_owned(), source: source.into() }
 }
 
-const NONE: Option<&str> = None;
+pub(super) const NONE: Option<&str> = None;
 
 /// The place of the guest's user namespace beside the sources.
 const USER_NAMESPACE: &str = "user-namespace";
@@ -162,9 +184,21 @@ fn other_than_file(place: &Path) -> io::Result<Option<(&'static str, PathBuf)>> 
     Ok(None)
 }
 
+/// Binds a folder without the mounts below it, read-only.
+pub(super) fn bind_read_only(source: &Path, place: &Path) -> Result<(), MountError> {
+    let source = LockedSource {
+        source: source.to_owned(),
+        name: String::new(),
+        recursive: false,
+        optional: false,
+        only_files: false,
+    };
+    bind(&source, place)
+}
+
 /// Adds the flags of a locked source to a bind and keeps the others, which a remount would otherwise clear. Through the
 /// read-only flag alone a device is opened for writing, and a set-uid file of the host's is one in the guest.
-fn read_only(mounted: &Path) -> Result<(), MountError> {
+pub(super) fn read_only(mounted: &Path) -> Result<(), MountError> {
     use ::nix::sys::statvfs::{FsFlags, statvfs};
     let now = statvfs(mounted).map_err(failed("look at", mounted))?.flags();
     let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND;

@@ -54,6 +54,8 @@ pub(crate) enum Request {
         locked: PathBuf,
         /// What it shows.
         sources: Vec<LockedSource>,
+        /// What of the store is shown there, where it is not all of it.
+        store: Option<StoreClosure>,
         /// Where LXC finds the program that sets the ports, which is the worker's own.
         kept: Option<PathBuf>,
         /// The user namespace that is made for it; without, LXC makes it.
@@ -62,6 +64,21 @@ pub(crate) enum Request {
         items: Vec<(String, String)>,
         /// Whether the worker itself is the monitor, and answers when the guest has ended.
         foreground: bool,
+    },
+    /// Make the paths of these closures those that a running guest sees of the store.
+    ShowPaths {
+        /// The asking process: with it, the worker ends.
+        caller: u32,
+        /// When it was asked, in nanoseconds since the host was booted: the later one of two counts.
+        asked: u64,
+        /// The guest's monitor, in whose mount namespace they are shown.
+        monitor: Process,
+        /// The folder that shows the locked sources.
+        locked: PathBuf,
+        /// The lists of the closures that are to be seen.
+        lists: Vec<PathBuf>,
+        /// The lists of those that may go: one of which the guest has a path in use stays whole.
+        leaving: Vec<PathBuf>,
     },
     /// Show what comes out of a pseudo terminal, whose master is the file descriptor after the channel, on the worker's
     /// own stdout, until nobody has its other end.
@@ -87,6 +104,15 @@ pub(crate) enum Request {
     Version,
     /// Freeze or thaw.
     Freeze { target: Target, frozen: bool },
+}
+
+/// What of the store a guest sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoreClosure {
+    /// The lists of the closures.
+    pub(crate) lists: Vec<PathBuf>,
+    /// Whose the paths are, there; without, the host's.
+    pub(crate) ids: Option<Ids>,
 }
 
 /// A log of a start.
@@ -154,6 +180,9 @@ pub(crate) enum Answer {
     Started { init_pid: i32 },
     /// The guest that was started in the foreground has ended.
     Ended,
+    /// The paths are shown, and those of the closures that could go stay (by their place in the request), since the guest has
+    /// them in use.
+    PathsShown { kept: Vec<usize> },
     /// The command ran.
     Exited(Exit),
     /// This is the user.
@@ -177,4 +206,7 @@ pub(crate) struct Fault {
     pub(crate) chain: Vec<String>,
     /// LXC's own lines about it.
     pub(crate) log: Vec<String>,
+    /// Where the kernel cannot show the store as it is to be seen: whether it may be possible without the guest's ids.
+    #[serde(default)]
+    pub(crate) of_store: Option<bool>,
 }

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use ::nix::sys::signal::{Signal, killpg};
 
+use super::paths::Change;
 use super::protocol::{Answer, AttachCommand, Fault, LogFile, Request, Target};
 use super::terminal::{self, Caller, End};
-use super::{CHANNEL, LAST_WORDS, TERMINAL, booted, console, mounts, users};
+use super::{CHANNEL, LAST_WORDS, TERMINAL, booted, console, mounts, store, users};
 use crate::lxc::log::{self, Log};
 use crate::lxc::pty::{self, Pty};
 use crate::lxc::{self, Attach, Attached, ExecFailure, Exit, Handle, StartOptions, Streams, scratch};
@@ -71,16 +72,38 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
         ::nix::unistd::setsid()?;
     }
     Ok(match request {
-        Request::Start { target, caller, log, locked, sources, kept, user_namespace, items, foreground } => {
+        Request::Start {
+            target,
+            caller,
+            log,
+            locked,
+            sources,
+            store: closure,
+            kept,
+            user_namespace,
+            items,
+            foreground,
+        } => {
             // Without its caller nobody would note what it started. In the foreground this goes on: the guest ends with
             // its monitor, which is this process.
             process::die_with_parent(caller.cast_signed())?;
             let path = log.path.clone();
             prepare_start(log, &locked, &sources, kept.as_deref())?;
             let shared = user_namespace.map(|ids| mounts::user_namespace(&locked, ids)).transpose()?;
+            if let Some(closure) = closure {
+                store::make(&locked, &closure, shared.as_deref())?;
+            }
             mounts::seal(&locked)?;
             start(&target, &items, shared.as_deref(), foreground)
                 .or_else(|failure| explained(&*failure, &path))?
+        }
+        Request::ShowPaths { caller, asked, monitor, locked, lists, leaving } => {
+            // What a killed caller had begun does not go on behind the back of the next one.
+            process::die_with_parent(caller.cast_signed())?;
+            let wanted = store::names(&lists)?;
+            let leaving = leaving.into_iter().map(|list| store::names(&[list])).collect::<Result<_, _>>()?;
+            store::enter(monitor)?;
+            Answer::PathsShown { kept: store::change(&locked, &Change { wanted, leaving, asked })? }
         }
         Request::Show { cgroups, keys } => {
             let terminal = terminal.ok_or("there is no terminal to show")?;
@@ -283,7 +306,7 @@ fn take_streams() -> Result<[OwnedFd; 3], Failure> {
 }
 
 /// A start that failed; where LXC could not write down why, that is what there is to say.
-fn explained(failure: &dyn Error, log: &Path) -> Result<Answer, Failure> {
+fn explained(failure: &(dyn Error + 'static), log: &Path) -> Result<Answer, Failure> {
     let mut fault = fault(failure);
     if fault.log.is_empty()
         && let Err(error) = File::options().append(true).open(log).and_then(|mut log| log.write_all(b"\n"))
@@ -293,7 +316,8 @@ fn explained(failure: &dyn Error, log: &Path) -> Result<Answer, Failure> {
     Ok(Answer::Failed(fault))
 }
 
-fn fault(error: &dyn Error) -> Fault {
+fn fault(error: &(dyn Error + 'static)) -> Fault {
+    let of_store = error.downcast_ref::<mounts::MountError>().and_then(mounts::MountError::of_store);
     let mut chain = vec![error.to_string()];
     let mut log = Vec::new();
     let mut next = error.source();
@@ -305,5 +329,5 @@ fn fault(error: &dyn Error) -> Fault {
         }
         next = source.source();
     }
-    Fault { chain, log }
+    Fault { chain, log, of_store }
 }

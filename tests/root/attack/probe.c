@@ -29,8 +29,10 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/xattr.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 #ifndef F_SETDELEG
@@ -216,7 +218,20 @@ int main(int count, char **arg) {
     return code(mlock(memory, much) == 0);
   }
   if (IS("large-pipe")) { int ends[2]; return code(!pipe(ends) && fcntl(ends[1], F_SETPIPE_SZ, 4 << 20) >= 0); }
+  if (IS("watch")) {
+    int fd = inotify_init1(0);
+    char event[4096];
+    if (fd < 0 || inotify_add_watch(fd, first, IN_ALL_EVENTS) < 0) return perror(first), 2;
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    return code(poll(&wait, 1, 1000) == 1 && read(fd, event, sizeof event) > 0);
+  }
   if (IS("lock")) { int fd = open(first, O_RDONLY); return code(fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0); }
+  /* Holds a lock, and says so by a file. */
+  if (IS("hold")) {
+    int fd = open(first, O_RDONLY);
+    if (fd < 0 || flock(fd, LOCK_EX) || open(second, O_CREAT | O_WRONLY, 0600) < 0) return perror(first), 2;
+    return pause(), 2;
+  }
   fprintf(stderr, "no attack %s\n", what);
   return 2;
 }

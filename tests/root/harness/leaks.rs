@@ -164,8 +164,9 @@ fn is_zombie(pid: u32) -> bool {
 fn files(root: &Path) -> Vec<String> {
     let state = root.join("var/lib/nixcloud/container");
     let mut left = Vec::new();
-    let folders = ["records", "running", "addresses", "ids", "interfaces", "ports", "locks", "work"]
-        .map(|name| state.join(name));
+    let folders =
+        ["records", "running", "addresses", "ids", "interfaces", "ports", "locks", "work", "closures"]
+            .map(|name| state.join(name));
     let names = ["hostonly", "internet", "host", "leases"].map(|name| state.join("resolvers").join(name));
     let others = [root.join("var/lib/lxc"), root.join("nix/var/nix/profiles/nixcloud-container")];
     for folder in folders.iter().chain(&others).chain(&names) {

@@ -271,6 +271,7 @@ mod tests {
             features: crate::model::features::Features::default(),
             lxc_extra_config: String::new(),
             idmap: IdMapKind::default(),
+            store: None,
             effective: Effective::default(),
             original: false,
         }

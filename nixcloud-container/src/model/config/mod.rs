@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::setters::setters;
+use crate::model::store_view::StoreView;
 
 pub use allowance::{Allowance, DeviceAllowance};
 pub use check::ConfigError;
@@ -53,6 +54,8 @@ pub struct HostConfig {
     pub nix: NixConfig,
     /// Programs of the host that the networks need.
     pub tools: Tools,
+    /// How much of the store containers see that do not say so themselves.
+    pub store: StoreView,
     /// What every container is limited to.
     pub limits: Limits,
     /// How containers start with the host.
@@ -173,6 +176,7 @@ impl Default for HostConfig {
             ids: Ids::default(),
             nix: NixConfig::default(),
             tools: Tools::default(),
+            store: StoreView::default(),
             limits: Limits::default(),
             autostart: AutostartConfig::default(),
             timeouts: Timeouts::default(),

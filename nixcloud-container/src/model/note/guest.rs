@@ -64,6 +64,16 @@ pub enum GuestNote {
         /// The file or folder of the host.
         path: PathBuf,
     },
+    /// What was to be run is in a path of the store that the guest does not see: it sees what its generations in use need alone.
+    #[non_exhaustive]
+    NotInItsStore {
+        /// The container.
+        name: ContainerName,
+        /// The path of the store.
+        path: PathBuf,
+        /// Whether the host has it.
+        on_host: bool,
+    },
 }
 
 impl fmt::Display for GuestNote {
@@ -94,6 +104,17 @@ impl fmt::Display for GuestNote {
             Self::NoMountSource { path } => write!(
                 f,
                 "the container does not start without {}, which it mounts and which does not exist",
+                path.display()
+            ),
+            Self::NotInItsStore { name, path, on_host: true } => write!(
+                f,
+                "{} is not in the store of `{name}`: the host has it, and the guest sees only what its generations in use need; the \
+                 container file can name it (in `environment.systemPackages`, say), or ask for all of the store (`store = \"full\"`)",
+                path.display()
+            ),
+            Self::NotInItsStore { name, path, on_host: false } => write!(
+                f,
+                "{} is not in the store of `{name}`, and the host does not have it either",
                 path.display()
             ),
         }

@@ -21,6 +21,7 @@ use crate::model::state::{Action, Permission};
 use crate::model::user::User;
 use crate::ops::booting;
 use crate::ops::power;
+use crate::ops::shown;
 use crate::ops::waiting;
 use crate::store::presence;
 use crate::sys::proc::Process;
@@ -154,6 +155,7 @@ pub(crate) fn run(
     };
     let terminal = request.terminal;
     let command = command(request, identity, side);
+    let program = command.argv.first().cloned().unwrap_or_default();
     // As whom it runs, in the ids of the host; a program of the host's is root anyway.
     let user = command.uid.unwrap_or(0);
     let owner = record.ids.filter(|_| side == Side::Guest && user < RANGE).map(|ids| ids.base() + user);
@@ -173,7 +175,12 @@ pub(crate) fn run(
         source: broken.source,
     })?;
     match answer {
-        Answer::Exited(exit) => Ok(exit),
+        Answer::Exited(exit) => {
+            if exit == Exit::NotFound && side == Side::Guest {
+                shown::tell_hidden(context, name, &here, &program);
+            }
+            Ok(exit)
+        }
         other => Err(other.unexpected().into()),
     }
 }

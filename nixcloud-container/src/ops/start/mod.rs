@@ -22,6 +22,8 @@ use crate::model::observe::Cancel;
 use crate::model::resources::Limit;
 use crate::model::spec::ContainerSpec;
 use crate::model::state::Action;
+use crate::model::store_view::StoreView;
+use crate::nix::StorePath;
 use crate::ops::claim;
 use crate::ops::cut_off;
 use crate::ops::foreground::Foreground;
@@ -36,14 +38,16 @@ use crate::ops::power::{
 use crate::ops::waiting;
 use crate::render::{self, Rendered};
 use crate::store::boot_notes::BootNotes;
+use crate::store::closures;
 use crate::store::history::Generations;
 use crate::store::host_facts;
 use crate::store::record::{Record, Run, Signals};
+use crate::store::shown::Shown;
 use crate::sys::cgroup::{Owner, Pair};
 use crate::sys::inherited;
 use crate::sys::proc::{self, Process};
 use crate::sys::userns::Ids;
-use crate::worker::{Answer, HookFailure, Request, Stdio, WorkerError};
+use crate::worker::{Answer, HookFailure, Request, Stdio, StoreClosure, WorkerError};
 use plan::Plan;
 pub use request::{StartOutcome, StartRequest};
 
@@ -103,6 +107,13 @@ struct Boot<'a> {
     starts: [Pair; 2],
 }
 
+/// What the worker makes for the guest before LXC starts it.
+struct Made {
+    user_namespace: Option<Ids>,
+    /// Where it does not see all of it.
+    store: Option<StoreClosure>,
+}
+
 impl Boot<'_> {
     /// Boots the current generation, and returns its init; `None` where a foreground guest has ended already.
     fn run(&mut self, context: &mut Context<'_>, record: &mut Record) -> Result<Option<i32>, Error> {
@@ -125,6 +136,7 @@ impl Boot<'_> {
             notes: BootNotes::default(),
             cgroups: Vec::new(),
             signals: Signals::default(),
+            shown: None,
         };
         generations.root_booted(current)?;
         if let Some(program) = host.worker.hook_in_store() {
@@ -176,10 +188,19 @@ impl Boot<'_> {
         run.signals = Signals::of(rendered.extra.iter().chain(&self.plan.items));
         let cgroups = Some(cgroups).filter(|_| !self.chooses_cgroups(&rendered));
         run.cgroups = cgroups.map(Pair::folders).unwrap_or_default();
+        let package = match spec.store_view(host.config.store) {
+            StoreView::Closure => {
+                let generations = Generations::new(&host.layout, &record.name);
+                Some(generations.package(generations.current()?)?)
+            }
+            StoreView::Full => None,
+        };
+        let store = package.as_ref().map(|package| closure(context, record, spec, package)).transpose()?;
+        run.shown = package.map(Shown::booting);
         run.save(&host.layout, &record.name)?;
         forget_neighbours(host, record, Some(spec));
-        let user_namespace = self.user_namespace(host, record, spec, &rendered);
-        let Some(init_pid) = self.call(context, record, &rendered, user_namespace, cgroups, &held)? else {
+        let made = Made { user_namespace: self.user_namespace(host, record, spec, &rendered), store };
+        let Some(init_pid) = self.call(context, record, &rendered, made, cgroups, &held)? else {
             return Ok(None);
         };
         let ended = || Error::InitEnded { name: record.name.clone() };
@@ -242,7 +263,7 @@ impl Boot<'_> {
         context: &Context<'_>,
         record: &Record,
         rendered: &Rendered,
-        user_namespace: Option<Ids>,
+        made: Made,
         cgroups: Option<&Pair>,
         held: &[Limit],
     ) -> Result<Option<i32>, Error> {
@@ -258,8 +279,9 @@ impl Boot<'_> {
             caller: std::process::id(),
             log: plan.log.clone(),
             locked: host.layout.locked(&record.name),
+            store: made.store,
             kept: host.worker.kept_hook(&host.layout, &record.name),
-            user_namespace,
+            user_namespace: made.user_namespace,
             sources: rendered.locked.iter().chain(&plan.sources).cloned().collect(),
             items: {
                 let cgroups = cgroups.into_iter().flat_map(Pair::items);
@@ -304,6 +326,21 @@ fn has_begun(init: Process) -> bool {
 const BEGINS: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_micros(200);
 
+/// What of the store it is to see. Whose ids somebody chooses, to those the paths belong to nobody.
+fn closure(
+    context: &Context<'_>,
+    record: &Record,
+    spec: &ContainerSpec,
+    package: &StorePath,
+) -> Result<StoreClosure, Error> {
+    let Context { host, cancel, .. } = *context;
+    let list = closures::list(&host.layout, &record.name, package, &host.nix(), cancel)?;
+    let idmapped = host.facts()?.idmapped_store;
+    let ids = record.ids_for(spec.idmap).filter(|_| idmapped);
+    let ids = ids.map(|ids| Ids { owner: ids.base(), base: ids.base(), count: RANGE });
+    Ok(StoreClosure { lists: vec![list], ids })
+}
+
 /// LXC's item for the preference with which the kernel ends the guest's processes.
 const OOM_KEY: &str = "lxc.proc.oom_score_adj";
 
@@ -329,7 +366,11 @@ fn remove_pidfile(path: &Path, init: i32) {
 /// no reason to do without them for as long as the host runs.
 fn idmap_failed(failure: &WorkerError) -> bool {
     const REFUSED: [Errno; 4] = [Errno::EINVAL, Errno::EPERM, Errno::EOPNOTSUPP, Errno::ENOSYS];
-    let WorkerError::Lxc { source, .. } = failure else { return false };
+    let source = match failure {
+        WorkerError::Store { of_ids, .. } => return *of_ids,
+        WorkerError::Lxc { source, .. } => source,
+        _ => return false,
+    };
     let refused = |line: &String| REFUSED.iter().any(|errno| line.starts_with(errno.desc()));
     source
         .log

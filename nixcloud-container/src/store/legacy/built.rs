@@ -113,6 +113,7 @@ pub(super) fn read(text: &str, address: Option<Ipv4Addr>) -> Built {
         features: crate::model::features::Features::default(),
         lxc_extra_config: extra,
         idmap: IdMapKind::Shared,
+        store: None,
         effective: Effective { ip: address, prefix_length: address.map(|_| PREFIX) },
         original: true,
     };

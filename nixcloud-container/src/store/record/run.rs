@@ -12,6 +12,7 @@ use crate::model::layout::Layout;
 use crate::model::name::ContainerName;
 use crate::model::signal::Signal;
 use crate::store::boot_notes::{self, BootNotes};
+use crate::store::shown::Shown;
 use crate::sys::cgroup;
 use crate::sys::proc::{FileId, Process};
 
@@ -42,6 +43,9 @@ pub struct Run {
     pub signals: Signals,
     /// What else it was booted with.
     pub notes: BootNotes,
+    /// What it sees of the store, where that is not all of it.
+    #[serde(default)]
+    pub shown: Option<Shown>,
 }
 
 /// What a guest's init takes for a wish, where its LXC configuration says so (`lxc.signal.halt`, `lxc.signal.reboot`).
@@ -91,6 +95,9 @@ impl Run {
     /// Notes the init of its guest, and with it LXC's monitor and the cgroups that they are in as the kernel names them.
     pub fn booted(&mut self, init: Process) {
         (self.init, self.monitor) = (Some(init), init.parent());
+        if let Some(shown) = &mut self.shown {
+            shown.seen(init);
+        }
         for cgroup in cgroup::of(&self.init.into_iter().chain(self.monitor).collect::<Vec<_>>()) {
             if !self.cgroups.contains(&cgroup) {
                 self.cgroups.push(cgroup);

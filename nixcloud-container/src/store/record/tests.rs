@@ -85,6 +85,7 @@ fn a_run_of_another_boot_is_of_no_use() {
                 policy: "mac=02:4e:00:c0:ff:ee,isolated,ip=10.101.0.2,any6".parse().unwrap(),
             }],
         },
+        shown: None,
     };
     run.save(&layout, &name).unwrap();
     assert_eq!(Run::load(&layout, &name, "a").unwrap(), Some(run));
