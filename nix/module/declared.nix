@@ -9,12 +9,17 @@ let
   pool = addresses.network hostonly;
 
   # What the container file would be.
-  fileOf = container: {
-    inherit (container) configuration lxcExtraConfig;
-    autostart = if container.autostart.enable then given (removeAttrs container.autostart [ "enable" ]) else false;
-    network = given container.network // { forwards = map given container.network.forwards; };
-  } // given { inherit (container) idmap store; };
+  # All keys that there are: one that was left out here would be lost without a word.
+  fileOf = container:
+    mapAttrs (key: value: if key == "configuration" then value else plain value) (given (removeAttrs container [ "ephemeral" ])) // {
+      autostart = if container.autostart.enable then given (removeAttrs container.autostart [ "enable" ]) else false;
+    };
   given = filterAttrs (key: value: value != null && key != "_module");
+  # What a file would say: options have values that nobody gave.
+  plain = value:
+    if builtins.isAttrs value then mapAttrs (_: plain) (given value)
+    else if builtins.isList value then map plain value
+    else value;
 
   # The prefix lengths of this host's bridges, for a fixed address that comes without one.
   bridges = mapAttrs (_: interface: (builtins.head interface.ipv4.addresses).prefixLength)

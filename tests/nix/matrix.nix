@@ -194,6 +194,8 @@ in
     {
       nixcloud.container.containers.web = {
         autostart.order = 5;
+        resources = { memory = "256M"; cpus = 0.5; io."/dev/sda" = { readBytes = "1M"; }; hugepages."2MB" = "4M"; };
+        features.nesting = true;
         network = { enableNat = false; ip = lib.mkIf true "10.101.3.3"; bridge = lib.mkIf false "br0"; forwards = [ { hostPort = "8443-8444"; listen = "192.0.2.1"; } ]; };
         lxcExtraConfig = "lxc.prlimit.core = 0";
       };

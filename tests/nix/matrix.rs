@@ -74,6 +74,15 @@ fn holds(release: &str, matrix: &Value) {
     assert_eq!(merged["network"]["ip"], json!("10.101.3.3"), "{release}");
     assert_eq!(merged["network"]["bridge"], Value::Null, "{release}");
     assert_eq!(merged["lxcExtraConfig"].as_str().unwrap().lines().count(), 2, "{release}");
+    let resources = &merged["resources"];
+    assert_eq!(
+        (&resources["memory"], &resources["cpus"]),
+        (&json!(256 << 20), &json!(500)),
+        "{release}: {resources}"
+    );
+    assert_eq!(resources["io"]["/dev/sda"]["readBytes"], json!(1 << 20), "{release}: {resources}");
+    assert_eq!(resources["hugepages"], json!({ "2MB": 4 << 20 }), "{release}");
+    assert_eq!(merged["features"]["nesting"], json!(true), "{release}");
     assert_eq!(matrix["smallest"], json!("10.55.0.2"), "{release}");
     // An address that follows from the name stays when other containers come and go.
     assert_eq!(matrix["stable"][0], matrix["stable"][1], "{release}");

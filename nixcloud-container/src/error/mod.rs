@@ -1,4 +1,6 @@
 //! What operations return when they fail: the errors of the floors below, and the refusals that are their own.
+//!
+//! Long: one enum, each error with its fields and words.
 
 mod activation;
 mod cancelled;
