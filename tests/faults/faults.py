@@ -116,6 +116,10 @@ class Case:
             if gone.code != 0 and "not exist" not in gone.err:
                 self.problem("stuck", where, f"destroy --force: {gone}; after {result}")
         left = lab.leaked(base)
+        # The file of a lock that could not be removed is nobody's, and goes with the next who takes it.
+        if set(left) == {"file"} and all("/locks/" in file for file in left["file"]):
+            lab.call("host", "up")
+            left = lab.leaked(base)
         if left:
             self.problem("leaked", where, f"{left}; after {result}")
             lab.destroy_all()
@@ -255,7 +259,8 @@ def main():
     parser.add_argument("--mode")
     parser.add_argument("--at", type=int)
     parser.add_argument("--seed", type=int, default=int(time.time()) // 86400 % 1000)
-    parser.add_argument("--jobs", type=int, default=2)
+    # What takes time is waiting, for the disk and for limits: several hosts share two processors well.
+    parser.add_argument("--jobs", type=int, default=8)
     parser.add_argument("--store", default="full", choices=["full", "closure"])
     parser.add_argument("--job", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
