@@ -87,6 +87,7 @@ pub use fleet::autostart::{
 pub use fs::atomic::Error as WriteError;
 pub use fs::beneath::Error as BeneathError;
 pub use fs::claim::Error as ClaimError;
+pub use fs::error::FileError;
 pub use fs::lock::Error as LockError;
 pub use fs::remove::Error as WalkError;
 pub use manager::Manager;

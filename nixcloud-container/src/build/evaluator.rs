@@ -7,6 +7,7 @@ use crate::build::extra_check;
 use crate::build::instantiate::{self, Asked, Evaluated, Instantiator};
 use crate::build::source::Source;
 use crate::error::Error;
+use crate::fs::error::FileError;
 use crate::model::config::HostConfig;
 use crate::model::idmap::IdMapKind;
 use crate::model::name::ContainerName;
@@ -142,7 +143,7 @@ fn checked(
 
 /// A folder for a request, that is gone with it.
 pub(crate) fn scratch() -> Result<tempfile::TempDir, Error> {
-    tempfile::tempdir().map_err(|source| Error::Io { action: "make", path: std::env::temp_dir(), source })
+    Ok(tempfile::tempdir().map_err(FileError::at("make", &std::env::temp_dir()))?)
 }
 
 /// What stands for an address that is not leased yet: the last of the pool.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::fs::error::FileError;
 use crate::model::config::HostConfig;
 use crate::model::log_level::Level;
 use crate::model::observe::Cancel;
@@ -52,11 +53,7 @@ pub(crate) fn refused(
     let log = match &log.file {
         Some(path) => Some(LogFile {
             // The worker has another current directory.
-            path: std::path::absolute(path).map_err(|source| Error::Io {
-                action: "resolve",
-                path: path.clone(),
-                source,
-            })?,
+            path: std::path::absolute(path).map_err(FileError::at("resolve", path))?,
             level: log.level.unwrap_or(Level::Warn),
             anew: false,
         }),

@@ -11,6 +11,7 @@ use crate::build::expression;
 use crate::build::source::Source;
 use crate::error::Error;
 use crate::fs::atomic::{self, Durability};
+use crate::fs::error::FileError;
 use crate::host::{self, Host};
 use crate::model::config::HostConfig;
 use crate::model::idmap::IdMapKind;
@@ -268,11 +269,7 @@ impl<'a> Instantiator<'a> {
         cancel: &Cancel,
     ) -> Result<T, Error> {
         let path = self.folder.join("request.json");
-        let json = serde_json::to_vec(request).map_err(|error| Error::Io {
-            action: "write",
-            path: path.clone(),
-            source: error.into(),
-        })?;
+        let json = serde_json::to_vec(request).map_err(FileError::at("write", &path))?;
         atomic::write(&path, &json, 0o600, Durability::Volatile)?;
         let mut search = SearchPath::new();
         if let Some(nixpkgs) = &self.config.nix.nixpkgs {

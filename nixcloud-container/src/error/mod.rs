@@ -15,6 +15,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::fs::error::FileError;
 use crate::fs::{atomic, lock, remove};
 use crate::model::config::{Above, ConfigError};
 use crate::model::generation::GenerationId;
@@ -499,13 +500,6 @@ pub enum Error {
     #[error(transparent)]
     Remove(#[from] remove::Error),
     /// Anything else of the file system.
-    #[error("cannot {action} {}", .path.display())]
-    Io {
-        /// What was attempted.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 }

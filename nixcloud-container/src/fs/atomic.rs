@@ -17,6 +17,8 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::error::FileError;
+
 /// What a temporary file's name begins and ends with.
 const PREFIX: &str = ".nixcloud-";
 const SUFFIX: &str = ".tmp";
@@ -43,20 +45,13 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file system refused.
-    #[error("cannot {action} {path}")]
-    Io {
-        /// What was attempted, as a verb.
-        action: &'static str,
-        /// The file that was to be replaced.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 }
 
 impl Error {
     fn io(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
-        Self::Io { action, path: path.to_owned(), source: source.into() }
+        FileError::new(action, path, source).into()
     }
 }
 
@@ -311,7 +306,7 @@ mod tests {
         assert_eq!(names(temp.path()), ["target"]);
         assert!(matches!(write(Path::new("/"), b"", 0, Durability::Volatile), Err(Error::NotAFile { .. })));
         let missing = write(&temp.path().join("no/file"), b"", 0o600, Durability::Volatile);
-        assert!(matches!(missing, Err(Error::Io { action: "open the directory of", .. })));
+        assert!(matches!(missing, Err(Error::Io(FileError { action: "open the directory of", .. }))));
     }
 
     #[test]

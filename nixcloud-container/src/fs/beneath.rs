@@ -2,12 +2,13 @@
 //! or a mount, and never above the tree's root.
 
 use std::ffi::OsStr;
-use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+
+use super::error::FileError;
 
 /// Why something inside a tree could not be reached or written.
 #[derive(Debug, thiserror::Error)]
@@ -32,15 +33,8 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file system refused.
-    #[error("cannot {action} {path}")]
-    Io {
-        /// What was attempted, as a verb.
-        action: &'static str,
-        /// The whole path, from the tree's root on.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 }
 
 impl Error {
@@ -49,7 +43,7 @@ impl Error {
         match errno {
             Errno::LOOP => Self::Symlink { path },
             Errno::XDEV => Self::Mount { path },
-            other => Self::Io { action, path, source: other.into() },
+            other => FileError::new(action, &path, other).into(),
         }
     }
 }

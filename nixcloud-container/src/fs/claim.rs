@@ -2,14 +2,15 @@
 //! say. Contents are complete as soon as the name is visible.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::atomic::{self, Content, Durability};
+use super::error::FileError;
 
 /// More than any claim of ours: a larger file is none.
 const LARGEST: u64 = 64 * 1024;
@@ -19,15 +20,8 @@ const LARGEST: u64 = 64 * 1024;
 #[non_exhaustive]
 pub enum Error {
     /// The file system refused.
-    #[error("cannot {action} {path}")]
-    Io {
-        /// What was attempted, as a verb.
-        action: &'static str,
-        /// The claim.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// The contents could not be written.
     #[error(transparent)]
     Write(#[from] atomic::Error),
@@ -54,7 +48,7 @@ pub enum Claim {
 ///
 /// [`Error`], also when `path` is something other than a file.
 pub fn create(path: &Path, contents: &[u8]) -> Result<Claim, Error> {
-    let failed = |action, errno: Errno| Error::Io { action, path: path.to_owned(), source: errno.into() };
+    let failed = |action, errno: Errno| FileError::new(action, path, errno);
     let (dir, name) = atomic::split(path)?;
     // The usual refusal costs neither a file nor a sync.
     if let Some((held, _)) = read(dir.as_fd(), path)? {
@@ -77,7 +71,7 @@ pub fn create(path: &Path, contents: &[u8]) -> Result<Claim, Error> {
                 }
                 // Given up just now: once more.
             }
-            Err(errno) => return Err(failed("claim", errno)),
+            Err(errno) => return Err(failed("claim", errno).into()),
         }
     }
 }
@@ -89,7 +83,7 @@ pub fn create(path: &Path, contents: &[u8]) -> Result<Claim, Error> {
 ///
 /// [`Error`], also when `path` is something other than a file.
 pub fn release(path: &Path, expected: &[u8]) -> Result<bool, Error> {
-    let failed = |action, errno: Errno| Error::Io { action, path: path.to_owned(), source: errno.into() };
+    let failed = |action, errno: Errno| FileError::new(action, path, errno);
     let (dir, name) = atomic::split(path)?;
     loop {
         let Some((held, file)) = read(dir.as_fd(), path)? else { return Ok(false) };
@@ -110,7 +104,7 @@ pub fn release(path: &Path, expected: &[u8]) -> Result<bool, Error> {
             // Another released it, and perhaps a third one claimed it since.
             Ok(_) => {}
             Err(Errno::NOENT) => return Ok(false),
-            Err(errno) => return Err(failed("inspect", errno)),
+            Err(errno) => return Err(failed("inspect", errno).into()),
         }
     }
 }
@@ -121,13 +115,13 @@ fn held_or_ours(held: Vec<u8>, contents: &[u8]) -> Claim {
 
 /// The contents of a claim and its open file; `None` if there is none.
 fn read(dir: BorrowedFd<'_>, path: &Path) -> Result<Option<(Vec<u8>, OwnedFd)>, Error> {
-    let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
+    let failed = FileError::at("read", path);
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let name = path.file_name().unwrap_or_default();
     let fd = match rustix::fs::openat(dir, name, flags, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(None),
-        Err(errno) => return Err(failed(errno.into())),
+        Err(errno) => return Err(failed(errno.into()).into()),
     };
     let file = File::from(fd);
     let mut contents = Vec::new();

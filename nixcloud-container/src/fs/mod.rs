@@ -3,6 +3,7 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | [`error`] | what the file system refuses |
 //! | [`atomic`] | replacing a file or a symlink as one step |
 //! | [`durable`] | bringing to the disk what others have written |
 //! | [`claim`] | a file that exactly one of many processes creates |
@@ -21,6 +22,7 @@ pub mod atomic;
 pub mod beneath;
 pub mod claim;
 pub mod durable;
+pub mod error;
 pub mod guest;
 pub mod lock;
 pub mod mounts;

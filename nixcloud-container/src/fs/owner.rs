@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Gid, SeekFrom, Uid};
 use rustix::io::Errno;
 
+use super::error::FileError;
 pub use super::shift::Shift;
 pub use super::walk::Error;
 use super::walk::Way;
@@ -44,20 +45,15 @@ pub struct Moved {
 ///
 /// [`Error`]; a second call goes on from there.
 pub fn shift(root: &Path, shift: Shift, cancelled: &dyn Fn() -> bool) -> Result<Moved, Error> {
-    let io = |action| move |errno: Errno| Error::Io { action, path: root.to_owned(), source: errno.into() };
     let top = beneath::open_root(root).map_err(|error| match error {
-        beneath::Error::Io { action, path, source } => Error::Io { action, path, source },
+        beneath::Error::Io(refused) => refused.into(),
         _ => Error::NotADirectory { path: root.to_owned() },
     })?;
     let mut walk = Walk { way: Way::new(root), shift, moved: Moved::default(), cancelled };
     walk.way.begin();
     walk.own(top.as_fd(), None)?;
-    let moved = walk.run(top.try_clone().map_err(|source| Error::Io {
-        action: "open",
-        path: root.to_owned(),
-        source,
-    })?)?;
-    rustix::fs::syncfs(&top).map_err(io("write"))?;
+    let moved = walk.run(top.try_clone().map_err(FileError::at("open", root))?)?;
+    rustix::fs::syncfs(&top).map_err(FileError::at("write", root))?;
     tracing::debug!(path = %root.display(), ?shift, ?moved, "owners moved");
     Ok(moved)
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, SeekFrom};
 use rustix::io::Errno;
 
+use super::error::FileError;
 use super::walk::Way;
 use super::{atomic, mounts};
 
@@ -28,7 +29,7 @@ pub use super::walk::Error;
 ///
 /// [`Error`]. With [`Error::Mounted`] from a mount that was there at the beginning, nothing was removed.
 pub fn tree(path: &Path) -> Result<(), Error> {
-    let io = |action| move |source| Error::Io { action, path: path.to_owned(), source };
+    let io = |action| FileError::at::<io::Error>(action, path);
     let not_a_directory = || Error::NotADirectory { path: path.to_owned() };
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(not_a_directory()) };
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
@@ -36,7 +37,7 @@ pub fn tree(path: &Path) -> Result<(), Error> {
         Ok(found) if found.is_dir() => {}
         Ok(_) => return Err(not_a_directory()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(io("inspect")(error)),
+        Err(error) => return Err(io("inspect")(error).into()),
     }
     let canonical = parent.canonicalize().map_err(io("resolve"))?.join(name);
     tracing::debug!(path = %canonical.display(), "removing");

@@ -217,7 +217,7 @@ fn root_an_immutable_file_is_named() {
         let error = tree(&top).unwrap_err();
         rustix::fs::ioctl_setflags(&file, flags).unwrap();
         match &error {
-            Error::Io { action: "remove", path, source } => {
+            Error::Io(FileError { action: "remove", path, source }) => {
                 assert_eq!(source.raw_os_error(), Some(libc::EPERM));
                 assert_eq!(path, &top.join(name));
             }

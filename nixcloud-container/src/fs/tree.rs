@@ -97,6 +97,7 @@ fn correct(dir: BorrowedFd<'_>, shown: &Path, mode: u32, uid: u32, gid: u32) -> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::FileError;
     use super::*;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
@@ -140,7 +141,7 @@ mod tests {
         let make = |dir| skeleton(&root, &[(dir, 0o755)], own.uid(), own.gid());
         assert!(matches!(make("nix/store"), Err(Error::Symlink { path }) if path == root.join("nix")));
         assert!(matches!(make("nix"), Err(Error::Symlink { .. })));
-        assert!(matches!(make("tmp"), Err(Error::Io { action: "open", .. })));
+        assert!(matches!(make("tmp"), Err(Error::Io(FileError { action: "open", .. }))));
         assert!(matches!(make("../host/a"), Err(Error::NotInside { .. })));
         assert!(matches!(make("/a"), Err(Error::NotInside { .. })));
         assert_eq!(std::fs::read_dir(temp.path().join("host")).unwrap().count(), 0);

@@ -6,7 +6,6 @@
 //! matters.
 
 use std::ffi::{CStr, CString, OsStr};
-use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -16,6 +15,7 @@ use rustix::fs::{FileType, Mode, RawDir, ResolveFlags};
 use rustix::io::Errno;
 
 use super::beneath::{self, DIRECTORY};
+use super::error::FileError;
 
 /// Bytes of directory entries that are read at once (some 800 names).
 const BATCH: usize = 32 * 1024;
@@ -52,15 +52,8 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file system refused (an immutable flag is `EPERM`).
-    #[error("cannot {action} {path}")]
-    Io {
-        /// What was attempted, as a verb.
-        action: &'static str,
-        /// The entry.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// The caller gave up.
     #[error("cancelled")]
     Cancelled,
@@ -171,7 +164,7 @@ impl<'a> Way<'a> {
         match errno {
             // EXDEV is openat2's answer, EBUSY that of unlinkat, to a mount that came after we looked.
             Errno::XDEV | Errno::BUSY => Error::Mounted { mount_point: path },
-            other => Error::Io { action, path, source: other.into() },
+            other => FileError::new(action, &path, other).into(),
         }
     }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::fs::atomic::{self, Durability};
+use crate::fs::error::FileError;
 use crate::host::Host;
 use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
@@ -61,8 +62,7 @@ pub(crate) fn rebuild(host: &Host) -> Result<(), Error> {
     }
     for folder in folders(host) {
         atomic::sweep(&folder)?;
-        let failed = |source| Error::Io { action: "read", path: folder.clone(), source };
-        for entry in std::fs::read_dir(&folder).map_err(failed)?.flatten() {
+        for entry in std::fs::read_dir(&folder).map_err(FileError::at("read", &folder))?.flatten() {
             if entry.file_name().to_str().is_none_or(|name| !known.contains(name)) {
                 remove(&entry.path())?;
             }
@@ -146,6 +146,6 @@ fn remove(path: &Path) -> Result<bool, Error> {
     match std::fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(Error::Io { action: "remove", path: path.to_owned(), source }),
+        Err(source) => Err(FileError::new("remove", path, source).into()),
     }
 }

@@ -8,21 +8,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::fs::atomic::{self, Durability};
+use crate::fs::error::FileError;
 
 /// A setting cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SysctlError {
     /// The kernel or the file system refused.
-    #[error("cannot {action} {}", .path.display())]
-    Io {
-        /// What was attempted, as a verb.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// The kernel does not have the setting.
     #[error("this kernel has no setting {key}")]
     Unknown {
@@ -142,8 +136,7 @@ impl Sysctl {
             self.set(key, &old)?;
             restored = true;
         }
-        let removed = |source| SysctlError::Io { action: "remove", path: path.clone(), source };
-        std::fs::remove_file(&path).map_err(removed)?;
+        std::fs::remove_file(&path).map_err(FileError::at("remove", &path))?;
         // The last one takes the folder with it.
         let _ = std::fs::remove_dir(&self.notes);
         Ok(restored)
@@ -157,7 +150,7 @@ impl Sysctl {
         let path = self.note_of(key);
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(SysctlError::Io { action: "remove", path, source })
+                Err(FileError::new("remove", &path, source).into())
             }
             _ => Ok(()),
         }
@@ -171,7 +164,7 @@ impl Sysctl {
         let entries = match std::fs::read_dir(&self.notes) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(SysctlError::Io { action: "read", path: self.notes.clone(), source }),
+            Err(source) => return Err(FileError::new("read", &self.notes, source).into()),
         };
         let mut keys: Vec<String> = entries
             .flatten()
@@ -194,7 +187,7 @@ impl Sysctl {
             .truncate(true)
             .open(&path)
             .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()));
-        written.map_err(|source| SysctlError::Io { action: "write", path, source })
+        Ok(written.map_err(FileError::at("write", &path))?)
     }
 
     /// The old value and ours, where they were noted in this boot.
@@ -217,8 +210,7 @@ impl Sysctl {
         let before = self.noted_values(key)?.filter(|(_, last)| last == old);
         let old = before.map_or_else(|| old.to_owned(), |(first, _)| first);
         let boot = self.boot()?;
-        let made = |source| SysctlError::Io { action: "make", path: self.notes.clone(), source };
-        std::fs::create_dir_all(&self.notes).map_err(made)?;
+        std::fs::create_dir_all(&self.notes).map_err(FileError::at("make", &self.notes))?;
         atomic::write(&path, format!("{old}\n{ours}\n{boot}\n").as_bytes(), 0o600, Durability::Synced)
             .map_err(|source| SysctlError::Note { key: key.to_owned(), source })
     }
@@ -234,7 +226,7 @@ fn text(path: &Path) -> Result<Option<String>, SysctlError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(SysctlError::Io { action: "read", path: path.to_owned(), source }),
+        Err(source) => Err(FileError::new("read", path, source).into()),
     }
 }
 

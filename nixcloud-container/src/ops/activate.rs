@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, FailedActivation};
+use crate::fs::error::FileError;
 use crate::host::Host;
 use crate::host::context::Context;
 use crate::model::name::ContainerName;
@@ -211,7 +212,7 @@ fn run(
     cancel: &Cancel,
     line: &mut dyn FnMut(String),
 ) -> Result<Exit, Error> {
-    let pipe = |source| Error::Io { action: "make a pipe for", path: SWITCH.into(), source };
+    let pipe = FileError::at("make a pipe for", SWITCH);
     let (reader, writer) = std::io::pipe().map_err(pipe)?;
     let stdio = Stdio::Fds {
         stdin: std::fs::File::open("/dev/null").map_err(pipe)?.into(),
@@ -223,7 +224,7 @@ fn run(
     let (say, said) = mpsc::sync_channel(1024);
     let lines = say.clone();
     // A host without room for another thread is no reason to panic with a generation that has not proved itself.
-    let thread = |source| Error::Io { action: "start a thread for", path: SWITCH.into(), source };
+    let thread = FileError::at("start a thread for", SWITCH);
     // Not joined: it ends when the last process of the guest closes the pipe, and holds nothing but the pipe.
     std::thread::Builder::new().spawn(move || read_lines(reader, &lines)).map_err(thread)?;
     std::thread::scope(|scope| {

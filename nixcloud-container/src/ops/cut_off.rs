@@ -51,12 +51,8 @@ pub(crate) fn settle(host: &Host, record: &Record) -> Result<(), Error> {
 }
 
 fn note(host: &Host, record: &Record) -> Result<Option<Run>, Error> {
-    let boot = proc::boot_id().map_err(proc_error)?;
+    let boot = proc::boot_id().map_err(proc::unreadable)?;
     Ok(Run::load(&host.layout, &record.name, &boot)?)
-}
-
-fn proc_error(source: std::io::Error) -> Error {
-    Error::Io { action: "read", path: "/proc".into(), source }
 }
 
 /// Notes the init of a guest that was booted by one who was killed before it could.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::build;
 use crate::build::batch;
 use crate::error::Error;
+use crate::fs::error::FileError;
 use crate::fs::lock::Lock;
 use crate::fs::{atomic, mounts, remove};
 use crate::host::Host;
@@ -98,7 +99,7 @@ pub(crate) fn destroy_locked(
 /// the container's to remove.
 pub(crate) fn require_unmounted(host: &Host, name: &ContainerName) -> Result<(), Error> {
     let Ok(folder) = host.layout.container_dir(name).canonicalize() else { return Ok(()) };
-    let failed = |source| Error::Io { action: "read", path: "/proc/thread-self/mountinfo".into(), source };
+    let failed = FileError::at("read", "/proc/thread-self/mountinfo");
     match mounts::at_or_below(&folder).map_err(failed)?.into_iter().next() {
         Some(mount) => Err(Error::Mounted { name: name.clone(), mount }),
         None => Ok(()),
@@ -186,8 +187,7 @@ fn sweep_half_written(host: &Host) -> Result<(), Error> {
 /// Removes the lock files of containers that are gone: a destroy that was killed at its very end leaves one.
 fn sweep_locks(host: &Host) -> Result<(), Error> {
     let folder = host.layout.state().join("locks");
-    let failed = |source| Error::Io { action: "read", path: folder.clone(), source };
-    for entry in std::fs::read_dir(&folder).map_err(failed)?.flatten() {
+    for entry in std::fs::read_dir(&folder).map_err(FileError::at("read", &folder))?.flatten() {
         let name: Option<ContainerName> = entry.file_name().to_str().and_then(|name| name.parse().ok());
         if let Some(name) = name.filter(|name| !host.layout.record(name).exists()) {
             drop_lock(host, &name)?;

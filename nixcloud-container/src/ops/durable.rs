@@ -2,13 +2,13 @@
 //! what it puts in the store.
 
 use std::fs::Metadata;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::error::Error;
 use crate::fs::durable;
+use crate::fs::error::FileError;
 use crate::host::Host;
 use crate::model::generation::GenerationId;
 use crate::model::layout::{NIX_STATE, NIX_STORE};
@@ -30,7 +30,7 @@ pub(crate) fn generation(host: &Host, name: &ContainerName, id: GenerationId) ->
     if target.symlink_metadata().is_ok_and(|found| is_young(&found)) {
         tracing::debug!(path = %target.display(), "new in the store, whose file system is synced");
         let store = Path::new(NIX_STORE);
-        durable::file_system(store).map_err(failed(store))?;
+        durable::file_system(store).map_err(FileError::at("sync", store))?;
     }
     profile(host, name)
 }
@@ -57,17 +57,12 @@ pub(crate) fn removal(host: &Host, name: &ContainerName) -> Result<(), Error> {
 /// The owners of a container's files, which are all on one file system.
 pub(crate) fn files(host: &Host, name: &ContainerName) -> Result<(), Error> {
     let folder = host.layout.container_dir(name);
-    durable::file_system(&folder).map_err(failed(&folder))
+    Ok(durable::file_system(&folder).map_err(FileError::at("sync", &folder))?)
 }
 
 /// The names in a folder.
 pub(crate) fn entries(folder: &Path) -> Result<(), Error> {
-    durable::entries(folder).map_err(failed(folder))
-}
-
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::Io { action: "sync", path, source }
+    Ok(durable::entries(folder).map_err(FileError::at("sync", folder))?)
 }
 
 fn is_young(found: &Metadata) -> bool {

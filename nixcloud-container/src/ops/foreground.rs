@@ -10,6 +10,7 @@ use ::nix::unistd::{getpgrp, tcgetpgrp};
 use rustix::termios::tcgetwinsize;
 
 use crate::error::Error;
+use crate::fs::error::FileError;
 use crate::host::Host;
 use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
@@ -73,7 +74,7 @@ fn keys(screen: Screen) -> Option<Settings> {
 impl Foreground {
     /// Makes the console and shows it.
     pub(crate) fn open(host: &Host, starts: &[Pair], screen: Screen) -> Result<Self, Error> {
-        let failed = |source| Error::Io { action: "make", path: "a pseudo terminal".into(), source };
+        let failed = FileError::at("make", "a pseudo terminal");
         let before = keys(screen);
         let size = before.as_ref().and_then(|_| tcgetwinsize(io::stdin()).ok());
         let pty = Pty::of_host().map_err(failed)?;

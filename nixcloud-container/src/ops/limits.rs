@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::fs::error::FileError;
 use crate::host::Host;
 use crate::host::context::Context;
 use crate::host::grants::granted;
@@ -125,9 +126,8 @@ pub(crate) fn change(
     below: Below,
 ) -> Result<(), Error> {
     let path = host.layout.limits(name);
-    let failed = |source| Error::Io { action: "read", path: path.clone(), source };
     // A note that cannot be read is of no boot of ours: then nothing is known to be taken away.
-    let before = noted::load(&path).map_err(failed)?;
+    let before = noted::load(&path).map_err(FileError::at("read", &path))?;
     let cgroups = cgroup::of(&[init]);
     if below == Below::Refuse {
         require_room(name, &cgroups, limits)?;
@@ -163,8 +163,7 @@ fn refused(name: &ContainerName, cgroups: &[PathBuf], limit: Limit, source: io::
 
 /// Holds the guest, if it runs, to the limits of a generation that is put back.
 pub(crate) fn restore(host: &Host, record: &Record, spec: &ContainerSpec) -> Result<(), Error> {
-    let failed = |source| Error::Io { action: "read", path: "/proc".into(), source };
-    let boot = proc::boot_id().map_err(failed)?;
+    let boot = proc::boot_id().map_err(proc::unreadable)?;
     let run = Run::load(&host.layout, &record.name, &boot)?;
     match run.and_then(|run| run.init).filter(|init| init.is_alive()) {
         Some(init) => {

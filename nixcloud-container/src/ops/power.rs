@@ -88,10 +88,6 @@ pub(crate) fn target(host: &Host, name: &ContainerName) -> Target {
     Target { lxc_path: host.layout.lxc_path().to_owned(), name: name.to_string() }
 }
 
-pub(crate) fn proc_error(source: std::io::Error) -> Error {
-    Error::Io { action: "read", path: "/proc".into(), source }
-}
-
 /// The host's ends of a guest that is gone. Where its monitor was killed, the kernel removes them some time after the
 /// guest's network namespace, and until then their names cannot be used. Nothing of the container runs.
 pub(crate) fn remove_left_interfaces(host: &Host, record: &Record) -> Result<(), Error> {
@@ -167,16 +163,16 @@ pub(crate) fn stop_locked(
         Permission::Allowed | Permission::Wait => {}
     }
     // Of a guest that another tool started there are none.
-    let boot = proc::boot_id().map_err(proc_error)?;
+    let boot = proc::boot_id().map_err(proc::unreadable)?;
     let signals = Run::load(&host.layout, name, &boot)?.map(|run| run.signals).unwrap_or_default();
     let wish = if request.reboot { Wish::Reboot(signals) } else { Wish::Halt(signals) };
     let noted = note_run(host, record, &here);
     let record = noted.as_ref().unwrap_or(record);
     if !request.wait {
         if let Some(init) = here.init
-            && let Some(pidfd) = PidFd::open(init).map_err(proc_error)?
+            && let Some(pidfd) = PidFd::open(init).map_err(proc::unreadable)?
         {
-            pidfd.signal(wish.signal(init)).map_err(proc_error)?;
+            pidfd.signal(wish.signal(init)).map_err(proc::unreadable)?;
         }
         return Ok(StopOutcome::Asked);
     }
@@ -261,12 +257,12 @@ fn ask(
         }
         if !rebooted
             && let Some(init) = here.init
-            && let Some(pidfd) = PidFd::open(init).map_err(proc_error)?
+            && let Some(pidfd) = PidFd::open(init).map_err(proc::unreadable)?
         {
             // Sent again: an init that has just been executed has no handler yet, and the kernel drops the signal.
-            pidfd.signal(wish.signal(init)).map_err(proc_error)?;
+            pidfd.signal(wish.signal(init)).map_err(proc::unreadable)?;
             let left = limit.saturating_sub(begin.elapsed());
-            pidfd.wait(left.min(ASK_AGAIN), &|| cancel.is_cancelled()).map_err(proc_error)?;
+            pidfd.wait(left.min(ASK_AGAIN), &|| cancel.is_cancelled()).map_err(proc::unreadable)?;
         }
         waiting::pause(&record.name, here.state, begin, limit, cancel).map_err(|error| match error {
             Error::StillThere { .. } => timed_out(),
@@ -278,7 +274,7 @@ fn ask(
 /// Notes the init of a guest that has rebooted, from the generation that is current: nobody switches meanwhile. Its LXC
 /// configuration is still that of its start.
 fn note_reboot(host: &Host, record: &Record, init: Process) -> Result<(), Error> {
-    let boot = proc::boot_id().map_err(proc_error)?;
+    let boot = proc::boot_id().map_err(proc::unreadable)?;
     // Of a guest that another tool started there is none.
     let Some(mut run) = Run::load(&host.layout, &record.name, &boot)? else { return Ok(()) };
     let generations = Generations::new(&host.layout, &record.name);
@@ -312,8 +308,8 @@ pub(crate) fn kill(host: &Host, name: &ContainerName, signal: Signal, cancel: &C
     // One that has ended since it was looked at gets no signal, and whoever has its pid now gets none either.
     let ended = || refused(State::Stopping);
     let init = here.init.ok_or_else(ended)?;
-    let pidfd = PidFd::open(init).map_err(proc_error)?.ok_or_else(ended)?;
-    pidfd.signal(signal.number()).map_err(proc_error)?;
+    let pidfd = PidFd::open(init).map_err(proc::unreadable)?.ok_or_else(ended)?;
+    pidfd.signal(signal.number()).map_err(proc::unreadable)?;
     Ok(init.pid)
 }
 
@@ -336,24 +332,24 @@ pub(crate) fn terminate_locked(host: &Host, record: &Record, cancel: &Cancel) ->
     }
     let begin = Instant::now();
     if let Some(init) = here.init
-        && let Some(pidfd) = PidFd::open(init).map_err(proc_error)?
+        && let Some(pidfd) = PidFd::open(init).map_err(proc::unreadable)?
     {
-        pidfd.signal(libc::SIGKILL).map_err(proc_error)?;
+        pidfd.signal(libc::SIGKILL).map_err(proc::unreadable)?;
         if here.state == State::Frozen {
             // If that fails the monitor is killed, and init with it.
             let _ = thaw(host, record);
         }
-        pidfd.wait(MONITOR_END, &|| false).map_err(proc_error)?;
+        pidfd.wait(MONITOR_END, &|| false).map_err(proc::unreadable)?;
     }
     if let Some(monitor) = here.monitor
-        && let Some(pidfd) = PidFd::open(monitor).map_err(proc_error)?
+        && let Some(pidfd) = PidFd::open(monitor).map_err(proc::unreadable)?
     {
         // One that a signal stopped goes on, and tidies up itself.
-        pidfd.signal(libc::SIGCONT).map_err(proc_error)?;
-        if !pidfd.wait(MONITOR_END.saturating_sub(begin.elapsed()), &|| false).map_err(proc_error)? {
+        pidfd.signal(libc::SIGCONT).map_err(proc::unreadable)?;
+        if !pidfd.wait(MONITOR_END.saturating_sub(begin.elapsed()), &|| false).map_err(proc::unreadable)? {
             // It hangs, in a hook for instance: the kernel takes down what it held.
-            pidfd.signal(libc::SIGKILL).map_err(proc_error)?;
-            pidfd.wait(MONITOR_END, &|| false).map_err(proc_error)?;
+            pidfd.signal(libc::SIGKILL).map_err(proc::unreadable)?;
+            pidfd.wait(MONITOR_END, &|| false).map_err(proc::unreadable)?;
         }
     }
     if here.init.is_none() || here.monitor.is_none() {
@@ -381,7 +377,7 @@ pub(crate) fn stopped(host: &Host, record: &Record) -> Result<(), Error> {
 /// As [`stopped`], with a record that is used further: what was given back is no more in it.
 pub(crate) fn forget(host: &Host, record: &mut Record) -> Result<(), Error> {
     let mut freeing = Freeing::of(&record.name);
-    let boot = proc::boot_id().map_err(proc_error)?;
+    let boot = proc::boot_id().map_err(proc::unreadable)?;
     let run = Run::load(&host.layout, &record.name, &boot);
     cut_off::end_own(&host.layout, record, run.as_ref().ok().and_then(Option::as_ref));
     cut_off::end_left(&host.layout, record, Search::Quick);

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::fs::atomic::{self, Durability};
+use crate::fs::error::FileError;
 use crate::fs::remove;
 use crate::model::layout::Layout;
 use crate::model::name::ContainerName;
@@ -31,15 +32,8 @@ pub enum ClosureError {
     #[error("cannot keep the list of store paths")]
     Write(#[from] atomic::Error),
     /// A list cannot be read or removed.
-    #[error("cannot {action} {}", .path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// The folder of the lists cannot be removed.
     #[error("cannot remove the lists of store paths")]
     Remove(#[from] remove::Error),
@@ -75,9 +69,9 @@ pub(crate) fn list(
 
 /// The names in a list that [`list`] gave.
 pub(crate) fn names(file: &Path) -> Result<Vec<String>, ClosureError> {
-    let io = |action, source| ClosureError::Io { action, path: file.to_owned(), source };
-    let text = std::fs::read_to_string(file).map_err(|source| io("read", source))?;
-    let names = closure_names(&text).ok_or_else(|| io("read", io::ErrorKind::InvalidData.into()))?;
+    let unreadable = FileError::at("read", file);
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let names = closure_names(&text).ok_or_else(|| unreadable(io::ErrorKind::InvalidData.into()))?;
     Ok(names.into_iter().map(str::to_owned).collect())
 }
 
@@ -95,7 +89,7 @@ pub(crate) fn keep(
             && let Err(source) = std::fs::remove_file(&path)
             && source.kind() != io::ErrorKind::NotFound
         {
-            return Err(ClosureError::Io { action: "remove", path, source });
+            return Err(FileError::new("remove", &path, source).into());
         }
     }
     Ok(())

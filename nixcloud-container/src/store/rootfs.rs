@@ -2,8 +2,9 @@
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::fs::error::FileError;
 use crate::fs::owner::{self, Moved, Shift};
 use crate::fs::{beneath, durable, remove, tree};
 use crate::model::idmap::{IdMap, RANGE};
@@ -34,15 +35,8 @@ pub enum RootfsError {
     #[error("cannot make the root file system")]
     Skeleton(#[from] beneath::Error),
     /// What is around it.
-    #[error("cannot {action} {}", .path.display())]
-    Folder {
-        /// What was attempted.
-        action: &'static str,
-        /// The folder.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Folder(#[from] FileError),
     /// Removal.
     #[error("cannot remove the container's folder")]
     Remove(#[source] remove::Error),
@@ -60,7 +54,7 @@ pub(crate) fn create(layout: &Layout, name: &ContainerName, ids: IdMap) -> Resul
     make_lasting_dirs(layout.lxc_path(), 0o755)?;
     match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        other => other.map_err(failed("make", &folder))?,
+        other => other.map_err(FileError::at("make", &folder))?,
     }
     open_to(&folder, ids)?;
     tree::skeleton(&layout.locked(name), &[(".", 0o711)], 0, 0)?;
@@ -71,18 +65,14 @@ pub(crate) fn create(layout: &Layout, name: &ContainerName, ids: IdMap) -> Resul
 }
 
 fn sync(folder: &Path) -> Result<(), RootfsError> {
-    durable::entries(folder).map_err(failed("sync", folder))
-}
-
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RootfsError {
-    let path = path.to_owned();
-    move |source| RootfsError::Folder { action, path, source }
+    Ok(durable::entries(folder).map_err(FileError::at("sync", folder))?)
 }
 
 /// Lets the guest's root, and nobody else, pass through the folder.
 fn open_to(folder: &Path, ids: IdMap) -> Result<(), RootfsError> {
-    chown(folder, Some(0), Some(ids.base())).map_err(failed("change the owner of", folder))?;
-    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o710)).map_err(failed("open", folder))
+    chown(folder, Some(0), Some(ids.base())).map_err(FileError::at("change the owner of", folder))?;
+    Ok(std::fs::set_permissions(folder, PermissionsExt::from_mode(0o710))
+        .map_err(FileError::at("open", folder))?)
 }
 
 /// Makes what our own start needs around a rootfs that somebody else made, and takes the folder from the guest's root,
@@ -139,12 +129,12 @@ fn make(path: &Path, mode: u32) -> Result<Vec<&Path>, RootfsError> {
     for folder in &missing {
         let folder = *folder;
         let mode = if folder == path { mode } else { 0o755 };
-        let failed = |source| RootfsError::Folder { action: "make", path: folder.to_owned(), source };
+        let failed = FileError::at("make", folder);
         match std::fs::DirBuilder::new().mode(0o700).create(folder) {
             Ok(()) => std::fs::set_permissions(folder, PermissionsExt::from_mode(mode)).map_err(failed)?,
             // Another process makes the same folders.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(failed(error).into()),
         }
     }
     Ok(missing)

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::fs::atomic;
+use crate::fs::error::FileError;
 
 /// The name that our own lines stand under. No user has to have it: `useradd`, `adduser` and `usermod` keep off every line.
 /// Not root, whose lines Incus, LXD and LXC take for what their containers may have.
@@ -22,15 +23,8 @@ const LOCK: Duration = Duration::from_secs(15);
 #[non_exhaustive]
 pub enum SubidError {
     /// The file system refused.
-    #[error("cannot {action} {}", .path.display())]
-    Io {
-        /// What was attempted, as a verb.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// It cannot be replaced.
     #[error("cannot write the ids of users")]
     Write(#[from] atomic::Error),
@@ -38,7 +32,7 @@ pub enum SubidError {
 
 impl SubidError {
     fn io(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
-        Self::Io { action, path: path.to_owned(), source: source.into() }
+        FileError::new(action, path, source).into()
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::fs::atomic::{self, Durability};
+use crate::fs::error::FileError;
 use crate::store::subid::{Entry, SubidError};
 
 /// The lines that are ours.
@@ -39,20 +40,22 @@ impl Note {
 impl Notes {
     /// What was noted; nothing where there is no such file.
     pub(crate) fn load(path: &Path) -> Result<Self, SubidError> {
-        let failed = |source| SubidError::Io { action: "read", path: path.to_owned(), source };
+        let failed = FileError::at("read", path);
         match std::fs::read_to_string(path) {
-            Ok(text) => toml::from_str(&text).map_err(|error| failed(std::io::Error::other(error))),
+            Ok(text) => Ok(toml::from_str(&text).map_err(|error| failed(std::io::Error::other(error)))?),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(failed(source)),
+            Err(source) => Err(failed(source).into()),
         }
     }
 
     /// Writes them to the disk, or removes the file where there are none.
     pub(crate) fn save(&self, path: &Path) -> Result<(), SubidError> {
-        let failed = |action, source| SubidError::Io { action, path: path.to_owned(), source };
+        let failed = |action, source: std::io::Error| FileError::new(action, path, source);
         if self.line.is_empty() {
             return match std::fs::remove_file(path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", error)),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(failed("remove", error).into())
+                }
                 _ => Ok(()),
             };
         }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::error::FileError;
 use super::room;
 use queue::Queue;
 
@@ -44,15 +45,8 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file system refused.
-    #[error("cannot {action} {path}")]
-    Io {
-        /// What was attempted, as a verb.
-        action: &'static str,
-        /// The lock file.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
 }
 
 fn holder_text(pid: Option<u32>) -> String {
@@ -153,12 +147,12 @@ impl Lock {
 
     fn attempt(place: Place<'_>, queued: bool) -> Result<Attempt, Error> {
         let path = place.file;
-        let failed = |action, source| Error::Io { action, path: path.to_owned(), source };
+        let failed = |action, source: io::Error| FileError::new(action, path, source);
         loop {
             let file = match open(path) {
                 Ok(file) => Ok(file),
                 Err(errno) if place.folder.is_some() && room::lacks(errno) => Err(errno),
-                Err(errno) => return Err(failed("open", errno.into())),
+                Err(errno) => return Err(failed("open", errno.into()).into()),
             };
             let mut lock = Self { path: path.to_owned(), file: None, folder: None };
             if let Ok(file) = &file {
@@ -169,7 +163,7 @@ impl Lock {
                     Ok(()) => {}
                     Err(Errno::WOULDBLOCK) => return Ok(Attempt::Held),
                     Err(Errno::INTR) => continue,
-                    Err(errno) => return Err(failed("lock", errno.into())),
+                    Err(errno) => return Err(failed("lock", errno.into()).into()),
                 }
                 // The holder removes the file before it lets go: what we locked may have lost its name, and another
                 // may hold the file that has the name now.
@@ -187,7 +181,7 @@ impl Lock {
                 }
             }
             if let (Some(errno), None) = (refused, &lock.folder) {
-                return Err(failed("open", errno.into()));
+                return Err(failed("open", errno.into()).into());
             }
             if let Some(file) = &lock.file
                 && let Err(error) = sign(file)

@@ -85,7 +85,7 @@ fn a_planted_link_is_not_followed() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("lock");
     std::os::unix::fs::symlink("elsewhere", &path).unwrap();
-    assert!(matches!(Lock::try_acquire(&*path), Err(Error::Io { action: "open", .. })));
+    assert!(matches!(Lock::try_acquire(&*path), Err(Error::Io(FileError { action: "open", .. }))));
     assert!(!temp.path().join("elsewhere").exists());
 }
 

@@ -14,8 +14,8 @@ use crate::sys::proc;
 
 /// The containers that run in this network namespace, each with the ports that it was booted with.
 fn running(host: &Host) -> Result<Vec<(ContainerName, Vec<BridgePort>)>, Error> {
-    let boot = proc::boot_id().map_err(unreadable)?;
-    let here = proc::own_network_namespace().map_err(unreadable)?;
+    let boot = proc::boot_id().map_err(proc::unreadable)?;
+    let here = proc::own_network_namespace().map_err(proc::unreadable)?;
     let mut running = Vec::new();
     for name in Record::names(&host.layout)? {
         let Some(run) = Run::load(&host.layout, &name, &boot)? else { continue };
@@ -24,10 +24,6 @@ fn running(host: &Host) -> Result<Vec<(ContainerName, Vec<BridgePort>)>, Error> 
         }
     }
     Ok(running)
-}
-
-fn unreadable(source: std::io::Error) -> Error {
-    Error::Io { action: "read", path: "/proc".into(), source }
 }
 
 /// What is wrong with a port; nothing where it is gone, with its guest.

@@ -5,6 +5,7 @@
 use std::io;
 
 use crate::error::Error;
+use crate::fs::error::FileError;
 use crate::host::Host;
 use crate::model::hint::Remedy;
 use crate::model::host_report::{Change, Finding, HostChange, Part, Verdict};
@@ -66,7 +67,7 @@ fn changed(limit: &Limit, change: Change) -> HostChange {
 /// Whether the kernel keeps a setting to itself: below a read-only `/proc/sys` (a host that is itself a container), or
 /// where it knows of no such value.
 fn keeps_it(error: &SysctlError) -> bool {
-    let SysctlError::Io { source, .. } = error else { return false };
+    let SysctlError::Io(FileError { source, .. }) = error else { return false };
     matches!(source.raw_os_error(), Some(libc::EROFS | libc::EACCES | libc::EPERM | libc::EINVAL))
         || source.kind() == io::ErrorKind::ReadOnlyFilesystem
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::fs::atomic::{self, Durability};
+use crate::fs::error::FileError;
 use crate::fs::remove;
 use crate::host::Host;
 use crate::host::name_files;
@@ -127,7 +128,7 @@ fn answer_all(host: &Host) -> [bool; 3] {
 fn folders(host: &Host) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt;
     let state = host.layout.state();
-    let failed = |source| Error::Io { action: "open", path: state.to_owned(), source };
+    let failed = FileError::at("open", state);
     let mode = state.metadata().map_err(failed)?.permissions().mode();
     // What is in it and is nobody's business is closed itself.
     std::fs::set_permissions(state, PermissionsExt::from_mode(mode & 0o7777 | 0o011)).map_err(failed)?;
@@ -195,11 +196,7 @@ pub(super) fn down(host: &Host, cancel: &Cancel) -> Result<Vec<HostChange>, Erro
         for resolver in Resolver::ALL {
             systemctl.run(&["stop", &unit(resolver)], "")?;
         }
-        std::fs::remove_file(UNIT).map_err(|source| Error::Io {
-            action: "remove",
-            path: UNIT.into(),
-            source,
-        })?;
+        std::fs::remove_file(UNIT).map_err(FileError::at("remove", UNIT))?;
         systemctl.run(&["daemon-reload"], "")?;
     }
     some |= resolver::stop(&host.layout)?;

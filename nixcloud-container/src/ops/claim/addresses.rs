@@ -116,8 +116,7 @@ pub(crate) fn release(host: &Host, record: &mut Record, spec: &ContainerSpec) ->
 /// The addresses in what a running guest was booted with. It has them, and its port lets it send from them, until it ends:
 /// also after a reboot from inside, whatever its current generation says.
 fn booted_with(host: &Host, record: &Record) -> Result<HashSet<IpAddr>, Error> {
-    let failed = |source| Error::Io { action: "read", path: "/proc".into(), source };
-    let boot = proc::boot_id().map_err(failed)?;
+    let boot = proc::boot_id().map_err(proc::unreadable)?;
     let run = Run::load(&host.layout, &record.name, &boot)?;
     // Without a note of its init it is just being started.
     let run = run.filter(|run| run.init.is_none() || run.lives());

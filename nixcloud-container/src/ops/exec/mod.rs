@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::fs::error::FileError;
 use crate::host::Host;
 use crate::host::context::Context;
 use crate::model::idmap::RANGE;
@@ -161,19 +162,11 @@ pub(crate) fn run(
     let owner = record.ids.filter(|_| side == Side::Guest && user < RANGE).map(|ids| ids.base() + user);
     let wire = Request::Attach { target: power::target(host, name), command };
     let relay = if terminal { Relay::of_terminal(streams) } else { Relay::of(streams, owner) };
-    let (stdio, relay) = relay.map_err(|source| Error::Io {
-        action: "connect the streams of",
-        path: name.as_str().into(),
-        source,
-    })?;
+    let (stdio, relay) = relay.map_err(FileError::at("connect the streams of", name.as_str()))?;
     let answer = host.worker.call(&wire, stdio, None, cancel);
     let copied = relay.end(answer.is_ok(), cancel);
     let answer = answer?;
-    copied.map_err(|broken| Error::Io {
-        action: broken.action,
-        path: name.as_str().into(),
-        source: broken.source,
-    })?;
+    copied.map_err(|broken| FileError::new(broken.action, name.as_str(), broken.source))?;
     match answer {
         Answer::Exited(exit) => {
             if exit == Exit::NotFound && side == Side::Guest {

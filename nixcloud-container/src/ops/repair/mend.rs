@@ -6,6 +6,7 @@ use std::path::Path;
 use super::faults::Mend;
 use crate::error::Error;
 use crate::fs::atomic::{self, Durability};
+use crate::fs::error::FileError;
 use crate::fs::owner::Shift;
 use crate::host::Host;
 use crate::host::context::Context;
@@ -57,7 +58,7 @@ fn put_record(layout: &Layout, record: &Record) -> Result<(), Error> {
     if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
         folder_away(&path)?;
     } else if path.symlink_metadata().is_ok() {
-        std::fs::rename(&path, &kept).map_err(failed("move away", &path))?;
+        std::fs::rename(&path, &kept).map_err(FileError::at("move away", &path))?;
     }
     Ok(record.save(layout)?)
 }
@@ -69,7 +70,7 @@ pub(super) fn folder_away(path: &Path) -> Result<(), Error> {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(())
         }
-        gone => gone.map_err(failed("remove", path)),
+        gone => Ok(gone.map_err(FileError::at("remove", path))?),
     }
 }
 
@@ -81,7 +82,7 @@ pub(super) fn free(layout: &Layout, held: &Held) -> Result<(), Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         _ => {}
     }
-    std::fs::remove_file(&path).map_err(failed("remove", &path))?;
+    std::fs::remove_file(&path).map_err(FileError::at("remove", &path))?;
     path.parent().map_or(Ok(()), durable::entries)
 }
 
@@ -114,9 +115,4 @@ fn config(context: &mut Context<'_>, name: &ContainerName) -> Result<(), Error> 
         lxc_config::rendered(host, &record, &spec)?
     };
     lxc_config::write(context, &mut record, &rendered)
-}
-
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::Io { action, path, source }
 }

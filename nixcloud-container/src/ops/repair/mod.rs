@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::error::{self, Error};
+use crate::fs::error::FileError;
 use crate::fs::lock::{self, Place};
 use crate::host::Host;
 use crate::host::context::Context;
@@ -160,8 +161,8 @@ pub(crate) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
 }
 
 fn claims(host: &Host) -> Result<Vec<Held>, Error> {
-    let path = host.layout.state().to_owned();
-    salvage::claims(&host.layout).map_err(|source| Error::Io { action: "read the claims in", path, source })
+    let failed = FileError::at("read the claims in", host.layout.state());
+    Ok(salvage::claims(&host.layout).map_err(failed)?)
 }
 
 /// All containers of ours that anything speaks of.

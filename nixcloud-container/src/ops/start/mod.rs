@@ -33,7 +33,7 @@ use crate::ops::locked::{self, Locked};
 use crate::ops::lxc_config;
 use crate::ops::needs;
 use crate::ops::power::{
-    MONITOR_END, forget, forget_neighbours, proc_error, remove_left_interfaces, target, terminate_locked,
+    MONITOR_END, forget, forget_neighbours, remove_left_interfaces, target, terminate_locked,
 };
 use crate::ops::waiting;
 use crate::render::{self, Rendered};
@@ -126,10 +126,10 @@ impl Boot<'_> {
         require_free_ids(host, record, spec.idmap)?;
         remove_left_interfaces(host, record)?;
         let mut run = Run {
-            boot_id: proc::boot_id().map_err(proc_error)?,
+            boot_id: proc::boot_id().map_err(proc::unreadable)?,
             init: None,
             monitor: None,
-            netns: proc::own_network_namespace().map_err(proc_error)?,
+            netns: proc::own_network_namespace().map_err(proc::unreadable)?,
             started: Timestamp::now(),
             generation: Some(current),
             switched: false,

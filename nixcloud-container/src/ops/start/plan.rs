@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::StartRequest;
 use crate::build::extra_check;
 use crate::error::Error;
+use crate::fs::error::FileError;
 use crate::host::Host;
 use crate::model::log_level::Level;
 use crate::model::name::ContainerName;
@@ -58,8 +59,8 @@ impl Plan {
         if let Some(folder) = plan.pidfile.as_deref().and_then(Path::parent)
             && !folder.is_dir()
         {
-            let source = std::io::ErrorKind::NotFound.into();
-            return Err(Error::Io { action: "find the pidfile's folder", path: folder.to_owned(), source });
+            let source: std::io::Error = std::io::ErrorKind::NotFound.into();
+            return Err(FileError::new("find the pidfile's folder", folder, source).into());
         }
         Ok(plan)
     }
@@ -86,15 +87,12 @@ impl Plan {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {
-    std::path::absolute(path).map_err(|source| Error::Io { action: "resolve", path: path.to_owned(), source })
+    Ok(std::path::absolute(path).map_err(FileError::at("resolve", path))?)
 }
 
 fn text(path: &Path) -> Result<String, Error> {
-    path.to_str().map(str::to_owned).ok_or_else(|| Error::Io {
-        action: "tell LXC of",
-        path: path.to_owned(),
-        source: std::io::Error::other("it is not UTF-8"),
-    })
+    let not_text = || FileError::new("tell LXC of", path, std::io::Error::other("it is not UTF-8"));
+    Ok(path.to_str().map(str::to_owned).ok_or_else(not_text)?)
 }
 
 /// Lets liblxc look at the items.

@@ -13,8 +13,15 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use crate::fs::error::FileError;
+
 mod ids;
 pub use ids::{ids_in_use, with_ids};
+
+/// The error of what is asked of the kernel by `/proc`, or of a process that is found there.
+pub(crate) fn unreadable(source: io::Error) -> FileError {
+    FileError::new("read", "/proc", source)
+}
 
 /// In how many parts a second is told in `/proc/PID/stat`: the kernel's constant on all machines that we run on.
 const TICKS: u64 = 100;
