@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
-use nixcloud_container::RunRequest;
+use nixcloud_container::{PendingRestart, RunRequest};
 
 use crate::harness::{Guest, Kind, Lab, Must, scenarios};
 use crate::store::{assert_shown, file, package};
@@ -143,13 +143,19 @@ fn root_all_of_the_store_is_there_where_it_is_asked_for(lab: &Lab, kind: Kind) {
     assert_eq!(web.shell(&format!("cat {}/file", beside.path.display())), lab.mark());
     // What it was booted with stays until the next start.
     let switched = web.update(&file(&web, "2"));
-    assert!(switched.pending_restart.iter().any(|pending| pending.key == "lxc.mount.entry"), "{switched:?}");
+    let pending = |told: &[PendingRestart]| match told {
+        [one] => format!("{}: {} -> {}", one.key, one.running.concat(), one.next.concat()),
+        _ => format!("{told:?}"),
+    };
+    assert_eq!(pending(&switched.pending_restart), "store: full -> closure");
+    assert_eq!(pending(&web.container().status().must("status").pending_restart), "store: full -> closure");
     assert_eq!(web.version().as_deref(), Some("2"));
     assert!(web.sh(&format!("test -e {}", beside.path.display())).exit.success());
     web.stop();
     web.start();
     assert_shown(&web, &[2]);
-    web.update(&web.file().keys("store = \"full\";").version("3"));
+    let switched = web.update(&web.file().keys("store = \"full\";").version("3"));
+    assert_eq!(pending(&switched.pending_restart), "store: closure -> full");
     assert_shown(&web, &[2, 3]);
     web.stop();
     web.start();

@@ -7,7 +7,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Pending {
-    /// The LXC key.
+    /// The LXC key; `store` where it is how much of the store the guest sees.
     key: String,
     /// All its values in the running guest.
     running: Vec<String>,

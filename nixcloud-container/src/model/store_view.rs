@@ -1,9 +1,10 @@
 //! How much of the host's store a guest sees, and the list of what is in a closure.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::model::words::words;
 
 /// How much of the host's store a guest sees.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,14 +17,10 @@ pub enum StoreView {
     Full,
 }
 
-impl fmt::Display for StoreView {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Closure => "closure",
-            Self::Full => "full",
-        })
-    }
-}
+words!(StoreView {
+    Closure => "closure",
+    Full => "full",
+});
 
 /// The last line of a list: one that was cut off has none.
 const END: &str = ".";

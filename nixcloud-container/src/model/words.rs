@@ -63,6 +63,7 @@ mod tests {
     use crate::model::host_report::{Change, Part, Verdict};
     use crate::model::idmap::IdMapKind;
     use crate::model::state::State;
+    use crate::model::store_view::StoreView;
 
     fn agree<T>(all: &[T])
     where
@@ -88,6 +89,7 @@ mod tests {
         agree(Verdict::ALL);
         agree(IdMapKind::ALL);
         agree(State::ALL);
+        agree(StoreView::ALL);
         agree(crate::ops::addresses::Origin::ALL);
     }
 }

@@ -190,7 +190,7 @@ fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Err
     // What cannot be rendered any more is told at the next start; it does not hide the container.
     let pending_restart = match (&here.run, &spec) {
         (Some(run), Some(spec)) => lxc_config::rendered(host, &record, spec)
-            .map(|next| render::compare(&run.notes.items, &next.items))
+            .map(|next| run.pending_restart(spec.store_view(host.config.store), &next))
             .unwrap_or_default(),
         _ => Vec::new(),
     };

@@ -23,7 +23,7 @@ use crate::ops::lxc_config::{self, GivenItems};
 use crate::ops::recover;
 use crate::ops::shown;
 use crate::ops::switch_request::SwitchRequest;
-use crate::render::{self, PendingRestart, Rendered};
+use crate::render::{PendingRestart, Rendered};
 use crate::store::history::Generations;
 use crate::store::presence::{self, Presence};
 use crate::store::record::{Record, RecordPhase, Run};
@@ -202,7 +202,7 @@ pub(crate) fn settle(
         // What is left now, and may be what a rollback is to come back to.
         here.note_run(&host.layout, record);
         if let Some(run) = &here.run {
-            pending_restart = render::compare(&run.notes.items, &rendered.items);
+            pending_restart = run.pending_restart(spec.store_view(host.config.store), &rendered);
             if let Err(failure) = (Run { switched: true, ..run.clone() }).save(&host.layout, &name) {
                 return Err(put_back(context, record, failure.into()));
             }

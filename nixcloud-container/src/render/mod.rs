@@ -122,6 +122,9 @@ pub struct Rendered {
 /// The store, in the folder of locked sources.
 pub(crate) const STORE: &str = "store";
 
+/// Where the guest has it.
+const STORE_TARGET: &str = "nix/store";
+
 /// The init of a system that the shell original built: it has no link to it beside.
 const ORIGINAL_INIT: &str = "/init/profile/container/init";
 
@@ -284,7 +287,7 @@ fn mounts(text: &mut Text, input: &Input<'_>, locked: &mut Vec<LockedSource>) {
         StoreView::Full if input.facts.idmapped_store => "bind,ro,idmap=container,create=dir",
         StoreView::Full | StoreView::Closure => "bind,ro,create=dir",
     };
-    let store = locked_bind(text, input, store, "nix/store", options);
+    let store = locked_bind(text, input, store, STORE_TARGET, options);
     if view == StoreView::Full {
         locked.push(store);
     }

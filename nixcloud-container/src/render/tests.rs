@@ -157,15 +157,39 @@ fn read_only_sources_come_from_the_locked_folder_alone() {
     }
 }
 
+fn differing(running: &[(String, String)], next: &[(String, String)]) -> Vec<PendingRestart> {
+    compare((StoreView::Full, running), (StoreView::Full, next))
+}
+
+/// With idmapped mounts and without: then LXC's item is the same.
+#[test]
+fn another_view_of_the_store_waits_for_a_restart() {
+    for idmapped_store in [true, false] {
+        let items = |store| {
+            let spec = ContainerSpec { store: Some(store), ..spec() };
+            (store, rendered(&spec, &HostFacts { idmapped_store, ..facts() }).unwrap().items)
+        };
+        let (full, closure) = (items(StoreView::Full), items(StoreView::Closure));
+        assert_eq!(full.1 == closure.1, !idmapped_store);
+        let told = compare((full.0, &full.1), (closure.0, &closure.1));
+        let [one] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(
+            (one.key.as_str(), one.running.concat(), one.next.concat()),
+            ("store", "full".into(), "closure".into())
+        );
+        assert_eq!(compare((closure.0, &closure.1), (closure.0, &closure.1)), []);
+    }
+}
+
 #[test]
 fn only_differing_settings_wait_for_a_restart() {
     let items = |spec: &ContainerSpec| rendered(spec, &facts()).unwrap().items;
     let a = items(&spec());
-    assert_eq!(compare(&a, &a), []);
+    assert_eq!(differing(&a, &a), []);
     let mut other = spec();
     other.network.enable_nat = true;
     other.effective.ip = Some("10.101.0.3".parse().unwrap());
-    let pending = compare(&a, &items(&other));
+    let pending = differing(&a, &items(&other));
     let keys: Vec<&str> = pending.iter().map(|p| p.key.as_str()).collect();
     assert!(keys.contains(&"lxc.net.0.ipv4.address") && keys.contains(&"lxc.net.1.type"), "{keys:?}");
     assert!(!keys.contains(&"lxc.uts.name"));
@@ -267,11 +291,11 @@ fn another_program_that_sets_ports_is_no_change() {
     let one = rendered(&spec(), &facts()).unwrap();
     let moved = rendered_by("/run/else where", &spec(), &[], &facts()).unwrap();
     assert_ne!(one.text, moved.text);
-    assert_eq!(compare(&one.items, &moved.items), []);
+    assert_eq!(differing(&one.items, &moved.items), []);
     let mut other = spec();
     other.network.isolated = !other.network.isolated;
     let changed = rendered(&other, &facts()).unwrap();
-    let pending = compare(&one.items, &changed.items);
+    let pending = differing(&one.items, &changed.items);
     let port = pending.iter().find(|pending| pending.key == "lxc.net.0.script.up").unwrap();
     let [port] = &port.next[..] else { panic!("{port:?}") };
     assert!(port.starts_with("--nixcloud-port ") && port.contains(",open,"), "{port}");

@@ -11,6 +11,8 @@ use crate::model::generation::GenerationId;
 use crate::model::layout::Layout;
 use crate::model::name::ContainerName;
 use crate::model::signal::Signal;
+use crate::model::store_view::StoreView;
+use crate::render::{self, PendingRestart, Rendered};
 use crate::store::boot_notes::{self, BootNotes};
 use crate::store::shown::Shown;
 use crate::sys::cgroup;
@@ -84,6 +86,13 @@ impl Run {
         let Some(Text { text, .. }) = read(&layout.run(name))? else { return Ok(None) };
         let run = toml::from_str(&text).ok().or_else(|| boot_notes::upgraded(&text));
         Ok(run.filter(|run: &Self| run.boot_id == boot_id))
+    }
+
+    /// What waits for a restart, where it would boot with `next` and see as much of the store.
+    #[must_use]
+    pub fn pending_restart(&self, view: StoreView, next: &Rendered) -> Vec<PendingRestart> {
+        let running = if self.shown.is_some() { StoreView::Closure } else { StoreView::Full };
+        render::compare((running, &self.notes.items), (view, &next.items))
     }
 
     /// Whether its guest lives: one that rebooted from inside has another init, and still that monitor.
