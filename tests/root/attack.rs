@@ -72,8 +72,8 @@ fn ends(attacks: &[&Attack], said: &str) -> Ends {
     ends
 }
 
-/// The program of attacks that no shell can do, where the guest's root executes it.
-pub fn probe(lab: &Lab, guest: &Guest<'_>) -> PathBuf {
+/// The program of attacks that no shell can do.
+pub fn built_probe(lab: &Lab) -> PathBuf {
     let built = lab.path("/files/probe");
     if !built.exists() {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("root/attack/probe.c");
@@ -81,6 +81,12 @@ pub fn probe(lab: &Lab, guest: &Guest<'_>) -> PathBuf {
             Command::new("gcc").args(["-static", "-O1", "-o"]).arg(&built).arg(source).status().must("gcc");
         assert!(gcc.success(), "gcc: {gcc}");
     }
+    built
+}
+
+/// The same, where the guest's root executes it.
+pub fn probe(lab: &Lab, guest: &Guest<'_>) -> PathBuf {
+    let built = built_probe(lab);
     let inside = guest.rootfs().join("root/probe");
     fs::copy(&built, &inside).unwrap();
     fs::set_permissions(&inside, fs::Permissions::from_mode(0o755)).unwrap();
@@ -311,7 +317,8 @@ fn root_attacks_on_the_store_are_refused(lab: &Lab, kind: Kind) {
     }
 }
 
-fn attacks_on_the_store_are_refused(lab: &Lab, web: &Guest<'_>) {
+/// The attacks on files, on the store that the guest sees and on its profile.
+pub fn attacks_on_the_store_are_refused(lab: &Lab, web: &Guest<'_>) {
     // A store path of this guest's own is the victim: not even that is its to change.
     let generation = web.generation_path(1);
     let victim = format!("{}/spec.json", generation.file_name().unwrap().to_str().unwrap());

@@ -7,13 +7,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
-use nixcloud_container::{PendingRestart, RunRequest};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nixcloud_container::{Event, PendingRestart, RunRequest, State};
 
+use crate::harness::guest::id;
 use crate::harness::{Guest, Kind, Lab, Must, scenarios};
 use crate::store::{assert_shown, file, package};
 
 scenarios! {
-    once: [],
+    once: [
+        root_no_filter_of_calls_is_what_keeps_the_store_out_of_sight,
+        root_without_idmapped_mounts_the_store_is_out_of_sight_as_well,
+    ],
     both: [
         root_what_a_guest_does_not_need_of_the_store_is_out_of_sight,
         root_all_of_the_store_is_there_where_it_is_asked_for,
@@ -23,6 +28,8 @@ scenarios! {
 /// A store path of the host's that the guest does not need: a folder with a file, and in it a secret of the host's root.
 struct Beside {
     path: PathBuf,
+    /// The kernel's handle of that file, which opens it for the host's root.
+    handle: String,
 }
 
 impl Beside {
@@ -35,7 +42,13 @@ impl Beside {
         assert!(told.status.success(), "{told:?}");
         let path = PathBuf::from(String::from_utf8(told.stdout).unwrap().trim());
         fs::set_permissions(path.join("file"), fs::Permissions::from_mode(0o400)).unwrap();
-        Self { path }
+        let probe = crate::attack::built_probe(lab);
+        let told = Command::new(&probe).arg("handle-of").arg(path.join("file")).output().unwrap();
+        assert!(told.status.success(), "{told:?}");
+        let handle = String::from_utf8(told.stdout).unwrap().trim().to_owned();
+        let opened = Command::new(&probe).args(["open-handle", "/nix/store", &handle]).status().unwrap();
+        assert!(opened.success(), "{handle}");
+        Self { path, handle }
     }
 }
 
@@ -45,8 +58,8 @@ impl Drop for Beside {
     }
 }
 
-/// Ways to a path of the host's store (`$O`, a name in it) that the guest does not need, or to something of it. Exit 0
-/// means that there is one.
+/// Ways to a path of the host's store (`$O`, a name in it; `$H`, the handle of a file in it) that the guest does not need, or to
+/// what the host does there. Exit 0 means that there is one.
 const WAYS: &[(&str, &str)] = &[
     ("by name", "[ -e /nix/store/$O ]"),
     ("read a file of host root's", "cat /nix/store/$O/file"),
@@ -54,10 +67,29 @@ const WAYS: &[(&str, &str)] = &[
     ("past a path that is there", "ls /nix/store/$P/../$O"),
     ("above the store", "ls /nix/store/.. | grep -qv -x store || ls /nix/store/../store/$O"),
     ("through a directory that is open", "cd /nix/store/$P && ls ../$O"),
+    ("past a descriptor", "exec 3</nix/store/$P && ls /proc/self/fd/3/../$O"),
     ("through init", "ls /proc/1/root/nix/store/$O"),
+    (
+        "through each process's folders",
+        "for at in /proc/[0-9]*/root /proc/[0-9]*/cwd /proc/[0-9]*/task/*/root; do \
+         ls $at/nix/store/$O || ls $at/$O || ls $at/../$O && exit 0; done; exit 1",
+    ),
+    (
+        "by what processes have open and mapped",
+        "cat /proc/[0-9]*/maps /proc/[0-9]*/task/*/maps | grep -e $O -e /locked/ && exit 0; \
+         for at in /proc/[0-9]*/exe /proc/[0-9]*/fd/* /proc/[0-9]*/map_files/*; do readlink $at; done | grep -e $O -e /locked/",
+    ),
     (
         "by the table of mounts",
         "awk '$5 == \"/nix/store\" {print $4}' /proc/self/mountinfo | grep -q /nix/store",
+    ),
+    (
+        "by the tables of mounts of each process",
+        "cat /proc/[0-9]*/mountinfo | awk '$5 == \"/nix/store\" {$5 = \"\"; print}' | grep -q -e /nix/store -e /var/lib",
+    ),
+    (
+        "by the kernel's own words of the mount",
+        "/root/probe statmount /nix/store | grep -q -e /nix/store -e /var/lib",
     ),
     ("below the mount", "umount /nix/store && ls /nix/store/$O"),
     (
@@ -72,27 +104,87 @@ const WAYS: &[(&str, &str)] = &[
         "by an overlay of its own",
         "mkdir -p /root/x /root/y/$O && unshare -m sh -c \"mount -t overlay x -o lowerdir=/root/y:/nix/store,userxattr /root/x && ls /root/x/$O/file\"",
     ),
+    (
+        "by an overlay that leads elsewhere",
+        "mkdir -p /root/x /root/z/other && /root/probe redirect /root/z/other $O && \
+         for way in '' ,redirect_dir=follow ,redirect_dir=on,metacopy=on; do \
+         mount -t overlay x -o lowerdir=/root/z:/nix/store,userxattr$way /root/x && \
+         ls /root/x/other/file && exit 0; umount /root/x; done; exit 1",
+    ),
+    (
+        "by other layers for the mount",
+        "for layers in lowerdir=/nix/store lowerdir=/ lowerdir+=/ upperdir=/root/x,workdir=/root/y; do \
+         mount -o remount,$layers /nix/store && exit 0; done; exit 1",
+    ),
+    ("in a user namespace, by name", "unshare -Urm ls /nix/store/$O"),
+    (
+        "in a user namespace, below the mount",
+        "unshare -Urm sh -c \"umount -l /nix/store && ls /nix/store/$O\"",
+    ),
+    (
+        "in a user namespace, by a recursive bind",
+        "mkdir -p /root/x && unshare -Urm sh -c \"mount --rbind /nix /root/x && ls /root/x/store/$O\"",
+    ),
+    (
+        "in a user namespace, by an overlay",
+        "mkdir -p /root/x /root/y/$O && unshare -Urm sh -c \"mount -t overlay x -o lowerdir=/root/y:/nix/store,userxattr /root/x && ls /root/x/$O/file\"",
+    ),
+    (
+        "in a user namespace, by another remount",
+        "unshare -Urm sh -c \"mount -o remount,rw /nix/store || mount -o remount,bind,rw /nix/store\"",
+    ),
+    ("by its handle, beneath the store", "/root/probe open-handle /nix/store $H"),
+    ("by its handle, beneath the root", "/root/probe open-handle / $H"),
+    ("in a user namespace, by its handle", "unshare -Urm /root/probe open-handle /nix/store $H"),
     ("the list of files by hash", "ls /nix/store/.links"),
     ("by inotify", "/root/probe watch /nix/store"),
+    ("by inotify, the host's reading of what both have", "/root/probe watch /nix/store/$P/spec.json"),
+    ("by fanotify", "/root/probe fanotify-folder /nix/store"),
+    ("by fanotify of the mount", "/root/probe fanotify-mount /nix/store"),
+    ("by fanotify of the file system", "/root/probe fanotify-file-system /nix/store"),
+    ("in a user namespace, by fanotify", "unshare -Urm /root/probe fanotify-folder /nix/store"),
+    (
+        "in a user namespace, by fanotify of the file system",
+        "unshare -Urm /root/probe fanotify-file-system /nix/store",
+    ),
 ];
 
-/// Lets `guest` try them, while the host changes its store.
+/// Those of them that lead there from no guest, whatever it sees: each is shut by something else, too.
+const SHUT: &[&str] = &[
+    "above the store",
+    "by what processes have open and mapped",
+    "below the mount",
+    "by an overlay of its own",
+    "by an overlay that leads elsewhere",
+    "by other layers for the mount",
+    "in a user namespace, below the mount",
+    "in a user namespace, by an overlay",
+    "in a user namespace, by another remount",
+    "by its handle, beneath the store",
+    "by its handle, beneath the root",
+    "in a user namespace, by its handle",
+    "by fanotify of the mount",
+    "by fanotify of the file system",
+    "in a user namespace, by fanotify of the file system",
+];
+
+/// Lets `guest` try them, while the host changes its store and reads in it.
 fn ways(guest: &Guest<'_>, beside: &Beside) -> Vec<&'static str> {
     let name = beside.path.file_name().unwrap().to_str().unwrap();
     let own = package(guest, 1);
     let change = Path::new("/nix/store").join(format!(".{name}"));
+    let read = guest.generation_path(1).join("spec.json");
     WAYS.iter()
         .filter(|(_, way)| {
-            let script = format!(
-                "O={name} P={own}\nunshare -m sh -c 'O={name} P={own}; {}'",
-                way.replace('\'', "'\\''")
-            );
+            let setting = format!("O={name} P={own} H={}", beside.handle);
+            let script = format!("{setting}\nunshare -m sh -c '{setting}; {}'", way.replace('\'', "'\\''"));
             let done = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     while !done.load(Ordering::Relaxed) {
                         fs::write(&change, "").unwrap();
                         fs::remove_file(&change).unwrap();
+                        fs::read(&read).unwrap();
                         std::thread::sleep(Duration::from_millis(5));
                     }
                 });
@@ -127,9 +219,8 @@ fn root_what_a_guest_does_not_need_of_the_store_is_out_of_sight(lab: &Lab, kind:
     }
     assert_eq!(ways(&part, &beside), [] as [&str; 0]);
     // The same ways lead there where all of the store is to be seen, but for those that nothing leads by.
-    let shut = ["above the store", "below the mount", "by an overlay of its own"];
-    let open: Vec<_> = WAYS.iter().map(|(what, _)| *what).filter(|what| !shut.contains(what)).collect();
-    let found: Vec<_> = ways(&all, &beside).into_iter().filter(|what| !shut.contains(what)).collect();
+    let open: Vec<_> = WAYS.iter().map(|(what, _)| *what).filter(|what| !SHUT.contains(what)).collect();
+    let found: Vec<_> = ways(&all, &beside).into_iter().filter(|what| !SHUT.contains(what)).collect();
     assert_eq!(found, open);
     assert!(!locks_the_host(&part));
     assert!(locks_the_host(&all));
@@ -160,4 +251,117 @@ fn root_all_of_the_store_is_there_where_it_is_asked_for(lab: &Lab, kind: Kind) {
     web.stop();
     web.start();
     assert!(web.sh(&format!("test -e {}", beside.path.display())).exit.success());
+}
+
+/// Whether a lease of guest root's on a file of its own system makes the host wait that opens it.
+fn leases_hold_the_host(guest: &Guest<'_>) -> bool {
+    use std::os::unix::fs::OpenOptionsExt;
+    let file = guest.generation_path(1).join("spec.json");
+    guest.shell(&format!(
+        "/root/probe hold-lease {} /run/leased >/dev/null 2>&1 & \
+         for i in $(seq 200); do [ -e /run/leased ] && exit 0; sleep 0.05; done; exit 1",
+        file.display()
+    ));
+    let opened = fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&file);
+    opened.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// With a profile of its own, which refuses no call of these.
+fn root_no_filter_of_calls_is_what_keeps_the_store_out_of_sight(lab: &Lab) {
+    let beside = Beside::new(lab);
+    let profile = lab.path("/files/own.seccomp");
+    fs::write(&profile, "2\ndenylist\n[all]\nadd_key errno 38\n").unwrap();
+    let manager = lab.manager_with(|config| config.allow_lxc_keys = vec!["lxc.seccomp.profile".to_owned()]);
+    let guest = |name, store: &str| {
+        let guest = lab.busybox(name);
+        let extra = format!("lxc.seccomp.profile = {}", profile.display());
+        let file = guest.file().extra(&extra).keys(&format!("store = \"{store}\";"));
+        let container = manager.container(guest.name().clone());
+        container.create(&guest.request(&file), &mut ()).must("create");
+        container.start(&mut ()).must("start");
+        guest.await_version();
+        crate::attack::probe(lab, &guest);
+        guest
+    };
+    let (part, all) = (guest("part", "closure"), guest("all", "full"));
+    assert_eq!(ways(&part, &beside), [] as [&str; 0]);
+    assert!(!leases_hold_the_host(&part));
+    assert!(leases_hold_the_host(&all));
+    let found = ways(&all, &beside);
+    for way in ["by name", "by listing", "by inotify", "by fanotify"] {
+        assert!(found.contains(&way), "{way}");
+    }
+}
+
+/// The host's store as an overlay, which cannot be idmapped. Nothing is to be built while it is: it would be gone afterwards, and
+/// Nix would know of it.
+struct NotIdmapped {
+    note: PathBuf,
+}
+
+impl NotIdmapped {
+    fn new(lab: &Lab) -> Self {
+        let [upper, work] = ["upper", "work"].map(|name| lab.root().join("files").join(name));
+        for folder in [&upper, &work] {
+            fs::create_dir(folder).unwrap();
+        }
+        let layers = format!("lowerdir=/nix/store,upperdir={},workdir={}", upper.display(), work.display());
+        let none = MsFlags::empty();
+        mount(Some("overlay"), "/nix/store", Some("overlay"), none, Some(layers.as_str())).unwrap();
+        Self { note: lab.path("/var/lib/nixcloud/container/running/.store-not-idmapped") }
+    }
+}
+
+impl Drop for NotIdmapped {
+    fn drop(&mut self) {
+        umount2("/nix/store", MntFlags::MNT_DETACH).unwrap();
+        let _ = fs::remove_file(&self.note);
+    }
+}
+
+/// As where kernel or file system have no idmapped mounts.
+fn root_without_idmapped_mounts_the_store_is_out_of_sight_as_well(lab: &Lab) {
+    let beside = Beside::new(lab);
+    let (web, only, all) = (lab.busybox("web"), lab.busybox("only"), lab.busybox("all"));
+    web.create_from(&file(&web, "1"));
+    web.update(&file(&web, "2"));
+    web.container().switch_generation(id(1), &mut ()).must("switch");
+    only.create_from(&file(&only, "1"));
+    all.create_from(&all.file().keys("store = \"full\";"));
+    let not_idmapped = NotIdmapped::new(lab);
+    let mut told = Vec::new();
+    let mut observer = |event| {
+        if let Event::Note(note) = event {
+            told.push(note.to_string());
+        }
+    };
+    web.container().start(&mut observer).must("start");
+    assert!(told.iter().any(|note| note.contains("guest's ids")), "{told:?}");
+    assert!(not_idmapped.note.exists());
+    for guest in [&web, &only, &all] {
+        if guest.state() != State::Running {
+            guest.start();
+        }
+        guest.await_version();
+        crate::attack::probe(lab, guest);
+    }
+    assert_eq!(web.shell("stat -c %u:%g /nix/store/*/ | sort -u"), "65534:65534");
+    assert_shown(&web, &[1]);
+    assert_eq!(ways(&web, &beside), [] as [&str; 0]);
+    let found = ways(&all, &beside);
+    for way in ["by name", "by listing", "past a descriptor", "by inotify"] {
+        assert!(found.contains(&way), "{way}: {found:?}");
+    }
+    // Nobody in the guest owns it: a lease is refused by the kernel, too.
+    assert!(!leases_hold_the_host(&web) && !locks_the_host(&web));
+    // It is kept current all the same.
+    web.container().switch_generation(id(2), &mut ()).must("switch");
+    assert_shown(&web, &[1, 2]);
+    assert_eq!(web.version().as_deref(), Some("2"));
+    web.container().switch_generation(id(1), &mut ()).must("switch");
+    assert_shown(&web, &[1]);
+    crate::attack::attacks_on_the_store_are_refused(lab, &only);
+    for guest in [&web, &only, &all] {
+        guest.terminate();
+    }
 }

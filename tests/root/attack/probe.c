@@ -225,11 +225,64 @@ int main(int count, char **arg) {
     struct pollfd wait = {.fd = fd, .events = POLLIN};
     return code(poll(&wait, 1, 1000) == 1 && read(fd, event, sizeof event) > 0);
   }
+  /* What happens in a folder, by the kind of mark that is asked for, from a group that needs no right of the host's. */
+  if (IS("fanotify-folder") || IS("fanotify-mount") || IS("fanotify-file-system")) {
+    int fd = fanotify_init(FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME, O_RDONLY);
+    int kind = IS("fanotify-mount") ? FAN_MARK_MOUNT : IS("fanotify-folder") ? 0 : FAN_MARK_FILESYSTEM;
+    char event[4096];
+    if (fd < 0 || fanotify_mark(fd, FAN_MARK_ADD | kind, FAN_CREATE | FAN_DELETE | FAN_ONDIR, AT_FDCWD, first) < 0) return perror(first), 1;
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    return code(poll(&wait, 1, 1000) == 1 && read(fd, event, sizeof event) > 0);
+  }
+  /* A handle of a file, as TYPE:BYTES, and what it opens beneath a mount. */
+  if (IS("handle-of")) {
+    struct { struct file_handle head; unsigned char bytes[128]; } handle = {.head.handle_bytes = 128};
+    int id;
+    if (name_to_handle_at(AT_FDCWD, first, &handle.head, &id, 0)) return perror(first), 2;
+    printf("%d:", handle.head.handle_type);
+    for (unsigned i = 0; i < handle.head.handle_bytes; i++) printf("%02x", handle.bytes[i]);
+    return puts(""), 0;
+  }
+  if (IS("open-handle")) {
+    struct { struct file_handle head; unsigned char bytes[128]; } handle = {.head.handle_type = atoi(second)};
+    const char *hex = strchr(second, ':');
+    unsigned length = 0;
+    for (hex = hex ? hex + 1 : ""; length < 128 && sscanf(hex, "%2hhx", &handle.bytes[length]) == 1; hex += 2) length++;
+    handle.head.handle_bytes = length;
+    int mounted = open(first, O_RDONLY | O_DIRECTORY);
+    if (mounted < 0 || !length) return perror(first), 2;
+    return code(open_by_handle_at(mounted, &handle.head, O_RDONLY) >= 0);
+  }
+  /* What the kernel says of the mount of a folder, in its own words: its root, its source, its options. */
+  if (IS("statmount")) {
+    struct { uint32_t size, spare; uint64_t id, param, ns; } wanted = {.size = 24, .param = 0x8 | 0x80 | 0x100 | 0x200};
+    uint32_t answer[4096] = {0};
+    struct statx found;
+    if (syscall(SYS_statx, AT_FDCWD, first, 0, 0x4000 /* the mount's own number */, &found)) return perror(first), 2;
+    wanted.id = *(uint64_t *)((char *)&found + 0x90);
+    if (syscall(457, &wanted, answer, sizeof answer, 0)) return perror("statmount"), 1;
+    const char *text = (char *)answer + 512;
+    for (const char *at = text; at < (char *)answer + answer[0]; at += strlen(at) + 1) puts(at);
+    return 0;
+  }
+  /* A folder that an overlay is told to look for elsewhere in the layer below. */
+  if (IS("redirect")) {
+    char to[512];
+    snprintf(to, sizeof to, "/%s", second);
+    return code(setxattr(first, "user.overlay.redirect", to, strlen(to), 0) == 0);
+  }
   if (IS("lock")) { int fd = open(first, O_RDONLY); return code(fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0); }
   /* Holds a lock, and says so by a file. */
   if (IS("hold")) {
     int fd = open(first, O_RDONLY);
     if (fd < 0 || flock(fd, LOCK_EX) || open(second, O_CREAT | O_WRONLY, 0600) < 0) return perror(first), 2;
+    return pause(), 2;
+  }
+  if (IS("hold-lease")) {
+    int fd = open(first, O_RDONLY);
+    if (fd < 0 || fcntl(fd, F_SETLEASE, F_WRLCK)) perror(first);
+    signal(SIGIO, SIG_IGN);
+    if (open(second, O_CREAT | O_WRONLY, 0600) < 0) return perror(second), 2;
     return pause(), 2;
   }
   fprintf(stderr, "no attack %s\n", what);
