@@ -50,7 +50,7 @@ pub fn shift(root: &Path, shift: Shift, cancelled: &dyn Fn() -> bool) -> Result<
         _ => Error::NotADirectory { path: root.to_owned() },
     })?;
     let mut walk = Walk { way: Way::new(root), shift, moved: Moved::default(), cancelled };
-    walk.way.begin();
+    walk.way.begin(top.as_fd())?;
     walk.own(top.as_fd(), None)?;
     let moved = walk.run(top.try_clone().map_err(FileError::at("open", root))?)?;
     rustix::fs::syncfs(&top).map_err(FileError::at("write", root))?;
@@ -101,6 +101,7 @@ impl Walk<'_> {
                 .map_err(|errno| self.way.failed("read", None, errno))?;
             let mut directories = Vec::new();
             for (name, _) in batch {
+                self.way.met()?;
                 if self.entry(dir, &name)? {
                     directories.push(name);
                 }

@@ -15,8 +15,6 @@ use super::{atomic, mounts};
 
 /// Names of directories that are remembered over the whole walk. Beyond that, directories are read again.
 const MOST_PENDING: usize = 100_000;
-/// How often directories may turn out to be filled again while they are being emptied.
-const MOST_REFILLS: usize = 1_000;
 
 pub use super::walk::Error;
 
@@ -47,14 +45,13 @@ pub fn tree(path: &Path) -> Result<(), Error> {
     }
     let parent = atomic::open_dir(parent).map_err(|errno| io("open the directory of")(errno.into()))?;
     let name = CString::new(name.as_bytes()).map_err(|_| not_a_directory())?;
-    Walk { way: Way::new(path), pending: 0, refills: 0 }.run(&parent, name)
+    Walk { way: Way::new(path), pending: 0 }.run(&parent, name)
 }
 
 struct Walk<'a> {
     way: Way<'a>,
     /// Names in all frames together.
     pending: usize,
-    refills: usize,
 }
 
 impl Walk<'_> {
@@ -66,6 +63,7 @@ impl Walk<'_> {
         loop {
             if let Some(name) = self.next_directory(here.as_fd())? {
                 if let Some(below) = self.way.enter(here.as_fd(), name)? {
+                    self.way.count_newer()?;
                     here = below;
                 }
                 continue;
@@ -77,7 +75,7 @@ impl Walk<'_> {
             match rustix::fs::unlinkat(dir, &frame.name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(Errno::NOTEMPTY | Errno::EXIST) => {
-                    self.refilled(Some(&frame.name))?;
+                    self.way.refilled(Some(&frame.name))?;
                     // Once more into it; `next_directory` of the one above would find it too, the top has none.
                     if above.is_none() {
                         match self.way.enter(parent.as_fd(), frame.name)? {
@@ -116,8 +114,10 @@ impl Walk<'_> {
                 seen = true;
                 let mut enough = false;
                 for (name, kind) in batch {
-                    if !self.remove_entry(dir, &name, kind)? {
-                        enough |= !self.remember(name);
+                    if self.remove_entry(dir, &name, kind)? || self.remember(name) {
+                        self.way.met()?;
+                    } else {
+                        enough = true;
                     }
                 }
                 // Reading on is quicker than reading again, but what is remembered has a limit.
@@ -130,22 +130,21 @@ impl Walk<'_> {
             }
             // What a second reading finds is new.
             if emptied {
-                self.refilled(None)?;
+                self.way.refilled(None)?;
             }
             emptied = true;
         }
     }
 
-    /// Keeps a directory's name in the frame; says whether there is room for more. The first always has room.
+    /// Keeps a directory's name in the frame, unless that has enough of them. The first always has room.
     fn remember(&mut self, name: CString) -> bool {
         let room = self.pending < MOST_PENDING;
-        if let Some(frame) = self.way.stack.last_mut()
-            && (room || frame.pending.is_empty())
-        {
-            frame.pending.push(name);
-            self.pending += 1;
+        match self.way.stack.last_mut() {
+            Some(frame) if room || frame.pending.is_empty() => frame.pending.push(name),
+            _ => return false,
         }
-        room
+        self.pending += 1;
+        true
     }
 
     /// Removes an entry unless it is a directory with something in it; says whether it is gone.
@@ -168,14 +167,6 @@ impl Walk<'_> {
             },
             Err(errno) => Err(self.way.failed("remove", Some(name), errno)),
         }
-    }
-
-    fn refilled(&mut self, name: Option<&CStr>) -> Result<(), Error> {
-        self.refills += 1;
-        if self.refills > MOST_REFILLS {
-            return Err(Error::Refilled { path: self.way.path_of(name) });
-        }
-        Ok(())
     }
 }
 

@@ -163,6 +163,38 @@ fn a_directory_that_was_moved_out_is_not_left_into_its_new_parent() {
 }
 
 #[test]
+fn more_than_a_directory_can_have_had_is_told_as_filling() {
+    let temp = tempfile::tempdir().unwrap();
+    let top = temp.path().join("top");
+    fs::create_dir(&top).unwrap();
+    let mut way = Way::new(&top).allowing(1, 0);
+    let parent = atomic::open_dir(temp.path()).unwrap();
+    way.enter(parent.as_fd(), c"top".to_owned()).unwrap().unwrap();
+    // Neither what it could have had, nor what came once more, but what came again after that.
+    let first = fs::metadata(&top).unwrap().len().max(128) + 1;
+    for at in 0..first + 128 {
+        assert!(way.met().is_ok(), "{at} of {first}");
+    }
+    assert!((0..129).any(|_| matches!(way.met(), Err(Error::Refilled { path }) if path == top)));
+}
+
+#[test]
+fn a_process_that_makes_one_in_the_other_does_not_lead_us_on_for_ever() {
+    let temp = tempfile::tempdir().unwrap();
+    let top = temp.path().join("top");
+    fs::create_dir_all(top.join("older")).unwrap();
+    // The kernel's stamps are those of its last tick.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let walk = Walk { way: Way::new(&top).allowing(0, 10), pending: 0 };
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    fs::create_dir_all(top.join("0/1/2/3/4/5/6/7/8/9/10/11")).unwrap();
+    let parent = atomic::open_dir(temp.path()).unwrap();
+    let outcome = walk.run(&parent, c"top".to_owned());
+    assert!(matches!(&outcome, Err(Error::Refilled { path }) if path.ends_with("9/10")), "{outcome:?}");
+    tree(&top).unwrap();
+}
+
+#[test]
 fn a_process_that_fills_it_again_does_not_keep_us_for_ever() {
     let temp = tempfile::tempdir().unwrap();
     let top = temp.path().join("top");
@@ -280,7 +312,7 @@ fn root_a_mount_that_comes_after_the_look_is_not_crossed() {
             mount(Some(&host), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
             // The walk alone, as if the look at mountinfo had come too early.
             let parent = atomic::open_dir(&base).unwrap();
-            let walk = Walk { way: Way::new(&top), pending: 0, refills: 0 };
+            let walk = Walk { way: Way::new(&top), pending: 0 };
             match walk.run(&parent, c"top".to_owned()) {
                 Err(Error::Mounted { mount_point }) => assert_eq!(mount_point, target),
                 other => panic!("{other:?}"),

@@ -36,16 +36,16 @@ fn count(
     usage: &mut Usage,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(), Error> {
-    way.begin();
+    way.begin(top.as_fd())?;
     let mut here = top;
     loop {
-        if cancelled() {
-            return Err(Error::Cancelled);
-        }
-        match next_directory(&mut way, here.as_fd(), usage)? {
+        match next_directory(&mut way, here.as_fd(), usage, cancelled)? {
             // One that cannot be entered is left out.
             Some(name) => match way.enter(here.as_fd(), name) {
-                Ok(Some(below)) => here = below,
+                Ok(Some(below)) => {
+                    way.count_newer()?;
+                    here = below;
+                }
                 Ok(None) => {}
                 Err(error) => {
                     tracing::trace!(%error, "passed over");
@@ -65,8 +65,12 @@ fn next_directory(
     way: &mut Way<'_>,
     dir: BorrowedFd<'_>,
     usage: &mut Usage,
+    cancelled: &dyn Fn() -> bool,
 ) -> Result<Option<CString>, Error> {
     loop {
+        if cancelled() {
+            return Err(Error::Cancelled);
+        }
         let Some(frame) = way.stack.last_mut() else { return Ok(None) };
         if let Some(name) = frame.pending.pop() {
             return Ok(Some(name));
@@ -81,6 +85,7 @@ fn next_directory(
             rustix::fs::seek(dir, SeekFrom::Current(0)).map_err(|errno| way.failed("read", None, errno))?;
         let mut directories = Vec::new();
         for (name, _) in batch {
+            way.met()?;
             let Ok(stat) = rustix::fs::statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             let bytes = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {

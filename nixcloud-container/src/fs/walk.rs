@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, RawDir, ResolveFlags};
+use rustix::fs::{FileType, Mode, RawDir, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::beneath::{self, DIRECTORY};
@@ -19,6 +19,13 @@ use super::error::FileError;
 
 /// Bytes of directory entries that are read at once (some 800 names).
 const BATCH: usize = 32 * 1024;
+/// How often a directory may turn out to have been filled again while it is gone through.
+const MOST_REFILLS: u32 = 1_000;
+/// After how many entries more than a directory can have had at first it counts as filled once more.
+const REFILL: u64 = 128;
+/// How many directories may be newer than the walk. (A clock that was set back makes all of them look so: whoever is
+/// stopped by that has got on by as many of them.)
+const MOST_NEWER: u32 = 100_000;
 /// The longest path that an error shows whole, in bytes.
 const LONGEST_SHOWN: usize = 4096;
 
@@ -45,8 +52,8 @@ pub enum Error {
         /// Where it was.
         path: PathBuf,
     },
-    /// Another process fills the directory as fast as we empty it.
-    #[error("{path} is being filled while it is being removed")]
+    /// Another process fills the directory as fast as we go through it.
+    #[error("{path} is being filled while it is being gone through")]
     Refilled {
         /// The directory.
         path: PathBuf,
@@ -63,38 +70,73 @@ pub enum Error {
 pub(super) struct Frame {
     /// Its name in the one above.
     pub(super) name: CString,
-    /// Device and inode of the one above, to know it again.
-    above: (u64, u64),
+    /// Its device and inode, to know it again.
+    own: (u64, u64),
+    /// How many entries more may be met before it counts as filled again. No entry takes less than a byte of its
+    /// directory's size, on any file system.
+    expected: u64,
+    /// When it had last been changed, in seconds and nanoseconds.
+    changed: (i64, i64),
     /// Directories in it, still to be entered.
     pub(super) pending: Vec<CString>,
     /// Where reading it goes on, once those are done.
     pub(super) position: u64,
 }
 
+impl Frame {
+    fn of(name: CString, stat: &Stat) -> Self {
+        Self {
+            name,
+            own: (stat.st_dev, stat.st_ino),
+            expected: u64::try_from(stat.st_size).unwrap_or(0).max(REFILL),
+            changed: (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
+            pending: Vec::new(),
+            position: 0,
+        }
+    }
+}
+
 /// The way from the tree's root to where the walk is.
+///
+/// It ends, whatever another process adds meanwhile: what a directory can have had is known when it is entered, and
+/// directories made since are counted.
 pub(super) struct Way<'a> {
     shown: &'a Path,
     pub(super) stack: Vec<Frame>,
     buffer: Vec<u8>,
+    /// When the walk began, in seconds and nanoseconds as the kernel stamps files.
+    began: (i64, i64),
+    refills_left: u32,
+    newer_left: u32,
 }
 
 impl<'a> Way<'a> {
     /// `shown` is what errors call the tree's root.
     pub(super) fn new(shown: &'a Path) -> Self {
-        Self { shown, stack: Vec::new(), buffer: Vec::with_capacity(BATCH) }
+        let began = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        Self {
+            shown,
+            stack: Vec::new(),
+            buffer: Vec::with_capacity(BATCH),
+            began: (began.tv_sec, began.tv_nsec),
+            refills_left: MOST_REFILLS,
+            newer_left: MOST_NEWER,
+        }
     }
 
     /// Begins in an open directory, which is never left.
-    pub(super) fn begin(&mut self) {
-        self.stack.push(Frame { name: CString::default(), above: (0, 0), pending: Vec::new(), position: 0 });
+    pub(super) fn begin(&mut self, top: BorrowedFd<'_>) -> Result<(), Error> {
+        let stat = self.inspect(top, None)?;
+        self.stack.push(Frame::of(CString::default(), &stat));
+        Ok(())
     }
 
     /// Opens the directory `name` of `dir` and pushes its frame. `None` if there is no such directory any more.
     pub(super) fn enter(&mut self, dir: BorrowedFd<'_>, name: CString) -> Result<Option<OwnedFd>, Error> {
-        let above = self.identity(dir, Some(&name))?;
         match beneath::open_at(dir, Path::new(OsStr::from_bytes(name.to_bytes())), DIRECTORY) {
             Ok(opened) => {
-                self.stack.push(Frame { name, above, pending: Vec::new(), position: 0 });
+                let stat = self.inspect(opened.as_fd(), Some(&name))?;
+                self.stack.push(Frame::of(name, &stat));
                 Ok(Some(opened))
             }
             // Gone, or another kind of file since: the next reading of `dir` sees what is there.
@@ -114,7 +156,7 @@ impl<'a> Way<'a> {
                 other => break other.map_err(|errno| self.failed("leave", None, errno))?,
             }
         };
-        let came_from = self.stack.last().map(|frame| frame.above);
+        let came_from = self.stack.iter().nth_back(1).map(|frame| frame.own);
         if came_from != Some(self.identity(above.as_fd(), None)?) {
             return Err(Error::Moved { path: self.path_of(None) });
         }
@@ -153,10 +195,44 @@ impl<'a> Way<'a> {
     }
 
     pub(super) fn identity(&self, dir: BorrowedFd<'_>, name: Option<&CStr>) -> Result<(u64, u64), Error> {
-        match rustix::fs::fstat(dir) {
-            Ok(stat) => Ok((stat.st_dev, stat.st_ino)),
-            Err(errno) => Err(self.failed("inspect", name, errno)),
+        self.inspect(dir, name).map(|stat| (stat.st_dev, stat.st_ino))
+    }
+
+    fn inspect(&self, dir: BorrowedFd<'_>, name: Option<&CStr>) -> Result<Stat, Error> {
+        rustix::fs::fstat(dir).map_err(|errno| self.failed("inspect", name, errno))
+    }
+
+    /// An entry of the directory that the walk is in was met for the first time.
+    pub(super) fn met(&mut self) -> Result<(), Error> {
+        let Some(frame) = self.stack.last_mut() else { return Ok(()) };
+        if let Some(left) = frame.expected.checked_sub(1) {
+            frame.expected = left;
+            return Ok(());
         }
+        frame.expected = REFILL;
+        self.refilled(None)
+    }
+
+    /// The directory that the walk is in, or `name` in it, has something in it again.
+    pub(super) fn refilled(&mut self, name: Option<&CStr>) -> Result<(), Error> {
+        match self.refills_left.checked_sub(1) {
+            Some(left) => self.refills_left = left,
+            None => return Err(Error::Refilled { path: self.path_of(name) }),
+        }
+        Ok(())
+    }
+
+    /// Counts the directory just entered if it was changed after the walk began, since somebody who makes one in the
+    /// other would lead it on for ever. For walks that do not themselves change a directory before they enter it.
+    pub(super) fn count_newer(&mut self) -> Result<(), Error> {
+        if self.stack.last().is_none_or(|frame| frame.changed < self.began) {
+            return Ok(());
+        }
+        match self.newer_left.checked_sub(1) {
+            Some(left) => self.newer_left = left,
+            None => return Err(Error::Refilled { path: self.path_of(None) }),
+        }
+        Ok(())
     }
 
     pub(super) fn failed(&self, action: &'static str, name: Option<&CStr>, errno: Errno) -> Error {
@@ -187,18 +263,24 @@ impl<'a> Way<'a> {
 }
 
 #[cfg(test)]
+impl Way<'_> {
+    /// As [`Way::new`], but with room for so many refills and directories newer than the walk.
+    pub(super) fn allowing(mut self, refills: u32, newer: u32) -> Self {
+        (self.refills_left, self.newer_left) = (refills, newer);
+        self
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_long_path_is_shown_with_its_middle_left_out() {
-        let frame = |name: &str| Frame {
-            name: CString::new(name).unwrap(),
-            above: (0, 0),
-            pending: vec![],
-            position: 0,
-        };
-        let mut way = Way { shown: Path::new("/top"), stack: vec![frame("top")], buffer: vec![] };
+        let stat = rustix::fs::stat("/").unwrap();
+        let frame = |name: &str| Frame::of(CString::new(name).unwrap(), &stat);
+        let mut way = Way::new(Path::new("/top"));
+        way.stack.push(frame("top"));
         assert_eq!(way.path_of(Some(c"x")), Path::new("/top/x"));
         way.stack.extend((0..3000).map(|at| frame(&at.to_string())));
         assert_eq!(way.path_of(Some(c"x")), Path::new("/top/0/1/2/3/.../2997/2998/2999/x"));
