@@ -1,6 +1,7 @@
 //! A container: a name on a host, and what can be asked of it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -35,24 +36,57 @@ use crate::worker::Exit;
 ///      +---------------+  +-----------------------+  +-+--- frozen
 /// ```
 ///
-/// Operations that change it take its lock and wait for others that hold it.
+/// Operations that change it take its lock and wait for others that hold it. Each blocks its thread until it is done.
+///
+/// It is a handle of its own, cheap to clone: it can go into a thread and outlive its manager.
+///
+/// ```no_run
+/// # fn main() -> Result<(), nixcloud_container::Error> {
+/// use std::time::Duration;
+/// use nixcloud_container::{Cancel, HostConfig, Manager};
+///
+/// let manager = Manager::open(HostConfig::default())?;
+/// let cancel = Cancel::new();
+/// let web = manager
+///     .container("web".parse()?)
+///     .with_cancel(cancel.clone())
+///     .with_lock_timeout(Duration::from_secs(5));
+/// let started = std::thread::spawn(move || web.start(&mut ()));
+/// // Stops this one operation, and nothing else of the manager's.
+/// cancel.cancel();
+/// let _ = started.join();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
-pub struct Container<'m> {
-    host: &'m Host,
-    cancel: &'m Cancel,
+pub struct Container {
+    host: Arc<Host>,
+    cancel: Cancel,
     name: ContainerName,
 }
 
-impl<'m> Container<'m> {
-    pub(crate) fn new(host: &'m Host, cancel: &'m Cancel, name: ContainerName) -> Self {
+impl Container {
+    pub(crate) fn new(host: Arc<Host>, cancel: Cancel, name: ContainerName) -> Self {
         Self { host, cancel, name }
     }
 
-    fn context<'a>(&self, observer: &'a mut dyn Observer) -> Context<'a>
-    where
-        'm: 'a,
-    {
-        Context::new(self.host, observer, self.cancel)
+    fn context<'a>(&'a self, observer: &'a mut dyn Observer) -> Context<'a> {
+        Context::new(&self.host, observer, &self.cancel)
+    }
+
+    /// Lets `cancel` stop the operations of this handle and of its clones, in place of the manager's.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// How long operations of this handle wait for another process or thread to release a lock, in place of
+    /// [`timeouts.lock`](crate::config::Timeouts::lock) of the host configuration. Zero is not to wait at all.
+    #[must_use]
+    pub fn with_lock_timeout(mut self, limit: Duration) -> Self {
+        Arc::make_mut(&mut self.host).lock_timeout = limit;
+        self
     }
 
     /// Its name.
@@ -154,7 +188,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not exist or cannot be read.
     pub fn generations(&self) -> Result<Vec<Generation>, Error> {
-        inspect::generations(self.host, &self.name)
+        inspect::generations(&self.host, &self.name)
     }
 
     /// Its generations as [`generations`](Self::generations) has them, without asking the guest: `booted` is what was
@@ -163,7 +197,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not exist or cannot be read.
     pub fn noted_generations(&self) -> Result<Vec<Generation>, Error> {
-        inspect::noted_generations(self.host, &self.name)
+        inspect::noted_generations(&self.host, &self.name)
     }
 
     /// Deletes generations, never the current nor the booted one; nothing is activated. Returns those deleted.
@@ -184,7 +218,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not exist.
     pub fn data(&self) -> Result<Data, Error> {
-        inspect::data(self.host, &self.name, self.cancel)
+        inspect::data(&self.host, &self.name, &self.cancel)
     }
 
     /// Removes it with all that is its own, its files among it: see [`data`](Self::data).
@@ -193,7 +227,7 @@ impl<'m> Container<'m> {
     /// When it runs and `force` is not set, or something is mounted in its folder.
     pub fn destroy(&self, request: DestroyRequest) -> Result<(), Error> {
         let _span = tracing::debug_span!("destroy", name = %self.name).entered();
-        destroy::destroy(self.host, &self.name, request, self.cancel)
+        destroy::destroy(&self.host, &self.name, request, &self.cancel)
     }
 
     /// Boots it; waits for one that is just ending.
@@ -232,7 +266,7 @@ impl<'m> Container<'m> {
     /// When it does not end, or run again, in time; it then still runs, unless it was to be killed.
     pub fn stop_with(&self, request: &StopRequest) -> Result<StopOutcome, Error> {
         let _span = tracing::debug_span!("stop", name = %self.name).entered();
-        power::stop(self.host, &self.name, request, self.cancel)
+        power::stop(&self.host, &self.name, request, &self.cancel)
     }
 
     /// Ends it at once; returns when its name can be used again.
@@ -241,7 +275,7 @@ impl<'m> Container<'m> {
     /// When it does not exist or the kernel refuses.
     pub fn terminate(&self) -> Result<StopOutcome, Error> {
         let _span = tracing::debug_span!("terminate", name = %self.name).entered();
-        power::terminate(self.host, &self.name, self.cancel)
+        power::terminate(&self.host, &self.name, &self.cancel)
     }
 
     /// Sends its init a signal, as the kernel does: all but `SIGKILL` and `SIGSTOP` reach only an init that has a handler
@@ -252,7 +286,7 @@ impl<'m> Container<'m> {
     /// When it does not run.
     pub fn kill(&self, signal: Signal) -> Result<i32, Error> {
         let _span = tracing::debug_span!("kill", name = %self.name, %signal).entered();
-        power::kill(self.host, &self.name, signal, self.cancel)
+        power::kill(&self.host, &self.name, signal, &self.cancel)
     }
 
     /// Freezes all its processes.
@@ -261,7 +295,7 @@ impl<'m> Container<'m> {
     /// When it does not run.
     pub fn freeze(&self) -> Result<(), Error> {
         let _span = tracing::debug_span!("freeze", name = %self.name).entered();
-        power::freeze(self.host, &self.name, true, self.cancel)
+        power::freeze(&self.host, &self.name, true, &self.cancel)
     }
 
     /// Thaws them.
@@ -270,7 +304,7 @@ impl<'m> Container<'m> {
     /// When it does not run.
     pub fn unfreeze(&self) -> Result<(), Error> {
         let _span = tracing::debug_span!("unfreeze", name = %self.name).entered();
-        power::freeze(self.host, &self.name, false, self.cancel)
+        power::freeze(&self.host, &self.name, false, &self.cancel)
     }
 
     /// Runs a command in it and waits for its end. Without a terminal, a cancelled token is a Ctrl-C to the command.
@@ -300,14 +334,14 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not exist or that cannot be found out.
     pub fn state(&self) -> Result<State, Error> {
-        inspect::state(self.host, &self.name)
+        inspect::state(&self.host, &self.name)
     }
 
     /// Whether it runs, as far as was noted at its last start: nobody is asked, so this is a hint and not its
     /// [`state`](Self::state).
     #[must_use]
     pub fn seems_to_run(&self) -> bool {
-        inspect::seems_to_run(self.host, &self.name)
+        inspect::seems_to_run(&self.host, &self.name)
     }
 
     /// All that is known of it.
@@ -315,7 +349,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not exist or cannot be read.
     pub fn status(&self) -> Result<Status, Error> {
-        inspect::status(self.host, &self.name)
+        inspect::status(&self.host, &self.name)
     }
 
     /// Whether it exists.
@@ -323,7 +357,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When its record cannot be read.
     pub fn exists(&self) -> Result<bool, Error> {
-        inspect::exists(self.host, &self.name)
+        inspect::exists(&self.host, &self.name)
     }
 
     /// Its address; where its bridge gives it one, those that the running guest has.
@@ -331,7 +365,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not exist, or the kernel does not show the guest's network.
     pub fn addresses(&self) -> Result<Vec<IpAddr>, Error> {
-        inspect::addresses(self.host, &self.name)
+        inspect::addresses(&self.host, &self.name)
     }
 
     /// All its addresses: those that it is to have, whether it runs or not, and those beside that the running guest has.
@@ -339,7 +373,7 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not exist, or the kernel does not show the guest's network.
     pub fn all_addresses(&self) -> Result<Vec<Address>, Error> {
-        addresses::all(self.host, &self.name)
+        addresses::all(&self.host, &self.name)
     }
 
     /// The addresses that the running guest has, each with the name that its interface has in the guest; none where it
@@ -348,6 +382,6 @@ impl<'m> Container<'m> {
     /// # Errors
     /// When it does not exist, or the kernel does not show the guest's network.
     pub fn interfaces(&self) -> Result<Vec<(String, IpAddr)>, Error> {
-        inspect::interfaces(self.host, &self.name)
+        inspect::interfaces(&self.host, &self.name)
     }
 }

@@ -1,6 +1,7 @@
 //! The manager: one host, opened.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::build::evaluator::{EvalRequest, Evaluation, Evaluator};
 use crate::container::Container;
@@ -19,7 +20,8 @@ use crate::ops::repair::{self, Repair, RepairRequest};
 
 /// One host and its containers.
 ///
-/// It holds no connection and no lock: any number of managers, in any number of processes, may work at once.
+/// It holds no connection and no lock: any number of managers, in any number of processes, may work at once. A clone is cheap
+/// and shares what the manager has.
 ///
 /// ```no_run
 /// use nixcloud_container::{CreateRequest, HostConfig, Manager, RunRequest, Streams};
@@ -38,7 +40,7 @@ use crate::ops::repair::{self, Repair, RepairRequest};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Manager {
-    host: Host,
+    host: Arc<Host>,
     cancel: Cancel,
 }
 
@@ -48,7 +50,7 @@ impl Manager {
     /// # Errors
     /// When the caller is not root, or a folder of the configuration cannot be resolved.
     pub fn open(config: HostConfig) -> Result<Self, Error> {
-        Ok(Self { host: Host::open(config)?, cancel: Cancel::new() })
+        Ok(Self { host: Arc::new(Host::open(config)?), cancel: Cancel::new() })
     }
 
     fn context<'a>(&'a self, observer: &'a mut dyn Observer) -> Context<'a> {
@@ -74,10 +76,10 @@ impl Manager {
         self.host.layout.lxc_path()
     }
 
-    /// A container by its name, which need not exist yet.
+    /// A container by its name, which need not exist yet. The handle does not borrow the manager.
     #[must_use]
-    pub fn container(&self, name: ContainerName) -> Container<'_> {
-        Container::new(&self.host, &self.cancel, name)
+    pub fn container(&self, name: ContainerName) -> Container {
+        Container::new(Arc::clone(&self.host), self.cancel.clone(), name)
     }
 
     /// Evaluates a container file, see [`Evaluator::eval`].

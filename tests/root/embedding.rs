@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use nixcloud_container::{Error, ErrorKind, WorkerError};
+use nix::fcntl::{Flock, FlockArg};
+use nixcloud_container::{Cancel, Error, ErrorKind, Manager, State, WorkerError};
 
 use crate::harness::command::program;
-use crate::harness::{Lab, NO_WORKER, Told, config, scenarios};
+use crate::harness::{Lab, Must, NO_WORKER, Told, config, scenarios};
 
 scenarios! {
     once: [
@@ -15,8 +17,42 @@ scenarios! {
         root_without_init_there_is_no_worker,
         root_the_example_does_the_whole_round,
         root_a_program_without_liblxc_runs_the_installed_worker,
+        root_a_handle_outlives_its_manager_and_has_limits_of_its_own,
     ],
     both: [],
+}
+
+fn root_a_handle_outlives_its_manager_and_has_limits_of_its_own(lab: &Lab) {
+    fn goes_anywhere<T: Clone + Send + Sync + 'static>(handle: T) -> T {
+        handle
+    }
+    let web = lab.busybox("web");
+    web.create();
+    let ours = goes_anywhere(Manager::open(config(lab.root())).must("open"));
+    let cancel = Cancel::new();
+    let handle = goes_anywhere(ours.container(web.name().clone()));
+    let (mine, patient) = (handle.clone().with_cancel(cancel.clone()), handle.clone());
+    drop(ours);
+    std::thread::spawn(move || patient.start(&mut ())).join().unwrap().must("start");
+
+    // Somebody holds it: a handle without patience says so at once, the others go on waiting.
+    let file = lab.path("/var/lib/nixcloud/container/locks").join(web.name().as_str());
+    let held = Flock::lock(fs::File::create(&file).unwrap(), FlockArg::LockExclusive)
+        .map_err(|(_, errno)| errno)
+        .unwrap();
+    let error = handle.clone().with_lock_timeout(Duration::ZERO).freeze().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error:?}");
+    let waiting = std::thread::spawn(move || mine.freeze());
+    let other = std::thread::spawn(move || handle.freeze());
+    // A token of its own ends one, and nothing else of the manager's.
+    cancel.cancel();
+    let error = waiting.join().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error:?}");
+    assert!(!other.is_finished());
+    drop(held);
+    other.join().unwrap().must("freeze");
+    assert_eq!(web.state(), State::Frozen);
+    web.container().unfreeze().must("unfreeze");
 }
 
 /// All that LXC is known to change in the process that calls it.

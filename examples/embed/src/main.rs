@@ -74,7 +74,7 @@ fn deploy(config: &Path, name: &str, first: &Path, second: &Path) -> Result<(), 
 }
 
 fn use_it(
-    container: &nixcloud_container::Container<'_>,
+    container: &nixcloud_container::Container,
     second: &Path,
     observer: &mut dyn nixcloud_container::Observer,
 ) -> Result<(), Box<dyn Error>> {

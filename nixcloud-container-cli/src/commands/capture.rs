@@ -16,7 +16,7 @@ const KEPT: usize = 16 << 20;
 /// Runs it on the caller's stdin, which is empty where that is a terminal; how it ended, and what it wrote to stdout
 /// and stderr.
 pub(super) fn run(
-    container: &Container<'_>,
+    container: &Container,
     request: RunRequest,
     observer: &mut dyn Observer,
 ) -> Result<(Exit, Captured, Captured), Failure> {

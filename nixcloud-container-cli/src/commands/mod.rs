@@ -151,7 +151,7 @@ struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    fn container(&self, name: &ContainerName) -> Container<'_> {
+    fn container(&self, name: &ContainerName) -> Container {
         self.manager.container(name.clone())
     }
 

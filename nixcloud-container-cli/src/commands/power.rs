@@ -25,7 +25,7 @@ fn started_view(name: &ContainerName, started: &StartOutcome, done: Outcome) -> 
     }
 }
 
-fn stop_as(container: &Container<'_>, asked: &Stop) -> Result<StopOutcome, Error> {
+fn stop_as(container: &Container, asked: &Stop) -> Result<StopOutcome, Error> {
     match &asked.how {
         How::Kill => container.terminate(),
         How::Ask(request) => container.stop_with(request),

@@ -5,6 +5,8 @@ pub mod grants;
 pub mod name_files;
 pub mod parts;
 
+use std::time::Duration;
+
 use crate::error::Error;
 use crate::fs::lock::{self, Lock, Place};
 use crate::model::config::HostConfig;
@@ -27,6 +29,8 @@ pub(crate) struct Host {
     pub(crate) config: HostConfig,
     pub(crate) layout: Layout,
     pub(crate) worker: Client,
+    /// How long others may hold a lock.
+    pub(crate) lock_timeout: Duration,
 }
 
 impl Host {
@@ -37,7 +41,8 @@ impl Host {
         let layout = Layout::new(&config)?;
         let worker = Client::new(config.worker.as_deref());
         tracing::debug!(root = %config.root.display(), lxc = %config.paths.lxc.display(), "host opened");
-        Ok(Self { config, layout, worker })
+        let lock_timeout = config.timeouts.lock();
+        Ok(Self { config, layout, worker, lock_timeout })
     }
 
     /// Makes the folders of our own state. Only operations that write call it.
@@ -104,7 +109,7 @@ impl Host {
     }
 
     fn acquire(&self, place: Place<'_>, cancel: &Cancel) -> Result<Lock, lock::Error> {
-        Lock::acquire(place, self.config.timeouts.lock(), &|| cancel.is_cancelled())
+        Lock::acquire(place, self.lock_timeout, &|| cancel.is_cancelled())
     }
 
     pub(crate) fn facts(&self) -> Result<HostFacts, Error> {

@@ -83,7 +83,7 @@ fn settings(root: &str) -> HostConfig {
 }
 
 /// What is not even stopped when one caller has done all that there is to do.
-fn round(manager: &Manager, container: &Container<'_>, file: PathBuf) -> Result<String, Error> {
+fn round(manager: &Manager, container: &Container, file: PathBuf) -> Result<String, Error> {
     let two = file.with_file_name("two.nix");
     container.create(&CreateRequest::new(file), &mut ())?;
     container.start(&mut ())?;

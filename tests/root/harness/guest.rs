@@ -73,7 +73,7 @@ impl<'l> Guest<'l> {
         &self.name
     }
 
-    pub fn container(&self) -> Container<'l> {
+    pub fn container(&self) -> Container {
         self.lab.manager().container(self.name.clone())
     }
 
@@ -295,7 +295,7 @@ impl<'l> Guest<'l> {
 }
 
 #[track_caller]
-fn started(container: &Container<'_>) -> i32 {
+fn started(container: &Container) -> i32 {
     match container.start(&mut ()).must("start") {
         StartOutcome::Started { init_pid } => init_pid,
         other => panic!("not started: {other:?}"),

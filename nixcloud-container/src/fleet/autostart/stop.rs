@@ -82,7 +82,7 @@ pub(crate) fn stop_all(
         let limits = Limits::new(host, request);
         // A lock that somebody holds on to is waited for as long as a guest.
         let mut host = host.clone();
-        host.config.timeouts.lock = u32::try_from(limits.each.as_secs()).unwrap_or(u32::MAX);
+        host.lock_timeout = limits.each;
         let mut gathered = Gathered::new(&host)?;
         // What the current generation says need not be readable to end the guest.
         let order = gathered.plan();

@@ -94,7 +94,8 @@ fn raise(sysctl: &Sysctl) -> Result<Vec<HostChange>, SysctlError> {
 
 pub(super) fn down(host: &Host) -> Result<Vec<HostChange>, Error> {
     let mut changes = restore(&host.sysctl())?;
-    if cgroup::forget_together() {
+    // One below a folder shares it with another: guests of that one may be about to start in it.
+    if host.is_whole() && cgroup::forget_together() {
         changes.push(HostChange { part: Part::Limit, name: "memory".to_owned(), change: Change::Removed });
     }
     Ok(changes)
