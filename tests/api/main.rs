@@ -9,6 +9,8 @@
     reason = "a test program: it fails by panics and reports by printing"
 )]
 
+mod growth;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -71,8 +73,12 @@ struct Shown {
 
 type Holds = fn(&Shown) -> Result<(), Failed>;
 
-const TRIALS: [(&str, Holds); 2] =
-    [("what_is_shown_is_written_down", written_down), ("what_is_shown_can_be_named", can_be_named)];
+const TRIALS: [(&str, Holds); 4] = [
+    ("what_is_shown_is_written_down", written_down),
+    ("what_is_shown_can_be_named", can_be_named),
+    ("what_is_shown_can_grow", growth::can_grow),
+    ("what_cannot_grow_is_seen", growth::what_cannot_grow_is_seen),
+];
 
 /// What the library shows, or why that cannot be told here.
 fn look() -> Result<Result<Shown, String>, String> {

@@ -33,7 +33,7 @@ struct Diary(Vec<(String, ContainerChange, Instant)>);
 
 impl Diary {
     fn note(&mut self, event: &Event) {
-        if let Event::ContainerChanged { name, change } = event {
+        if let Event::ContainerChanged { name, change, .. } = event {
             self.0.push((name.to_string(), *change, Instant::now()));
         }
     }

@@ -63,7 +63,7 @@ fn items<const N: usize>(items: [(&str, &str); N]) -> StartRequest {
 #[track_caller]
 fn start(web: &Guest<'_>, request: &StartRequest) -> i32 {
     match web.container().start_with(request, &mut ()).must("start") {
-        StartOutcome::Started { init_pid } => {
+        StartOutcome::Started { init_pid, .. } => {
             web.await_version();
             init_pid
         }

@@ -77,7 +77,7 @@ fn root_after_waits_until_the_other_has_booted(lab: &Lab) {
     let begin = Instant::now();
     let mut began = None;
     let all = lab.manager().autostart(&AutostartRequest::default(), &mut |event| {
-        if matches!(&event, Event::ContainerChanged { name, change: ContainerChange::Starting } if name == web.name()) {
+        if matches!(&event, Event::ContainerChanged { name, change: ContainerChange::Starting, .. } if name == web.name()) {
             began = Some(begin.elapsed());
         }
     });

@@ -108,7 +108,7 @@ fn root_start_killed_at_any_moment(lab: &Lab) {
         let outcome = web.container().start(&mut ()).must("start");
         web.await_version();
         let init = web.init();
-        if let StartOutcome::Started { init_pid } = outcome {
+        if let StartOutcome::Started { init_pid, .. } = outcome {
             assert_eq!(init_pid, init, "moment {at}");
         }
         let payloads = nixcloud_container::cgroup::payloads(web.name().as_str());

@@ -60,7 +60,9 @@ fn root_a_value_that_liblxc_refuses_is_named(lab: &Lab) {
         ("lxc.net.2.type = veth\\nlxc.net.2.ipv4.address = 10.1.1.x/24", "lxc.net.2.ipv4.address"),
     ] {
         match web.try_create(&web.file().extra(line)).unwrap_err() {
-            Error::ExtraRefused { key: refused, value, why } => assert_eq!(refused, key, "{value}: {why}"),
+            Error::ExtraRefused { key: refused, value, why, .. } => {
+                assert_eq!(refused, key, "{value}: {why}");
+            }
             other => panic!("{line}: {other:?}"),
         }
         lab.assert_nothing_left();

@@ -87,7 +87,7 @@ fn root_a_cancelled_build_leaves_nothing(lab: &Lab) {
     let manager = lab.manager().clone().with_cancel(cancel.clone());
     let mut started = None;
     let mut observer = |event: Event| {
-        if let Event::BuildStarted { name } = &event
+        if let Event::BuildStarted { name, .. } = &event
             && name.starts_with("nixos-system-")
         {
             started = Some(Instant::now());

@@ -58,7 +58,7 @@ fn root_field_02_exit_2_of_the_switch_is_a_failure(lab: &Lab, kind: Kind) {
     assert!(
         matches!(
             &error,
-            Error::Activation { outcome: FailedActivation::Failed { code: 2 }, restored: Some(_), .. }
+            Error::Activation { outcome: FailedActivation::Failed { code: 2, .. }, restored: Some(_), .. }
         ),
         "{error:?}"
     );

@@ -387,7 +387,7 @@ fn root_parts_fail_alone_and_two_ups_agree(lab: &Lab) {
     fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
     let broken = lab.manager_with(|config| config.tools.nft = "/nowhere/nft".into());
     let error = broken.host_up().unwrap_err();
-    let Error::HostParts { done, failures } = &error else { panic!("{}", chain(&error)) };
+    let Error::HostParts { done, failures, .. } = &error else { panic!("{}", chain(&error)) };
     assert!(done.iter().filter(|change| change.part == Part::Bridge).count() == 2, "{done:?}");
     assert_eq!(failures.iter().map(|(part, _)| *part).collect::<Vec<_>>(), [Part::Filter]);
     assert!(error.hint().unwrap().contains("nftables"), "{error}");

@@ -56,7 +56,7 @@ fn root_nothing_is_known_of_an_unknown_name(lab: &Lab) {
     ];
     for (verb, refusal) in refusals {
         match refusal {
-            Err(Error::NotFound { name }) if name == *nobody.name() => {}
+            Err(Error::NotFound { name, .. }) if name == *nobody.name() => {}
             other => panic!("{verb}: {other:?}"),
         }
     }
@@ -143,7 +143,7 @@ fn root_create_again_is_refused(lab: &Lab, kind: Kind) {
     web.create();
     let before = files(&lab.path("/var"));
     let error = web.try_create(&web.file().version("2")).unwrap_err();
-    assert!(matches!(&error, Error::Exists { name } if name == web.name()), "{error:?}");
+    assert!(matches!(&error, Error::Exists { name, .. } if name == web.name()), "{error:?}");
     assert_eq!(error.kind(), ErrorKind::Exists);
     assert!(error.hint().unwrap().contains("update"), "{:?}", error.hint());
     assert_eq!(files(&lab.path("/var")), before);

@@ -158,7 +158,9 @@ fn root_units_that_had_failed_blame_no_generation(lab: &Lab) {
     // One more is of this generation, and the only one that is.
     let error = web.try_update(&file.version("3").module(&failing("new"))).unwrap_err();
     match &error {
-        Error::Activation { outcome: FailedActivation::UnitsFailed { units }, restored: None, .. } => {
+        Error::Activation {
+            outcome: FailedActivation::UnitsFailed { units, .. }, restored: None, ..
+        } => {
             assert_eq!(units[..], ["new.service"]);
         }
         other => panic!("{other:?}"),
@@ -188,7 +190,7 @@ fn put_back(web: &Guest<'_>, error: &Error) {
     assert!(
         matches!(
             error,
-            Error::Activation { outcome: FailedActivation::Failed { code: 2 }, restored: Some(_), .. }
+            Error::Activation { outcome: FailedActivation::Failed { code: 2, .. }, restored: Some(_), .. }
         ),
         "{error:?}"
     );

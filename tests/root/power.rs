@@ -236,7 +236,7 @@ fn root_start_waits_for_a_dying_guest(lab: &Lab) {
         // Nobody told us: the monitor is still dying when start is called.
         kill(Pid::from_raw(init), Signal::SIGKILL).unwrap();
         let outcome = web.container().start(&mut ()).must("start");
-        let StartOutcome::Started { init_pid } = outcome else { panic!("round {round}: {outcome:?}") };
+        let StartOutcome::Started { init_pid, .. } = outcome else { panic!("round {round}: {outcome:?}") };
         assert_ne!(init_pid, init);
         assert_eq!((web.state(), web.init()), (State::Running, init_pid), "round {round}");
         web.await_version();

@@ -110,7 +110,9 @@ fn root_an_activation_repeated_is_bad_while_its_unit_fails(lab: &Lab) {
     for attempt in ["first", "second"] {
         match web.try_update(&file).unwrap_err() {
             Error::Activation {
-                outcome: FailedActivation::UnitsFailed { units }, restored: None, ..
+                outcome: FailedActivation::UnitsFailed { units, .. },
+                restored: None,
+                ..
             } => {
                 assert_eq!(units[..], ["picky.service"], "{attempt}");
             }
@@ -134,7 +136,7 @@ fn root_a_rolled_back_container_is_pinned(lab: &Lab) {
     let applied = lab.manager().update_all(&UpdateAllRequest::default(), &mut ()).must("update");
     let of = |guest: &Guest<'_>| applied.containers.iter().find(|one| one.name == guest.name().as_str());
     let kept = of(&web).unwrap();
-    assert_eq!(kept.planned, Planned::Pinned { at: id(1) });
+    assert!(matches!(kept.planned, Planned::Pinned { at, .. } if at == id(1)), "{kept:?}");
     assert!(matches!(kept.outcome, Outcome::Kept), "{kept:?}");
     assert!(matches!(of(&db).unwrap().outcome, Outcome::Updated(_)), "{applied:?}");
     assert_eq!((web.generation(), db.generation()), (1, 3));

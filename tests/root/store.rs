@@ -322,7 +322,7 @@ fn root_a_guest_with_a_nix_of_its_own_is_told_of_the_store(lab: &Lab) {
     let told = |file: File| {
         let mut told = Vec::new();
         let mut observer = |event: Event| {
-            if let Event::NixMessage { warning: true, text } = event {
+            if let Event::NixMessage { warning: true, text, .. } = event {
                 told.push(text);
             }
         };

@@ -58,7 +58,7 @@ fn root_update_while_running_is_in_place(lab: &Lab, kind: Kind) {
     let file = Some(lab.file(web.name().as_str(), &web.file().version("2")));
     let request = UpdateRequest::default().with_file(file);
     let mut observer = |event: Event| {
-        if let Event::Activation { line } = event {
+        if let Event::Activation { line, .. } = event {
             lines.push(line);
         }
     };
@@ -111,7 +111,10 @@ fn put_back(lab: &Lab, kind: Kind, code: i32) {
     let error = web.try_update(&bad).unwrap_err();
     match &error {
         Error::Activation {
-            generation, outcome: FailedActivation::Failed { code: said }, restored, ..
+            generation,
+            outcome: FailedActivation::Failed { code: said, .. },
+            restored,
+            ..
         } => {
             assert_eq!((*generation, *said, *restored), (id(2), code, Some(id(1))));
         }
@@ -152,7 +155,7 @@ fn root_switch_exit_4_stays_and_names_units(lab: &Lab, kind: Kind) {
     match &error {
         Error::Activation {
             generation,
-            outcome: FailedActivation::UnitsFailed { units },
+            outcome: FailedActivation::UnitsFailed { units, .. },
             restored: None,
             ..
         } => {
@@ -188,7 +191,9 @@ fn root_a_unit_that_truly_fails_is_named(lab: &Lab, kind: Kind) {
                   serviceConfig.Type = \"oneshot\"; };";
     let error = web.try_update(&web.file().version("2").module(broken)).unwrap_err();
     match &error {
-        Error::Activation { outcome: FailedActivation::UnitsFailed { units }, restored: None, .. } => {
+        Error::Activation {
+            outcome: FailedActivation::UnitsFailed { units, .. }, restored: None, ..
+        } => {
             assert_eq!(units[..], ["broken.service"]);
         }
         other => panic!("{other:?}"),

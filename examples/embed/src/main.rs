@@ -56,8 +56,8 @@ fn deploy(config: &Path, name: &str, first: &Path, second: &Path) -> Result<(), 
     // A closure observes: this one shows phases and builds.
     let mut observer = |event: Event| match event {
         Event::Phase(phase) => println!("{phase}"),
-        Event::BuildStarted { name } => println!("  building {name}"),
-        Event::Activation { line } => println!("  guest: {line}"),
+        Event::BuildStarted { name, .. } => println!("  building {name}"),
+        Event::Activation { line, .. } => println!("  guest: {line}"),
         Event::Note(note) => println!("  note: {note}"),
         _ => {}
     };
@@ -78,7 +78,7 @@ fn use_it(
     second: &Path,
     observer: &mut dyn nixcloud_container::Observer,
 ) -> Result<(), Box<dyn Error>> {
-    if let StartOutcome::Started { init_pid } = container.start(observer)? {
+    if let StartOutcome::Started { init_pid, .. } = container.start(observer)? {
         println!("started; its init is process {init_pid} of the host");
     }
     let exit = container.run(RunRequest::new(["cat", "/etc/os-release"]), Streams::Inherit)?;

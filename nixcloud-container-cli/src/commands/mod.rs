@@ -206,7 +206,7 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
 /// A container that does not exist, with the name of the one that was most likely meant.
 fn misspelt(manager: &Manager, failure: Failure) -> Failure {
     let Failure::Library(error @ Error::NotFound { .. }) = failure else { return failure };
-    let Error::NotFound { name } = &error else { return Failure::Library(error) };
+    let Error::NotFound { name, .. } = &error else { return Failure::Library(error) };
     // What cannot be listed is not guessed.
     let names = manager.names().unwrap_or_default();
     match spelling::nearest(name.as_str(), names.iter().map(ContainerName::as_str)) {

@@ -19,7 +19,7 @@ pub(super) fn start(context: &Context<'_>, args: &StartArgs, asked: Start) -> Re
 
 fn started_view(name: &ContainerName, started: &StartOutcome, done: Outcome) -> PowerView {
     match started {
-        StartOutcome::Started { init_pid } => PowerView::new(name, done).with_init(*init_pid),
+        StartOutcome::Started { init_pid, .. } => PowerView::new(name, done).with_init(*init_pid),
         StartOutcome::Ended { .. } => PowerView::new(name, Outcome::Ended),
         _ => PowerView::new(name, Outcome::AlreadyRunning),
     }

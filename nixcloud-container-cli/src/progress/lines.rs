@@ -27,14 +27,14 @@ impl Lines {
                 (!matches!(phase, Phase::Build | Phase::Start | Phase::Stop))
                     .then(|| doing(*phase, self.tally.undoing()))
             }
-            Event::Done { phase: Phase::Evaluate, took } if *took < SHORT => None,
-            Event::Done { phase, took } => self.tally.told(*phase, *took),
-            Event::Waiting { holder } => Some(waiting(*holder)),
+            Event::Done { phase: Phase::Evaluate, took, .. } if *took < SHORT => None,
+            Event::Done { phase, took, .. } => self.tally.told(*phase, *took),
+            Event::Waiting { holder, .. } => Some(waiting(*holder)),
             Event::BuildCount { expected, .. } => {
                 self.expected = *expected;
                 None
             }
-            Event::BuildStarted { name } => {
+            Event::BuildStarted { name, .. } => {
                 self.started.insert(name.clone());
                 let begun = self.started.len() as u64;
                 Some(match self.expected {
@@ -47,15 +47,15 @@ impl Lines {
                 self.downloading = true;
                 Some(format!("fetching {}", size(*expected)))
             }
-            Event::Units { change, names } => {
+            Event::Units { change, names, .. } => {
                 self.tally.forget_units();
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                Some(format!("{change}: {}", some(&names)))
+                Some(format!("{}: {}", change.words(), some(&names)))
             }
             Event::ContainerChanged {
                 change: ContainerChange::Starting | ContainerChange::Stopping, ..
             } => None,
-            Event::ContainerChanged { name, change } => Some(format!("{name}: {change}")),
+            Event::ContainerChanged { name, change, .. } => Some(format!("{name}: {}", change.words())),
             _ => None,
         }
     }
@@ -87,6 +87,9 @@ pub(super) fn doing(phase: Phase, undoing: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::super::event;
     use std::time::Duration;
 
     use nixcloud_container::UnitChange;
@@ -96,47 +99,52 @@ mod tests {
     #[test]
     fn builds_are_counted() {
         let mut lines = Lines::default();
-        let started = |name: &str| Event::BuildStarted { name: name.into() };
+        let started = |name: &str| event("build_started", json!({ "name": name }));
         assert_eq!(lines.of(&Event::Phase(Phase::Build)), None);
-        assert_eq!(lines.of(&Event::BuildCount { done: 0, expected: 2 }), None);
+        assert_eq!(lines.of(&event("build_count", json!({ "done": 0, "expected": 2 }))), None);
         assert_eq!(lines.of(&started("etc")).unwrap(), "building (1/2) etc");
         assert_eq!(lines.of(&started("system")).unwrap(), "building (2/2) system");
         assert_eq!(lines.of(&started("late")).unwrap(), "building (3/3) late");
         for name in ["etc", "system", "late"] {
-            assert_eq!(lines.of(&Event::BuildFinished { name: name.into() }), None);
+            assert_eq!(lines.of(&event("build_finished", json!({ "name": name }))), None);
         }
-        let done = Event::Done { phase: Phase::Build, took: Duration::from_millis(1240) };
+        let done = event("done", json!({ "phase": Phase::Build, "took": Duration::from_millis(1240) }));
         assert_eq!(lines.of(&done).unwrap(), "built 3 derivations in 1.2 s");
     }
 
     #[test]
     fn a_lone_build_is_not_counted() {
-        assert_eq!(Lines::default().of(&Event::BuildStarted { name: "x".into() }).unwrap(), "building x");
+        assert_eq!(
+            Lines::default().of(&event("build_started", json!({ "name": "x" }))).unwrap(),
+            "building x"
+        );
     }
 
     #[test]
     fn downloads_are_told_once() {
         let mut lines = Lines::default();
-        assert_eq!(lines.of(&Event::DownloadCount { done: 0, expected: 0 }), None);
-        let line = lines.of(&Event::DownloadCount { done: 0, expected: 3 * 1024 * 1024 / 2 }).unwrap();
+        assert_eq!(lines.of(&event("download_count", json!({ "done": 0, "expected": 0 }))), None);
+        let line = lines
+            .of(&event("download_count", json!({ "done": 0, "expected": 3 * 1024 * 1024 / 2 })))
+            .unwrap();
         assert_eq!(line, "fetching 1.5 MiB");
-        assert_eq!(lines.of(&Event::DownloadCount { done: 9, expected: 99 }), None);
+        assert_eq!(lines.of(&event("download_count", json!({ "done": 9, "expected": 99 }))), None);
     }
 
     #[test]
     fn units_are_told_as_they_change() {
         let mut lines = Lines::default();
         assert_eq!(lines.of(&Event::Phase(Phase::Activate)).unwrap(), "activating");
-        let change = Event::Units { change: UnitChange::Restarting, names: vec!["web.service".into()] };
+        let change = event("units", json!({ "change": UnitChange::Restarting, "names": ["web.service"] }));
         assert_eq!(lines.of(&change).unwrap(), "restarting: web.service");
-        let done = Event::Done { phase: Phase::Activate, took: Duration::from_millis(500) };
+        let done = event("done", json!({ "phase": Phase::Activate, "took": Duration::from_millis(500) }));
         assert_eq!(lines.of(&done).unwrap(), "activated in 0.5 s");
     }
 
     #[test]
     fn each_container_is_told_when_it_is_done_with() {
         let mut lines = Lines::default();
-        let container = |change| Event::ContainerChanged { name: "web".parse().unwrap(), change };
+        let container = |change| event("container_changed", json!({ "name": "web", "change": change }));
         assert_eq!(lines.of(&Event::Phase(Phase::Start)), None);
         assert_eq!(lines.of(&container(ContainerChange::Starting)), None);
         assert_eq!(lines.of(&container(ContainerChange::Started)).unwrap(), "web: started");
@@ -145,7 +153,7 @@ mod tests {
 
     #[test]
     fn whom_is_waited_for_is_said() {
-        let line = Lines::default().of(&Event::Waiting { holder: Some(7) }).unwrap();
+        let line = Lines::default().of(&event("waiting", json!({ "holder": 7 }))).unwrap();
         assert_eq!(line, "waiting for process 7, which changes this container");
     }
 }

@@ -71,23 +71,23 @@ impl Observer for Progress<'_> {
                 }
             }
             Event::Container { name, .. } => self.about = Some(name),
-            Event::NixMessage { warning: true, text } => {
+            Event::NixMessage { warning: true, text, .. } => {
                 self.printer.note(Tone::Warning, "warning", warning_of(&text));
             }
             Event::NixMessage { text, .. } if self.printer.verbose() || text.starts_with("trace: ") => {
                 self.printer.progress(clean(&text));
             }
             Event::Note(note) => self.printer.note(Tone::Hint, "note", &note.to_string()),
-            Event::BuildLog { name, line } if self.logs => {
+            Event::BuildLog { name, line, .. } if self.logs => {
                 self.printer.progress(clean(&format!("{name}> {line}")));
             }
-            Event::DownloadStarted { name } if self.printer.verbose() => {
+            Event::DownloadStarted { name, .. } if self.printer.verbose() => {
                 self.printer.progress(clean(&format!("fetching {name}")));
             }
-            Event::Activation { line } if self.printer.verbose() || is_news(&line) => {
+            Event::Activation { line, .. } if self.printer.verbose() || is_news(&line) => {
                 self.printer.progress(clean(&format!("guest> {}", line.trim_end())));
             }
-            Event::Health { generation, health } if self.printer.verbose() => {
+            Event::Health { generation, health, .. } if self.printer.verbose() => {
                 self.printer.progress(format!("generation {generation} is {health}"));
             }
             _ => {}
@@ -127,6 +127,13 @@ fn is_news(line: &str) -> bool {
     ];
     let line = line.trim();
     !line.is_empty() && !ROUTINE.iter().any(|start| line.starts_with(start))
+}
+
+/// An event by its word and its fields, as programs store it: its own fields may become more.
+#[cfg(test)]
+fn event(word: &str, fields: serde_json::Value) -> Event {
+    let stored = serde_json::Map::from_iter([(word.to_owned(), fields)]);
+    serde_json::from_value(stored.into()).unwrap()
 }
 
 #[cfg(test)]

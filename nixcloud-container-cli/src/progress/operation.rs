@@ -70,45 +70,50 @@ impl Operation {
                 let doing = Some(doing(*phase, tally.undoing()));
                 *self = Self { tally, about: self.about.take(), doing, ..Self::new(now) };
             }
-            Event::Container { name, number, of } => self.about = Some(format!("{name} ({number} of {of})")),
-            Event::Done { phase, took } => {
+            Event::Container { name, number, of, .. } => {
+                self.about = Some(format!("{name} ({number} of {of})"));
+            }
+            Event::Done { phase, took, .. } => {
                 self.doing = None;
                 return self.tally.told(*phase, *took);
             }
-            Event::Waiting { holder } => {
+            Event::Waiting { holder, .. } => {
                 self.begin(&waiting(*holder), now);
             }
-            Event::BuildStarted { name } => self.building.push(name.clone()),
-            Event::BuildFinished { name } => {
+            Event::BuildStarted { name, .. } => self.building.push(name.clone()),
+            Event::BuildFinished { name, .. } => {
                 forget(&mut self.building, name);
                 self.last.clear();
             }
             Event::ContainerChanged {
                 name,
                 change: ContainerChange::Starting | ContainerChange::Stopping,
+                ..
             } => {
                 self.building.push(name.to_string());
             }
-            Event::ContainerChanged { name, change } => {
+            Event::ContainerChanged { name, change, .. } => {
                 forget(&mut self.building, name.as_str());
                 // Those that go well are counted.
                 let bad = matches!(
                     change,
                     ContainerChange::Failed | ContainerChange::Killed | ContainerChange::Skipped
                 );
-                return bad.then(|| format!("{name}: {change}"));
+                return bad.then(|| format!("{name}: {}", change.words()));
             }
-            Event::ContainerCount { done, expected } => self.builds = (*done, *expected),
-            Event::BuildCount { done, expected } => self.builds = (*done, *expected),
-            Event::BuildLog { name, line } if self.building.len() > 1 => {
+            Event::ContainerCount { done, expected, .. } => self.builds = (*done, *expected),
+            Event::BuildCount { done, expected, .. } => self.builds = (*done, *expected),
+            Event::BuildLog { name, line, .. } if self.building.len() > 1 => {
                 self.last = format!("{name}> {line}");
             }
             Event::BuildLog { line, .. } => self.last = format!("> {line}"),
-            Event::DownloadStarted { name } => self.fetching.push(name.clone()),
-            Event::DownloadFinished { name } => forget(&mut self.fetching, name),
-            Event::DownloadCount { done, expected } => self.bytes = (*done, *expected),
-            Event::Activation { line } => self.last.clone_from(line),
-            Event::Units { change, names } => self.last = format!("{change}: {}", names.join(", ")),
+            Event::DownloadStarted { name, .. } => self.fetching.push(name.clone()),
+            Event::DownloadFinished { name, .. } => forget(&mut self.fetching, name),
+            Event::DownloadCount { done, expected, .. } => self.bytes = (*done, *expected),
+            Event::Activation { line, .. } => self.last.clone_from(line),
+            Event::Units { change, names, .. } => {
+                self.last = format!("{}: {}", change.words(), names.join(", "));
+            }
             _ => {}
         }
         None
@@ -171,6 +176,9 @@ fn fitting(names: &[String], room: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::super::event;
     use nixcloud_container::{Phase, UnitChange};
 
     use super::*;
@@ -187,7 +195,10 @@ mod tests {
         assert_eq!(after(&[], Duration::ZERO).1, None);
         let took = Duration::from_millis(1_230);
         let (said, view) = after(
-            &[Event::Phase(Phase::Evaluate), Event::Done { phase: Phase::Evaluate, took }],
+            &[
+                Event::Phase(Phase::Evaluate),
+                event("done", json!({ "phase": Phase::Evaluate, "took": took })),
+            ],
             Duration::ZERO,
         );
         assert_eq!((said, view), (vec!["evaluated in 1.2 s".to_owned()], None));
@@ -195,19 +206,19 @@ mod tests {
 
     #[test]
     fn builds_and_downloads_are_counted_and_named() {
-        let started = |name: &str| Event::BuildStarted { name: name.into() };
+        let started = |name: &str| event("build_started", json!({ "name": name }));
         let (_, view) = after(
             &[
                 Event::Phase(Phase::Build),
-                Event::BuildCount { done: 1, expected: 9 },
+                event("build_count", json!({ "done": 1, "expected": 9 })),
                 started("etc"),
                 started("nixos-system-web-24.11"),
                 started("a-third-one"),
                 started("a-fourth-one"),
-                Event::BuildFinished { name: "etc".into() },
-                Event::DownloadStarted { name: "glibc-2.40".into() },
-                Event::DownloadCount { done: 1 << 20, expected: 3 << 20 },
-                Event::BuildLog { name: "a-third-one".into(), line: "cc x.c".into() },
+                event("build_finished", json!({ "name": "etc" })),
+                event("download_started", json!({ "name": "glibc-2.40" })),
+                event("download_count", json!({ "done": 1 << 20, "expected": 3 << 20 })),
+                event("build_log", json!({ "name": "a-third-one", "line": "cc x.c" })),
             ],
             Duration::from_secs(75),
         );
@@ -228,24 +239,27 @@ mod tests {
 
     #[test]
     fn the_one_of_several_is_named() {
-        let name = "web".parse().unwrap();
-        let events = [Event::Container { name, number: 2, of: 9 }, Event::Phase(Phase::Install)];
+        let events = [
+            event("container", json!({ "name": "web", "number": 2, "of": 9 })),
+            Event::Phase(Phase::Install),
+        ];
         assert_eq!(after(&events, Duration::ZERO).1.unwrap().head, "web (2 of 9): installing");
     }
 
     #[test]
     fn containers_are_counted_and_only_bad_ends_stay_on_the_screen() {
-        let container = |name: &str, change| Event::ContainerChanged { name: name.parse().unwrap(), change };
+        let container =
+            |name: &str, change| event("container_changed", json!({ "name": name, "change": change }));
         let (said, view) = after(
             &[
                 Event::Phase(Phase::Start),
-                Event::ContainerCount { done: 0, expected: 4 },
+                event("container_count", json!({ "done": 0, "expected": 4 })),
                 container("a", ContainerChange::Starting),
                 container("b", ContainerChange::Starting),
                 container("a", ContainerChange::Started),
                 container("c", ContainerChange::Starting),
                 container("c", ContainerChange::Failed),
-                Event::ContainerCount { done: 2, expected: 4 },
+                event("container_count", json!({ "done": 2, "expected": 4 })),
             ],
             Duration::ZERO,
         );
@@ -259,8 +273,8 @@ mod tests {
         let (_, view) = after(
             &[
                 Event::Phase(Phase::Activate),
-                Event::Activation { line: "restarting the following units: web.service".into() },
-                Event::Units { change: UnitChange::Restarting, names: vec!["web.service".into()] },
+                event("activation", json!({ "line": "restarting the following units: web.service" })),
+                event("units", json!({ "change": UnitChange::Restarting, "names": ["web.service"] })),
             ],
             Duration::ZERO,
         );
@@ -281,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_wait_is_shown_until_the_work_begins() {
-        let wait = Event::Waiting { holder: None };
+        let wait = event("waiting", json!({ "holder": null }));
         assert!(
             after(std::slice::from_ref(&wait), Duration::ZERO)
                 .1

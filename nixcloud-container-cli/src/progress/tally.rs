@@ -29,11 +29,11 @@ impl Tally {
             }
             // The next of several: what was undone was another's.
             Event::Container { .. } => *self = Self::default(),
-            Event::BuildFinished { name } => self.built.push(name.clone()),
+            Event::BuildFinished { name, .. } => self.built.push(name.clone()),
             Event::DownloadFinished { .. } => self.fetched += 1,
             // It is told when all has come. Nix does not count to the end of each.
             Event::DownloadCount { expected, .. } => self.bytes = *expected,
-            Event::Units { change, names } => {
+            Event::Units { change, names, .. } => {
                 self.units.extend(names.iter().map(|name| (*change, name.clone())));
             }
             _ => {}
@@ -134,6 +134,9 @@ pub(super) fn seconds(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::super::event;
     use super::*;
 
     fn tally(events: &[Event]) -> Tally {
@@ -143,17 +146,22 @@ mod tests {
     }
 
     fn units(change: UnitChange, names: &[&str]) -> Event {
-        Event::Units { change, names: names.iter().map(|name| (*name).to_owned()).collect() }
+        event("units", json!({ "change": change, "names": names }))
     }
 
     #[test]
     fn a_build_is_told_by_what_was_done() {
         let second = Duration::from_millis(4_500);
-        let built = |name: &str| Event::BuildFinished { name: name.into() };
-        let fetched = || Event::DownloadFinished { name: "glibc".into() };
+        let built = |name: &str| event("build_finished", json!({ "name": name }));
+        let fetched = || event("download_finished", json!({ "name": "glibc" }));
         assert_eq!(tally(&[]).told(Phase::Build, second), None);
         assert_eq!(tally(&[built("etc")]).told(Phase::Build, second).unwrap(), "built etc in 4.5 s");
-        let all = [fetched(), Event::DownloadCount { done: 7, expected: 3 << 19 }, built("a"), built("b")];
+        let all = [
+            fetched(),
+            event("download_count", json!({ "done": 7, "expected": 3 << 19 })),
+            built("a"),
+            built("b"),
+        ];
         assert_eq!(
             tally(&all).told(Phase::Build, second).unwrap(),
             "fetched 1 path (1.5 MiB) and built 2 derivations in 4.5 s"

@@ -145,7 +145,7 @@ impl From<&Listed> for Row {
     fn from(listed: &Listed) -> Self {
         match listed {
             Listed::Container(status) => Self::Container(Box::new(status.as_ref().into())),
-            Listed::Broken { name, error } => {
+            Listed::Broken { name, error, .. } => {
                 Self::Broken { name: name.to_string(), error: FailureView::of_error(error) }
             }
             other => Self::Foreign { name: other.name().to_owned() },
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn foreign_containers_are_shown_as_such() {
-        let list = ListView::of(&[Listed::Foreign { name: "debian".into() }]);
+        let list = ListView::of(&[Listed::foreign("debian")]);
         assert_eq!(
             list.table(),
             [

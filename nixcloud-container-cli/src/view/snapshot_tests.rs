@@ -65,9 +65,9 @@ fn list() -> ListView {
     db.address = None;
     ListView::of(&[
         Listed::Container(Box::new(running("a-rather-long-name"))),
-        Listed::Broken { name: "broken".parse().unwrap(), error: broken },
+        Listed::broken("broken".parse().unwrap(), broken),
         Listed::Container(Box::new(db)),
-        Listed::Foreign { name: "debian".into() },
+        Listed::foreign("debian"),
     ])
 }
 

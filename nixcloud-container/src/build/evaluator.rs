@@ -59,6 +59,10 @@ pub struct Evaluation {
     pub out: PathBuf,
 }
 
+setters!(Evaluation: "With an address that is not leased yet." (name: ContainerName, file: PathBuf, spec: ContainerSpec, derivation: PathBuf, out: PathBuf) {
+    with_leased => leased: bool,
+});
+
 /// Evaluates container files. Unlike a [`Manager`](crate::Manager) it needs no root.
 #[derive(Debug, Clone)]
 pub struct Evaluator {

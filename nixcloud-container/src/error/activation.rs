@@ -6,11 +6,13 @@
 #[non_exhaustive]
 pub enum FailedActivation {
     /// Exit 1, 2, 3 or another: the switch did not succeed.
+    #[non_exhaustive]
     Failed {
         /// The exit code.
         code: i32,
     },
     /// Exit 4: switched, but units failed.
+    #[non_exhaustive]
     UnitsFailed {
         /// The units, as far as they were named.
         units: Vec<String>,
@@ -18,6 +20,7 @@ pub enum FailedActivation {
     /// Exit 100: nothing was activated, the guest's init is too old or too new for it.
     NeedsRestart,
     /// A signal ended it.
+    #[non_exhaustive]
     Killed {
         /// The signal.
         signal: i32,

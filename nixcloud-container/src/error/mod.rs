@@ -59,6 +59,7 @@ pub enum Error {
     NeedsRoot,
     /// There is no such container.
     #[error("container `{name}` does not exist")]
+    #[non_exhaustive]
     NotFound {
         /// The name.
         name: ContainerName,
@@ -67,6 +68,7 @@ pub enum Error {
     #[error(
         "`{name}` and the container `{other}` would answer for each other: names differ in more than case and `_`"
     )]
+    #[non_exhaustive]
     Alike {
         /// The name that was asked for.
         name: ContainerName,
@@ -75,24 +77,28 @@ pub enum Error {
     },
     /// It is a name of the host's.
     #[error("`{name}` is a name of the host: guests know it as `host.containers`")]
+    #[non_exhaustive]
     HostName {
         /// The name that was asked for.
         name: ContainerName,
     },
     /// There is one already.
     #[error("container `{name}` exists already")]
+    #[non_exhaustive]
     Exists {
         /// The name.
         name: ContainerName,
     },
     /// An LXC container of that name is not ours.
     #[error("`{name}` is an LXC container that nixcloud-container did not make")]
+    #[non_exhaustive]
     Foreign {
         /// The name.
         name: ContainerName,
     },
     /// A file or folder of a container is not there any more.
     #[error("{} of container `{name}` is lost", .path.display())]
+    #[non_exhaustive]
     Lost {
         /// The container.
         name: ContainerName,
@@ -101,12 +107,14 @@ pub enum Error {
     },
     /// It is not known any more which container file a container is made of.
     #[error("it is not known which container file `{name}` is made of")]
+    #[non_exhaustive]
     NoFile {
         /// The container.
         name: ContainerName,
     },
     /// A record or an answer lacks something that it must have.
     #[error("what is known of container `{name}` is incomplete: its {what} are missing")]
+    #[non_exhaustive]
     Incomplete {
         /// The container.
         name: ContainerName,
@@ -114,7 +122,8 @@ pub enum Error {
         what: &'static str,
     },
     /// Its state does not allow what was asked.
-    #[error("cannot {action} container `{name}`: it is {}", .state.words())]
+    #[error("cannot {} container `{name}`: it is {}", .action.words(), .state.words())]
+    #[non_exhaustive]
     State {
         /// The container.
         name: ContainerName,
@@ -125,6 +134,7 @@ pub enum Error {
     },
     /// Another process changes the container.
     #[error("container `{name}` is being changed by {}; waited {} s", holder(*.pid), .waited.as_secs())]
+    #[non_exhaustive]
     Busy {
         /// The container.
         name: ContainerName,
@@ -135,6 +145,7 @@ pub enum Error {
     },
     /// Another process changes what all containers of the host share.
     #[error("{what} are being changed by {}; waited {} s", holder(*.pid), .waited.as_secs())]
+    #[non_exhaustive]
     HostBusy {
         /// What of the host.
         what: &'static str,
@@ -145,6 +156,7 @@ pub enum Error {
     },
     /// The host configuration declares the container.
     #[error("container `{name}` is declared by the host configuration ({by})")]
+    #[non_exhaustive]
     DeclaredByHost {
         /// The container.
         name: ContainerName,
@@ -153,6 +165,7 @@ pub enum Error {
     },
     /// A container that is to be applied exists, and was not declared by the same source.
     #[error("container `{name}` exists already, and {} declared it", .by.as_deref().map_or("nobody".to_owned(), |by| format!("`{by}`")))]
+    #[non_exhaustive]
     NotDeclared {
         /// The container.
         name: ContainerName,
@@ -164,6 +177,7 @@ pub enum Error {
     Name(#[from] NameError),
     /// A bridge that the container needs is not there.
     #[error("bridge {bridge} does not exist")]
+    #[non_exhaustive]
     NoBridge {
         /// The bridge.
         bridge: InterfaceName,
@@ -172,6 +186,7 @@ pub enum Error {
     },
     /// A host path that the container file mounts is not there, or cannot be looked at.
     #[error("cannot mount {} in container `{name}`", .path.display())]
+    #[non_exhaustive]
     MountSource {
         /// The container.
         name: ContainerName,
@@ -182,6 +197,7 @@ pub enum Error {
     },
     /// The container file asks for limits that this host cannot hold.
     #[error("this host cannot hold {} of container `{name}`", list_unheld(unheld))]
+    #[non_exhaustive]
     LimitUnheld {
         /// The container.
         name: ContainerName,
@@ -190,6 +206,7 @@ pub enum Error {
     },
     /// More is asked for than this host's configuration gives to anyone.
     #[error("container `{name}` asks for more than this host gives: {}", list_above(above))]
+    #[non_exhaustive]
     LimitAbove {
         /// The container.
         name: ContainerName,
@@ -198,6 +215,7 @@ pub enum Error {
     },
     /// A limit could not be held at its boot, and the container was not started.
     #[error("container `{name}` cannot be held to its limits")]
+    #[non_exhaustive]
     LimitAtBoot {
         /// The container.
         name: ContainerName,
@@ -212,6 +230,7 @@ pub enum Error {
     Set(#[from] SetError),
     /// The running guest uses more memory than it is to have.
     #[error("container `{name}` uses {} MiB of memory, page cache included, and is to have {} MiB", .used.0 >> 20, .most.0 >> 20)]
+    #[non_exhaustive]
     LimitBelowUse {
         /// The container.
         name: ContainerName,
@@ -222,6 +241,7 @@ pub enum Error {
     },
     /// The kernel refuses a limit of a running guest; it has those that it had.
     #[error("the kernel refuses `resources.{}` of container `{name}` ({} in {})", .limit.key, .limit.value, .limit.file)]
+    #[non_exhaustive]
     LimitRefused {
         /// The container.
         name: ContainerName,
@@ -232,6 +252,7 @@ pub enum Error {
     },
     /// A container could not be kept from others at its bridges, and was not started.
     #[error("cannot isolate container `{name}` at its bridges: {why}")]
+    #[non_exhaustive]
     Isolation {
         /// The container.
         name: ContainerName,
@@ -242,6 +263,7 @@ pub enum Error {
     },
     /// A process that is none of the container's has its ids.
     #[error("container `{name}` cannot start: process {pid} (`{program}`) has ids of it, from {base} up")]
+    #[non_exhaustive]
     IdsInUse {
         /// The container.
         name: ContainerName,
@@ -256,6 +278,7 @@ pub enum Error {
     #[error(
         "container `{name}` cannot start: process {pid} (`{program}`) of user {uid} holds the name of its LXC socket"
     )]
+    #[non_exhaustive]
     NameHeld {
         /// The container.
         name: ContainerName,
@@ -268,12 +291,14 @@ pub enum Error {
     },
     /// The first process of a guest ended before it was the guest's init, or right then.
     #[error("container `{name}` did not boot: its init ended at once")]
+    #[non_exhaustive]
     InitEnded {
         /// The container.
         name: ContainerName,
     },
     /// Something is mounted in the root of a container that is to be destroyed.
     #[error("{} is mounted in the root of container `{name}`", .mount.display())]
+    #[non_exhaustive]
     Mounted {
         /// The container.
         name: ContainerName,
@@ -282,6 +307,7 @@ pub enum Error {
     },
     /// A set, or the host's configuration, declares a container that is to be destroyed.
     #[error("container `{name}` is declared by {by}")]
+    #[non_exhaustive]
     Declared {
         /// The container.
         name: ContainerName,
@@ -290,6 +316,7 @@ pub enum Error {
     },
     /// liblxc does not take a line of `lxcExtraConfig`, or an item that was given beside it.
     #[error("LXC refuses `{key} = {value}`: {why}")]
+    #[non_exhaustive]
     ExtraRefused {
         /// The key.
         key: String,
@@ -300,6 +327,7 @@ pub enum Error {
     },
     /// A namespace cannot be shared.
     #[error("the {namespace} namespace of `{with}` cannot be shared: {why}")]
+    #[non_exhaustive]
     Share {
         /// The kernel's name of the namespace.
         namespace: &'static str,
@@ -310,6 +338,7 @@ pub enum Error {
     },
     /// A container did not reboot in time.
     #[error("container `{name}` did not reboot within {} s", .limit.as_secs())]
+    #[non_exhaustive]
     RebootTimeout {
         /// The container.
         name: ContainerName,
@@ -318,6 +347,7 @@ pub enum Error {
     },
     /// A container did not shut down in time.
     #[error("container `{name}` did not shut down within {} s", .limit.as_secs())]
+    #[non_exhaustive]
     StopTimeout {
         /// The container.
         name: ContainerName,
@@ -326,6 +356,7 @@ pub enum Error {
     },
     /// LXC did not let go of a container.
     #[error("container `{name}` is still {state} after {} s", .limit.as_secs())]
+    #[non_exhaustive]
     StillThere {
         /// The container.
         name: ContainerName,
@@ -336,6 +367,7 @@ pub enum Error {
     },
     /// The new generation did not work out in the running guest.
     #[error("generation {generation} of `{name}` {outcome}")]
+    #[non_exhaustive]
     Activation {
         /// The container.
         name: ContainerName,
@@ -350,6 +382,7 @@ pub enum Error {
     },
     /// The guest does not have the user or group that a command was to run as.
     #[error("container `{container}` has no {} `{}`", if .missing.group { "group" } else { "user" }, .missing.wanted)]
+    #[non_exhaustive]
     NoAccount {
         /// The container.
         container: ContainerName,
@@ -358,6 +391,7 @@ pub enum Error {
     },
     /// A way into a container that would hand the guest something of the host's, or that there is none.
     #[error("cannot enter container `{name}` {what}: {why}")]
+    #[non_exhaustive]
     Entry {
         /// The container.
         name: ContainerName,
@@ -368,6 +402,7 @@ pub enum Error {
     },
     /// Some parts of the host's network could not be brought up or taken down. The others were.
     #[error("{}", parts(.failures))]
+    #[non_exhaustive]
     HostParts {
         /// What was done.
         done: Vec<HostChange>,
@@ -376,6 +411,7 @@ pub enum Error {
     },
     /// What could not be given back of a container; the rest was.
     #[error("what stays of container `{name}`: {}", list(.failures))]
+    #[non_exhaustive]
     Remains {
         /// The container.
         name: ContainerName,
@@ -384,6 +420,7 @@ pub enum Error {
     },
     /// An operation failed, and so did undoing it.
     #[error("{failure}; and undoing it failed too: {}", chain(.undo))]
+    #[non_exhaustive]
     Undo {
         /// The first failure.
         #[source]
@@ -394,6 +431,7 @@ pub enum Error {
     /// The new generation is the one that counts, but something that follows from it could not be done: others are not told
     /// of it, or what the one before held is not given back.
     #[error("generation {generation} of `{name}` is current now, but not all that follows from it is done")]
+    #[non_exhaustive]
     Unsettled {
         /// The container.
         name: ContainerName,

@@ -40,6 +40,7 @@ pub enum Durability {
 pub enum Error {
     /// The path has no last component that could be a file.
     #[error("{path} does not name a file")]
+    #[non_exhaustive]
     NotAFile {
         /// The path as given.
         path: PathBuf,

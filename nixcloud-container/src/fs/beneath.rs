@@ -16,18 +16,21 @@ use super::error::FileError;
 pub enum Error {
     /// The path is absolute, empty, or has `..`: it cannot name something inside a tree.
     #[error("{path} does not name something inside a tree")]
+    #[non_exhaustive]
     NotInside {
         /// The path as given.
         path: PathBuf,
     },
     /// A component is a symbolic link: a guest may have planted it.
     #[error("a symbolic link is in the way of {path}")]
+    #[non_exhaustive]
     Symlink {
         /// The whole path, from the tree's root on.
         path: PathBuf,
     },
     /// Something is mounted on a component.
     #[error("a mount is in the way of {path}")]
+    #[non_exhaustive]
     Mount {
         /// The whole path, from the tree's root on.
         path: PathBuf,

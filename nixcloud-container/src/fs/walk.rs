@@ -36,24 +36,28 @@ const LONGEST_SHOWN: usize = 4096;
 pub enum Error {
     /// Something is mounted at or below the directory. Nothing was done, unless the mount came while we did.
     #[error("{mount_point} is a mount point, unmount it first")]
+    #[non_exhaustive]
     Mounted {
         /// The mount point.
         mount_point: PathBuf,
     },
     /// The path names a file, a symbolic link or the like, or has no last component. It was left alone.
     #[error("{path} is not a directory")]
+    #[non_exhaustive]
     NotADirectory {
         /// The path as given.
         path: PathBuf,
     },
     /// Another process moved a directory while we were in it.
     #[error("{path} was moved while we were in it")]
+    #[non_exhaustive]
     Moved {
         /// Where it was.
         path: PathBuf,
     },
     /// Another process fills the directory as fast as we go through it.
     #[error("{path} is being filled while it is being gone through")]
+    #[non_exhaustive]
     Refilled {
         /// The directory.
         path: PathBuf,

@@ -29,12 +29,14 @@ pub struct Address {
 pub enum InvalidAddress {
     /// Not absolute, or with `.`, `..`, `//`, a final slash or a NUL.
     #[error("LXC path {path:?} is not absolute and canonical")]
+    #[non_exhaustive]
     Path {
         /// The path.
         path: PathBuf,
     },
     /// Empty, hidden (LXC does not list those), or with a slash or a NUL.
     #[error("{name:?} cannot name a container")]
+    #[non_exhaustive]
     Name {
         /// The name.
         name: String,

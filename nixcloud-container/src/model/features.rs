@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::setters::setters;
+
 /// The `features` of a container file. Each opens a part of the kernel that is shut otherwise; docs/security.md says what.
 /// All of them wait for a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,15 @@ pub struct Features {
     /// Sockets to virtual machines and to the hypervisor.
     pub vsock: bool,
 }
+
+setters!(Features: "As of a file that says nothing." {
+    with_nesting => nesting: bool,
+    with_keyring => keyring: bool,
+    with_bpf => bpf: bool,
+    with_io_uring => io_uring: bool,
+    with_user_namespaces => user_namespaces: bool,
+    with_vsock => vsock: bool,
+});
 
 impl Default for Features {
     fn default() -> Self {

@@ -7,11 +7,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::setters::setters;
 use crate::model::words::words;
 
 /// A protocol with ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Protocol {
     /// TCP.
     #[default]
@@ -37,6 +39,10 @@ pub struct HostPort {
     /// The one address that it is on.
     pub listen: Option<IpAddr>,
 }
+
+setters!(HostPort: "A port on all addresses of the host." (protocol: Protocol, port: NonZeroU16) {
+    with_listen => listen: Option<IpAddr>,
+});
 
 impl HostPort {
     /// It in words: `tcp port 8080`, `tcp port 192.0.2.1:8080`.
@@ -122,6 +128,10 @@ pub struct Forward {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<IpAddr>,
 }
+
+setters!(Forward: "From a port on all addresses of the host." (protocol: Protocol, host_port: NonZeroU16, container_port: NonZeroU16) {
+    with_listen => listen: Option<IpAddr>,
+});
 
 impl Forward {
     /// What it takes of the host.

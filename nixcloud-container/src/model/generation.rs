@@ -7,6 +7,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::model::setters::setters;
 use crate::model::words::words;
 
 /// The number of a generation, from 1 up, as in Nix's `profile-N-link`.
@@ -100,9 +101,19 @@ pub struct Generation {
     pub path: std::path::PathBuf,
 }
 
+setters!(Generation: "One that nobody has booted or chosen yet." (id: GenerationId, created: Timestamp, path: std::path::PathBuf) {
+    with_current => current: bool,
+    with_unproved => unproved: bool,
+    with_pinned => pinned: bool,
+    with_booted => booted: bool,
+    with_system_version => system_version: Option<String>,
+    with_health => health: Health,
+});
+
 /// Which generations `delete-generations` is asked to delete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Selection {
     /// These.
     Ids(Vec<GenerationId>),
@@ -123,12 +134,14 @@ pub enum SelectionError {
     Empty,
     /// A word is none of the forms.
     #[error("`{word}` selects no generations: use numbers, or one of `old`, `30d`, `+5`")]
+    #[non_exhaustive]
     Word {
         /// The word.
         word: String,
     },
     /// A form that stands alone was mixed with others.
     #[error("`{word}` stands alone: it cannot be mixed with other words")]
+    #[non_exhaustive]
     Mixed {
         /// The word.
         word: String,

@@ -14,46 +14,55 @@ pub enum Remedy {
     /// List the containers.
     List,
     /// Make a new generation of a container, or of one that is to be named, from a file that is to be named.
+    #[non_exhaustive]
     Update {
         /// The container.
         name: Option<ContainerName>,
     },
     /// Make a new generation of a container from the file that it is known to come from.
+    #[non_exhaustive]
     Rebuild {
         /// The container.
         name: Option<ContainerName>,
     },
     /// Go to another generation of a container that is to be named.
+    #[non_exhaustive]
     SwitchGeneration {
         /// The generation.
         id: GenerationId,
     },
     /// Boot a container.
+    #[non_exhaustive]
     Start {
         /// The container.
         name: ContainerName,
     },
     /// Shut down a container, or one that is to be named.
+    #[non_exhaustive]
     Stop {
         /// The container.
         name: Option<ContainerName>,
     },
     /// Shut down a container, and boot it again.
+    #[non_exhaustive]
     Restart {
         /// The container.
         name: ContainerName,
     },
     /// End a container at once.
+    #[non_exhaustive]
     Terminate {
         /// The container.
         name: ContainerName,
     },
     /// Thaw a container.
+    #[non_exhaustive]
     Unfreeze {
         /// The container.
         name: ContainerName,
     },
     /// Remove a container.
+    #[non_exhaustive]
     Destroy {
         /// The container.
         name: ContainerName,
@@ -61,11 +70,13 @@ pub enum Remedy {
         force: bool,
     },
     /// Put right what is known of a container, or of all.
+    #[non_exhaustive]
     Repair {
         /// The container.
         name: Option<ContainerName>,
     },
     /// Run a command in a container.
+    #[non_exhaustive]
     Run {
         /// The container.
         name: ContainerName,

@@ -1,6 +1,7 @@
 //! What a host needs for its containers, in words: the kinds of things, what was done to one, what was found of one.
 
 use crate::model::hint::Hint;
+use crate::model::setters::setters;
 use crate::model::words::words;
 
 /// What `host up` or `host down` did to one thing of this host.
@@ -14,6 +15,8 @@ pub struct HostChange {
     /// What was done.
     pub change: Change,
 }
+
+setters!(HostChange: "What was done to one of the host's things." (part: Part, name: String, change: Change) {});
 
 /// The kinds of things that a host needs for its containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -107,6 +110,10 @@ pub struct Finding {
     /// How to mend it, where it is to be mended.
     pub mend: Option<Hint>,
 }
+
+setters!(Finding: "Something that was seen, and needs no mending." (part: Part, name: String, verdict: Verdict, what: String) {
+    with_mend => mend: Option<Hint>,
+});
 
 impl Finding {
     /// One that is as it should be.

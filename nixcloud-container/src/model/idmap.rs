@@ -93,6 +93,7 @@ impl From<IdMap> for u32 {
 /// Whose ids a container uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum IdMapKind {
     /// A range of its own.
     #[default]

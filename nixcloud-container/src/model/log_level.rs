@@ -4,6 +4,7 @@ use std::fmt;
 
 /// How grave a record is, in liblxc's order; of a log: the least grave that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum Level {
     /// `TRACE`
     Trace,

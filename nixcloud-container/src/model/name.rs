@@ -76,12 +76,14 @@ impl InterfaceName {
 pub enum NameError {
     /// The text is empty.
     #[error("{what} is empty")]
+    #[non_exhaustive]
     Empty {
         /// What was to be named.
         what: &'static str,
     },
     /// The text is too long.
     #[error("{what} `{name}` has {length} characters: at most {max} are allowed")]
+    #[non_exhaustive]
     TooLong {
         /// What was to be named.
         what: &'static str,
@@ -94,6 +96,7 @@ pub enum NameError {
     },
     /// A character does not belong into a name.
     #[error("{what} `{name}` has `{}` at position {position}: {allowed}", .character.escape_debug())]
+    #[non_exhaustive]
     Character {
         /// What was to be named.
         what: &'static str,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// A namespace that a container has of its own, or shares with another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Namespace {
     /// Mounts: the files that are seen.
     #[serde(rename = "mnt")]

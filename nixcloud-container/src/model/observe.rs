@@ -1,6 +1,5 @@
 //! How long work reports itself: typed events to an observer, and a token that cancels.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +9,8 @@ use ::nix::sys::signal::Signal;
 use crate::model::generation::{GenerationId, Health};
 use crate::model::name::ContainerName;
 use crate::model::note::Note;
+use crate::model::setters::setters;
+use crate::model::words::words;
 
 /// What an operation is doing. Events arrive in order, on the thread that called the operation.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -19,6 +20,7 @@ pub enum Event {
     /// A phase of the operation begins. Phases follow one another; none is inside another.
     Phase(Phase),
     /// The phase has done its work. One that fails or is cut off does not say this.
+    #[non_exhaustive]
     Done {
         /// The phase.
         phase: Phase,
@@ -28,6 +30,7 @@ pub enum Event {
     /// What an apply is going to do, before it begins.
     Planned(Vec<(String, Planned)>),
     /// What follows is about this container, `number` of `of` that are changed.
+    #[non_exhaustive]
     Container {
         /// The container.
         name: ContainerName,
@@ -37,21 +40,25 @@ pub enum Event {
         of: usize,
     },
     /// Another process changes the container: the operation waits until it is done.
+    #[non_exhaustive]
     Waiting {
         /// That process, where it is known.
         holder: Option<u32>,
     },
     /// Nix started to build a derivation; `name` is its name without hash and `.drv`.
+    #[non_exhaustive]
     BuildStarted {
         /// The derivation's name.
         name: String,
     },
     /// Nix finished (or gave up) a build that it had started.
+    #[non_exhaustive]
     BuildFinished {
         /// The derivation's name.
         name: String,
     },
     /// Nix's own count of builds: `done` of `expected`.
+    #[non_exhaustive]
     BuildCount {
         /// Builds done.
         done: u64,
@@ -59,16 +66,19 @@ pub enum Event {
         expected: u64,
     },
     /// Nix started to fetch a store path or a file.
+    #[non_exhaustive]
     DownloadStarted {
         /// The path's name without hash, or the file's name.
         name: String,
     },
     /// Nix finished (or gave up) what it had started to fetch.
+    #[non_exhaustive]
     DownloadFinished {
         /// The name.
         name: String,
     },
     /// Nix's count of bytes to copy or download.
+    #[non_exhaustive]
     DownloadCount {
         /// Bytes that have arrived.
         done: u64,
@@ -76,6 +86,7 @@ pub enum Event {
         expected: u64,
     },
     /// A line of a build's log.
+    #[non_exhaustive]
     BuildLog {
         /// The derivation's name.
         name: String,
@@ -83,6 +94,7 @@ pub enum Event {
         line: String,
     },
     /// A warning or note of Nix itself.
+    #[non_exhaustive]
     NixMessage {
         /// Whether Nix calls it a warning.
         warning: bool,
@@ -91,11 +103,13 @@ pub enum Event {
     },
     /// A line that `switch-to-configuration` printed in the guest: at most 64 KiB, without control characters but tabs.
     /// The guest chooses its words.
+    #[non_exhaustive]
     Activation {
         /// The line, without its end.
         line: String,
     },
     /// What the line before says about units.
+    #[non_exhaustive]
     Units {
         /// What happens to them.
         change: UnitChange,
@@ -103,6 +117,7 @@ pub enum Event {
         names: Vec<String>,
     },
     /// What is known now of a generation that was activated, and noted with it.
+    #[non_exhaustive]
     Health {
         /// The generation.
         generation: GenerationId,
@@ -110,6 +125,7 @@ pub enum Event {
         health: Health,
     },
     /// Of an operation on many containers: what happens to one of them.
+    #[non_exhaustive]
     ContainerChanged {
         /// The container.
         name: ContainerName,
@@ -117,6 +133,7 @@ pub enum Event {
         change: ContainerChange,
     },
     /// Of an operation on many containers: `done` of `expected`.
+    #[non_exhaustive]
     ContainerCount {
         /// Containers that are done with.
         done: u64,
@@ -141,6 +158,7 @@ pub enum Planned {
     /// There is none yet.
     Create,
     /// It gets a new generation.
+    #[non_exhaustive]
     Update {
         /// The one that is current.
         from: GenerationId,
@@ -148,11 +166,13 @@ pub enum Planned {
     /// It is what it should be.
     Unchanged,
     /// Somebody chose its generation: it is left there until it is updated by its name.
+    #[non_exhaustive]
     Pinned {
         /// That generation.
         at: GenerationId,
     },
     /// It is declared no more: it goes, with what it keeps.
+    #[non_exhaustive]
     Remove {
         /// That.
         data: Data,
@@ -172,6 +192,11 @@ pub struct Data {
     /// The bytes that they take.
     pub bytes: u64,
 }
+
+setters!(Data: "Nothing." {
+    with_files => files: u64,
+    with_bytes => bytes: u64,
+});
 
 /// The phases of create, update, autostart and their like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -194,19 +219,15 @@ pub enum Phase {
     Stop,
 }
 
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Evaluate => "evaluate",
-            Self::Build => "build",
-            Self::Install => "install",
-            Self::Activate => "activate",
-            Self::Undo => "undo",
-            Self::Start => "start",
-            Self::Stop => "stop",
-        })
-    }
-}
+words!(Phase {
+    Evaluate => "evaluate",
+    Build => "build",
+    Install => "install",
+    Activate => "activate",
+    Undo => "undo",
+    Start => "start",
+    Stop => "stop",
+});
 
 /// What a switch does to units of the running guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -231,18 +252,26 @@ pub enum UnitChange {
     StillFailed,
 }
 
-impl fmt::Display for UnitChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stopping => "stopping",
-            Self::Starting => "starting",
-            Self::Restarting => "restarting",
-            Self::Reloading => "reloading",
+words!(UnitChange {
+    Stopping => "stopping",
+    Starting => "starting",
+    Restarting => "restarting",
+    Reloading => "reloading",
+    Kept => "kept",
+    Started => "started",
+    Failed => "failed",
+    StillFailed => "still_failed",
+});
+
+impl UnitChange {
+    /// What people read before the names of the units: `not restarting`, where programs read `kept`.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
             Self::Kept => "not restarting",
-            Self::Started => "started",
-            Self::Failed => "failed",
             Self::StillFailed => "still failed",
-        })
+            other => other.as_str(),
+        }
     }
 }
 
@@ -269,18 +298,25 @@ pub enum ContainerChange {
     Skipped,
 }
 
-impl fmt::Display for ContainerChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Starting => "starting",
-            Self::Started => "started",
+words!(ContainerChange {
+    Starting => "starting",
+    Started => "started",
+    AlreadyRunning => "already_running",
+    Stopping => "stopping",
+    Stopped => "stopped",
+    Killed => "killed",
+    Failed => "failed",
+    Skipped => "skipped",
+});
+
+impl ContainerChange {
+    /// What people read behind the name of the container: `already running`, where programs read `already_running`.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
             Self::AlreadyRunning => "already running",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-            Self::Killed => "killed",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        })
+            other => other.as_str(),
+        }
     }
 }
 

@@ -23,12 +23,14 @@ pub struct Overrides {
 pub enum SetError {
     /// There is no such key, or it has more than one value.
     #[error("`{key}` cannot be set: {} can", KEYS.join(", "))]
+    #[non_exhaustive]
     Key {
         /// The key as given.
         key: String,
     },
     /// The value is none of that key's.
     #[error("`{key}` cannot be `{value}`: {why}")]
+    #[non_exhaustive]
     Value {
         /// The key.
         key: String,

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::setters::setters;
+
 /// The `resources` of a container file. What is `None` is not limited by it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -38,6 +40,22 @@ pub struct Resources {
     /// The most cgroups of its own.
     pub cgroups: Option<u32>,
 }
+
+setters!(Resources: "No limits." {
+    with_required => required: bool,
+    with_memory => memory: Option<u64>,
+    with_memory_high => memory_high: Option<u64>,
+    with_swap => swap: Option<u64>,
+    with_cpus => cpus: Option<u32>,
+    with_cpuset => cpuset: Option<String>,
+    with_cpu_weight => cpu_weight: Option<u16>,
+    with_pids => pids: Option<u32>,
+    with_io_weight => io_weight: Option<u16>,
+    with_io => io: BTreeMap<String, IoLimits>,
+    with_hugepages => hugepages: BTreeMap<String, u64>,
+    with_open_files => open_files: Option<u32>,
+    with_cgroups => cgroups: Option<u32>,
+});
 
 impl Default for Resources {
     fn default() -> Self {
@@ -73,6 +91,13 @@ pub struct IoLimits {
     /// Writes.
     pub write_ops: Option<u64>,
 }
+
+setters!(IoLimits: "No limits." {
+    with_read_bytes => read_bytes: Option<u64>,
+    with_write_bytes => write_bytes: Option<u64>,
+    with_read_ops => read_ops: Option<u64>,
+    with_write_ops => write_ops: Option<u64>,
+});
 
 impl IoLimits {
     /// The lower of each.
@@ -188,6 +213,7 @@ const PAGE: u64 = 64 << 10;
 /// The memory that guests leave to their host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
 pub enum Reserve {
     /// A sixteenth, at least 256 MiB, at most 2 GiB, and no more than a quarter.
     #[default]
@@ -263,6 +289,19 @@ pub struct Controllers {
     pub hugetlb: Option<Version>,
 }
 
+setters!(Controllers: "A host that can hold nothing." {
+    with_memory => memory: Option<Version>,
+    with_swap => swap: bool,
+    with_cpu => cpu: Option<Version>,
+    with_cpuset => cpuset: Option<Version>,
+    with_pids => pids: Option<Version>,
+    with_processors => processors: BTreeSet<u16>,
+    with_io => io: Option<Version>,
+    with_io_weight => io_weight: Option<String>,
+    with_unified => unified: bool,
+    with_hugetlb => hugetlb: Option<Version>,
+});
+
 /// What a running guest uses, beside what it is held to. What the kernel of this host does not count is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -285,6 +324,17 @@ pub struct Usage {
     pub pressure: Option<Pressure>,
 }
 
+setters!(Usage: "Nothing is known." {
+    with_memory => memory: Measured,
+    with_swap => swap: Measured,
+    with_pids => pids: Measured,
+    with_cpu_microseconds => cpu_microseconds: Option<u64>,
+    with_cpus => cpus: Option<u64>,
+    with_read_bytes => read_bytes: Option<u64>,
+    with_written_bytes => written_bytes: Option<u64>,
+    with_pressure => pressure: Option<Pressure>,
+});
+
 /// A figure and its limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -294,6 +344,11 @@ pub struct Measured {
     /// What may be used.
     pub most: Option<u64>,
 }
+
+setters!(Measured: "Nothing is known." {
+    with_used => used: Option<u64>,
+    with_most => most: Option<u64>,
+});
 
 /// The share of the last ten seconds in which something in the guest waited, in percent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -306,6 +361,12 @@ pub struct Pressure {
     /// For block devices.
     pub io: f64,
 }
+
+setters!(Pressure: "Nobody waits." {
+    with_cpu => cpu: f64,
+    with_memory => memory: f64,
+    with_io => io: f64,
+});
 
 /// The processors in a list as the kernel writes it: `0-3,8`. `None` where it is no such list.
 #[must_use]
@@ -339,6 +400,8 @@ pub struct Limit {
     pub value: String,
 }
 
+setters!(Limit: "A limit as the kernel takes it." (key: String, version: Version, file: String, value: String) {});
+
 /// A limit that this host cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
@@ -348,6 +411,8 @@ pub struct Unheld {
     /// Why not.
     pub why: String,
 }
+
+setters!(Unheld: "A limit that is not held, and why." (key: String, why: String) {});
 
 #[cfg(test)]
 mod tests {

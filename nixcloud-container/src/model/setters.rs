@@ -1,9 +1,9 @@
-//! Setters of what a program asks for.
+//! How programs make values whose fields may become more: requests, configuration, and for their own tests what they are answered.
 
-/// The setters of a request: each takes whatever becomes the type of its field. Requests grow, so that no program outside can write
-/// one with all its fields.
+/// The setters of a struct, each of which takes whatever becomes the type of its field, and its `new`: of a text alone the default
+/// one, of a text and a list one with just these fields. No program outside can write such a struct with all its fields.
 macro_rules! setters {
-    ($of:ident { $($setter:ident => $field:ident: $type:ty,)+ }) => {
+    ($of:ident { $($setter:ident => $field:ident: $type:ty,)* }) => {
         impl $of {
             $(
                 #[doc = concat!("With this [`", stringify!($field), "`](Self::", stringify!($field), ").")]
@@ -12,7 +12,7 @@ macro_rules! setters {
                     self.$field = $field.into();
                     self
                 }
-            )+
+            )*
         }
     };
     ($of:ident: $new:literal { $($setter:ident => $field:ident: $type:ty,)+ }) => {
@@ -25,6 +25,18 @@ macro_rules! setters {
         }
 
         setters!($of { $($setter => $field: $type,)+ });
+    };
+    // With what it cannot be without; all else is empty.
+    ($of:ident: $new:literal ($($given:ident: $needed:ty),*) { $($setter:ident => $field:ident: $type:ty,)* }) => {
+        impl $of {
+            #[doc = $new]
+            #[must_use]
+            pub fn new($($given: impl Into<$needed>),*) -> Self {
+                Self { $($given: $given.into(),)* $($field: Default::default(),)* }
+            }
+        }
+
+        setters!($of { $($setter => $field: $type,)* });
     };
 }
 

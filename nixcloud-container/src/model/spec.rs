@@ -9,6 +9,7 @@ use crate::model::forward::{Forward, HostPort};
 use crate::model::idmap::IdMapKind;
 use crate::model::name::{ContainerName, InterfaceName};
 use crate::model::resources::{Bytes, Resources, processors};
+use crate::model::setters::setters;
 use crate::model::store_view::StoreView;
 
 /// The schema of requests, answers and `spec.json` that this version speaks.
@@ -50,6 +51,20 @@ pub struct ContainerSpec {
     pub original: bool,
 }
 
+setters!(ContainerSpec: "As of a file that says nothing." {
+    with_schema => schema: u32,
+    with_name => name: Option<ContainerName>,
+    with_autostart => autostart: Autostart,
+    with_network => network: NetworkSpec,
+    with_resources => resources: Resources,
+    with_features => features: Features,
+    with_lxc_extra_config => lxc_extra_config: String,
+    with_idmap => idmap: IdMapKind,
+    with_store => store: Option<StoreView>,
+    with_effective => effective: Effective,
+    with_original => original: bool,
+});
+
 /// Start with the host.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -64,6 +79,13 @@ pub struct Autostart {
     /// Containers that must run before it.
     pub after: Vec<ContainerName>,
 }
+
+setters!(Autostart: "Not with the host." {
+    with_enable => enable: bool,
+    with_order => order: i64,
+    with_delay => delay: u32,
+    with_after => after: Vec<ContainerName>,
+});
 
 /// The network part of a container file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +122,20 @@ pub struct NetworkSpec {
     pub forwards: Vec<Forward>,
 }
 
+setters!(NetworkSpec: "An address of the pool on the standard bridge, kept from other containers." {
+    with_bridge => bridge: Option<InterfaceName>,
+    with_ip => ip: Option<Ipv4Addr>,
+    with_prefix_length => prefix_length: Option<u8>,
+    with_gateway => gateway: Option<Ipv4Addr>,
+    with_enable_nat => enable_nat: bool,
+    with_ip6 => ip6: Option<Ipv6Addr>,
+    with_prefix_length6 => prefix_length6: Option<u8>,
+    with_gateway6 => gateway6: Option<Ipv6Addr>,
+    with_isolated => isolated: bool,
+    with_mtu => mtu: Option<u16>,
+    with_forwards => forwards: Vec<Forward>,
+});
+
 fn isolated() -> bool {
     true
 }
@@ -133,6 +169,11 @@ pub struct Effective {
     pub prefix_length: Option<u8>,
 }
 
+setters!(Effective: "No address." {
+    with_ip => ip: Option<Ipv4Addr>,
+    with_prefix_length => prefix_length: Option<u8>,
+});
+
 /// A spec that this version cannot read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -142,12 +183,14 @@ pub enum SpecError {
     Json(#[from] serde_json::Error),
     /// A newer tool wrote it.
     #[error("the spec has schema {found}, this version reads up to {SCHEMA}")]
+    #[non_exhaustive]
     Newer {
         /// The schema found.
         found: u32,
     },
     /// A field holds a value that cannot be.
     #[error("{field} cannot be {value}: {why}")]
+    #[non_exhaustive]
     Value {
         /// The field as the container file spells it.
         field: &'static str,
@@ -156,6 +199,24 @@ pub enum SpecError {
         /// Why not.
         why: &'static str,
     },
+}
+
+impl Default for ContainerSpec {
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA,
+            name: None,
+            autostart: Autostart::default(),
+            network: NetworkSpec::default(),
+            resources: Resources::default(),
+            features: Features::default(),
+            lxc_extra_config: String::new(),
+            idmap: IdMapKind::default(),
+            store: None,
+            effective: Effective::default(),
+            original: false,
+        }
+    }
 }
 
 impl ContainerSpec {

@@ -1,7 +1,5 @@
 //! What a container is doing, and the one table that says which action each state allows.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::model::words::words;
@@ -151,19 +149,25 @@ impl State {
     }
 }
 
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Start => "start",
-            Self::Stop => "stop",
-            Self::Terminate => "terminate",
-            Self::Enter => "enter",
+words!(Action {
+    Start => "start",
+    Stop => "stop",
+    Terminate => "terminate",
+    Enter => "enter",
+    Signal => "signal",
+    Destroy => "destroy",
+    Update => "update",
+    Freeze => "freeze",
+    Unfreeze => "unfreeze",
+});
+
+impl Action {
+    /// As a sentence has it before the container: cannot ...
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
             Self::Signal => "send a signal to",
-            Self::Destroy => "destroy",
-            Self::Update => "update",
-            Self::Freeze => "freeze",
-            Self::Unfreeze => "unfreeze",
-        })
+            other => other.as_str(),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::model::words::words;
 /// How much of the host's store a guest sees.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum StoreView {
     /// What its generations in use need, and nothing else.
     Closure,

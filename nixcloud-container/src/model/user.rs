@@ -26,7 +26,7 @@ pub struct User {
     pub group: Option<Account>,
 }
 
-setters!(User {
+setters!(User: "With the user's own group." (user: Account) {
     with_group => group: Option<Account>,
 });
 
@@ -78,12 +78,14 @@ pub enum UserError {
     Empty,
     /// The number is none that the kernel gives.
     #[error("`{text}` is no id: the highest is {}", u32::MAX - 1)]
+    #[non_exhaustive]
     Id {
         /// What was there.
         text: String,
     },
     /// A character that no name has.
     #[error("{character:?} is in no name of a user or group")]
+    #[non_exhaustive]
     Character {
         /// The character.
         character: char,

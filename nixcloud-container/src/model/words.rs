@@ -62,7 +62,8 @@ mod tests {
     use crate::model::generation::Health;
     use crate::model::host_report::{Change, Part, Verdict};
     use crate::model::idmap::IdMapKind;
-    use crate::model::state::State;
+    use crate::model::observe::{ContainerChange, Phase, UnitChange};
+    use crate::model::state::{Action, State};
     use crate::model::store_view::StoreView;
 
     fn agree<T>(all: &[T])
@@ -89,6 +90,10 @@ mod tests {
         agree(Verdict::ALL);
         agree(IdMapKind::ALL);
         agree(State::ALL);
+        agree(Action::ALL);
+        agree(Phase::ALL);
+        agree(UnitChange::ALL);
+        agree(ContainerChange::ALL);
         agree(StoreView::ALL);
         agree(crate::ops::addresses::Origin::ALL);
     }

@@ -99,6 +99,7 @@ pub enum Outcome {
 pub enum Error {
     /// An interface of that name is something else. It was left alone.
     #[error("interface {name} is not a bridge but {}", .kind.as_deref().unwrap_or("hardware"))]
+    #[non_exhaustive]
     NotABridge {
         /// The interface.
         name: String,
@@ -107,12 +108,14 @@ pub enum Error {
     },
     /// The bridge has another owner. It was left alone.
     #[error("bridge {name} was not made by nixcloud-container")]
+    #[non_exhaustive]
     NotOurs {
         /// The bridge.
         name: String,
     },
     /// It is for the containers of another root of this machine. It was left alone.
     #[error("bridge {name} is for the containers of {owner}")]
+    #[non_exhaustive]
     AnotherRoot {
         /// The bridge.
         name: String,
@@ -121,6 +124,7 @@ pub enum Error {
     },
     /// Another interface is in the same network, or has the same address. No address was given.
     #[error("bridge {name} cannot have {wanted}: interface {interface} has {address}")]
+    #[non_exhaustive]
     AddressConflict {
         /// The bridge.
         name: String,
@@ -133,6 +137,7 @@ pub enum Error {
     },
     /// A route leads what is for the bridge's network elsewhere. No address was given.
     #[error("bridge {name} cannot have {wanted}: {}", .route)]
+    #[non_exhaustive]
     RouteConflict {
         /// The bridge.
         name: String,
@@ -143,6 +148,7 @@ pub enum Error {
     },
     /// Interfaces are attached to the bridge. It was left alone.
     #[error("bridge {name} is in use by {}", .ports.join(", "))]
+    #[non_exhaustive]
     InUse {
         /// The bridge.
         name: String,

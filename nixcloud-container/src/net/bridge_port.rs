@@ -22,18 +22,21 @@ use crate::model::interface::Mac;
 pub enum Error {
     /// There is no such interface.
     #[error("there is no interface {name}")]
+    #[non_exhaustive]
     Missing {
         /// Its name.
         name: String,
     },
     /// It is not at a bridge of the kernel's.
     #[error("interface {name} is no port of a bridge")]
+    #[non_exhaustive]
     NoPort {
         /// Its name.
         name: String,
     },
     /// The kernel cannot isolate a port.
     #[error("cannot isolate bridge port {name}")]
+    #[non_exhaustive]
     Isolate {
         /// Its name.
         name: String,
@@ -42,6 +45,7 @@ pub enum Error {
     },
     /// The kernel has no packet filter programs for interfaces.
     #[error("this kernel lacks what filters a port (sch_clsact and cls_bpf)")]
+    #[non_exhaustive]
     Unsupported {
         /// What the kernel said.
         source: socket::Error,

@@ -27,6 +27,7 @@ const NONE: i32 = -1;
 pub enum Error {
     /// `/proc` does not give it (no such process: `ENOENT`).
     #[error("cannot read {path}")]
+    #[non_exhaustive]
     Proc {
         /// The file of `/proc`.
         path: PathBuf,

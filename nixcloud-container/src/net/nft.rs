@@ -10,6 +10,7 @@ use crate::sys::tool::{self, Tool};
 pub enum Error {
     /// `nft` did not do it.
     #[error("cannot {action} the packet filter")]
+    #[non_exhaustive]
     Tool {
         /// What was attempted.
         action: &'static str,

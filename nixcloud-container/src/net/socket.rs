@@ -38,12 +38,14 @@ const ERROR_HEAD: usize = 20;
 pub enum Error {
     /// No socket.
     #[error("cannot open a netlink socket")]
+    #[non_exhaustive]
     Open {
         /// What the kernel said.
         source: io::Error,
     },
     /// The kernel refused. The source is an [`io::Error`] with its errno.
     #[error("cannot {action}{}", detail_text(.detail.as_deref()))]
+    #[non_exhaustive]
     Refused {
         /// What was attempted.
         action: String,
@@ -54,6 +56,7 @@ pub enum Error {
     },
     /// Sending or receiving failed.
     #[error("cannot {action}: no talk with the kernel")]
+    #[non_exhaustive]
     Talk {
         /// What was attempted.
         action: String,
@@ -62,12 +65,14 @@ pub enum Error {
     },
     /// The kernel did not answer in [`TIMEOUT`].
     #[error("cannot {action}: no answer from the kernel in {} s", TIMEOUT.as_secs())]
+    #[non_exhaustive]
     Timeout {
         /// What was attempted.
         action: String,
     },
     /// The kernel's answer was not understood.
     #[error("cannot {action}: the kernel's answer is not understood")]
+    #[non_exhaustive]
     Decode {
         /// What was attempted.
         action: String,
@@ -76,6 +81,7 @@ pub enum Error {
     },
     /// The table changed each time while it was read.
     #[error("cannot {action}: it changes all the time")]
+    #[non_exhaustive]
     Changing {
         /// What was attempted.
         action: String,
@@ -83,6 +89,7 @@ pub enum Error {
     /// No interface can have this name: 1 to 15 bytes, without `/`, `:`, white space or control characters, not
     /// `.` or `..`.
     #[error("{name:?} is not an interface name")]
+    #[non_exhaustive]
     BadName {
         /// The name as given.
         name: String,

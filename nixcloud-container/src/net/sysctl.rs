@@ -19,12 +19,14 @@ pub enum SysctlError {
     Io(#[from] FileError),
     /// The kernel does not have the setting.
     #[error("this kernel has no setting {key}")]
+    #[non_exhaustive]
     Unknown {
         /// The setting.
         key: String,
     },
     /// The note of the old value cannot be written.
     #[error("cannot note the old value of {key}")]
+    #[non_exhaustive]
     Note {
         /// The setting.
         key: String,

@@ -8,6 +8,7 @@ use super::{ArgumentError, StorePath, UserArgs};
 
 /// Nix's programs that are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Program {
     /// Evaluates.
     NixInstantiate,

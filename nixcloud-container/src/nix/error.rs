@@ -17,6 +17,7 @@ use super::{ArgumentError, StorePath, StorePathError, VersionError};
 pub enum Error {
     /// The program is not installed, or not on `PATH`.
     #[error("cannot find `{}`", path.display())]
+    #[non_exhaustive]
     Missing {
         /// Which program.
         program: Program,
@@ -25,6 +26,7 @@ pub enum Error {
     },
     /// The program could not be started.
     #[error("cannot start `{}`", path.display())]
+    #[non_exhaustive]
     Spawn {
         /// Its path.
         path: PathBuf,
@@ -33,6 +35,7 @@ pub enum Error {
     },
     /// Reading what the program printed, or waiting for it, failed. The program was killed.
     #[error("lost touch with {program}")]
+    #[non_exhaustive]
     Pipe {
         /// Which program.
         program: Program,
@@ -44,6 +47,7 @@ pub enum Error {
     Argument(#[from] ArgumentError),
     /// The expression cannot be evaluated.
     #[error("evaluation failed: {}", excerpt::headline(message).0)]
+    #[non_exhaustive]
     Evaluation {
         /// What is wrong, without trace.
         message: String,
@@ -52,6 +56,7 @@ pub enum Error {
     },
     /// A derivation cannot be built.
     #[error("cannot build {name}: {}", excerpt::build_reason(message, derivation.as_str()))]
+    #[non_exhaustive]
     Build {
         /// The derivation's name without hash and `.drv`.
         name: String,
@@ -67,12 +72,14 @@ pub enum Error {
     /// A path that should be in the store is not there (any more): nothing roots a derivation
     /// between evaluation and build. Evaluating again brings it back.
     #[error("{path} is not in the store")]
+    #[non_exhaustive]
     NotInStore {
         /// The path.
         path: StorePath,
     },
     /// The program failed in a way that has no name here.
     #[error("{program} failed with {status}{}", after_colon(stderr))]
+    #[non_exhaustive]
     Failed {
         /// Which program.
         program: Program,
@@ -84,6 +91,7 @@ pub enum Error {
     /// A signal that did not come from here ended the program: out of memory, a stack overflow,
     /// somebody's `kill`.
     #[error("{program} was killed by signal {signal}{}", after_colon(stderr))]
+    #[non_exhaustive]
     Killed {
         /// Which program.
         program: Program,
@@ -97,6 +105,7 @@ pub enum Error {
     Cancelled,
     /// The result is not the JSON that was expected.
     #[error("{program} gave an unexpected answer")]
+    #[non_exhaustive]
     Answer {
         /// Which program.
         program: Program,
@@ -105,6 +114,7 @@ pub enum Error {
     },
     /// Nix printed no version.
     #[error("{program} does not say its version")]
+    #[non_exhaustive]
     Version {
         /// Which program.
         program: Program,
@@ -113,6 +123,7 @@ pub enum Error {
     },
     /// Nix printed something else than store paths.
     #[error("{program} prints what is no store path")]
+    #[non_exhaustive]
     Paths {
         /// Which program.
         program: Program,
@@ -121,6 +132,7 @@ pub enum Error {
     },
     /// The build succeeded, but its root is not a link to a store path.
     #[error("`{}` does not lead to a store path", link.display())]
+    #[non_exhaustive]
     Root {
         /// The link that Nix was told to make.
         link: PathBuf,

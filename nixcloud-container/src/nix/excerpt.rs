@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use super::position::Position;
 use super::text::one_line;
 
+use crate::model::setters::setters;
+
 /// Lines of a message that are shown below its first.
 const MESSAGE_LINES: usize = 12;
 /// Steps of a trace that are shown.
@@ -20,6 +22,10 @@ pub struct Step {
     /// Where that is, if Nix says so.
     pub position: Option<Position>,
 }
+
+setters!(Step: "A step without a place." (text: String) {
+    with_position => position: Option<Position>,
+});
 
 /// Where an evaluation failed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +42,14 @@ pub struct Trace {
     /// Options, definitions and callers around it, innermost first.
     pub context: Vec<String>,
 }
+
+setters!(Trace: "Nothing." {
+    with_text => text: String,
+    with_steps => steps: Vec<Step>,
+    with_positions => positions: Vec<Position>,
+    with_place => place: Option<Position>,
+    with_context => context: Vec<String>,
+});
 
 impl Trace {
     /// Finds what is the user's own: not in the store, nor in `known` folders.
@@ -190,7 +204,7 @@ mod tests {
 
     #[test]
     fn source_lines_of_both_layouts() {
-        let place = Position::new("/c/a.nix", 3, Some(5)).unwrap();
+        let place = Position::at("/c/a.nix", 3, Some(5)).unwrap();
         let source_lines = ["  2| {", "  3|   x = y;", "   |     ^", "  4| }"];
         let dedented = ["2| {", "3|   x = y;", " |     ^", "4| }"];
         let old = format!(
@@ -205,7 +219,7 @@ mod tests {
 
     #[test]
     fn steps_name_the_users_files_and_options_alone() {
-        let at = |file, line| Position::new(file, line, Some(1));
+        let at = |file, line| Position::at(file, line, Some(1));
         let step = |text: &str, position| Step { text: text.into(), position };
         let trace = [
             step("while evaluating definitions from `/c/a.nix':", None),

@@ -89,7 +89,7 @@ impl Place {
         // Nix 2.26 says where a syntax error is in the file's name, too.
         let again = self.column.map(|column| format!(":{line}:{column}"));
         let file = again.and_then(|again| file.strip_suffix(&again)).unwrap_or(file);
-        Position::new(file, line, self.column)
+        Position::at(file, line, self.column)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::model::setters::setters;
+
 /// Where in a Nix file something is. Lines and columns count from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -15,9 +17,13 @@ pub struct Position {
     pub column: Option<u64>,
 }
 
+setters!(Position: "A line." (file: PathBuf, line: u64) {
+    with_column => column: Option<u64>,
+});
+
 impl Position {
     /// `None` when `file` is no file, such as Nix's `(string)`.
-    pub(super) fn new(file: &str, line: u64, column: Option<u64>) -> Option<Self> {
+    pub(super) fn at(file: &str, line: u64, column: Option<u64>) -> Option<Self> {
         file.starts_with('/').then(|| Self { file: file.into(), line, column })
     }
 }

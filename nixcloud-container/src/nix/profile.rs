@@ -39,6 +39,7 @@ pub struct ProfileGeneration {
 pub enum Error {
     /// A link or the directory cannot be read.
     #[error("cannot read `{}`", path.display())]
+    #[non_exhaustive]
     Read {
         /// The link or directory.
         path: PathBuf,
@@ -50,12 +51,14 @@ pub enum Error {
     Remove(#[from] roots::Error),
     /// The path is relative or ends in no name.
     #[error("`{}` cannot be a profile: it must be absolute and end in a name", path.display())]
+    #[non_exhaustive]
     BadPath {
         /// The path.
         path: PathBuf,
     },
     /// At the profile's path is something that is not a link; it is left alone.
     #[error("`{}` is not a symbolic link", path.display())]
+    #[non_exhaustive]
     NotALink {
         /// The path.
         path: PathBuf,

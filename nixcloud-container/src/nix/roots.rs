@@ -22,18 +22,21 @@ use super::store_path::BASE32;
 pub enum Error {
     /// The link's path is relative, or has no file name.
     #[error("`{}` cannot be the path of a root: it must be absolute and end in a name", link.display())]
+    #[non_exhaustive]
     BadPath {
         /// The link.
         link: PathBuf,
     },
     /// Something that is not a link is in the way; it is left alone.
     #[error("`{}` is not a symbolic link", link.display())]
+    #[non_exhaustive]
     NotALink {
         /// The link.
         link: PathBuf,
     },
     /// A file operation failed.
     #[error("cannot {action} `{}`", path.display())]
+    #[non_exhaustive]
     Io {
         /// What was tried.
         action: &'static str,

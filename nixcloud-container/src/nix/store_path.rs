@@ -36,30 +36,35 @@ pub struct StorePath(String);
 pub enum StorePathError {
     /// It lies elsewhere, or is not absolute.
     #[error("`{path}` is not in {STORE_DIR}")]
+    #[non_exhaustive]
     OutsideStore {
         /// What was given.
         path: String,
     },
     /// It names a file inside a store object.
     #[error("`{path}` is a file inside a store path, not a store path")]
+    #[non_exhaustive]
     Inside {
         /// What was given.
         path: String,
     },
     /// The 32 digits of the hash and the dash after them are not there.
     #[error("`{path}` lacks the 32 characters of hash and the dash")]
+    #[non_exhaustive]
     NoHash {
         /// What was given.
         path: String,
     },
     /// The name after the hash is empty, too long, or starts with a dot.
     #[error("`{path}` has a name that is empty, longer than {NAME_MAX} bytes or starts with a dot")]
+    #[non_exhaustive]
     BadName {
         /// What was given.
         path: String,
     },
     /// A character that Nix does not use there.
     #[error("`{path}` has the character {character:?} at byte {position}")]
+    #[non_exhaustive]
     BadCharacter {
         /// What was given.
         path: String,
@@ -70,6 +75,7 @@ pub enum StorePathError {
     },
     /// Not UTF-8.
     #[error("`{}` is not UTF-8", path.display())]
+    #[non_exhaustive]
     NotUtf8 {
         /// What was given.
         path: PathBuf,

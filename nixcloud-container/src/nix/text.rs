@@ -57,7 +57,7 @@ fn position(line: &str) -> Option<Position> {
     let mut parts = place.rsplitn(3, ':');
     let column = parts.next()?.parse().ok()?;
     let line = parts.next()?.parse().ok()?;
-    Position::new(parts.next()?, line, Some(column))
+    Position::at(parts.next()?, line, Some(column))
 }
 
 /// The first store path in quotes, as Nix's messages have it.
@@ -86,6 +86,6 @@ mod tests {
     #[test]
     fn places_in_a_trace() {
         let trace = "error: boom\n\n       at /a b/c:d.nix:3:5:\n  1| x\n at (string):1:1:\n at /e:1\n";
-        assert_eq!(positions(trace), [Position::new("/a b/c:d.nix", 3, Some(5)).unwrap()]);
+        assert_eq!(positions(trace), [Position::at("/a b/c:d.nix", 3, Some(5)).unwrap()]);
     }
 }

@@ -20,6 +20,7 @@ pub struct UserArgs {
 pub enum ArgumentError {
     /// It would break what is done here.
     #[error("the Nix argument `{argument}` cannot be used here: {reason}")]
+    #[non_exhaustive]
     Refused {
         /// The argument.
         argument: String,
@@ -28,6 +29,7 @@ pub enum ArgumentError {
     },
     /// Not known here.
     #[error("unknown Nix argument `{argument}`")]
+    #[non_exhaustive]
     Unknown {
         /// The argument.
         argument: String,
@@ -36,12 +38,14 @@ pub enum ArgumentError {
     #[error(
         "`{argument}` is no argument of Nix that can be passed on: it is not a flag, nor the value of one"
     )]
+    #[non_exhaustive]
     Positional {
         /// The argument.
         argument: String,
     },
     /// The arguments end too early.
     #[error("the Nix argument `{argument}` takes {takes}")]
+    #[non_exhaustive]
     MissingValue {
         /// The argument.
         argument: String,
@@ -50,6 +54,7 @@ pub enum ArgumentError {
     },
     /// A relative path where an absolute one is needed.
     #[error("`{}` is not an absolute path", path.display())]
+    #[non_exhaustive]
     NotAbsolute {
         /// The path.
         path: PathBuf,

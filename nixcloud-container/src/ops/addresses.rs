@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::model::config::HostConfig;
 use crate::model::name::ContainerName;
+use crate::model::setters::setters;
 use crate::model::spec::ContainerSpec;
 use crate::model::words::words;
 use crate::net::{Netlink, netns};
@@ -32,6 +33,10 @@ pub struct Address {
     /// Whether the running guest has it now.
     pub live: bool,
 }
+
+setters!(Address: "One that is not on a running guest." (interface: String, address: IpNetwork, origin: Origin) {
+    with_live => live: bool,
+});
 
 /// Where an address comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]

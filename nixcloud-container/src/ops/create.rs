@@ -71,6 +71,10 @@ pub struct Created {
     pub address: Option<Ipv4Addr>,
 }
 
+setters!(Created: "Without an address." (name: ContainerName, generation: GenerationId) {
+    with_address => address: Option<Ipv4Addr>,
+});
+
 pub(crate) fn create(
     context: &mut Context<'_>,
     name: &ContainerName,

@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn units_are_read_as_nixos_names_them() {
-        let read = |line| changed(line).map(|(change, names)| format!("{change}: {}", names.join(" ")));
+        let read =
+            |line| changed(line).map(|(change, names)| format!("{}: {}", change.words(), names.join(" ")));
         let is = |line, wanted: &str| assert_eq!(read(line).as_deref(), Some(wanted), "{line}");
         is("stopping the following units: a.service, b.timer", "stopping: a.service b.timer");
         is("starting the following units: a.service", "starting: a.service");

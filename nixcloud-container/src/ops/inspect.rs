@@ -13,6 +13,7 @@ use crate::model::idmap::IdMap;
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Data};
 use crate::model::resources::Usage;
+use crate::model::setters::setters;
 use crate::model::spec::ContainerSpec;
 use crate::model::state::State;
 use crate::net::{Netlink, netns};
@@ -81,6 +82,27 @@ pub struct Status {
     pub pending_restart: Vec<PendingRestart>,
 }
 
+setters!(Status: "One that has no generation yet." (name: ContainerName, state: State, created: Timestamp, file: PathBuf) {
+    with_booting => booting: bool,
+    with_address => address: Option<Ipv4Addr>,
+    with_generation => generation: Option<GenerationId>,
+    with_unproved => unproved: Option<GenerationId>,
+    with_booted => booted: Option<GenerationId>,
+    with_autostart => autostart: bool,
+    with_ids => ids: Option<IdMap>,
+    with_memory => memory: Option<u64>,
+    with_swap => swap: Option<u64>,
+    with_usage => usage: Option<Usage>,
+    with_init_pid => init_pid: Option<i32>,
+    with_started => started: Option<Timestamp>,
+    with_nix_args => nix_args: Vec<String>,
+    with_pinned => pinned: bool,
+    with_declared => declared: Option<String>,
+    with_lxc_items => lxc_items: Vec<(String, String)>,
+    with_groups => groups: Vec<String>,
+    with_pending_restart => pending_restart: Vec<PendingRestart>,
+});
+
 /// A container in a list: one of ours, one that cannot be read, or somebody else's.
 #[derive(Debug, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -89,6 +111,7 @@ pub enum Listed {
     /// One of ours.
     Container(Box<Status>),
     /// One of ours about which something cannot be read. It does not hide the others.
+    #[non_exhaustive]
     Broken {
         /// Its name.
         name: ContainerName,
@@ -96,6 +119,7 @@ pub enum Listed {
         error: Error,
     },
     /// An LXC container that nixcloud-container did not make.
+    #[non_exhaustive]
     Foreign {
         /// Its name.
         name: String,
@@ -103,6 +127,18 @@ pub enum Listed {
 }
 
 impl Listed {
+    /// One of ours about which something cannot be read.
+    #[must_use]
+    pub fn broken(name: ContainerName, error: Error) -> Self {
+        Self::Broken { name, error }
+    }
+
+    /// An LXC container that nixcloud-container did not make.
+    #[must_use]
+    pub fn foreign(name: impl Into<String>) -> Self {
+        Self::Foreign { name: name.into() }
+    }
+
     /// The name, whatever it is.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -36,6 +36,7 @@ pub struct SetRequest {
 }
 
 setters!(SetRequest: "Nothing is set." {
+    with_limits => limits: Vec<(String, String)>,
     with_keep => keep: bool,
     with_reset => reset: bool,
     with_force => force: bool,

@@ -8,6 +8,7 @@ use crate::model::generation::{GenerationId, Health, Selection};
 use crate::model::name::ContainerName;
 use crate::model::note::{DeclarationNote, GenerationNote};
 use crate::model::observe::{Cancel, Event, Phase};
+use crate::model::setters::setters;
 use crate::model::spec::ContainerSpec;
 use crate::model::state::{Action, State};
 use crate::ops::activate;
@@ -45,6 +46,12 @@ pub struct Switched {
     /// Units of the guest that had failed before and fail still: no fault of the generation.
     pub failed_before: Vec<String>,
 }
+
+setters!(Switched: "Of a guest that does not run: from one generation to another." (name: ContainerName, from: GenerationId, to: GenerationId) {
+    with_activated => activated: bool,
+    with_pending_restart => pending_restart: Vec<PendingRestart>,
+    with_failed_before => failed_before: Vec<String>,
+});
 
 pub(crate) fn switch(
     context: &mut Context<'_>,

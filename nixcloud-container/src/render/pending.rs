@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::setters::setters;
 use crate::model::store_view::StoreView;
 
 /// A setting that differs between the configuration a guest was booted with and the one it would boot with.
@@ -15,6 +16,11 @@ pub struct PendingRestart {
     /// Its values at the next start.
     pub next: Vec<String>,
 }
+
+setters!(PendingRestart: "A key, of which neither side has a value." (key: String) {
+    with_running => running: Vec<String>,
+    with_next => next: Vec<String>,
+});
 
 /// Compares two configurations, each by how much of the store the guest sees and by its items, key by key; the order of keys does
 /// not count. LXC's item for the store is the same for both views where mounts cannot be idmapped, and says nothing of them where

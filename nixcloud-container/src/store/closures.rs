@@ -19,6 +19,7 @@ use crate::store::rootfs::{self, RootfsError};
 pub enum ClosureError {
     /// Nix does not say.
     #[error("cannot find out what {package} needs of the store")]
+    #[non_exhaustive]
     Nix {
         /// The package.
         package: StorePath,

@@ -24,6 +24,7 @@ pub enum GenerationsError {
     Roots(#[source] nix::roots::Error),
     /// A generation's spec cannot be read.
     #[error("cannot read {}", .path.display())]
+    #[non_exhaustive]
     Read {
         /// The file.
         path: PathBuf,
@@ -35,6 +36,7 @@ pub enum GenerationsError {
     Original(#[from] OriginalError),
     /// A generation's spec is not one.
     #[error("generation {id} has a spec that cannot be used")]
+    #[non_exhaustive]
     Spec {
         /// The generation.
         id: GenerationId,
@@ -43,6 +45,7 @@ pub enum GenerationsError {
     },
     /// No generation has this number.
     #[error("there is no generation {id}")]
+    #[non_exhaustive]
     Missing {
         /// The number.
         id: GenerationId,
@@ -51,18 +54,21 @@ pub enum GenerationsError {
     },
     /// The profile has no current generation.
     #[error("{} leads to no generation", .profile.display())]
+    #[non_exhaustive]
     NoCurrent {
         /// The profile's link.
         profile: PathBuf,
     },
     /// Nothing to roll back to.
     #[error("no generation is older than the current one, {current}")]
+    #[non_exhaustive]
     NoOlder {
         /// The current one.
         current: GenerationId,
     },
     /// There are older generations than the current one, and none that a rollback may choose.
     #[error("no generation older than {current} has worked ({})", passed_over(.older))]
+    #[non_exhaustive]
     NoneWorked {
         /// The current one.
         current: GenerationId,
@@ -71,6 +77,7 @@ pub enum GenerationsError {
     },
     /// The current or the booted generation was to be deleted.
     #[error("generation {id} is {why} and cannot be deleted")]
+    #[non_exhaustive]
     Protected {
         /// The generation.
         id: GenerationId,

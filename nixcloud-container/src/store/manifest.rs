@@ -47,6 +47,7 @@ pub(crate) struct Package {
 pub enum ManifestError {
     /// It cannot be read.
     #[error("cannot read {}", .path.display())]
+    #[non_exhaustive]
     Read {
         /// The file.
         path: PathBuf,
@@ -55,6 +56,7 @@ pub enum ManifestError {
     },
     /// It is not one.
     #[error("{} is no manifest of built containers", .path.display())]
+    #[non_exhaustive]
     Json {
         /// The file.
         path: PathBuf,
@@ -63,6 +65,7 @@ pub enum ManifestError {
     },
     /// It is for a newer version.
     #[error("{} has schema {found}; this version reads up to {SCHEMA}", .path.display())]
+    #[non_exhaustive]
     Newer {
         /// The file.
         path: PathBuf,
@@ -71,6 +74,7 @@ pub enum ManifestError {
     },
     /// What it names is no generation of a container.
     #[error("{out} is no built container: it has no `{what}`")]
+    #[non_exhaustive]
     Package {
         /// The store path.
         out: StorePath,
@@ -79,6 +83,7 @@ pub enum ManifestError {
     },
     /// The spec of what it names cannot be read.
     #[error("the spec of {out} cannot be used")]
+    #[non_exhaustive]
     Spec {
         /// The store path.
         out: StorePath,

@@ -19,6 +19,7 @@ use crate::store::record::{Record, RecordError};
 pub enum ForeignError {
     /// The LXC path cannot be read.
     #[error("cannot read {}", .path.display())]
+    #[non_exhaustive]
     Read {
         /// The folder.
         path: PathBuf,

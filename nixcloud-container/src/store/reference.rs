@@ -57,6 +57,7 @@ impl ValuePlace {
 pub enum ReferenceError {
     /// There is no such file.
     #[error("cannot find the container file {}", .path.display())]
+    #[non_exhaustive]
     Missing {
         /// The file.
         path: PathBuf,
@@ -68,18 +69,21 @@ pub enum ReferenceError {
     NotKnown,
     /// The folder is no flake.
     #[error("{} is no flake: it has no flake.nix", .path.display())]
+    #[non_exhaustive]
     NoFlake {
         /// The folder.
         path: PathBuf,
     },
     /// A flake, but no attribute of it.
     #[error("`{flake}` is a flake: which of its containers is meant is not said")]
+    #[non_exhaustive]
     NoAttribute {
         /// The flake.
         flake: String,
     },
     /// A folder of containers has two files for one.
     #[error("both {} and {} are its container file", .first.display(), .second.display())]
+    #[non_exhaustive]
     Twice {
         /// One.
         first: PathBuf,
@@ -88,6 +92,7 @@ pub enum ReferenceError {
     },
     /// The attribute is none.
     #[error("`{attribute}` is no attribute path: {why}")]
+    #[non_exhaustive]
     Attribute {
         /// What was given.
         attribute: String,
@@ -96,6 +101,7 @@ pub enum ReferenceError {
     },
     /// Nix reads a flake's path as a URL, and knows no way to write this one.
     #[error("Nix cannot read a flake from {}: its path has `{character}` in it", .path.display())]
+    #[non_exhaustive]
     Path {
         /// The folder.
         path: PathBuf,

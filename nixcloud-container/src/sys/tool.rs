@@ -29,12 +29,14 @@ const SBIN: &str = "/usr/sbin:/sbin";
 pub enum Error {
     /// It is not installed.
     #[error("`{}` is not installed", .program.display())]
+    #[non_exhaustive]
     Missing {
         /// The program.
         program: PathBuf,
     },
     /// It could not be run.
     #[error("cannot run `{}`", .program.display())]
+    #[non_exhaustive]
     Run {
         /// The program.
         program: PathBuf,
@@ -43,6 +45,7 @@ pub enum Error {
     },
     /// It refused. Its own words are told.
     #[error("{command}: {}", said(.words, *.status))]
+    #[non_exhaustive]
     Refused {
         /// What was run.
         command: String,
@@ -53,6 +56,7 @@ pub enum Error {
     },
     /// It did not end.
     #[error("{command} did not end in {} s and was killed", .limit.as_secs())]
+    #[non_exhaustive]
     Timeout {
         /// What was run.
         command: String,
@@ -61,6 +65,7 @@ pub enum Error {
     },
     /// Its operation was cancelled, and it did not end.
     #[error("{command} was killed, since the operation is cancelled")]
+    #[non_exhaustive]
     Cancelled {
         /// What was run.
         command: String,

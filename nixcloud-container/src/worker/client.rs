@@ -84,6 +84,7 @@ pub enum WorkerError {
     },
     /// The worker cannot be started.
     #[error("cannot start the worker {}", .path.display())]
+    #[non_exhaustive]
     Spawn {
         /// Its program.
         path: PathBuf,
@@ -95,12 +96,14 @@ pub enum WorkerError {
     Channel(#[source] io::Error),
     /// The worker ended without an answer.
     #[error("the worker ended without an answer ({status})")]
+    #[non_exhaustive]
     NoAnswer {
         /// How it ended.
         status: String,
     },
     /// It took too long and was killed.
     #[error("LXC did not finish within {} s", .limit.as_secs())]
+    #[non_exhaustive]
     Deadline {
         /// The limit.
         limit: Duration,
@@ -121,6 +124,7 @@ pub enum WorkerError {
     },
     /// LXC refused or failed.
     #[error("{what}")]
+    #[non_exhaustive]
     Lxc {
         /// What failed.
         what: String,

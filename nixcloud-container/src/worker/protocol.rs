@@ -173,6 +173,11 @@ pub struct NoAccount {
     pub known: Vec<String>,
 }
 
+setters!(NoAccount: "A user that the guest does not have." (wanted: Account) {
+    with_group => group: bool,
+    with_known => known: Vec<String>,
+});
+
 /// What the worker answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {

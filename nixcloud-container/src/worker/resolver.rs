@@ -39,12 +39,14 @@ const SBIN: [&str; 2] = ["/usr/sbin", "/sbin"];
 pub enum ResolverError {
     /// It is not installed.
     #[error("`{}` is not installed", .program.display())]
+    #[non_exhaustive]
     Missing {
         /// The program.
         program: PathBuf,
     },
     /// It does not start.
     #[error("dnsmasq does not start on {address}: {words}")]
+    #[non_exhaustive]
     Start {
         /// Where it was to listen.
         address: Ipv4Addr,
@@ -53,6 +55,7 @@ pub enum ResolverError {
     },
     /// It cannot be signalled.
     #[error("cannot signal process {pid}")]
+    #[non_exhaustive]
     Signal {
         /// Its number.
         pid: i32,
@@ -61,6 +64,7 @@ pub enum ResolverError {
     },
     /// It does not end.
     #[error("process {pid} does not end")]
+    #[non_exhaustive]
     Stays {
         /// Its number.
         pid: i32,

@@ -297,7 +297,7 @@ impl<'l> Guest<'l> {
 #[track_caller]
 fn started(container: &Container) -> i32 {
     match container.start(&mut ()).must("start") {
-        StartOutcome::Started { init_pid } => init_pid,
+        StartOutcome::Started { init_pid, .. } => init_pid,
         other => panic!("not started: {other:?}"),
     }
 }

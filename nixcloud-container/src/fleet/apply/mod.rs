@@ -101,11 +101,15 @@ pub struct Removal {
     pub all: bool,
 }
 
+setters!(Removal: "Of these containers." (containers: Vec<(ContainerName, Data)>) {
+    with_all => all: bool,
+});
+
 /// Asked before a removal; a `false` undoes what was prepared.
 type Confirm<'a> = &'a mut dyn FnMut(&Removal) -> bool;
 
 /// What an apply came to.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, Default, serde::Serialize)]
 #[non_exhaustive]
 pub struct Applied {
     /// What declares the containers; `None` where all that there are were updated.
@@ -113,6 +117,11 @@ pub struct Applied {
     /// The containers by name.
     pub containers: Vec<AppliedContainer>,
 }
+
+setters!(Applied: "Of no container." {
+    with_source => source: Option<String>,
+    with_containers => containers: Vec<AppliedContainer>,
+});
 
 /// What became of one container.
 #[derive(Debug, serde::Serialize)]
@@ -125,6 +134,8 @@ pub struct AppliedContainer {
     /// What did.
     pub outcome: Outcome,
 }
+
+setters!(AppliedContainer: "What became of a container." (name: String, planned: Planned, outcome: Outcome) {});
 
 /// What became of a container.
 #[derive(Debug, serde::Serialize)]

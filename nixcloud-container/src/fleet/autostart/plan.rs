@@ -24,18 +24,21 @@ pub(super) struct Wish {
 pub enum AfterError {
     /// It names a container that there is not.
     #[error("it is to start after `{name}`, which does not exist")]
+    #[non_exhaustive]
     Missing {
         /// That name.
         name: ContainerName,
     },
     /// It names a container that does not start with the host.
     #[error("it is to start after `{name}`, which does not start with the host")]
+    #[non_exhaustive]
     NotAutostarted {
         /// That name.
         name: ContainerName,
     },
     /// It is to start after itself, by way of others or at once.
     #[error("it is to start after itself: {}", Circle(.circle))]
+    #[non_exhaustive]
     Cycle {
         /// From the container back to itself: each is to start after the next.
         circle: Vec<ContainerName>,

@@ -30,6 +30,7 @@ const PAUSE_BEHIND: Duration = Duration::from_millis(20);
 pub enum Error {
     /// Another held it all the time.
     #[error("{path} is still held after {} s{}", .waited.as_secs_f32().round(), holder_text(*.pid))]
+    #[non_exhaustive]
     Held {
         /// The lock file.
         path: PathBuf,
@@ -40,6 +41,7 @@ pub enum Error {
     },
     /// The caller gave up.
     #[error("waiting for {path} was cancelled")]
+    #[non_exhaustive]
     Cancelled {
         /// The lock file.
         path: PathBuf,

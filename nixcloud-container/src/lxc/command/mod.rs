@@ -48,6 +48,7 @@ pub enum Error {
     Address(#[from] InvalidAddress),
     /// The monitor did not answer in time: it was stopped, or the host is overloaded.
     #[error("the monitor of container {name} did not answer within {} ms", timeout.as_millis())]
+    #[non_exhaustive]
     Timeout {
         /// The container.
         name: String,
@@ -56,6 +57,7 @@ pub enum Error {
     },
     /// Somebody else listens on the container's name.
     #[error("user {uid}, not root, listens on the name of container {name}")]
+    #[non_exhaustive]
     Foreign {
         /// The container.
         name: String,
@@ -64,12 +66,14 @@ pub enum Error {
     },
     /// The monitor takes no commands of this user.
     #[error("permission denied by the monitor of container {name}")]
+    #[non_exhaustive]
     PermissionDenied {
         /// The container.
         name: String,
     },
     /// The monitor's answer makes no sense.
     #[error("the monitor of container {name} gave an answer that means nothing: {answer}")]
+    #[non_exhaustive]
     Nonsense {
         /// The container.
         name: String,
@@ -78,12 +82,14 @@ pub enum Error {
     },
     /// The monitor hung up.
     #[error("the monitor of container {name} hung up")]
+    #[non_exhaustive]
     HungUp {
         /// The container.
         name: String,
     },
     /// The socket failed in another way.
     #[error("{what} the monitor of container {name} failed")]
+    #[non_exhaustive]
     Socket {
         /// The step.
         what: &'static str,

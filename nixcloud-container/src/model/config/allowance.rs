@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ConfigError;
 use crate::model::resources::{Bytes, CpuTime, IoLimits, Resources};
+use crate::model::setters::setters;
 use crate::model::spec;
 
 /// What a container has by default, or at most. What is `None` is not said.
@@ -42,6 +43,21 @@ pub struct Allowance {
     pub hugepages: BTreeMap<String, Bytes>,
 }
 
+setters!(Allowance: "Nothing is said of any limit." {
+    with_memory => memory: Option<Bytes>,
+    with_memory_high => memory_high: Option<Bytes>,
+    with_swap => swap: Option<Bytes>,
+    with_cpus => cpus: Option<CpuTime>,
+    with_cpuset => cpuset: Option<String>,
+    with_cpu_weight => cpu_weight: Option<u16>,
+    with_pids => pids: Option<u32>,
+    with_io_weight => io_weight: Option<u16>,
+    with_open_files => open_files: Option<u32>,
+    with_cgroups => cgroups: Option<u32>,
+    with_io => io: BTreeMap<String, DeviceAllowance>,
+    with_hugepages => hugepages: BTreeMap<String, Bytes>,
+});
+
 /// What one block device does for a container in a second.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
@@ -56,6 +72,13 @@ pub struct DeviceAllowance {
     /// Writes.
     pub write_ops: Option<u64>,
 }
+
+setters!(DeviceAllowance: "Nothing is said of the device." {
+    with_read_bytes => read_bytes: Option<Bytes>,
+    with_write_bytes => write_bytes: Option<Bytes>,
+    with_read_ops => read_ops: Option<u64>,
+    with_write_ops => write_ops: Option<u64>,
+});
 
 impl Allowance {
     /// As a container file asks for it.

@@ -12,6 +12,7 @@ use crate::model::spec::SpecError;
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read the host configuration {}", .path.display())]
+    #[non_exhaustive]
     Read {
         /// The file.
         path: PathBuf,
@@ -20,6 +21,7 @@ pub enum ConfigError {
     },
     /// What a file says cannot be used.
     #[error("the host configuration {} is not valid", .path.display())]
+    #[non_exhaustive]
     File {
         /// The file.
         path: PathBuf,
@@ -31,6 +33,7 @@ pub enum ConfigError {
     Toml(toml::de::Error),
     /// A value that cannot be.
     #[error("{key} cannot be {value}: {why}")]
+    #[non_exhaustive]
     Value {
         /// The key.
         key: &'static str,
@@ -41,6 +44,7 @@ pub enum ConfigError {
     },
     /// A limit of all containers that cannot be.
     #[error("`limits.{table}`: {source}")]
+    #[non_exhaustive]
     Allowance {
         /// The table that it is in.
         table: &'static str,
@@ -49,6 +53,7 @@ pub enum ConfigError {
     },
     /// A default that no container is given.
     #[error("limits.defaults.{key} cannot be {value}: the ceiling is {most}")]
+    #[non_exhaustive]
     Ceiling {
         /// The key.
         key: String,

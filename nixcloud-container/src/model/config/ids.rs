@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::ConfigError;
 use crate::model::idmap;
+use crate::model::setters::setters;
 
 /// The pool of user and group ids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,13 @@ pub struct Ids {
     /// Whether ranges that processes of this host have by now are passed over, whosever they are.
     pub skip_running: bool,
 }
+
+setters!(Ids: "All defaults." {
+    with_ranges => ranges: Vec<[u32; 2]>,
+    with_first => first: Option<u32>,
+    with_foreign => foreign: Vec<PathBuf>,
+    with_skip_running => skip_running: bool,
+});
 
 impl Ids {
     /// The ids that containers may have, each part with its first and its last one.

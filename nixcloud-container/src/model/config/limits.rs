@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 use super::allowance::Allowance;
 use crate::model::resources::{Bytes, CpuTime, IoLimits, Reserve, Resources, processors};
+use crate::model::setters::setters;
 
 /// What every container is limited to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,14 @@ pub struct Limits {
     /// The most that a container may have, by the same keys.
     pub ceilings: Allowance,
 }
+
+setters!(Limits: "All defaults." {
+    with_pids => pids: u32,
+    with_reserve => reserve: Reserve,
+    with_connections => connections: u32,
+    with_defaults => defaults: Allowance,
+    with_ceilings => ceilings: Allowance,
+});
 
 impl Default for Limits {
     fn default() -> Self {
@@ -50,6 +59,10 @@ pub struct Granted {
     pub above: Vec<Above>,
 }
 
+setters!(Granted: "All that was asked for." (resources: Resources) {
+    with_above => above: Vec<Above>,
+});
+
 /// Something that is asked for above a ceiling.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -61,6 +74,8 @@ pub struct Above {
     /// The most that there is.
     pub most: String,
 }
+
+setters!(Above: "A limit that is asked for above what is given." (key: String, asked: String, most: String) {});
 
 impl Limits {
     pub(super) fn check(&self) -> Result<(), ConfigError> {

@@ -76,6 +76,7 @@ setters!(HostConfig: "All defaults." {
     with_ids => ids: Ids,
     with_nix => nix: NixConfig,
     with_tools => tools: Tools,
+    with_store => store: StoreView,
     with_limits => limits: Limits,
     with_autostart => autostart: AutostartConfig,
     with_timeouts => timeouts: Timeouts,
@@ -98,6 +99,13 @@ pub struct Paths {
     pub lxc_share: Option<PathBuf>,
 }
 
+setters!(Paths: "The usual ones." {
+    with_lxc => lxc: PathBuf,
+    with_profiles => profiles: PathBuf,
+    with_state => state: PathBuf,
+    with_lxc_share => lxc_share: Option<PathBuf>,
+});
+
 /// Programs of the host that the networks need: names to look up in `PATH`, or paths.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -115,6 +123,14 @@ pub struct Tools {
     pub systemctl: PathBuf,
 }
 
+setters!(Tools: "By name, from the search path." {
+    with_nft => nft: PathBuf,
+    with_dnsmasq => dnsmasq: PathBuf,
+    with_iptables => iptables: PathBuf,
+    with_resolvectl => resolvectl: PathBuf,
+    with_systemctl => systemctl: PathBuf,
+});
+
 /// How Nix is called.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -130,6 +146,13 @@ pub struct NixConfig {
     pub system: Option<String>,
 }
 
+setters!(NixConfig: "The host's Nix as it is." {
+    with_nixpkgs => nixpkgs: Option<String>,
+    with_bin => bin: Option<PathBuf>,
+    with_expression => expression: Option<PathBuf>,
+    with_system => system: Option<String>,
+});
+
 /// How containers start with the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -138,6 +161,10 @@ pub struct AutostartConfig {
     /// How many boot at once; 0 means as many as the host has processors, and two at least.
     pub parallel: u32,
 }
+
+setters!(AutostartConfig: "All defaults." {
+    with_parallel => parallel: u32,
+});
 
 impl AutostartConfig {
     /// How many boot at once.
@@ -166,6 +193,14 @@ pub struct Timeouts {
     /// For a guest to boot: from the start of its init until NixOS has activated its system.
     pub boot: u32,
 }
+
+setters!(Timeouts: "All defaults." {
+    with_start => start: u32,
+    with_stop => stop: u32,
+    with_lock => lock: u32,
+    with_activate => activate: u32,
+    with_boot => boot: u32,
+});
 
 impl Default for HostConfig {
     fn default() -> Self {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::ConfigError;
 use crate::model::name::{ContainerName, InterfaceName};
+use crate::model::setters::setters;
 
 /// The bridges and their address pools.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,13 @@ pub struct Networks {
     /// Addresses of the host-only network that are kept for containers of these names.
     pub reserved: BTreeMap<ContainerName, Ipv4Addr>,
 }
+
+setters!(Networks: "All defaults." {
+    with_isolation => isolation: bool,
+    with_hostonly => hostonly: NetworkConfig,
+    with_internet => internet: InternetConfig,
+    with_reserved => reserved: BTreeMap<ContainerName, Ipv4Addr>,
+});
 
 /// One bridge of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +70,15 @@ pub struct InternetConfig {
     pub ipv6: Option<Ipv6Config>,
 }
 
+setters!(InternetConfig: "All defaults." {
+    with_bridge => bridge: InterfaceName,
+    with_address => address: Ipv4Network,
+    with_first => first: Option<Ipv4Addr>,
+    with_last => last: Option<Ipv4Addr>,
+    with_uplink => uplink: Option<InterfaceName>,
+    with_ipv6 => ipv6: Option<Ipv6Config>,
+});
+
 /// IPv6 on the bridge that leads out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,6 +90,10 @@ pub struct Ipv6Config {
     #[serde(default)]
     pub name_servers: Vec<Ipv6Addr>,
 }
+
+setters!(Ipv6Config {
+    with_name_servers => name_servers: Vec<Ipv6Addr>,
+});
 
 impl Ipv6Config {
     /// The host's address on the bridge, with the length of the prefix that is routed here; guests ask the host for names.

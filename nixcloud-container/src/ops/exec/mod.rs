@@ -67,6 +67,7 @@ pub struct RunRequest {
 }
 
 setters!(RunRequest {
+    with_login => login: bool,
     with_env => env: Vec<(OsString, OsString)>,
     with_environment => environment: Environment,
     with_directory => directory: Option<PathBuf>,

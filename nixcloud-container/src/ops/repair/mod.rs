@@ -24,6 +24,7 @@ use crate::model::hint::{Hint, Remedy};
 use crate::model::host_report::{Finding, Part};
 use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
+use crate::model::setters::setters;
 use crate::store::salvage::{self, Held};
 use faults::{Fault, Mend};
 
@@ -37,24 +38,16 @@ pub struct RepairRequest {
     pub dry_run: bool,
 }
 
-impl RepairRequest {
-    /// All containers.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
+setters!(RepairRequest: "All containers." {
+    with_name => name: Option<ContainerName>,
+    with_dry_run => dry_run: bool,
+});
 
+impl RepairRequest {
     /// One container.
     #[must_use]
     pub fn of(name: ContainerName) -> Self {
         Self { name: Some(name), dry_run: false }
-    }
-
-    /// Whether to say only what would be done.
-    #[must_use]
-    pub fn with_dry_run(mut self, dry_run: bool) -> Self {
-        self.dry_run = dry_run;
-        self
     }
 }
 
@@ -73,6 +66,10 @@ pub struct Repair {
     /// What became of it.
     pub outcome: RepairOutcome,
 }
+
+setters!(Repair: "Of the host, not of one container." (path: PathBuf, what: String, mend: Hint, outcome: RepairOutcome) {
+    with_name => name: Option<ContainerName>,
+});
 
 /// What became of something that was found wrong.
 #[derive(Debug, serde::Serialize)]

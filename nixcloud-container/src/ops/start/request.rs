@@ -52,6 +52,7 @@ setters!(StartRequest: "A boot in the background, as the container file says." {
 #[non_exhaustive]
 pub enum StartOutcome {
     /// It was booted.
+    #[non_exhaustive]
     Started {
         /// Its init, in the host's pid namespace.
         init_pid: i32,

@@ -17,6 +17,7 @@ use crate::store::record::RecordError;
 pub enum ForwardError {
     /// Another container has it.
     #[error("{} of the host leads to container `{owner}` already", .port.words())]
+    #[non_exhaustive]
     Taken {
         /// The port.
         port: HostPort,
@@ -25,6 +26,7 @@ pub enum ForwardError {
     },
     /// Its claim says of nobody that he has it.
     #[error("{} names no container", .path.display())]
+    #[non_exhaustive]
     Damaged {
         /// The claim.
         path: PathBuf,
@@ -33,12 +35,14 @@ pub enum ForwardError {
     #[error(
         "no port of the host can lead to container `{name}`: its bridge gives it an address that is not known here"
     )]
+    #[non_exhaustive]
     NoAddress {
         /// The container.
         name: ContainerName,
     },
     /// The container has no address of the family that a port of the host is to lead from.
     #[error("{} of the host cannot lead to container `{name}`, of which no {} address is known here", .port.words(), family(*.port))]
+    #[non_exhaustive]
     NoAddressOf {
         /// The container.
         name: ContainerName,
@@ -47,6 +51,7 @@ pub enum ForwardError {
     },
     /// The folder of claims, or one of them, cannot be read.
     #[error("cannot read {}", .path.display())]
+    #[non_exhaustive]
     Read {
         /// The path.
         path: PathBuf,
@@ -55,6 +60,7 @@ pub enum ForwardError {
     },
     /// A claim cannot be written or removed.
     #[error("cannot claim {} of the host", .port.words())]
+    #[non_exhaustive]
     Claim {
         /// The port.
         port: HostPort,

@@ -39,6 +39,7 @@ pub struct Leases<'a> {
 pub enum LeaseError {
     /// Somebody else has the address.
     #[error("address {address} belongs to container `{owner}`")]
+    #[non_exhaustive]
     AddressTaken {
         /// The address.
         address: IpAddr,
@@ -47,12 +48,14 @@ pub enum LeaseError {
     },
     /// Its claim says of nobody that he has it.
     #[error("{} names no container", .path.display())]
+    #[non_exhaustive]
     Damaged {
         /// The claim.
         path: PathBuf,
     },
     /// It is kept for somebody else.
     #[error("address {address} is reserved for container `{name}`")]
+    #[non_exhaustive]
     AddressReserved {
         /// The address.
         address: IpAddr,
@@ -61,6 +64,7 @@ pub enum LeaseError {
     },
     /// It is an address of the host.
     #[error("address {address} is the host's own, on {interface}")]
+    #[non_exhaustive]
     HostAddress {
         /// The address.
         address: IpAddr,
@@ -69,6 +73,7 @@ pub enum LeaseError {
     },
     /// It means a whole network.
     #[error("address {address} is not one of a host: it stands for the network {network}, or for all in it")]
+    #[non_exhaustive]
     NetworkAddress {
         /// The address.
         address: IpAddr,
@@ -77,6 +82,7 @@ pub enum LeaseError {
     },
     /// It is in the prefix whose addresses follow from those of the internet bridge.
     #[error("address {address} is in {prefix}, where containers with `enableNat` have the addresses")]
+    #[non_exhaustive]
     RoutedPrefix {
         /// The address.
         address: IpAddr,
@@ -85,12 +91,14 @@ pub enum LeaseError {
     },
     /// No address is left.
     #[error("no address of {pool} is free")]
+    #[non_exhaustive]
     AddressesExhausted {
         /// The pool.
         pool: String,
     },
     /// Somebody else has the ids, or some of them.
     #[error("ids from {base} up belong to container `{owner}`")]
+    #[non_exhaustive]
     IdsTaken {
         /// The first id.
         base: u32,
@@ -99,6 +107,7 @@ pub enum LeaseError {
     },
     /// No id range is left.
     #[error("no range of {RANGE} ids is free in {pool}")]
+    #[non_exhaustive]
     IdsExhausted {
         /// Where they were looked for.
         pool: String,
@@ -108,6 +117,7 @@ pub enum LeaseError {
     InterfacesExhausted,
     /// A file of ours or of the host cannot be read.
     #[error("cannot read {}", .path.display())]
+    #[non_exhaustive]
     Read {
         /// The file.
         path: PathBuf,
@@ -119,6 +129,7 @@ pub enum LeaseError {
     Subids(#[from] SubidError),
     /// A claim cannot be written or removed.
     #[error("cannot claim {what}")]
+    #[non_exhaustive]
     Claim {
         /// What was to be claimed.
         what: String,

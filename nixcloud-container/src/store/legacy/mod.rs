@@ -50,6 +50,7 @@ const LARGEST: u64 = 16 << 20;
 pub enum OriginalError {
     /// A file cannot be read.
     #[error("cannot read {}", .path.display())]
+    #[non_exhaustive]
     Read {
         /// The file.
         path: PathBuf,
@@ -58,6 +59,7 @@ pub enum OriginalError {
     },
     /// A list is not one.
     #[error("cannot understand {}", .path.display())]
+    #[non_exhaustive]
     List {
         /// The file.
         path: PathBuf,
@@ -66,6 +68,7 @@ pub enum OriginalError {
     },
     /// Its bridge has a name that reaches no shell whole.
     #[error("{} names the bridge `{value}` of `{name}`", .path.display())]
+    #[non_exhaustive]
     Bridge {
         /// The file.
         path: PathBuf,
@@ -76,6 +79,7 @@ pub enum OriginalError {
     },
     /// What a list says of the container is no address.
     #[error("{} says that the address of `{name}` is `{value}`, which is none", .path.display())]
+    #[non_exhaustive]
     Address {
         /// The file.
         path: PathBuf,
@@ -86,6 +90,7 @@ pub enum OriginalError {
     },
     /// The ids of its configuration are not one range of our size.
     #[error("the ids of `{name}` are not 65536 from one number up, in {}", .path.display())]
+    #[non_exhaustive]
     Ids {
         /// The container.
         name: ContainerName,

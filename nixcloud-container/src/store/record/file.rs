@@ -17,6 +17,7 @@ use crate::model::name::ContainerName;
 pub enum RecordError {
     /// It cannot be read.
     #[error("cannot read {}", .path.display())]
+    #[non_exhaustive]
     Read {
         /// The file.
         path: PathBuf,
@@ -25,6 +26,7 @@ pub enum RecordError {
     },
     /// It cannot be removed.
     #[error("cannot remove {}", .path.display())]
+    #[non_exhaustive]
     Remove {
         /// The file.
         path: PathBuf,
@@ -33,6 +35,7 @@ pub enum RecordError {
     },
     /// It is not one of ours.
     #[error("{} is damaged", .path.display())]
+    #[non_exhaustive]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -41,6 +44,7 @@ pub enum RecordError {
     },
     /// A newer version wrote it.
     #[error("{} has schema {found}; this version reads up to {SCHEMA}", .path.display())]
+    #[non_exhaustive]
     Newer {
         /// The file.
         path: PathBuf,
@@ -49,6 +53,7 @@ pub enum RecordError {
     },
     /// It names another container.
     #[error("{} is the record of `{found}`", .path.display())]
+    #[non_exhaustive]
     Misplaced {
         /// The file.
         path: PathBuf,
@@ -57,6 +62,7 @@ pub enum RecordError {
     },
     /// It cannot be put into TOML.
     #[error("cannot write {} as TOML", .path.display())]
+    #[non_exhaustive]
     Encode {
         /// The file.
         path: PathBuf,
