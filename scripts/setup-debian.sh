@@ -4,7 +4,7 @@ set -eu
 
 # prefix: what each is for
 packages="
-  lxc lxc-dev libclang-dev pkg-config gcc
+  lxc lxcfs lxc-dev libclang-dev pkg-config gcc
   nix-bin
   uidmap busybox-static systemd dbus
   dnsmasq-base nftables iptables iproute2 iputils-ping util-linux procps

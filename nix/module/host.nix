@@ -2,7 +2,7 @@
 { config, options, lib, ... }:
 
 let
-  inherit (lib) genList mkIf mkMerge mkOverride optionalAttrs optionals;
+  inherit (lib) genList mkDefault mkIf mkMerge mkOverride optionalAttrs optionals;
   cfg = config.nixcloud.container;
   hostonly = cfg.pools.hostonly.bridge;
   internet = cfg.pools.internet.bridge;
@@ -79,6 +79,11 @@ in
 
     (optionalAttrs (options.networking ? networkmanager && options.networking.networkmanager ? unmanaged) {
       networking.networkmanager.unmanaged = map (name: "interface-name:${name}") interfaces;
+    })
+
+    # Every release has it but for the oldest and for what is built without it.
+    (optionalAttrs (options ? virtualisation && options.virtualisation ? lxc && options.virtualisation.lxc ? lxcfs) {
+      virtualisation.lxc.lxcfs.enable = mkIf cfg.ownSize (mkDefault true);
     })
 
     # Older releases have a network for networkd that asks for addresses on every interface there is.

@@ -89,6 +89,11 @@ in
       description = "Keys that `lxcExtraConfig` may set although they can undo the protection of this host.";
     };
 
+    ownSize = bool true ''
+      Whether guests see their own memory and processors in `/proc` in place of this host's: by lxcfs, which this enables
+      (`virtualisation.lxc.lxcfs.enable`).
+    '';
+
     limits = {
       pids = maybe types.ints.unsigned 8192 "How many processes and threads a container has at most, and by default; 16384 when not given, 0 sets no limit.";
       connections = maybe types.ints.unsigned 4096 "How many connections a container begins at a time, by one of its addresses; 8192 when not given, 0 sets no limit.";

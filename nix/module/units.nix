@@ -76,6 +76,7 @@ in
         "nixcloud-container-network.service"
         "nixcloud-container-apply.service"
         "nixcloud-container-autostop.service"
+        "lxcfs.service"
         "network.target"
         "network-online.target"
         "local-fs.target"

@@ -89,6 +89,7 @@ let
         nixcloud.container = {
           enable = true;
           isolation = false;
+          ownSize = false;
           store = "closure";
           allowLxcKeys = [ "lxc.hook.*" "lxc.cap.drop" ];
           nixpkgs = null;
@@ -151,6 +152,7 @@ in
         worker = builtins.unsafeDiscardStringContext "${evaluated.config.environment.etc."nixcloud-container/worker".source}";
         networkd = systemd.network.networks."10-nixcloud-container" or null;
         stops = lib.genAttrs [ "network" "apply" "autostart" "autostop" ] (name: (unit name).serviceConfig ? ExecStop);
+        lxcfs = evaluated.config.virtualisation.lxc.lxcfs.enable;
         delegate = [ (unit "apply").serviceConfig.Delegate (unit "autostart").serviceConfig.Delegate ];
         network = { inherit (unit "network") reloadIfChanged partOf wantedBy after; propagated = (unit "network").unitConfig.ReloadPropagatedFrom; };
         mounts = lib.genAttrs [ "network" "apply" "autostart" "autostop" ] (name: (unit name).unitConfig.RequiresMountsFor);

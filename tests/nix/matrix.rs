@@ -126,6 +126,7 @@ fn facts_hold(release: &str, case: &str, facts: &Value) {
     assert_eq!(networkd, case == "networkd", "{release} {case}: {}", facts["networkd"]);
     assert!(facts["worker"].as_str().unwrap().ends_with("/libexec/nixcloud-container-worker"), "{facts}");
     assert_eq!(facts["delegate"], json!([true, true]), "{release} {case}");
+    assert_eq!(facts["lxcfs"], json!(case != "everything"), "{release} {case}");
     if !case.contains("tables") {
         return;
     }

@@ -57,6 +57,7 @@ mod moving;
 mod names;
 mod nixos;
 mod other_hosts;
+mod own_size;
 mod pages;
 mod pools;
 mod ports;
@@ -90,6 +91,7 @@ fn scenarios() -> Vec<Scenario> {
         life::scenarios(),
         cgroups::scenarios(),
         other_hosts::scenarios(),
+        own_size::scenarios(),
         session::scenarios(),
         store::scenarios(),
         store_sight::scenarios(),

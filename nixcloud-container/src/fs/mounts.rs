@@ -20,6 +20,23 @@ pub fn at_or_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(mount_points(&table).filter(|point| point.starts_with(directory)).collect())
 }
 
+/// Whether a file system in user space, whose program may hang, is mounted at `place` as this thread sees it. Its files are not
+/// asked.
+#[must_use]
+pub fn has_fuse(place: &Path) -> bool {
+    is_fuse(&std::fs::read(MOUNTINFO).unwrap_or_default(), place)
+}
+
+/// What was mounted last covers what was there before.
+fn is_fuse(table: &[u8], place: &Path) -> bool {
+    let mut kinds = table.split(|&byte| byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|&byte| byte == b' ').skip(4);
+        let at = fields.next().is_some_and(|point| unescape(point) == place.as_os_str().as_bytes());
+        fields.skip_while(|field| *field != b"-").nth(1).filter(|_| at)
+    });
+    kinds.next_back().is_some_and(|kind| kind == b"fuse" || kind.starts_with(b"fuse."))
+}
+
 /// Whether a file system of this kind is mounted at `place`, as the process `pid` sees it. One that cannot be asked has none.
 #[must_use]
 pub fn has(pid: i32, place: &Path, kind: &str) -> bool {
@@ -74,6 +91,18 @@ mod tests {
         assert!(!has(own, Path::new("/proc"), "overlay"));
         assert!(!has(own, Path::new("/proc/self"), "proc"));
         assert!(!has(-1, Path::new("/proc"), "proc"));
+    }
+
+    #[test]
+    fn file_systems_in_user_space_are_known_by_their_kind() {
+        let of = |lines: &str| is_fuse(lines.as_bytes(), Path::new("/var/lib/lxcfs"));
+        let lxcfs = "36 22 0:40 / /var/lib/lxcfs rw,nosuid shared:1 - fuse.lxcfs lxcfs rw,user_id=0\n";
+        assert!(of(lxcfs));
+        assert!(of("36 22 0:40 / /var/lib/lxcfs rw - fuse lxcfs rw\n"));
+        assert!(!of(""));
+        assert!(!of("36 22 0:40 / /var/lib/lxcfs/proc rw - fuse.lxcfs lxcfs rw\n"));
+        assert!(!of("36 22 8:1 / /var/lib/lxcfs rw - fuseblk /dev/sda1 rw\n"));
+        assert!(!of(&format!("{lxcfs}37 36 0:41 / /var/lib/lxcfs rw - tmpfs none rw\n")));
     }
 
     #[test]

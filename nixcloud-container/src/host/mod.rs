@@ -2,6 +2,7 @@
 
 pub mod context;
 pub mod grants;
+pub mod lxcfs;
 pub mod name_files;
 pub mod parts;
 

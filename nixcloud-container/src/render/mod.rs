@@ -10,6 +10,7 @@ mod further;
 mod items;
 mod keys;
 pub mod limits;
+pub mod lxcfs;
 mod mount_entry;
 pub mod nft;
 mod pending;
@@ -43,8 +44,6 @@ pub use pending::{PendingRestart, compare};
 pub struct HostFacts {
     /// LXC's folder with `common.conf`.
     pub lxc_config_dir: PathBuf,
-    /// Whether lxcfs is mounted. Where it is not, its hooks only cost time (Debian's make a stop 0.5 s slower).
-    pub lxcfs: bool,
     /// Whether AppArmor is on.
     pub apparmor: bool,
     /// How many processes and threads the kernel has for all.
@@ -210,10 +209,10 @@ fn includes(text: &mut Text, facts: &HostFacts) {
     text.comment("LXC's own defaults for unprivileged guests: devices, cgroups.");
     text.line("lxc.include", facts.lxc_config_dir.join("common.conf").display());
     text.line("lxc.include", facts.lxc_config_dir.join("userns.conf").display());
-    if !facts.lxcfs {
-        text.line("lxc.hook.mount", "");
-        text.line("lxc.hook.post-stop", "");
-    }
+    // Those that Debian's lxcfs adds to the defaults: shells at each boot, and 0.5 s of sleep at each stop. What they mount is
+    // mounted by items of the start (`render::lxcfs`).
+    text.line("lxc.hook.mount", "");
+    text.line("lxc.hook.post-stop", "");
 }
 
 fn system(text: &mut Text, input: &Input<'_>) {

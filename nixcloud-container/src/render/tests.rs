@@ -27,7 +27,6 @@ fn on(version: Version) -> Controllers {
 fn facts() -> HostFacts {
     HostFacts {
         lxc_config_dir: "/usr/share/lxc/config".into(),
-        lxcfs: false,
         processes: 1 << 22,
         apparmor: false,
         controllers: on(Version::V1),
@@ -103,13 +102,7 @@ fn everything_at_once() {
         "lxc.cgroup2.memory.max = 1G\nlxc.mount.entry = /srv/my\\040data srv/data none rbind,ro,optional 0 0\n\
          lxc.mount.entry = /srv/rw srv/rw none bind 0 0"
             .into();
-    let facts = HostFacts {
-        lxcfs: true,
-        apparmor: true,
-        controllers: on(Version::V2),
-        idmapped_store: false,
-        ..facts()
-    };
+    let facts = HostFacts { apparmor: true, controllers: on(Version::V2), idmapped_store: false, ..facts() };
     insta::assert_snapshot!(golden(&spec, &facts));
     let locked = rendered(&spec, &facts).unwrap().locked;
     assert_eq!(locked.len(), 3, "store, profile, and the read-only entry alone: {locked:?}");

@@ -39,15 +39,9 @@ pub(crate) fn probe(config: &HostConfig, layout: &Layout) -> Result<HostFacts, F
     let Some(lxc_config_dir) = folders.iter().find(|folder| folder.join("common.conf").is_file()) else {
         return Err(FactsError { tried: folders });
     };
-    let mounts = std::fs::read_to_string("/proc/thread-self/mounts").unwrap_or_default();
-    let lxcfs = mounts.lines().any(|line| {
-        let mut fields = line.split(' ');
-        fields.nth(1) == Some("/var/lib/lxcfs") && fields.next().is_some_and(|kind| kind.starts_with("fuse"))
-    });
     let apparmor = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
     Ok(HostFacts {
         lxc_config_dir: lxc_config_dir.clone(),
-        lxcfs,
         apparmor: apparmor.is_ok_and(|text| text.trim() == "Y"),
         processes: ["pid_max", "threads-max"].iter().filter_map(|key| kernel(key)).min().unwrap_or(u32::MAX),
         controllers: cgroup::controllers(),

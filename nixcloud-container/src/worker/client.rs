@@ -186,7 +186,7 @@ struct Guard {
     pidfd: Option<PidFd>,
     /// How long it may take to end by itself once the channel is closed, which takes its command with it.
     grace: Duration,
-    /// Whether it may hang in a file system of the guest's, where no signal reaches it.
+    /// Whether it may hang in a file system of the guest's or in lxcfs, where no signal reaches it.
     may_hang: bool,
 }
 
@@ -215,7 +215,7 @@ impl Drop for Guard {
 }
 
 impl Guard {
-    /// Leaves it to a thread to reap it: at the latest when the guest ends, so does what it waits for.
+    /// Leaves it to a thread to reap it: at the latest when the guest ends, or lxcfs does, so does what it waits for.
     fn abandon(&self) {
         let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) else { return };
         let wait = move || rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
@@ -315,7 +315,8 @@ impl Client {
             // To kill it is the way to undo a start.
             _ => Duration::ZERO,
         };
-        let may_hang = matches!(request, Request::Identify { .. } | Request::AwaitBoot { .. });
+        let may_hang =
+            matches!(request, Request::Identify { .. } | Request::AwaitBoot { .. } | Request::Lxcfs { .. });
         let pidfd = held(&child).map_err(WorkerError::Channel)?;
         let mut guard = Guard { child, pidfd, grace, may_hang };
         let group = match request {

@@ -100,6 +100,8 @@ pub(crate) enum Request {
         /// Where it logs; in memory when not given.
         log: Option<LogFile>,
     },
+    /// Say what the lxcfs that is mounted there offers: it may hang.
+    Lxcfs { place: PathBuf },
     /// Say which liblxc there is.
     Version,
     /// Freeze or thaw.
@@ -196,6 +198,8 @@ pub(crate) enum Answer {
     NoAccount(NoAccount),
     /// The items that liblxc refuses, with its words.
     Checked { refused: Vec<(String, String, String)> },
+    /// These paths below lxcfs stand for the same ones below a guest's root.
+    Lxcfs { paths: Vec<String> },
     /// The version of liblxc, which will do.
     Version(String),
     /// Done.

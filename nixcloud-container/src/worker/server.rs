@@ -12,7 +12,7 @@ use ::nix::sys::signal::{Signal, killpg};
 use super::paths::Change;
 use super::protocol::{Answer, AttachCommand, Fault, LogFile, Request, Target};
 use super::terminal::{self, Caller, End};
-use super::{CHANNEL, LAST_WORDS, TERMINAL, booted, console, mounts, store, users};
+use super::{CHANNEL, LAST_WORDS, TERMINAL, booted, console, lxcfs, mounts, store, users};
 use crate::lxc::log::{self, Log};
 use crate::lxc::pty::{self, Pty};
 use crate::lxc::{self, Attach, Attached, ExecFailure, Exit, Handle, StartOptions, Streams, scratch};
@@ -124,6 +124,7 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
                 refused: refused.into_iter().map(|item| (item.key, item.value, item.why)).collect(),
             }
         }
+        Request::Lxcfs { place } => Answer::Lxcfs { paths: lxcfs::paths(&place)? },
         Request::Version => Answer::Version(lxc::Version::supported()?.to_string()),
         Request::Freeze { target, frozen } => {
             let mut handle = open(&target)?;

@@ -168,6 +168,8 @@ pub fn config(root: &Path) -> HostConfig {
     config.nix.nixpkgs = std::env::var(runner::STANDIN).ok();
     // Labs run side by side, each with ids from the first one up.
     config.ids.skip_running = false;
+    // Whatever this machine has; a scenario that wants one has its own.
+    config.paths.lxcfs = root.join("lxcfs");
     config.timeouts.stop = 30;
     config.timeouts.lock = 60;
     config.timeouts.activate = 60;

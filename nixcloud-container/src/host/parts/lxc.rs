@@ -1,15 +1,41 @@
-//! liblxc, which only what starts or enters a guest loads: whether it is there is not seen before.
+//! liblxc, which only what starts or enters a guest loads: whether it is there is not seen before. And lxcfs, which each start
+//! does without where it is not.
 
 use crate::error::{self, Error};
 use crate::host::Host;
+use crate::host::lxcfs::{self, Lxcfs};
+use crate::model::hint::Hint;
 use crate::model::host_report::{Finding, Part, Verdict};
+use crate::model::observe::Cancel;
 
-pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
+pub(super) fn check(host: &Host, cancel: &Cancel) -> Result<Vec<Finding>, Error> {
     let (verdict, what, mend) = match version::of(host)? {
         Ok(version) => (Verdict::Good, format!("version {version}"), None),
         Err((error, mend)) => (Verdict::Wrong, error::chain(&error), Some(mend.into())),
     };
-    Ok(vec![Finding { part: Part::Lxc, name: "liblxc".to_owned(), verdict, what, mend }])
+    let liblxc = Finding { part: Part::Lxc, name: "liblxc".to_owned(), verdict, what, mend };
+    Ok(vec![liblxc, own_size(host, cancel)?])
+}
+
+/// Whether guests see their own size.
+fn own_size(host: &Host, cancel: &Cancel) -> Result<Finding, Error> {
+    let theirs = "guests see the memory and the processors of this host as their own";
+    let (verdict, what, mend) = match lxcfs::look(host, cancel)? {
+        Lxcfs::Offers(_) => (Verdict::Good, "guests see their own size".to_owned(), None),
+        Lxcfs::Absent => (
+            Verdict::Off,
+            format!("it is not mounted at {}: {theirs}", host.config.paths.lxcfs.display()),
+            Some("install it (Debian: `lxcfs`; NixOS: `virtualisation.lxc.lxcfs.enable`)"),
+        ),
+        Lxcfs::Fails(why) => (
+            Verdict::Wrong,
+            format!(
+                "{why}: {theirs} if they are started now, and in those that run whoever reads `/proc/meminfo` waits or fails"
+            ),
+            Some("`systemctl restart lxcfs`, and then restart the guests"),
+        ),
+    };
+    Ok(Finding { part: Part::Lxc, name: "lxcfs".to_owned(), verdict, what, mend: mend.map(Hint::from) })
 }
 
 #[cfg(feature = "liblxc")]

@@ -56,7 +56,7 @@ const DOWN: &[Step] = &[
 type Look = (Part, fn(&Host, &Cancel) -> Result<Vec<Finding>, Error>);
 
 const CHECK: &[Look] = &[
-    (Part::Lxc, |host, _| lxc::check(host)),
+    (Part::Lxc, lxc::check),
     (Part::Bridge, |host, _| bridges::check(host)),
     (Part::Port, |host, _| bridge_ports::check(host)),
     (Part::Sysctl, |host, _| forwarding::check(host)),

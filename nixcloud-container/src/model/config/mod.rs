@@ -97,6 +97,8 @@ pub struct Paths {
     pub state: PathBuf,
     /// LXC's share folder, with `config/common.conf`. Found beside the usual places when not given.
     pub lxc_share: Option<PathBuf>,
+    /// Where lxcfs is mounted, from which guests see their own size. It is the host's: `root` does not stand before it.
+    pub lxcfs: PathBuf,
 }
 
 setters!(Paths: "The usual ones." {
@@ -228,6 +230,7 @@ impl Default for Paths {
             profiles: "/nix/var/nix/profiles/nixcloud-container".into(),
             state: "/var/lib/nixcloud/container".into(),
             lxc_share: None,
+            lxcfs: "/var/lib/lxcfs".into(),
         }
     }
 }

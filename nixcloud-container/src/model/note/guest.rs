@@ -42,6 +42,14 @@ pub enum GuestNote {
         /// What LXC said.
         why: String,
     },
+    /// lxcfs is mounted and does not answer: the guest sees the memory and the processors of the host.
+    #[non_exhaustive]
+    SeesTheHosts {
+        /// The container.
+        name: ContainerName,
+        /// What lxcfs did.
+        why: String,
+    },
     /// This host cannot hold the guest to a limit.
     #[non_exhaustive]
     LimitUnheld {
@@ -92,6 +100,9 @@ impl fmt::Display for GuestNote {
                 f,
                 "the store cannot be shown with the guest's ids here ({why}): it is mounted read-only without them"
             ),
+            Self::SeesTheHosts { name, why } => {
+                write!(f, "`{name}` sees the memory and the processors of the host as its own: {why}")
+            }
             Self::LimitUnheld { name, limit: Unheld { key, why } } => {
                 write!(f, "`{name}` is not held to `resources.{key}`: {why}")
             }

@@ -13,6 +13,7 @@ use crate::error::{self, Error};
 use crate::fs::atomic::{self, Durability};
 use crate::host::Host;
 use crate::host::context::Context;
+use crate::host::lxcfs::{self, Lxcfs};
 use crate::host::name_files;
 use crate::lxc::command::{self, Holder};
 use crate::model::idmap::{IdMapKind, RANGE};
@@ -112,6 +113,8 @@ struct Made {
     user_namespace: Option<Ids>,
     /// Where it does not see all of it.
     store: Option<StoreClosure>,
+    /// The paths of lxcfs that it sees in place of the kernel's.
+    own_size: Vec<String>,
 }
 
 impl Boot<'_> {
@@ -199,7 +202,11 @@ impl Boot<'_> {
         run.shown = package.map(Shown::booting);
         run.save(&host.layout, &record.name)?;
         forget_neighbours(host, record, Some(spec));
-        let made = Made { user_namespace: self.user_namespace(host, record, spec, &rendered), store };
+        let made = Made {
+            user_namespace: self.user_namespace(host, record, spec, &rendered),
+            store,
+            own_size: own_size(context, record)?,
+        };
         let Some(init_pid) = self.call(context, record, &rendered, made, cgroups, &held)? else {
             return Ok(None);
         };
@@ -274,15 +281,18 @@ impl Boot<'_> {
         let all: Vec<_> = rendered.extra.iter().chain(&plan.items).cloned().collect();
         let mut macs = render::further_macs(&all, record.interface_id(&host.layout));
         macs.retain(|(key, _)| !rendered.items.iter().any(|(theirs, _)| theirs == key));
+        let locked = host.layout.locked(&record.name);
+        let own_size = render::lxcfs::items(&locked, &made.own_size);
+        let lxcfs = (!own_size.is_empty()).then(|| render::lxcfs::source(&host.config.paths.lxcfs));
         let request = Request::Start {
             target: target(host, &record.name),
             caller: std::process::id(),
             log: plan.log.clone(),
-            locked: host.layout.locked(&record.name),
+            locked,
             store: made.store,
             kept: host.worker.kept_hook(&host.layout, &record.name),
             user_namespace: made.user_namespace,
-            sources: rendered.locked.iter().chain(&plan.sources).cloned().collect(),
+            sources: rendered.locked.iter().chain(&plan.sources).cloned().chain(lxcfs).collect(),
             items: {
                 let cgroups = cgroups.into_iter().flat_map(Pair::items);
                 let mut limits = limits::items(host, held)?;
@@ -292,6 +302,7 @@ impl Boot<'_> {
                 // Those of the caller come last: they count.
                 limits
                     .into_iter()
+                    .chain(own_size)
                     .chain(plan.items.iter().cloned())
                     .chain(macs)
                     .chain(console)
@@ -339,6 +350,18 @@ fn closure(
     let ids = record.ids_for(spec.idmap).filter(|_| idmapped);
     let ids = ids.map(|ids| Ids { owner: ids.base(), base: ids.base(), count: RANGE });
     Ok(StoreClosure { lists: vec![list], ids })
+}
+
+/// What of lxcfs the guest is to see. One that hangs is not waited for, and one that is there no more is no reason not to start.
+fn own_size(context: &mut Context<'_>, record: &Record) -> Result<Vec<String>, Error> {
+    match lxcfs::look(context.host, context.cancel)? {
+        Lxcfs::Absent => Ok(Vec::new()),
+        Lxcfs::Offers(paths) => Ok(paths),
+        Lxcfs::Fails(why) => {
+            context.tell(GuestNote::SeesTheHosts { name: record.name.clone(), why });
+            Ok(Vec::new())
+        }
+    }
 }
 
 /// LXC's item for the preference with which the kernel ends the guest's processes.

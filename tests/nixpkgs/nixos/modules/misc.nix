@@ -22,6 +22,7 @@ in
       } // since "22.05" { hostPlatform = mkOption { type = types.either types.str types.attrs; }; };
 
       boot.isContainer = enable false;
+      virtualisation.lxc.lxcfs.enable = enable false;
       boot.kernelModules = option (types.listOf types.str) [ ];
 
       environment = {
