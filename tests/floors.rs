@@ -310,15 +310,68 @@ fn drawing(source: &Path) -> String {
     text
 }
 
+/// How many functions of this code take a host, an observer and a way to cancel, each as a parameter of its own: an operation is given
+/// one `Context`.
+fn with_three(code: &str) -> usize {
+    let lists = code.match_indices("fn ").filter_map(|(at, _)| {
+        let list = &code[at + code[at..].find('(')?..];
+        let mut depth = 0;
+        let end = list.find(|c: char| {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            depth == 0
+        })?;
+        Some(&list[..end])
+    });
+    let three = ["host: &", "observer: &mut ", "cancel: &Cancel"];
+    lists.filter(|list| three.iter().all(|one| list.contains(one))).count()
+}
+
+/// As [`with_three`], of all that is below `source`.
+fn all_with_three(source: &Path) -> usize {
+    rust_files(source).iter().map(|file| with_three(&code(&fs::read_to_string(file).unwrap()))).sum()
+}
+
+#[test]
+fn an_operation_is_given_one_context() {
+    let three = "fn a(host: &Host, b: (u8, u8), observer: &mut dyn Observer, cancel: &Cancel) {}";
+    let two = "fn a(host: &Host, cancel: &Cancel) {} fn b(observer: &mut dyn Observer) {}";
+    assert_eq!([three, two].map(with_three), [1, 0]);
+    assert_eq!(all_with_three(&library()), 0, "`Context` has host, observer and cancel");
+}
+
+/// What there was before the files became rooms, and what there is.
+fn numbers() -> String {
+    let count = |source: &Path| [modules(source).len(), arrows(source).values().map(BTreeSet::len).sum()];
+    let ([rooms, drawn], [of_command, drawn_of_command]) = (count(&library()), count(&command()));
+    let upward = misplaced(&library()).len();
+    let (three, long) = (all_with_three(&library()), too_long(&root()).len());
+    format!(
+        "| | before | now |\n|---|---|---|\n\
+         | rooms of the library (before: its flat modules) | 83 | {rooms} |\n\
+         | arrows between them | 672 | {drawn} |\n\
+         | arrows upward, in today's order of the rooms | 2 | {upward} |\n\
+         | circles inside a room | 2 | 0 |\n\
+         | rooms of the command, and arrows | 16, 47 | {of_command}, {drawn_of_command} |\n\
+         | of these in one circle | 11 | 0 |\n\
+         | functions that take host, observer and cancel | 44 | {three} |\n\
+         | files of more than 500 lines that do not say why | 6 | {long} |\n\
+         | files that a new key of a container file touches | about 20 | 8 |\n"
+    )
+}
+
 #[test]
 fn the_rooms_are_drawn() {
     let path = root().join("docs/architecture.md");
     let page = fs::read_to_string(&path).unwrap();
     let mut drawn = page.clone();
-    for (mark, source) in [("<!-- rooms -->\n", library()), ("<!-- rooms of the command -->\n", command())] {
+    for (mark, text) in [
+        ("<!-- rooms -->\n", drawing(&library())),
+        ("<!-- rooms of the command -->\n", drawing(&command())),
+        ("<!-- numbers -->\n", numbers()),
+    ] {
         let parts: Vec<&str> = drawn.split(mark).collect();
         let [before, _, after] = parts[..] else { panic!("two marks {mark}") };
-        drawn = [before, mark, &drawing(&source), mark, after].concat();
+        drawn = [before, mark, &text, mark, after].concat();
     }
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, drawn).unwrap();
