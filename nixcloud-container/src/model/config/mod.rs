@@ -106,6 +106,7 @@ setters!(Paths: "The usual ones." {
     with_profiles => profiles: PathBuf,
     with_state => state: PathBuf,
     with_lxc_share => lxc_share: Option<PathBuf>,
+    with_lxcfs => lxcfs: PathBuf,
 });
 
 /// Programs of the host that the networks need: names to look up in `PATH`, or paths.
