@@ -54,6 +54,20 @@
     vsock = false; # sockets to the hypervisor and to virtual machines of the host
   };
 
+  # Devices of the host that it gets. A list of paths will do: [ "/dev/net/tun" "/dev/fuse" ]. A device that docs/security.md does
+  # not have among those that surely do no harm is named in the host's configuration first (`allow_devices`).
+  devices = {
+    "/dev/net/tun" = { };
+    # A serial line by its id, found again after it was plugged in anew, under a name of its own in the guest.
+    "/dev/serial/by-id/usb-meter" = {
+      path = "/dev/meter";
+      owner = 0;
+      group = 27; # the guest's `dialout`
+      mode = "0660";
+      required = false; # where it is not plugged in, the container runs without it
+    };
+  };
+
   # Lines for LXC's own configuration. Keys that would undo the protection of the host are refused.
   lxcExtraConfig = ''
     lxc.environment = SHOP=1

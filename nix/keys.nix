@@ -313,6 +313,50 @@
     text = "sockets to the hypervisor and to virtual machines of the host";
   }
   {
+    key = "devices";
+    kind = "listed";
+    default = { };
+    example = [ "/dev/net/tun" ];
+    text = "devices of the host that it gets, by their paths there: a list, or a set of sets ([which need a word of the host's](docs/security.md#devices)); a folder or a `*` at the end stands for those that there are. A running guest gets a change by the update, without a restart";
+  }
+  {
+    key = "devices.DEVICE.path";
+    kind = "string";
+    example = "/dev/line";
+    text = "where the guest has it, below `/dev`; where the host has it by default";
+  }
+  {
+    key = "devices.DEVICE.owner";
+    kind = "bounded";
+    least = 0;
+    most = 65535;
+    default = 0;
+    example = 1000;
+    text = "the guest's number of the user whose it is";
+  }
+  {
+    key = "devices.DEVICE.group";
+    kind = "bounded";
+    least = 0;
+    most = 65535;
+    default = 0;
+    example = 27;
+    text = "the guest's number of its group";
+  }
+  {
+    key = "devices.DEVICE.mode";
+    kind = "mode";
+    example = "0640";
+    text = "who may open it: `\"0666\"` by default for `/dev/net/tun`, `/dev/fuse` and `/dev/kvm`, `\"0660\"` for others";
+  }
+  {
+    key = "devices.DEVICE.required";
+    kind = "bool";
+    default = true;
+    example = false;
+    text = "`false`: that this host does not have it is told, and does not keep the container from starting";
+  }
+  {
     key = "lxcExtraConfig";
     kind = "lines";
     default = "";

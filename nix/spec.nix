@@ -32,7 +32,7 @@ let
 
   topKeys = keysUnder "";
   # No NixOS module has these at its top level.
-  telltales = [ "autostart" "features" "idmap" "lxcExtraConfig" "network" "resources" "store" ];
+  telltales = [ "autostart" "devices" "features" "idmap" "lxcExtraConfig" "network" "resources" "store" ];
 
   isModule = isFunction content || typeOf content == "path" || content ? __functor;
   strays = filter (key: hasAttr key content) telltales;
@@ -145,6 +145,9 @@ let
     integer = _: int;
     natural = _: natural;
     lines = _: string;
+    mode = _: key: value:
+      if match "0[0-7]{3}" (string key value) != null then value
+      else fail "`${key}' must be four octal digits, of which the first is 0, such as \"0660\", but is \"${value}\"";
     container = _: container;
     interface = _: interface;
     string = _: string;
@@ -240,6 +243,20 @@ let
       io = builtins.mapAttrs device (checked "resources.io" "a set of block devices" isAttrs (set.io or { }));
     };
 
+  devices =
+    let
+      value = top.devices or { };
+      within = "devices.DEVICE.";
+      device = path: value:
+        let of = known "devices.\"${path}\"." (keysUnder within) (checked "devices.\"${path}\"" "a set (${commas (keysUnder within)})" isAttrs value); in
+        getAll within of;
+      # A list is of devices of which nothing more is said.
+      given =
+        if isList value then listToAttrs (map (name: { inherit name; value = { }; }) (strings "devices" value))
+        else checked "devices" "a set of devices, or a list of their paths" isAttrs value;
+    in
+    builtins.mapAttrs device given;
+
   features =
     let keys = keysUnder "features."; in
     getAll "features." (known "features." keys (checked "features" "a set (${commas keys})" isAttrs (top.features or { })));
@@ -312,7 +329,7 @@ let
   spec = {
     schema = 1;
     name = getKey "" top "name";
-    inherit autostart network resources features idmap effective;
+    inherit autostart network resources features devices idmap effective;
     lxcExtraConfig = getKey "" top "lxcExtraConfig";
     store = getKey "" top "store";
   };

@@ -29,6 +29,9 @@ let
     set = below row;
     sets = types.listOf (below row);
     named = types.attrsOf (below (row // { key = "${row.key}.DEVICE"; }));
+    # What two modules say is put together, whichever form it has.
+    listed = types.coercedTo (types.listOf types.str) (paths: lib.genAttrs paths (_: { }))
+      (types.attrsOf (below (row // { key = "${row.key}.DEVICE"; })));
     size = types.either types.ints.unsigned types.str;
     sizes = types.attrsOf (types.either types.ints.unsigned types.str);
     cpus = types.either (types.either types.int types.float) types.str;

@@ -94,6 +94,13 @@ in
       (`virtualisation.lxc.lxcfs.enable`).
     '';
 
+    allowDevices = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      example = [ "/dev/sdb" "/dev/snd/*" ];
+      description = "Devices of this host that container files may ask for beside those that surely do no harm; a trailing `*` matches the rest.";
+    };
+
     limits = {
       pids = maybe types.ints.unsigned 8192 "How many processes and threads a container has at most, and by default; 16384 when not given, 0 sets no limit.";
       connections = maybe types.ints.unsigned 4096 "How many connections a container begins at a time, by one of its addresses; 8192 when not given, 0 sets no limit.";

@@ -32,6 +32,7 @@ let
   generated = {
     worker = "/etc/${worker}";
     allow_lxc_keys = cfg.allowLxcKeys;
+    allow_devices = cfg.allowDevices;
     network = {
       inherit (cfg) isolation;
       hostonly = { inherit (cfg.pools.hostonly) bridge address; };

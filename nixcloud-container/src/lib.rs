@@ -44,8 +44,8 @@
 
 // Words that programs need by their module.
 pub use model::{
-    config, features, forward as network, generation, idmap, interface, name, namespace, observe, resources,
-    spec, state, store_view, user,
+    config, devices, features, forward as network, generation, idmap, interface, name, namespace, observe,
+    resources, spec, state, store_view, user,
 };
 
 pub mod worker;

@@ -112,7 +112,7 @@ NIX
 network_keys=$(nix-instantiate --eval --strict --json -E "with builtins; concatStringsSep \", \" (sort (a: b: a < b) (concatMap
   (row: let found = match \"network[.]([^.]+)\" row.key; in if found == null then [ ] else found) (import $root/nix/keys.nix)))" 2>/dev/null | tr -d '"')
 
-defaults='{"autostart":{"after":[],"delay":0,"enable":false,"order":0},"effective":{"ip":"10.101.0.2","prefixLength":16},"features":{"bpf":false,"ioUring":false,"keyring":false,"nesting":false,"userNamespaces":true,"vsock":false},"idmap":"isolated","lxcExtraConfig":"","name":null,"network":{"bridge":null,"enableNat":false,"forwards":[],"gateway":null,"gateway6":null,"ip":null,"ip6":null,"isolated":true,"prefixLength":null,"prefixLength6":null},"resources":{"hugepages":{},"io":{},"required":true},"schema":1}'
+defaults='{"autostart":{"after":[],"delay":0,"enable":false,"order":0},"devices":{},"effective":{"ip":"10.101.0.2","prefixLength":16},"features":{"bpf":false,"ioUring":false,"keyring":false,"nesting":false,"userNamespaces":true,"vsock":false},"idmap":"isolated","lxcExtraConfig":"","name":null,"network":{"bridge":null,"enableNat":false,"forwards":[],"gateway":null,"gateway6":null,"ip":null,"ip6":null,"isolated":true,"prefixLength":null,"prefixLength6":null},"resources":{"hugepages":{},"io":{},"required":true},"schema":1}'
 
 # --- normal form -------------------------------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ NIX
 spec "a set with only configuration has the defaults" "" "$defaults" <<'NIX'
 { configuration = { }; }
 NIX
-spec "every key" "" '{"autostart":{"after":["a","b"],"delay":3,"enable":true,"order":-2},"effective":{"ip":"10.10.1.2","prefixLength":24},"features":{"bpf":false,"ioUring":false,"keyring":false,"nesting":false,"userNamespaces":true,"vsock":false},"idmap":"shared","lxcExtraConfig":"lxc.a = b\n","name":"web","network":{"bridge":"br0","enableNat":true,"forwards":[{"containerPort":80,"hostPort":8080,"protocol":"tcp"},{"containerPort":53,"hostPort":53,"listen":"192.0.2.1","protocol":"udp"}],"gateway":"10.10.1.1","gateway6":"fe80::1","ip":"10.10.1.2","ip6":"2001:db8::5","isolated":false,"prefixLength":24,"prefixLength6":56},"resources":{"hugepages":{},"io":{},"required":true},"schema":1}' <<'NIX'
+spec "every key" "" '{"autostart":{"after":["a","b"],"delay":3,"enable":true,"order":-2},"devices":{},"effective":{"ip":"10.10.1.2","prefixLength":24},"features":{"bpf":false,"ioUring":false,"keyring":false,"nesting":false,"userNamespaces":true,"vsock":false},"idmap":"shared","lxcExtraConfig":"lxc.a = b\n","name":"web","network":{"bridge":"br0","enableNat":true,"forwards":[{"containerPort":80,"hostPort":8080,"protocol":"tcp"},{"containerPort":53,"hostPort":53,"listen":"192.0.2.1","protocol":"udp"}],"gateway":"10.10.1.1","gateway6":"fe80::1","ip":"10.10.1.2","ip6":"2001:db8::5","isolated":false,"prefixLength":24,"prefixLength6":56},"resources":{"hugepages":{},"io":{},"required":true},"schema":1}' <<'NIX'
 {
   name = "web";
   autostart = { order = -2; delay = 3; after = [ "a" "b" ]; };
@@ -159,11 +159,20 @@ same "nothing leased" containers.c.spec.effective '{"ip":null,"prefixLength":nul
 
 # --- what is refused ---------------------------------------------------------------------------------------------
 
-bad "unknown key" "unknown key \`autostrat'" "autostart, configuration, features, idmap, lxcExtraConfig, name, network, resources" <<'NIX'
+bad "unknown key" "unknown key \`autostrat'" "autostart, configuration, devices, features, idmap, lxcExtraConfig, name, network, resources" <<'NIX'
 { autostrat = true; configuration = { }; }
 NIX
 bad "unknown keys" "unknown keys \`a', \`b'" <<'NIX'
 { a = true; b = 1; configuration = { }; }
+NIX
+bad "a mode of a device" "four octal digits" "devices.DEVICE.mode" <<'NIX'
+{ devices."/dev/fuse".mode = "660"; configuration = { }; }
+NIX
+bad "devices that are none" "a list of their paths" "\`devices'" <<'NIX'
+{ devices = "/dev/fuse"; configuration = { }; }
+NIX
+bad "an unknown key of a device" "devices.\"/dev/fuse\".own" <<'NIX'
+{ devices."/dev/fuse".own = 0; configuration = { }; }
 NIX
 bad "unknown network key" "unknown key \`network.gatway'" "$network_keys" <<'NIX'
 { network.gatway = "10.0.0.1"; configuration = { }; }
@@ -304,7 +313,7 @@ release=24.11
 one c build
 refused "a build does look at it" "the configuration was looked at"
 one c spec
-same "a spec has neither drv nor out" containers '{"c":{"spec":{"autostart":{"after":[],"delay":0,"enable":true,"order":0},"effective":{"ip":"10.101.0.2","prefixLength":16},"features":{"bpf":false,"ioUring":false,"keyring":false,"nesting":false,"userNamespaces":true,"vsock":false},"idmap":"isolated","lxcExtraConfig":"","name":null,"network":{"bridge":null,"enableNat":false,"forwards":[],"gateway":null,"gateway6":null,"ip":null,"ip6":null,"isolated":true,"prefixLength":null,"prefixLength6":null},"resources":{"hugepages":{},"io":{},"required":true},"schema":1}}}'
+same "a spec has neither drv nor out" containers '{"c":{"spec":{"autostart":{"after":[],"delay":0,"enable":true,"order":0},"devices":{},"effective":{"ip":"10.101.0.2","prefixLength":16},"features":{"bpf":false,"ioUring":false,"keyring":false,"nesting":false,"userNamespaces":true,"vsock":false},"idmap":"isolated","lxcExtraConfig":"","name":null,"network":{"bridge":null,"enableNat":false,"forwards":[],"gateway":null,"gateway6":null,"ip":null,"ip6":null,"isolated":true,"prefixLength":null,"prefixLength6":null},"resources":{"hugepages":{},"io":{},"required":true},"schema":1}}}'
 
 # A nixpkgs that may not be touched, and twenty containers.
 mkdir -p "$work/throws/nixos/lib"

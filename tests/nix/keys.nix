@@ -13,7 +13,9 @@ let
   file = row:
     let inside = match "network\\.forwards\\.(.*)" row.key; in
     let device = match "resources\\.io\\.DEVICE\\.(.*)" row.key; in
-    if device != null then { resources.io."/dev/sda".${builtins.head device} = row.example; }
+    let node = match "devices\\.DEVICE\\.(.*)" row.key; in
+    if node != null then { devices."/dev/fuse".${builtins.head node} = row.example; }
+    else if device != null then { resources.io."/dev/sda".${builtins.head device} = row.example; }
     else if inside == null then nest (words row.key) row.example
     else { network.forwards = [ ({ hostPort = 7000; } // { ${builtins.head inside} = row.example; }) ]; };
 

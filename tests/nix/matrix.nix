@@ -92,6 +92,7 @@ let
           ownSize = false;
           store = "closure";
           allowLxcKeys = [ "lxc.hook.*" "lxc.cap.drop" ];
+          allowDevices = [ "/dev/snd/*" ];
           nixpkgs = null;
           prune = true;
           pools.hostonly = { bridge = "br-a"; address = "10.55.0.1/20"; };
@@ -189,6 +190,7 @@ in
           configuration = { };
           autostart = true;
           network = { enableNat = lib.mkDefault true; forwards = [ { hostPort = 8080; containerPort = 80; } ]; };
+          devices = [ "/dev/net/tun" "/dev/fuse" ];
           lxcExtraConfig = "lxc.prlimit.nofile = 100";
         };
       };
@@ -198,6 +200,7 @@ in
         autostart.order = 5;
         resources = { memory = "256M"; cpus = 0.5; io."/dev/sda" = { readBytes = "1M"; }; hugepages."2MB" = "4M"; };
         features.nesting = true;
+        devices."/dev/fuse" = { group = 7; mode = "0660"; };
         network = { enableNat = false; ip = lib.mkIf true "10.101.3.3"; bridge = lib.mkIf false "br0"; forwards = [ { hostPort = "8443-8444"; listen = "192.0.2.1"; } ]; };
         lxcExtraConfig = "lxc.prlimit.core = 0";
       };

@@ -83,6 +83,9 @@ fn holds(release: &str, matrix: &Value) {
     assert_eq!(resources["io"]["/dev/sda"]["readBytes"], json!(1 << 20), "{release}: {resources}");
     assert_eq!(resources["hugepages"], json!({ "2MB": 4 << 20 }), "{release}");
     assert_eq!(merged["features"]["nesting"], json!(true), "{release}");
+    let device = |group, mode: Value| json!({ "owner": 0, "group": group, "mode": mode, "path": null, "required": true });
+    let devices = json!({ "/dev/net/tun": device(0, Value::Null), "/dev/fuse": device(7, json!("0660")) });
+    assert_eq!(merged["devices"], devices, "{release}");
     assert_eq!(matrix["smallest"], json!("10.55.0.2"), "{release}");
     // An address that follows from the name stays when other containers come and go.
     assert_eq!(matrix["stable"][0], matrix["stable"][1], "{release}");

@@ -30,6 +30,7 @@ mod completion;
 mod crash;
 mod data;
 mod declared;
+mod devices;
 mod dry_run;
 mod embedding;
 mod enter;
@@ -113,6 +114,7 @@ fn scenarios() -> Vec<Scenario> {
         update::scenarios(),
         upgrade::scenarios(),
         limits::scenarios(),
+        devices::scenarios(),
         ceilings::scenarios(),
         rollback::scenarios(),
         moving::scenarios(),

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use nixcloud_container::devices::DeviceNode;
 use nixcloud_container::{IdMap, Listed, Status};
 use serde::Serialize;
 
@@ -59,8 +60,47 @@ pub(crate) struct ContainerView {
     lxc_items: Vec<Item>,
     /// Its groups (`lxc.group`).
     groups: Vec<String>,
+    /// The devices of the host that the running guest has.
+    devices: Vec<DeviceView>,
     /// What of LXC's side waits for a restart.
     pending_restart: Vec<Pending>,
+}
+
+/// A device of the host in a guest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct DeviceView {
+    /// Where the guest has it.
+    path: String,
+    /// The host's node, behind all links.
+    host: PathBuf,
+    /// Whether it is a block device; otherwise a character device.
+    block: bool,
+    /// The kernel's number of its driver.
+    major: u32,
+    /// The driver's number of it.
+    minor: u32,
+    /// Whose it was made, as the guest counts users.
+    owner: u16,
+    /// Its group, as the guest counts groups.
+    group: u16,
+    /// Who might open it then: four octal digits.
+    mode: String,
+}
+
+impl From<&DeviceNode> for DeviceView {
+    fn from(node: &DeviceNode) -> Self {
+        Self {
+            path: node.path.clone(),
+            host: node.host.clone(),
+            block: node.block,
+            major: node.major,
+            minor: node.minor,
+            owner: node.owner,
+            group: node.group,
+            mode: node.mode.to_string(),
+        }
+    }
 }
 
 /// An item of LXC's configuration.
@@ -109,6 +149,7 @@ impl From<&Status> for ContainerView {
             declared: status.declared.clone(),
             lxc_items: status.lxc_items.iter().map(item).collect(),
             groups: status.groups.clone(),
+            devices: status.devices.iter().map(DeviceView::from).collect(),
             pending_restart: status.pending_restart.iter().map(Pending::from).collect(),
         }
     }

@@ -1,6 +1,7 @@
 //! How to go on: by operations of this library, which whoever embeds it spells its own way, or by other means.
 
 use super::{Error, FailedActivation};
+use crate::model::devices::DeviceFault;
 use crate::model::hint::{Hint, Remedy};
 use crate::model::name::ContainerName;
 use crate::model::state::{Action, State};
@@ -143,6 +144,15 @@ impl Error {
             }
             Self::LimitUnheld { .. } => {
                 "`resources.required = false` in the container file lets it run without them, and tells of each".to_owned()
+            }
+            Self::Device { device, why: DeviceFault::Missing, .. } => {
+                format!("`devices.\"{device}\".required = false` in the container file lets it run without")
+            }
+            Self::Device { device, why: DeviceFault::NotAllowed, .. } => {
+                format!(
+                    "where its harm is known, the host configuration can give it to those that ask for it: `allow_devices = \
+                     [\"{device}\"]`; docs/security.md says which need no such line"
+                )
             }
             Self::LimitAbove { .. } => {
                 "`limits.ceilings` of the host configuration says so, and of processes `limits.pids`, too".to_owned()

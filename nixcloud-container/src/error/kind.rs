@@ -1,6 +1,7 @@
 //! Errors by what a program would do about them.
 
 use super::Error;
+use crate::model::devices::DeviceFault;
 use crate::model::words::words;
 use crate::net::sysctl::SysctlError;
 use crate::nix;
@@ -91,6 +92,8 @@ impl Error {
             | Self::LimitAbove { .. }
             | Self::Spec(_) => ErrorKind::Input,
             Self::Activation { .. } => ErrorKind::Activation,
+            Self::Device { why: DeviceFault::Missing | DeviceFault::NoNodes, .. } => ErrorKind::Host,
+            Self::Device { .. } => ErrorKind::Input,
             Self::NoBridge { .. }
             | Self::MountSource { .. }
             | Self::LimitUnheld { .. }

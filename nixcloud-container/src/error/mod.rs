@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::fs::error::FileError;
 use crate::fs::{atomic, lock, remove};
 use crate::model::config::{Above, ConfigError};
+use crate::model::devices::DeviceFault;
 use crate::model::generation::GenerationId;
 use crate::model::host_report::{HostChange, Part};
 use crate::model::layout::LayoutError;
@@ -203,6 +204,17 @@ pub enum Error {
         name: ContainerName,
         /// Which, and why not.
         unheld: Vec<Unheld>,
+    },
+    /// The container file asks for a device that this host does not have, or does not give.
+    #[error("container `{name}` cannot have the device `{device}`: {why}")]
+    #[non_exhaustive]
+    Device {
+        /// The container.
+        name: ContainerName,
+        /// The key of the container file, below `devices`.
+        device: String,
+        /// Why not.
+        why: DeviceFault,
     },
     /// More is asked for than this host's configuration gives to anyone.
     #[error("container `{name}` asks for more than this host gives: {}", list_above(above))]

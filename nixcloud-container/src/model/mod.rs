@@ -2,6 +2,7 @@
 
 pub mod bridge_port;
 pub mod config;
+pub mod devices;
 pub mod exit;
 pub mod features;
 pub mod fingerprint;

@@ -287,6 +287,8 @@ pub struct Controllers {
     pub unified: bool,
     /// Of huge pages.
     pub hugetlb: Option<Version>,
+    /// Of devices: on v2 a program of BPF.
+    pub devices: Option<Version>,
 }
 
 setters!(Controllers: "A host that can hold nothing." {
@@ -300,6 +302,7 @@ setters!(Controllers: "A host that can hold nothing." {
     with_io_weight => io_weight: Option<String>,
     with_unified => unified: bool,
     with_hugetlb => hugetlb: Option<Version>,
+    with_devices => devices: Option<Version>,
 });
 
 /// What a running guest uses, beside what it is held to. What the kernel of this host does not count is `None`.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::devices::{Devices, pattern, wrong_path};
 use crate::model::features::Features;
 use crate::model::forward::{Forward, HostPort};
 use crate::model::idmap::IdMapKind;
@@ -36,6 +37,9 @@ pub struct ContainerSpec {
     /// What it may do of the kernel beside what every guest may.
     #[serde(default)]
     pub features: Features,
+    /// Devices of the host that it gets.
+    #[serde(default)]
+    pub devices: Devices,
     /// Lines for the LXC configuration, checked before use.
     pub lxc_extra_config: String,
     /// Whose ids it uses.
@@ -58,6 +62,7 @@ setters!(ContainerSpec: "As of a file that says nothing." {
     with_network => network: NetworkSpec,
     with_resources => resources: Resources,
     with_features => features: Features,
+    with_devices => devices: Devices,
     with_lxc_extra_config => lxc_extra_config: String,
     with_idmap => idmap: IdMapKind,
     with_store => store: Option<StoreView>,
@@ -210,6 +215,7 @@ impl Default for ContainerSpec {
             network: NetworkSpec::default(),
             resources: Resources::default(),
             features: Features::default(),
+            devices: Devices::new(),
             lxc_extra_config: String::new(),
             idmap: IdMapKind::default(),
             store: None,
@@ -295,6 +301,7 @@ impl ContainerSpec {
             return Err(SpecError::Value { field: "network.gateway6", value: address.to_string(), why });
         }
         check_resources(&self.resources)?;
+        check_devices(&self.devices)?;
         forwards(&network.forwards)
     }
 }
@@ -352,6 +359,28 @@ pub(crate) fn check_resources(resources: &Resources) -> Result<(), SpecError> {
     };
     if let Some(size) = hugepages.keys().find(|size| !is_size(size)) {
         return refuse("resources.hugepages", size.clone(), "it is no size of huge pages such as 2MB");
+    }
+    Ok(())
+}
+
+/// That they are below `/dev`, on the host and in the guest, and not what every guest has.
+fn check_devices(devices: &Devices) -> Result<(), SpecError> {
+    let refuse = |field, value: &String, why| Err(SpecError::Value { field, value: value.clone(), why });
+    for (key, device) in devices {
+        if let Some(why) = wrong_path(key, false) {
+            return refuse("devices", key, why);
+        }
+        let (field, path) = match &device.path {
+            Some(path) => ("devices.DEVICE.path", path),
+            None => ("devices", key),
+        };
+        // A pattern stands for names, any of which will do here.
+        let one = pattern(path)
+            .filter(|_| device.path.is_none())
+            .map(|(folder, start)| format!("{folder}/{start}x"));
+        if let Some(why) = wrong_path(one.as_ref().unwrap_or(path), true) {
+            return refuse(field, path, why);
+        }
     }
     Ok(())
 }

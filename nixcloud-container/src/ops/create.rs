@@ -18,6 +18,7 @@ use crate::model::setters::setters;
 use crate::model::state::Action;
 use crate::ops::claim;
 use crate::ops::destroy;
+use crate::ops::devices;
 use crate::ops::durable;
 use crate::ops::limits;
 use crate::ops::lxc_config::{self, GivenItems};
@@ -200,6 +201,7 @@ fn build_and_install(
     // Before the build, which may take an hour: a refused line is known now.
     limits::refuse_above(host, &record.name, &spec, None)?;
     limits::require(context, &record.name, &spec, None)?;
+    devices::require(context, &record.name, &spec)?;
     let rendered = lxc_config::rendered(host, record, &spec)?;
     extra_check::require(&host.worker, &rendered.extra, log, cancel)?;
     needs::tell(context, &spec, &rendered)?;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::error::Error;
 use crate::fs::usage;
 use crate::host::Host;
+use crate::model::devices::DeviceNode;
 use crate::model::generation::{Generation, GenerationId};
 use crate::model::idmap::IdMap;
 use crate::model::name::ContainerName;
@@ -19,6 +20,7 @@ use crate::model::state::State;
 use crate::net::{Netlink, netns};
 use crate::ops::addresses::is_reachable;
 use crate::ops::booting;
+use crate::ops::devices;
 use crate::ops::lxc_config;
 use crate::render::{self, PendingRestart};
 use crate::store::history::Generations;
@@ -78,6 +80,8 @@ pub struct Status {
     pub lxc_items: Vec<(String, String)>,
     /// Its groups (`lxc.group`): those of the running guest, else those of the next boot.
     pub groups: Vec<String>,
+    /// The devices of the host that the running guest has.
+    pub devices: Vec<DeviceNode>,
     /// What of LXC's side waits for a restart.
     pub pending_restart: Vec<PendingRestart>,
 }
@@ -100,6 +104,7 @@ setters!(Status: "One that has no generation yet." (name: ContainerName, state: 
     with_declared => declared: Option<String>,
     with_lxc_items => lxc_items: Vec<(String, String)>,
     with_groups => groups: Vec<String>,
+    with_devices => devices: Vec<DeviceNode>,
     with_pending_restart => pending_restart: Vec<PendingRestart>,
 });
 
@@ -226,7 +231,7 @@ fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Err
     // What cannot be rendered any more is told at the next start; it does not hide the container.
     let pending_restart = match (&here.run, &spec) {
         (Some(run), Some(spec)) => lxc_config::rendered(host, &record, spec)
-            .map(|next| run.pending_restart(spec.store_view(host.config.store), &next))
+            .map(|next| devices::all_pending(host, run, &next, spec))
             .unwrap_or_default(),
         _ => Vec::new(),
     };
@@ -258,6 +263,12 @@ fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Err
         declared: record.declared.map(|declared| declared.source),
         lxc_items: record.lxc_items,
         groups,
+        devices: here
+            .run
+            .as_ref()
+            .and_then(|run| run.devices.clone())
+            .map(|devices| devices.nodes)
+            .unwrap_or_default(),
         pending_restart,
     })
 }

@@ -17,6 +17,7 @@ use crate::model::note::GuestNote;
 use crate::model::overrides::Overrides;
 use crate::model::resources::{Bytes, Limit, Unheld, Version};
 use crate::model::spec::ContainerSpec;
+use crate::render::devices::{DENY, is_rule};
 use crate::render::limits;
 use crate::store::record::{Record, Run};
 use crate::sys::cgroup::{self, noted};
@@ -127,7 +128,9 @@ pub(crate) fn change(
 ) -> Result<(), Error> {
     let path = host.layout.limits(name);
     // A note that cannot be read is of no boot of ours: then nothing is known to be taken away.
-    let before = noted::load(&path).map_err(FileError::at("read", &path))?;
+    let noted = noted::load(&path).map_err(FileError::at("read", &path))?;
+    let (devices, before): (Vec<Limit>, Vec<Limit>) = noted.into_iter().partition(|limit| is_rule(limit).0);
+    let note = |host, name, limits: &[Limit]| note(host, name, &[limits, &devices].concat());
     let cgroups = cgroup::of(&[init]);
     if below == Below::Refuse {
         require_room(name, &cgroups, limits)?;
@@ -147,6 +150,28 @@ pub(crate) fn change(
         return Err(refused(name, &cgroups, limit, source));
     }
     note(host, name, limits)
+}
+
+/// Opens these devices to a running guest, and shuts those that it had beside: rules of cgroup v1, which are held at each of
+/// its boots, as limits are.
+pub(crate) fn change_devices(
+    host: &Host,
+    name: &ContainerName,
+    init: Option<Process>,
+    devices: Vec<Limit>,
+) -> Result<(), Error> {
+    let path = host.layout.limits(name);
+    let noted = noted::load(&path).map_err(FileError::at("read", &path))?;
+    let (before, others): (Vec<Limit>, Vec<Limit>) =
+        noted.into_iter().partition(|limit| is_rule(limit) == (true, true));
+    note(host, name, &[others, devices.clone()].concat())?;
+    let over = before.into_iter().filter(|old| !devices.iter().any(|new| new.value == old.value));
+    let shut: Vec<Limit> = over.map(|old| Limit { file: DENY.to_owned(), ..old }).collect();
+    // Without one its next boot holds them.
+    let Some(init) = init else { return Ok(()) };
+    let cgroups = cgroup::of(&[init]);
+    let refused = |(limit, source)| Error::LimitRefused { name: name.clone(), limit, source };
+    hold_all(&cgroups, shut.into_iter().chain(devices).collect()).map_err(refused)
 }
 
 /// Memory that the kernel could not take back (v1 says that it is busy) is told with its figures.

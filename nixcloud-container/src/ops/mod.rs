@@ -8,6 +8,7 @@ pub mod claim;
 pub mod create;
 pub mod cut_off;
 pub mod destroy;
+pub mod devices;
 pub mod durable;
 pub mod exec;
 pub mod foreground;

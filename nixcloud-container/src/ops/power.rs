@@ -85,7 +85,7 @@ pub enum StopOutcome {
 }
 
 pub(crate) fn target(host: &Host, name: &ContainerName) -> Target {
-    Target { lxc_path: host.layout.lxc_path().to_owned(), name: name.to_string() }
+    Target::of(&host.layout, name)
 }
 
 /// The host's ends of a guest that is gone. Where its monitor was killed, the kernel removes them some time after the

@@ -8,6 +8,7 @@ use crate::model::generation::GenerationId;
 use crate::model::note::GenerationNote;
 use crate::model::spec::ContainerSpec;
 use crate::ops::claim;
+use crate::ops::devices;
 use crate::ops::durable;
 use crate::ops::idmap_move;
 use crate::ops::limits;
@@ -29,6 +30,7 @@ pub(crate) fn settle(
     // Files that were moved already are moved back at the next start.
     idmap_move::forget(host, record, spec.idmap)?;
     shown::settle(host, record)?;
+    devices::settle(context, record, spec)?;
     record.unsettled = false;
     Ok(record.save(&host.layout)?)
 }

@@ -16,6 +16,7 @@ use crate::ops::adopt;
 use crate::ops::booting;
 use crate::ops::claim;
 use crate::ops::cut_off;
+use crate::ops::devices;
 use crate::ops::durable;
 use crate::ops::idmap_move;
 use crate::ops::limits::{self, Below};
@@ -116,6 +117,7 @@ pub(crate) fn prepare(
 ) -> Result<Rendered, Error> {
     let Context { host, cancel, .. } = *context;
     limits::require(context, &record.name, spec, limits::overrides(record, true))?;
+    devices::require(context, &record.name, spec)?;
     let rendered = lxc_config::checked(host, record, spec, given, cancel)?;
     let foreign = claim::others(host)?;
     claim::addresses::claim(host, record, spec, &foreign)?;
@@ -208,11 +210,13 @@ pub(crate) fn settle(
         }
         // What is left now, and may be what a rollback is to come back to.
         here.note_run(&host.layout, record);
-        if let Some(run) = &here.run {
-            pending_restart = run.pending_restart(spec.store_view(host.config.store), &rendered);
-            if let Err(failure) = (Run { switched: true, ..run.clone() }).save(&host.layout, &name) {
-                return Err(put_back(context, record, failure.into()));
-            }
+        if let Some(run) = &here.run
+            && let Err(failure) = (Run { switched: true, ..run.clone() }).save(&host.layout, &name)
+        {
+            return Err(put_back(context, record, failure.into()));
+        }
+        if let Err(failure) = devices::add(context, record, spec) {
+            return Err(put_back(context, record, failure));
         }
         let package = Generations::new(&host.layout, &name).package(to).map_err(Error::from);
         if let Err(failure) = package.and_then(|package| shown::begin(host, record, &package)) {
@@ -281,6 +285,10 @@ pub(crate) fn settle(
         }
     }
     let followed = follow(context, record, to);
+    // What could be changed has been by now.
+    if running && let Ok(Some(run)) = devices::noted_run(host, &name) {
+        pending_restart = devices::all_pending(host, &run, &rendered, spec);
+    }
     let Some(outcome) = left else {
         return followed.map(|()| Switched {
             name,

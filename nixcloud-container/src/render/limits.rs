@@ -259,6 +259,7 @@ mod tests {
     fn on(version: Version, weight: Option<&str>) -> Controllers {
         let there = Some(version);
         Controllers {
+            devices: None,
             memory: there,
             swap: true,
             cpu: there,

@@ -4,6 +4,7 @@
 //! back its own network, and an upgraded LXC never leaves a stale include path.
 
 mod bridge_port;
+pub mod devices;
 pub mod dnsmasq;
 mod extra;
 mod further;
@@ -33,6 +34,7 @@ use crate::model::resources::{Controllers, Version};
 use crate::model::spec::ContainerSpec;
 use crate::model::store_view::StoreView;
 
+pub(crate) use extra::matches;
 pub use extra::{ExtraError, ItemError, allows};
 pub use further::macs as further_macs;
 use items::extra_lines;

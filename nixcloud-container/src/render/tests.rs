@@ -11,6 +11,7 @@ fn spec() -> ContainerSpec {
         network: NetworkSpec::default(),
         resources: crate::model::resources::Resources::default(),
         features: crate::model::features::Features::default(),
+        devices: crate::model::devices::Devices::default(),
         lxc_extra_config: String::new(),
         idmap: crate::model::idmap::IdMapKind::Isolated,
         store: None,

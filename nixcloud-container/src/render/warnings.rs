@@ -47,6 +47,7 @@ mod tests {
             },
             resources: crate::model::resources::Resources::default(),
             features: crate::model::features::Features::default(),
+            devices: crate::model::devices::Devices::default(),
             lxc_extra_config: String::new(),
             idmap: IdMapKind::Isolated,
             store: None,

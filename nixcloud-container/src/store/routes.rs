@@ -146,6 +146,7 @@ mod tests {
             store: None,
             resources: crate::model::resources::Resources::default(),
             features: crate::model::features::Features::default(),
+            devices: crate::model::devices::Devices::default(),
             lxc_extra_config: String::new(),
             idmap: crate::model::idmap::IdMapKind::Isolated,
             effective: Effective { ip: Some("10.101.0.2".parse().unwrap()), prefix_length: Some(16) },

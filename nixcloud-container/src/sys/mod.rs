@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "the door to what of the kernel the nix crate leaves unsafe")]
 
 pub mod cgroup;
+pub mod device;
 pub mod inherited;
 pub mod mount;
 pub mod pidfd;

@@ -17,7 +17,7 @@ use ::nix::sched::{CloneFlags, unshare};
 use ::nix::sys::prctl::{set_dumpable, set_pdeathsig};
 use ::nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
 use ::nix::sys::stat::{Mode, umask};
-use ::nix::unistd::{Gid, Pid, Uid, getpid, getppid, setgroups, setresgid, setresuid};
+use ::nix::unistd::{Gid, Pid, Uid, getpid, getppid, setfsgid, setfsuid, setgroups, setresgid, setresuid};
 use thiserror::Error;
 
 /// What of this process a guest would inherit.
@@ -357,6 +357,24 @@ impl Root {
     /// When the process is gone, or its guest has no root.
     pub fn of(init: i32) -> io::Result<Self> {
         Ok(Self { uid: root_of(init, "uid_map")?, gid: root_of(init, "gid_map")? })
+    }
+
+    /// Lets this thread reach files as that root does, whatever the file system; its other rights stay.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn reach_files(self) -> io::Result<()> {
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        setgroups(&[])?;
+        setfsgid(gid);
+        // With the user, the rights over other people's files go.
+        setfsuid(uid);
+        // They say who it was before.
+        if setfsuid(uid) != uid || setfsgid(gid) != gid {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        // What the kernel made of it meanwhile is the host's setting.
+        Ok(shield()?)
     }
 
     /// Makes this process one of that root's: without any capability, and for good.

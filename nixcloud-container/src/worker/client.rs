@@ -315,8 +315,13 @@ impl Client {
             // To kill it is the way to undo a start.
             _ => Duration::ZERO,
         };
-        let may_hang =
-            matches!(request, Request::Identify { .. } | Request::AwaitBoot { .. } | Request::Lxcfs { .. });
+        let may_hang = matches!(
+            request,
+            Request::Identify { .. }
+                | Request::AwaitBoot { .. }
+                | Request::Lxcfs { .. }
+                | Request::ShowDevices { .. }
+        );
         let pidfd = held(&child).map_err(WorkerError::Channel)?;
         let mut guard = Guard { child, pidfd, grace, may_hang };
         let group = match request {

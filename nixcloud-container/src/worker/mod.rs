@@ -30,6 +30,7 @@ mod bridge_port;
 mod client;
 mod companion;
 mod console;
+mod devices;
 mod lxcfs;
 mod mounts;
 mod passwd;

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::devices::DeviceNode;
 use crate::model::exit::Exit;
+use crate::model::layout::Layout;
 use crate::model::log_level::Level;
+use crate::model::name::ContainerName;
 use crate::model::namespace::{Elevated, Namespace};
 use crate::model::setters::setters;
 use crate::model::user::{Account, User};
@@ -21,6 +24,13 @@ pub(crate) struct Target {
     pub(crate) lxc_path: PathBuf,
     /// The container's name.
     pub(crate) name: String,
+}
+
+impl Target {
+    /// That container.
+    pub(crate) fn of(layout: &Layout, name: &ContainerName) -> Self {
+        Self { lxc_path: layout.lxc_path().to_owned(), name: name.to_string() }
+    }
 }
 
 /// Where LXC logs what it does for one request, and how much.
@@ -60,6 +70,10 @@ pub(crate) enum Request {
         kept: Option<PathBuf>,
         /// The user namespace that is made for it; without, LXC makes it.
         user_namespace: Option<Ids>,
+        /// The device nodes that it gets.
+        devices: Vec<DeviceNode>,
+        /// The host's id of the guest's root, whose they are.
+        root: u32,
         /// Items for this boot, beside those of the configuration file.
         items: Vec<(String, String)>,
         /// Whether the worker itself is the monitor, and answers when the guest has ended.
@@ -79,6 +93,24 @@ pub(crate) enum Request {
         lists: Vec<PathBuf>,
         /// The lists of those that may go: one of which the guest has a path in use stays whole.
         leaving: Vec<PathBuf>,
+    },
+    /// Make these devices those that a running guest has.
+    ShowDevices {
+        /// The asking process: with it, the worker ends.
+        caller: u32,
+        target: Target,
+        /// The guest's init; without, it is between two boots.
+        init: Option<Process>,
+        /// The host's id of the guest's root, whose they are.
+        root: u32,
+        /// The guest's monitor, in whose mount namespace the nodes are.
+        monitor: Process,
+        /// The folder that shows the locked sources.
+        locked: PathBuf,
+        /// The nodes.
+        devices: Vec<DeviceNode>,
+        /// Changes of the rules of its cgroup that only LXC can make: file and rule.
+        rules: Vec<(String, String)>,
     },
     /// Show what comes out of a pseudo terminal, whose master is the file descriptor after the channel, on the worker's
     /// own stdout, until nobody has its other end.
@@ -190,6 +222,9 @@ pub(crate) enum Answer {
     /// The paths are shown, and those of the closures that could go stay (by their place in the request), since the guest has
     /// them in use.
     PathsShown { kept: Vec<usize> },
+    /// The devices are as they are to be, but for those (by their place in the request) that the guest itself is in the way of,
+    /// with why: those it gets when it boots again.
+    DevicesShown { left: Vec<(usize, String)> },
     /// The command ran.
     Exited(Exit),
     /// This is the user.

@@ -12,7 +12,7 @@ use ::nix::sys::signal::{Signal, killpg};
 use super::paths::Change;
 use super::protocol::{Answer, AttachCommand, Fault, LogFile, Request, Target};
 use super::terminal::{self, Caller, End};
-use super::{CHANNEL, LAST_WORDS, TERMINAL, booted, console, lxcfs, mounts, store, users};
+use super::{CHANNEL, LAST_WORDS, TERMINAL, booted, console, devices, lxcfs, mounts, store, users};
 use crate::lxc::log::{self, Log};
 use crate::lxc::pty::{self, Pty};
 use crate::lxc::{self, Attach, Attached, ExecFailure, Exit, Handle, StartOptions, Streams, scratch};
@@ -81,6 +81,8 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
             store: closure,
             kept,
             user_namespace,
+            devices,
+            root,
             items,
             foreground,
         } => {
@@ -93,6 +95,7 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
             if let Some(closure) = closure {
                 store::make(&locked, &closure, shared.as_deref())?;
             }
+            devices::make(&locked, &devices, root)?;
             mounts::seal(&locked)?;
             start(&target, &items, shared.as_deref(), foreground)
                 .or_else(|failure| explained(&*failure, &path))?
@@ -104,6 +107,17 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
             let leaving = leaving.into_iter().map(|list| store::names(&[list])).collect::<Result<_, _>>()?;
             store::enter(monitor)?;
             Answer::PathsShown { kept: store::change(&locked, &Change { wanted, leaving, asked })? }
+        }
+        Request::ShowDevices { caller, target, init, root, monitor, locked, devices, rules } => {
+            process::die_with_parent(caller.cast_signed())?;
+            // Before this process is near the guest.
+            if !rules.is_empty() {
+                let mut handle = open(&target)?;
+                for (file, rule) in rules {
+                    handle.set_cgroup_item(&file, &rule)?;
+                }
+            }
+            Answer::DevicesShown { left: devices::change(init, monitor, &locked, &devices, root)? }
         }
         Request::Show { cgroups, keys } => {
             let terminal = terminal.ok_or("there is no terminal to show")?;

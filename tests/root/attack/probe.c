@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/fs.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
 #include <linux/mount.h>
 #include <linux/perf_event.h>
 #include <stddef.h>
@@ -24,6 +26,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
+#include <sys/sysmacros.h>
 #include <sys/syscall.h>
 #include <sys/timex.h>
 #include <sys/uio.h>
@@ -156,6 +159,21 @@ int main(int count, char **arg) {
     return code(setrlimit(RLIMIT_RTPRIO, &now) == 0);
   }
   if (IS("open")) return code(open(first, (!strcmp(second, "w") ? O_WRONLY : !strcmp(second, "rw") ? O_RDWR : O_RDONLY) | O_NONBLOCK) >= 0);
+  /* An interface that stays, by the device `first`. */
+  if (IS("tun")) {
+    struct ifreq wanted = {.ifr_flags = IFF_TAP | IFF_NO_PI};
+    strncpy(wanted.ifr_name, second, IFNAMSIZ - 1);
+    int fd = open(first, O_RDWR);
+    return code(fd >= 0 && !ioctl(fd, TUNSETIFF, &wanted) && !ioctl(fd, TUNSETPERSIST, 1));
+  }
+  /* A file system of this process's own at `second`, by the device `first`. */
+  if (IS("fuse")) {
+    char options[128];
+    int fd = open(first, O_RDWR);
+    snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
+    return code(fd >= 0 && !mount("probe", second, "fuse", MS_NOSUID | MS_NODEV, options));
+  }
+  if (IS("node")) { unsigned major, minor; char kind; if (sscanf(second, "%c:%u:%u", &kind, &major, &minor) != 3) return 2; return code(!mknod(first, (kind == 'b' ? S_IFBLK : S_IFCHR) | 0666, makedev(major, minor))); }
   if (IS("connect") || IS("connect-abstract")) {
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM, 0), at = IS("connect-abstract");

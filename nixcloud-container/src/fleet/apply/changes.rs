@@ -269,6 +269,7 @@ mod tests {
             network: NetworkSpec::default(),
             resources: crate::model::resources::Resources::default(),
             features: crate::model::features::Features::default(),
+            devices: crate::model::devices::Devices::default(),
             lxc_extra_config: String::new(),
             idmap: IdMapKind::default(),
             store: None,

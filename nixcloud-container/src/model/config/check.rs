@@ -144,6 +144,10 @@ impl HostConfig {
                 return Err(ConfigError::Value { key: "network.reserved", value: address.to_string(), why });
             }
         }
+        if let Some(value) = self.allow_devices.iter().find(|path| !path.starts_with("/dev/")) {
+            let why = "a device of the host is a path below /dev";
+            return Err(ConfigError::Value { key: "allow_devices", value: value.clone(), why });
+        }
         self.limits.check()?;
         self.ids.check()
     }

@@ -64,6 +64,9 @@ pub struct HostConfig {
     pub timeouts: Timeouts,
     /// Keys that `lxcExtraConfig` may set although they can undo the protection; a trailing `*` matches the rest.
     pub allow_lxc_keys: Vec<String>,
+    /// Devices of the host that container files may ask for beside those that surely do no harm, by their paths; a trailing `*`
+    /// matches the rest.
+    pub allow_devices: Vec<String>,
     /// The installed worker binary, for programs that do not call `worker::init()`. LXC runs it, or else the program that
     /// started a guest as it was then, at each of its boots.
     pub worker: Option<PathBuf>,
@@ -81,6 +84,7 @@ setters!(HostConfig: "All defaults." {
     with_autostart => autostart: AutostartConfig,
     with_timeouts => timeouts: Timeouts,
     with_allow_lxc_keys => allow_lxc_keys: Vec<String>,
+    with_allow_devices => allow_devices: Vec<String>,
     with_worker => worker: Option<PathBuf>,
 });
 
@@ -219,6 +223,7 @@ impl Default for HostConfig {
             autostart: AutostartConfig::default(),
             timeouts: Timeouts::default(),
             allow_lxc_keys: Vec::new(),
+            allow_devices: Vec::new(),
             worker: None,
         }
     }
@@ -365,6 +370,7 @@ mod tests {
             "ids = { ranges = [[1000, 524287]] }",
             "ids = { ranges = [[100000, 4294967295]] }",
             "ids = { first = 200000, ranges = [[100000, 524287]] }",
+            "allow_devices = [\"sda\"]",
             "[network.hostonly]\nbridge = \"br0\"\naddress = \"10.0.0.0/16\"",
             "[network.hostonly]\nbridge = \"brNC-internet\"\naddress = \"10.0.0.1/16\"",
         ] {

@@ -66,6 +66,24 @@ pub enum GuestNote {
         /// What it asks for, and the most that there is.
         limit: Above,
     },
+    /// This host does not have a device that the container can do without.
+    #[non_exhaustive]
+    NoDevice {
+        /// The container.
+        name: ContainerName,
+        /// The key of the container file, below `devices`.
+        device: String,
+    },
+    /// A device that the running guest is itself in the way of: it gets it when it boots again.
+    #[non_exhaustive]
+    DeviceWaits {
+        /// The container.
+        name: ContainerName,
+        /// Where it was to have it.
+        path: String,
+        /// What is in the way.
+        why: String,
+    },
     /// What the container mounts, and does not start without, does not exist.
     #[non_exhaustive]
     NoMountSource {
@@ -111,6 +129,12 @@ impl fmt::Display for GuestNote {
                     f,
                     "`{name}` asks for `resources.{key}` {asked} and has {most}: this host gives no more"
                 )
+            }
+            Self::NoDevice { name, device } => {
+                write!(f, "`{name}` goes without the device `{device}`: this host does not have it")
+            }
+            Self::DeviceWaits { name, path, why } => {
+                write!(f, "`{name}` gets {path} when it boots again: {why}")
             }
             Self::NoMountSource { path } => write!(
                 f,

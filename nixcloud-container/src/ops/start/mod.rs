@@ -16,7 +16,7 @@ use crate::host::context::Context;
 use crate::host::lxcfs::{self, Lxcfs};
 use crate::host::name_files;
 use crate::lxc::command::{self, Holder};
-use crate::model::idmap::{IdMapKind, RANGE};
+use crate::model::idmap::{IdMap, IdMapKind, RANGE};
 use crate::model::name::ContainerName;
 use crate::model::note::{GuestNote, NetworkNote};
 use crate::model::observe::Cancel;
@@ -27,6 +27,7 @@ use crate::model::store_view::StoreView;
 use crate::nix::StorePath;
 use crate::ops::claim;
 use crate::ops::cut_off;
+use crate::ops::devices;
 use crate::ops::foreground::Foreground;
 use crate::ops::idmap_move;
 use crate::ops::limits;
@@ -115,6 +116,9 @@ struct Made {
     store: Option<StoreClosure>,
     /// The paths of lxcfs that it sees in place of the kernel's.
     own_size: Vec<String>,
+    /// The host's id of the guest's root.
+    root: u32,
+    devices: devices::Boot,
 }
 
 impl Boot<'_> {
@@ -140,6 +144,7 @@ impl Boot<'_> {
             cgroups: Vec::new(),
             signals: Signals::default(),
             shown: None,
+            devices: None,
         };
         generations.root_booted(current)?;
         if let Some(program) = host.worker.hook_in_store() {
@@ -183,7 +188,9 @@ impl Boot<'_> {
         let rendered = lxc_config::rendered(host, record, spec)?;
         needs::require_sources(&record.name, &rendered)?;
         let held = limits::require(context, &record.name, spec, record.limits.as_ref())?;
-        limits::note(host, &record.name, &held)?;
+        let own: Vec<_> = rendered.extra.iter().chain(&self.plan.items).cloned().collect();
+        let devices = devices::boot(context, &record.name, spec, &own)?;
+        limits::note(host, &record.name, &[&held[..], &devices.limits].concat())?;
         limits::hold_together(host);
         lxc_config::write(context, record, &rendered)?;
         // Without the items of this boot: what differs from it at the next start is what waits for one.
@@ -200,12 +207,15 @@ impl Boot<'_> {
         };
         let store = package.as_ref().map(|package| closure(context, record, spec, package)).transpose()?;
         run.shown = package.map(Shown::booting);
+        run.devices.clone_from(&devices.noted);
         run.save(&host.layout, &record.name)?;
         forget_neighbours(host, record, Some(spec));
         let made = Made {
             user_namespace: self.user_namespace(host, record, spec, &rendered),
             store,
             own_size: own_size(context, record)?,
+            root: record.ids_for(spec.idmap).map_or(0, IdMap::base),
+            devices,
         };
         let Some(init_pid) = self.call(context, record, &rendered, made, cgroups, &held)? else {
             return Ok(None);
@@ -293,9 +303,12 @@ impl Boot<'_> {
             kept: host.worker.kept_hook(&host.layout, &record.name),
             user_namespace: made.user_namespace,
             sources: rendered.locked.iter().chain(&plan.sources).cloned().chain(lxcfs).collect(),
+            devices: made.devices.nodes,
+            root: made.root,
             items: {
                 let cgroups = cgroups.into_iter().flat_map(Pair::items);
-                let mut limits = limits::items(host, held)?;
+                let mut limits = made.devices.items;
+                limits.extend(limits::items(host, held)?);
                 if !all.iter().any(|(key, _)| key == OOM_KEY) {
                     limits.push((OOM_KEY.to_owned(), inherited::GUEST_OOM.to_owned()));
                 }

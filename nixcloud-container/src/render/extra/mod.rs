@@ -157,7 +157,8 @@ fn unquote(value: &str) -> &str {
     value
 }
 
-pub(super) fn matches(pattern: &str, key: &str) -> bool {
+/// Whether a pattern, of which a trailing `*` matches the rest, matches.
+pub(crate) fn matches(pattern: &str, key: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => key.len() > start.len() && key.starts_with(start),
         None => key == pattern,

@@ -111,6 +111,7 @@ pub(super) fn read(text: &str, address: Option<Ipv4Addr>) -> Built {
         },
         resources: crate::model::resources::Resources::default(),
         features: crate::model::features::Features::default(),
+        devices: crate::model::devices::Devices::default(),
         lxc_extra_config: extra,
         idmap: IdMapKind::Shared,
         store: None,

@@ -24,7 +24,7 @@ use crate::model::overrides::Overrides;
 
 pub use file::RecordError;
 use file::{CONDEMNED, Text, read, remove, write};
-pub use run::{Run, Signals};
+pub use run::{GuestDevices, Run, Signals};
 
 /// The schema of records that this version writes.
 pub const SCHEMA: u32 = 1;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::{RecordError, Text, read, remove, write};
 use crate::fs::atomic::Durability;
+use crate::model::devices::DeviceNode;
 use crate::model::generation::GenerationId;
 use crate::model::layout::Layout;
 use crate::model::name::ContainerName;
@@ -48,6 +49,24 @@ pub struct Run {
     /// What it sees of the store, where that is not all of it.
     #[serde(default)]
     pub shown: Option<Shown>,
+    /// Its devices; `None` where they cannot be changed while it runs, since it was booted without a table of them.
+    #[serde(default)]
+    pub devices: Option<GuestDevices>,
+}
+
+/// The devices of a running guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuestDevices {
+    /// Whether a change was cut off: then it may lack some of these.
+    pub unsure: bool,
+    /// Whether its cgroup was booted with rules that open these alone.
+    pub rules: bool,
+    /// Those that it has.
+    pub nodes: Vec<DeviceNode>,
+    /// Those that it is itself in the way of: it gets them when it boots again.
+    #[serde(default)]
+    pub waiting: Vec<DeviceNode>,
 }
 
 /// What a guest's init takes for a wish, where its LXC configuration says so (`lxc.signal.halt`, `lxc.signal.reboot`).

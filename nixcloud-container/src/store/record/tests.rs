@@ -86,6 +86,7 @@ fn a_run_of_another_boot_is_of_no_use() {
             }],
         },
         shown: None,
+        devices: Some(GuestDevices { unsure: false, rules: true, nodes: vec![], waiting: vec![] }),
     };
     run.save(&layout, &name).unwrap();
     assert_eq!(Run::load(&layout, &name, "a").unwrap(), Some(run));

@@ -12,7 +12,10 @@ use crate::model::resources::{Controllers, Limit, Version, processors};
 pub fn controllers() -> Controllers {
     let mut found = Controllers::default();
     let mut weights = PathBuf::new();
+    // No controller of that name: LXC has the kernel run a program there, where all is on v2.
+    let mut all_v2 = true;
     for (controllers, place) in hierarchies() {
+        all_v2 &= controllers.is_empty();
         let (version, names) = if controllers.is_empty() {
             found.unified = true;
             let text = fs::read_to_string(place.join("cgroup.controllers")).unwrap_or_default();
@@ -34,6 +37,7 @@ pub fn controllers() -> Controllers {
                 "cpuset" => &mut found.cpuset,
                 "pids" => &mut found.pids,
                 "hugetlb" => &mut found.hugetlb,
+                "devices" => &mut found.devices,
                 "io" | "blkio" => {
                     weights.clone_from(&place);
                     &mut found.io
@@ -42,6 +46,9 @@ pub fn controllers() -> Controllers {
             };
             *slot = Some(version);
         }
+    }
+    if found.unified && all_v2 {
+        found.devices = Some(Version::V2);
     }
     let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
     found.processors = processors(online.trim()).unwrap_or_default();
