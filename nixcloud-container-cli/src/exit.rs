@@ -6,7 +6,7 @@ use nixcloud_container::{Error, ErrorKind, Exit};
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
+pub(crate) enum ExitStatus {
     /// 0: done, or yes.
     Done,
     /// 1: refused, failed, or no.
@@ -19,7 +19,7 @@ pub(crate) enum Status {
     Guest(u8),
 }
 
-impl Status {
+impl ExitStatus {
     /// The exit code.
     pub(crate) fn code(self) -> u8 {
         match self {
@@ -32,20 +32,20 @@ impl Status {
     }
 }
 
-impl From<Exit> for Status {
+impl From<Exit> for ExitStatus {
     fn from(exit: Exit) -> Self {
         Self::Guest(exit.shell_code())
     }
 }
 
-impl From<&Error> for Status {
+impl From<&Error> for ExitStatus {
     fn from(error: &Error) -> Self {
         if error.kind() == ErrorKind::Cancelled { Self::Cancelled } else { Self::Failed }
     }
 }
 
-impl From<Status> for ExitCode {
-    fn from(status: Status) -> Self {
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
         Self::from(status.code())
     }
 }

@@ -3,20 +3,20 @@
 use serde::Serialize;
 
 use crate::commands::Failure;
-use crate::exit::Status;
+use crate::exit::ExitStatus;
 use crate::screen::printer::Printer;
 use crate::view::{FailureView, all_details};
 
 /// Prints a failure, in words on stderr and for `--json` as an object on stdout too; what it means for the exit code.
-pub(crate) fn failure(failure: &Failure, printer: &Printer) -> Status {
+pub(crate) fn failure(failure: &Failure, printer: &Printer) -> ExitStatus {
     #[derive(Serialize)]
-    struct Answer<'a> {
+    struct ErrorObject<'a> {
         error: &'a FailureView,
     }
 
     let view = of(failure);
     if printer.json() {
-        printer.object(&Answer { error: &view });
+        printer.object(&ErrorObject { error: &view });
     }
     if let Failure::Usage(error) = failure {
         return printer.clap(error);

@@ -16,7 +16,7 @@ const WHOLE: [&str; 9] = [
     // LXC's nine.
     "LogLevel",
     // The kernel's.
-    "resources::Version",
+    "resources::CgroupVersion",
     // Of a container's interfaces: their names and addresses are made of a bit.
     "interface::Slot",
     // What the table of states answers; a program that asks has to know what to do.

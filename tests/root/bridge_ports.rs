@@ -30,7 +30,7 @@ fn isolated(a: &Guest<'_>, b: &Guest<'_>) -> bool {
 
 fn wrong_ports(lab: &Lab) -> Vec<String> {
     let findings = lab.manager().host_check().into_iter();
-    findings.filter(|f| f.part == Part::Port && f.verdict == Verdict::Wrong).map(|f| f.what).collect()
+    findings.filter(|f| f.part == Part::BridgePort && f.verdict == Verdict::Wrong).map(|f| f.what).collect()
 }
 
 fn root_isolation_lasts_over_reboots_and_firewalls(lab: &Lab) {
@@ -58,7 +58,7 @@ fn root_isolation_lasts_over_reboots_and_firewalls(lab: &Lab) {
         let wrong = wrong_ports(lab);
         assert!(wrong.len() == 1 && wrong[0].contains(words), "{change}: {wrong:?}");
         let changes = lab.manager().host_up().must("host up");
-        let mended: Vec<_> = changes.iter().filter(|change| change.part == Part::Port).collect();
+        let mended: Vec<_> = changes.iter().filter(|change| change.part == Part::BridgePort).collect();
         assert!(
             mended.len() == 1 && mended[0].name == port && mended[0].change == Change::Mended,
             "{changes:?}"
@@ -67,7 +67,7 @@ fn root_isolation_lasts_over_reboots_and_firewalls(lab: &Lab) {
         assert!(isolated(&a, &b) && a.pings(), "{change}");
     }
     let changes = lab.manager().host_up().must("host up");
-    assert!(changes.iter().all(|change| change.part != Part::Port), "{changes:?}");
+    assert!(changes.iter().all(|change| change.part != Part::BridgePort), "{changes:?}");
 }
 
 /// The host's name of a guest's first interface.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use nixcloud_container::resources::{Measured, Version};
+use nixcloud_container::resources::{CgroupVersion, Measured};
 use nixcloud_container::{DestroyRequest, Error, ErrorKind, Event, UpdateRequest};
 use nixcloud_container::{cgroup, proc};
 
@@ -145,7 +145,7 @@ fn root_a_switch_below_what_is_used_is_forced_by_a_word(lab: &Lab) {
         assert_eq!(web.generation(), 2);
         assert_ne!(memory(&web), small);
         let forced = lab.cli([&words[..], &["--force"]].concat());
-        if cgroup::controllers().memory == Some(Version::V1) {
+        if cgroup::controllers().memory == Some(CgroupVersion::V1) {
             // This kernel refuses by itself.
             assert!(forced.code == 1 && forced.stderr.contains("is to have 64 MiB"), "{words:?}: {forced:?}");
             assert_eq!(web.generation(), 2);

@@ -254,10 +254,10 @@ fn root_without_isolation_the_same_is_let_through(lab: &Lab) {
     let greetings: Vec<&str> = greetings(&a_side, &b_side).into_iter().map(|(name, ..)| name).collect();
     assert_eq!(heard(&a_side, &b_side), greetings);
     let findings = manager.host_check();
-    assert!(findings.iter().any(|f| f.part == Part::Port && f.verdict == Verdict::Off), "{findings:?}");
+    assert!(findings.iter().any(|f| f.part == Part::BridgePort && f.verdict == Verdict::Off), "{findings:?}");
     // To a host with isolation, they run without it, and it is known what would change.
     let findings = lab.manager().host_check();
-    let wrong = findings.iter().filter(|f| f.part == Part::Port && f.verdict == Verdict::Wrong).count();
+    let wrong = findings.iter().filter(|f| f.part == Part::BridgePort && f.verdict == Verdict::Wrong).count();
     assert_eq!(wrong, 2, "{findings:?}");
     let pending = a.container().status().must("status").pending_restart;
     let keys: Vec<&str> = pending.iter().map(|pending| pending.key.as_str()).collect();

@@ -45,7 +45,7 @@ fn root_a_guest_that_an_older_version_started_is_known(lab: &Lab) {
     let good = || {
         let findings = lab.manager().host_check();
         let of_web = findings.into_iter().filter(|finding| {
-            finding.part == Part::Port && finding.what.contains(&format!("`{}`", web.name()))
+            finding.part == Part::BridgePort && finding.what.contains(&format!("`{}`", web.name()))
         });
         of_web.map(|finding| finding.verdict).collect::<Vec<_>>()
     };

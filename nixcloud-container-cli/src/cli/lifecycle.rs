@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use nixcloud_container::ContainerName;
 
-use super::{LxcArgs, Names, NixArgs};
+use super::{LxcArgs, NamePattern, NixArgs};
 
 /// How builds are shown.
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub(crate) struct CreateArgs {
 pub(crate) struct DestroyArgs {
     /// The container; several, or patterns such as `web-*`
     #[arg(required_unless_present = "all", value_name = "NAME")]
-    pub(crate) names: Vec<Names>,
+    pub(crate) names: Vec<NamePattern>,
     /// All containers
     #[arg(short, long, conflicts_with = "names")]
     pub(crate) all: bool,

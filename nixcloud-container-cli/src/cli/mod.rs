@@ -17,7 +17,7 @@ pub(crate) use generations::{DeleteGenerationsArgs, RollbackArgs, SwitchGenerati
 pub(crate) use host::HostCommand;
 pub(crate) use inspect::{ListArgs, ShowIpArgs};
 pub(crate) use lifecycle::{BuildArgs, CreateArgs, DestroyArgs};
-pub(crate) use names::Names;
+pub(crate) use name_pattern::NamePattern;
 pub(crate) use power::{KillArgs, StartArgs, StopArgs, seconds};
 pub(crate) use repair::RepairArgs;
 pub(crate) use session::{LoginArgs, RunArgs, SessionArgs};
@@ -33,7 +33,7 @@ pub(crate) mod groups;
 mod host;
 mod inspect;
 mod lifecycle;
-mod names;
+mod name_pattern;
 mod power;
 mod repair;
 mod session;

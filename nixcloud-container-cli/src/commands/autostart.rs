@@ -6,17 +6,17 @@ use nixcloud_container::{AutostartRequest, AutostopRequest};
 
 use super::{Context, Failure};
 use crate::cli::{AutostartArgs, AutostopArgs};
-use crate::exit::Status;
+use crate::exit::ExitStatus;
 use crate::view::{AutostartView, AutostopView};
 
-pub(super) fn start(context: &Context<'_>, args: &AutostartArgs) -> Result<Status, Failure> {
+pub(super) fn start(context: &Context<'_>, args: &AutostartArgs) -> Result<ExitStatus, Failure> {
     let request = AutostartRequest::new().with_parallel(count(args.jobs)).with_timeout(time(args.timeout));
     let view = AutostartView::of(&context.manager.autostart(&request, &mut context.progress())?);
     context.reply(&view);
     Ok(status(view.is_good()))
 }
 
-pub(super) fn stop(context: &Context<'_>, args: &AutostopArgs) -> Result<Status, Failure> {
+pub(super) fn stop(context: &Context<'_>, args: &AutostopArgs) -> Result<ExitStatus, Failure> {
     let request = AutostopRequest::new()
         .with_parallel(count(args.jobs))
         .with_timeout(time(args.timeout))
@@ -35,6 +35,6 @@ fn time(seconds: Option<u32>) -> Option<Duration> {
     seconds.map(|seconds| Duration::from_secs(seconds.into()))
 }
 
-fn status(good: bool) -> Status {
-    if good { Status::Done } else { Status::Failed }
+fn status(good: bool) -> ExitStatus {
+    if good { ExitStatus::Done } else { ExitStatus::Failed }
 }

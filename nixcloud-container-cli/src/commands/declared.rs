@@ -8,14 +8,14 @@ use nixcloud_container::{
 use super::confirm::Doomed;
 use super::{Context, Failure};
 use crate::cli::{ApplyArgs, BuildArgs, EvalArgs, Globals, UpdateArgs};
-use crate::exit::Status;
+use crate::exit::ExitStatus;
 use crate::progress::Progress;
 use crate::screen::printer::Printer;
 use crate::screen::signals;
 use crate::view::{ApplyView, EvalView};
 
 /// Needs neither root nor a host.
-pub(super) fn eval(globals: &Globals, printer: &Printer, args: &EvalArgs) -> Result<Status, Failure> {
+pub(super) fn eval(globals: &Globals, printer: &Printer, args: &EvalArgs) -> Result<ExitStatus, Failure> {
     let config = HostConfig::load(globals.config().as_deref())?;
     let cancel = signals::cancel_on_interrupt(printer.bottom(), false).map_err(Failure::Signals)?;
     let request = EvalRequest::new(args.file.clone())
@@ -24,10 +24,10 @@ pub(super) fn eval(globals: &Globals, printer: &Printer, args: &EvalArgs) -> Res
     let evaluator = Evaluator::new(config).with_cancel(cancel.clone());
     let evaluation = evaluator.eval(&request, &mut Progress::new(printer, false, &cancel))?;
     printer.reply(&EvalView::of(&evaluation));
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }
 
-pub(super) fn apply(context: &Context<'_>, args: &ApplyArgs) -> Result<Status, Failure> {
+pub(super) fn apply(context: &Context<'_>, args: &ApplyArgs) -> Result<ExitStatus, Failure> {
     let source = match (&args.file, &args.built) {
         (_, Some(manifest)) => ApplySource::Built(manifest.clone()),
         (Some(file), None) => ApplySource::Set(file.clone()),
@@ -58,7 +58,7 @@ pub(super) fn apply(context: &Context<'_>, args: &ApplyArgs) -> Result<Status, F
     Ok(told(context, &applied, args.dry_run))
 }
 
-pub(super) fn update_all(context: &Context<'_>, args: &UpdateArgs) -> Result<Status, Failure> {
+pub(super) fn update_all(context: &Context<'_>, args: &UpdateArgs) -> Result<ExitStatus, Failure> {
     let request = UpdateAllRequest::new().with_nix_args(args.nix.words()).with_dry_run(args.dry_run);
     let mut progress = shown(context, &args.build, args.dry_run);
     let applied = context.manager.update_all(&request, &mut progress)?;
@@ -72,7 +72,7 @@ pub(super) fn plan_update(
     name: &ContainerName,
     args: &UpdateArgs,
     request: &UpdateRequest,
-) -> Result<Status, Failure> {
+) -> Result<ExitStatus, Failure> {
     let mut progress = shown(context, &args.build, true);
     let planned = context.container(name).plan_update(request, &mut progress)?;
     drop(progress);
@@ -89,13 +89,13 @@ fn shown<'a>(context: &Context<'a>, build: &BuildArgs, dry_run: bool) -> impl Fn
     }
 }
 
-fn told(context: &Context<'_>, applied: &Applied, dry_run: bool) -> Status {
+fn told(context: &Context<'_>, applied: &Applied, dry_run: bool) -> ExitStatus {
     context.reply(&ApplyView::of(applied, dry_run));
-    let mut status = Status::Done;
+    let mut status = ExitStatus::Done;
     for (_, error) in applied.failures() {
         match error.kind() {
-            ErrorKind::Cancelled => return Status::Cancelled,
-            _ => status = Status::Failed,
+            ErrorKind::Cancelled => return ExitStatus::Cancelled,
+            _ => status = ExitStatus::Failed,
         }
     }
     status

@@ -8,16 +8,16 @@ use std::process::{Command, Stdio};
 use super::Failure;
 use crate::cli::{CompletionsArgs, ManArgs};
 use crate::completion;
-use crate::exit::Status;
+use crate::exit::ExitStatus;
 use crate::man;
 use crate::screen::printer::Printer;
 
-pub(super) fn completions(printer: &Printer, args: &CompletionsArgs) -> Status {
+pub(super) fn completions(printer: &Printer, args: &CompletionsArgs) -> ExitStatus {
     printer.raw(completion::script(args.shell));
-    Status::Done
+    ExitStatus::Done
 }
 
-pub(super) fn man(printer: &Printer, args: &ManArgs) -> Result<Status, Failure> {
+pub(super) fn man(printer: &Printer, args: &ManArgs) -> Result<ExitStatus, Failure> {
     match &args.output {
         Some(folder) => write_all(folder)?,
         None => {
@@ -29,7 +29,7 @@ pub(super) fn man(printer: &Printer, args: &ManArgs) -> Result<Status, Failure> 
             }
         }
     }
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }
 
 /// Shows a page as `man` does; whether there is one. To people its source says little.

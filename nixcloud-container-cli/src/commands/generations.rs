@@ -4,13 +4,13 @@ use nixcloud_container::{Selection, SwitchRequest};
 
 use super::{Context, Failure};
 use crate::cli::{DeleteGenerationsArgs, NameArgs, RollbackArgs, SwitchGenerationArgs};
-use crate::exit::Status;
+use crate::exit::ExitStatus;
 use crate::view::{ChangeView, Deleted, GenerationsView};
 
-pub(super) fn list(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
+pub(super) fn list(context: &Context<'_>, args: &NameArgs) -> Result<ExitStatus, Failure> {
     let generations = context.container(&args.name).generations()?;
     context.reply(&GenerationsView::of(&args.name, &generations));
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }
 
 /// Which generations the words name.
@@ -22,23 +22,23 @@ pub(super) fn delete(
     context: &Context<'_>,
     args: &DeleteGenerationsArgs,
     selection: &Selection,
-) -> Result<Status, Failure> {
+) -> Result<ExitStatus, Failure> {
     let deleted = context.container(&args.name).delete_generations(selection, &mut context.progress())?;
     let deleted = deleted.iter().map(|id| id.get()).collect();
     context.reply(&Deleted { name: args.name.to_string(), deleted });
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }
 
-pub(super) fn switch(context: &Context<'_>, args: &SwitchGenerationArgs) -> Result<Status, Failure> {
+pub(super) fn switch(context: &Context<'_>, args: &SwitchGenerationArgs) -> Result<ExitStatus, Failure> {
     let request = SwitchRequest::new().with_to(args.id).with_force_limits(args.limits.force);
     let done = context.container(&args.name).switch(request, &mut context.progress())?;
     context.reply(&ChangeView::switched(&done));
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }
 
-pub(super) fn rollback(context: &Context<'_>, args: &RollbackArgs) -> Result<Status, Failure> {
+pub(super) fn rollback(context: &Context<'_>, args: &RollbackArgs) -> Result<ExitStatus, Failure> {
     let request = SwitchRequest::new().with_force_limits(args.limits.force);
     let done = context.container(&args.name).switch(request, &mut context.progress())?;
     context.reply(&ChangeView::rolled_back(&done));
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }

@@ -6,11 +6,11 @@ use nixcloud_container::Listed;
 
 use super::{Context, Failure};
 use crate::cli::{NameArgs, ShowIpArgs};
-use crate::exit::Status;
+use crate::exit::ExitStatus;
 use crate::lxc_args::{Column, Ls};
 use crate::view::{Addresses, ContainerView, Exists, ListView, LsView, NamesView, ls};
 
-pub(super) fn list(context: &Context<'_>, asked: &Ls) -> Result<Status, Failure> {
+pub(super) fn list(context: &Context<'_>, asked: &Ls) -> Result<ExitStatus, Failure> {
     let list = chosen(context, asked)?;
     let view = ListView::of(&list);
     if asked.line {
@@ -21,7 +21,7 @@ pub(super) fn list(context: &Context<'_>, asked: &Ls) -> Result<Status, Failure>
     } else {
         context.reply(&view);
     }
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }
 
 /// The containers that are wanted.
@@ -42,7 +42,7 @@ fn inside(context: &Context<'_>, listed: &Listed, columns: &[Column]) -> Vec<(St
     }
 }
 
-pub(super) fn state(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
+pub(super) fn state(context: &Context<'_>, args: &NameArgs) -> Result<ExitStatus, Failure> {
     let container = context.container(&args.name);
     if context.globals.json {
         context.reply(&ContainerView::from(&container.status()?));
@@ -50,20 +50,20 @@ pub(super) fn state(context: &Context<'_>, args: &NameArgs) -> Result<Status, Fa
         // The state alone is found out sooner than all the rest.
         context.printer.answer(container.state()?.to_string());
     }
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }
 
-pub(super) fn exists(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
+pub(super) fn exists(context: &Context<'_>, args: &NameArgs) -> Result<ExitStatus, Failure> {
     let exists = context.container(&args.name).exists()?;
     context.reply(&Exists { name: args.name.to_string(), exists });
-    Ok(if exists { Status::Done } else { Status::Failed })
+    Ok(if exists { ExitStatus::Done } else { ExitStatus::Failed })
 }
 
-pub(super) fn show_ip(context: &Context<'_>, args: &ShowIpArgs) -> Result<Status, Failure> {
+pub(super) fn show_ip(context: &Context<'_>, args: &ShowIpArgs) -> Result<ExitStatus, Failure> {
     let container = context.container(&args.name);
     let addresses = container.addresses()?;
     // The guest is looked at only where that is told.
     let all = if args.all || context.globals.json { container.all_addresses()? } else { Vec::new() };
     context.reply(&Addresses::new(args.name.to_string(), addresses, &all, args.all));
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }

@@ -4,12 +4,12 @@ use nixcloud_container::{ContainerName, CreateRequest, Data, DestroyRequest, Err
 
 use super::confirm::Doomed;
 use super::{Context, Failure, declared};
-use crate::cli::{CreateArgs, DestroyArgs, Names, UpdateArgs};
-use crate::exit::Status;
+use crate::cli::{CreateArgs, DestroyArgs, NamePattern, UpdateArgs};
+use crate::exit::ExitStatus;
 use crate::lxc_args::{Create, Destroy};
 use crate::view::{ChangeView, Destroyed, DestroyedAll};
 
-pub(super) fn create(context: &Context<'_>, args: &CreateArgs, asked: Create) -> Result<Status, Failure> {
+pub(super) fn create(context: &Context<'_>, args: &CreateArgs, asked: Create) -> Result<ExitStatus, Failure> {
     let request = CreateRequest::new(args.file.clone())
         .with_nix_args(args.nix.words().unwrap_or_default())
         .with_lxc_items(asked.items.unwrap_or_default())
@@ -17,7 +17,7 @@ pub(super) fn create(context: &Context<'_>, args: &CreateArgs, asked: Create) ->
     let created =
         context.container(&args.name).create(&request, &mut context.builds(args.build.print_build_logs))?;
     context.reply(&ChangeView::created(&created, false));
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }
 
 pub(super) fn update(
@@ -25,7 +25,7 @@ pub(super) fn update(
     name: &ContainerName,
     args: &UpdateArgs,
     asked: Create,
-) -> Result<Status, Failure> {
+) -> Result<ExitStatus, Failure> {
     let request = UpdateRequest::default()
         .with_file(args.file.clone())
         .with_nix_args(args.nix.words())
@@ -41,15 +41,19 @@ pub(super) fn update(
         Updated::Created(created) => ChangeView::created(created, true),
         Updated::Switched(switched) => ChangeView::updated(switched),
     });
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }
 
-pub(super) fn destroy(context: &Context<'_>, args: &DestroyArgs, asked: Destroy) -> Result<Status, Failure> {
+pub(super) fn destroy(
+    context: &Context<'_>,
+    args: &DestroyArgs,
+    asked: Destroy,
+) -> Result<ExitStatus, Failure> {
     let request = DestroyRequest::new().with_force(asked.force);
-    if let [Names::This(name)] = args.names.as_slice() {
+    if let [NamePattern::This(name)] = args.names.as_slice() {
         context.shown(&format!("destroying {name}"), || context.container(name).destroy(request))?;
         context.reply(&Destroyed { name: name.to_string(), destroyed: true });
-        return Ok(Status::Done);
+        return Ok(ExitStatus::Done);
     }
     let all = context.manager.names()?;
     let mut names = if args.all { all.clone() } else { Vec::new() };
@@ -68,7 +72,7 @@ pub(super) fn destroy(context: &Context<'_>, args: &DestroyArgs, asked: Destroy)
     })?;
     if kept.is_empty() {
         context.reply(&DestroyedAll::of(&[]));
-        return Ok(Status::Done);
+        return Ok(ExitStatus::Done);
     }
     let whole = kept.len() == all.len();
     let doomed = Doomed::new(context, kept.iter().map(|(name, data)| (name.as_str(), *data)), whole);
@@ -86,8 +90,8 @@ pub(super) fn destroy(context: &Context<'_>, args: &DestroyArgs, asked: Destroy)
     let view = DestroyedAll::of(&done);
     context.reply(&view);
     Ok(match view.is_good() {
-        _ if context.cancel.is_cancelled() => Status::Cancelled,
-        true => Status::Done,
-        false => Status::Failed,
+        _ if context.cancel.is_cancelled() => ExitStatus::Cancelled,
+        true => ExitStatus::Done,
+        false => ExitStatus::Failed,
     })
 }

@@ -4,8 +4,8 @@ use nixcloud_container::{ContainerName, UserArgs};
 
 use super::Failure;
 use crate::cli::{
-    ApplyArgs, CreateArgs, DestroyArgs, EvalArgs, ListArgs, LoginArgs, LxcArgs, Names, NixArgs, RunArgs,
-    SessionArgs, StartArgs, StopArgs, ToolArgs, UpdateArgs,
+    ApplyArgs, CreateArgs, DestroyArgs, EvalArgs, ListArgs, LoginArgs, LxcArgs, NamePattern, NixArgs,
+    RunArgs, SessionArgs, StartArgs, StopArgs, ToolArgs, UpdateArgs,
 };
 use crate::lxc_args::{ArgsError, Attach, Create, Destroy, Ls, Start, Stop};
 use crate::screen::printer::Printer;
@@ -125,7 +125,7 @@ impl Reader<'_> {
     pub(super) fn destroy(self, args: &DestroyArgs) -> Result<Destroy, Failure> {
         // `-n` of lxc-destroy names one.
         let one = match args.names.as_slice() {
-            [Names::This(name)] => Some(name),
+            [NamePattern::This(name)] => Some(name),
             _ => None,
         };
         let asked = told("destroy", Destroy::parse(one, &words(&args.lxc)))?;

@@ -25,7 +25,7 @@ use clap::error::ErrorKind;
 use nixcloud_container::{Cancel, Container, ContainerName, Error, HostConfig, Manager};
 
 use crate::cli::{Cli, Command, Globals, ListArgs};
-use crate::exit::Status;
+use crate::exit::ExitStatus;
 use crate::progress::Progress;
 use crate::screen::printer::{Printer, View};
 use crate::screen::signals;
@@ -110,18 +110,18 @@ impl Failure {
     }
 
     /// What it means for the exit code.
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> ExitStatus {
         match self {
             Self::Library(error) => error.into(),
             Self::Misspelt { error, .. } => (&**error).into(),
-            Self::Usage(_) => Status::Usage,
+            Self::Usage(_) => ExitStatus::Usage,
             Self::NoTerminal { .. }
             | Self::Unasked { .. }
             | Self::NoMatch { .. }
             | Self::Streams(_)
             | Self::Signals(_)
             | Self::Write { .. }
-            | Self::Output(_) => Status::Failed,
+            | Self::Output(_) => ExitStatus::Failed,
         }
     }
 
@@ -179,7 +179,7 @@ impl<'a> Context<'a> {
 ///
 /// # Errors
 /// What the library refuses or fails to do, and what the grammar cannot express.
-pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<Status, Failure> {
+pub(crate) fn run(cli: &Cli, printer: &Printer) -> Result<ExitStatus, Failure> {
     match &cli.command {
         Command::Completions(args) => return Ok(documents::completions(printer, args)),
         Command::Man(args) => return documents::man(printer, args),
@@ -216,7 +216,7 @@ fn misspelt(manager: &Manager, failure: Failure) -> Failure {
 }
 
 /// What is left to do once the command line is found to be right.
-type Work<'a> = Box<dyn FnOnce(&Context<'_>) -> Result<Status, Failure> + 'a>;
+type Work<'a> = Box<dyn FnOnce(&Context<'_>) -> Result<ExitStatus, Failure> + 'a>;
 
 fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failure> {
     Ok(match &cli.command {
@@ -292,7 +292,7 @@ fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failur
         Command::ShowIp(args) => Box::new(|context| inspect::show_ip(context, args)),
         Command::Host(command) => Box::new(|context| host::run(context, *command)),
         // Done before a host is opened.
-        Command::Completions(_) | Command::Man(_) | Command::Eval(_) => Box::new(|_| Ok(Status::Done)),
+        Command::Completions(_) | Command::Man(_) | Command::Eval(_) => Box::new(|_| Ok(ExitStatus::Done)),
     })
 }
 

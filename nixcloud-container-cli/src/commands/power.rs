@@ -4,17 +4,17 @@ use nixcloud_container::{Container, ContainerName, Error, Screen, StartOutcome, 
 
 use super::{Context, Failure};
 use crate::cli::{KillArgs, NameArgs, StartArgs, StopArgs, ToolArgs};
-use crate::exit::Status;
+use crate::exit::ExitStatus;
 use crate::lxc_args::{How, Start, Stop};
 use crate::view::{KillView, Outcome, PowerView};
 
-pub(super) fn start(context: &Context<'_>, args: &StartArgs, asked: Start) -> Result<Status, Failure> {
+pub(super) fn start(context: &Context<'_>, args: &StartArgs, asked: Start) -> Result<ExitStatus, Failure> {
     // What is printed as JSON is nothing else.
     let screen = if context.globals.json { Screen::Null } else { Screen::Inherit };
     let request = asked.request.with_screen(screen);
     let started = context.container(&args.name).start_with(&request, &mut context.progress())?;
     context.reply(&started_view(&args.name, &started, Outcome::Started));
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }
 
 fn started_view(name: &ContainerName, started: &StartOutcome, done: Outcome) -> PowerView {
@@ -44,14 +44,14 @@ fn stopped(asked: &Stop, outcome: StopOutcome) -> Outcome {
     }
 }
 
-pub(super) fn stop(context: &Context<'_>, args: &StopArgs, asked: &Stop) -> Result<Status, Failure> {
+pub(super) fn stop(context: &Context<'_>, args: &StopArgs, asked: &Stop) -> Result<ExitStatus, Failure> {
     let container = context.container(&args.name);
     let outcome = context.shown(&format!("stopping {}", args.name), || stop_as(&container, asked))?;
     context.reply(&PowerView::new(&args.name, stopped(asked, outcome)));
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }
 
-pub(super) fn restart(context: &Context<'_>, args: &StopArgs, asked: &Stop) -> Result<Status, Failure> {
+pub(super) fn restart(context: &Context<'_>, args: &StopArgs, asked: &Stop) -> Result<ExitStatus, Failure> {
     let container = context.container(&args.name);
     let done = match context.shown(&format!("stopping {}", args.name), || stop_as(&container, asked))? {
         StopOutcome::NotRunning => Outcome::Started,
@@ -59,32 +59,32 @@ pub(super) fn restart(context: &Context<'_>, args: &StopArgs, asked: &Stop) -> R
     };
     let started = container.start(&mut context.progress())?;
     context.reply(&started_view(&args.name, &started, done));
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }
 
-pub(super) fn terminate(context: &Context<'_>, args: &ToolArgs) -> Result<Status, Failure> {
+pub(super) fn terminate(context: &Context<'_>, args: &ToolArgs) -> Result<ExitStatus, Failure> {
     let outcome = match context.container(&args.name).terminate()? {
         StopOutcome::NotRunning => Outcome::NotRunning,
         _ => Outcome::Terminated,
     };
     context.reply(&PowerView::new(&args.name, outcome));
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }
 
-pub(super) fn kill(context: &Context<'_>, args: &KillArgs) -> Result<Status, Failure> {
+pub(super) fn kill(context: &Context<'_>, args: &KillArgs) -> Result<ExitStatus, Failure> {
     let init = context.container(&args.name).kill(args.signal)?;
     context.reply(&KillView::new(&args.name, args.signal, init));
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }
 
-pub(super) fn freeze(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
+pub(super) fn freeze(context: &Context<'_>, args: &NameArgs) -> Result<ExitStatus, Failure> {
     context.container(&args.name).freeze()?;
     context.reply(&PowerView::new(&args.name, Outcome::Frozen));
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }
 
-pub(super) fn unfreeze(context: &Context<'_>, args: &NameArgs) -> Result<Status, Failure> {
+pub(super) fn unfreeze(context: &Context<'_>, args: &NameArgs) -> Result<ExitStatus, Failure> {
     context.container(&args.name).unfreeze()?;
     context.reply(&PowerView::new(&args.name, Outcome::Running));
-    Ok(Status::Done)
+    Ok(ExitStatus::Done)
 }

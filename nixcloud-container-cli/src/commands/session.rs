@@ -6,7 +6,7 @@ use nixcloud_container::{ContainerName, Event, Exit, RunRequest, Streams};
 
 use super::{Context, Failure, capture};
 use crate::cli::{Globals, LoginArgs, RunArgs, SessionArgs};
-use crate::exit::Status;
+use crate::exit::ExitStatus;
 use crate::lxc_args::Attach;
 use crate::screen::printer::Tone;
 use crate::screen::terminal;
@@ -62,7 +62,7 @@ impl SessionArgs {
     }
 }
 
-pub(super) fn run(context: &Context<'_>, target: Target) -> Result<Status, Failure> {
+pub(super) fn run(context: &Context<'_>, target: Target) -> Result<ExitStatus, Failure> {
     let program = target.request.command.first().cloned().unwrap_or_default();
     let container = context.container(&target.name);
     let (exit, said) = if context.globals.json {
@@ -76,7 +76,7 @@ pub(super) fn run(context: &Context<'_>, target: Target) -> Result<Status, Failu
     Ok(exit.into())
 }
 
-pub(super) fn login(context: &Context<'_>, args: &LoginArgs, asked: Attach) -> Result<Status, Failure> {
+pub(super) fn login(context: &Context<'_>, args: &LoginArgs, asked: Attach) -> Result<ExitStatus, Failure> {
     let mut request = RunRequest::login(None);
     // Without one to type on, what comes in are commands, as for ssh.
     request.terminal = terminal::present();

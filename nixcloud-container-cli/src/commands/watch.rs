@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::{Context, Failure, inspect};
-use crate::exit::Status;
+use crate::exit::ExitStatus;
 use crate::lxc_args::Ls;
 use crate::screen::alternate::AlternateScreen;
 use crate::screen::printer::Printer;
@@ -13,7 +13,7 @@ use crate::view::ListView;
 /// How soon Ctrl-C, and a reader that has gone, are noticed.
 const TICK: Duration = Duration::from_millis(50);
 
-pub(super) fn list(context: &Context<'_>, interval: Duration, asked: &Ls) -> Result<Status, Failure> {
+pub(super) fn list(context: &Context<'_>, interval: Duration, asked: &Ls) -> Result<ExitStatus, Failure> {
     let printer = context.printer;
     let screen = (printer.for_people() && !context.globals.json).then(|| AlternateScreen::enter(printer));
     let mut changes = Changes::default();
@@ -26,12 +26,12 @@ pub(super) fn list(context: &Context<'_>, interval: Duration, asked: &Ls) -> Res
         let next = Instant::now() + interval;
         while Instant::now() < next && !context.cancel.is_cancelled() {
             if printer.reader_is_gone() {
-                return Ok(Status::Done);
+                return Ok(ExitStatus::Done);
             }
             std::thread::sleep(TICK);
         }
     }
-    Ok(Status::Cancelled)
+    Ok(ExitStatus::Cancelled)
 }
 
 /// What was told of each container last.

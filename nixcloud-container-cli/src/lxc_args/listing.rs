@@ -5,7 +5,7 @@ use super::option::{Here, Opt, Value};
 
 /// An option, in words.
 #[derive(Debug)]
-pub(crate) struct Listed {
+pub(crate) struct OptionRow {
     /// All its spellings, each in backquotes.
     pub(crate) spelled: String,
     /// What it does here, or why it does nothing and what does.
@@ -13,14 +13,14 @@ pub(crate) struct Listed {
 }
 
 /// The options of a tool: those that do something, and those that are refused.
-pub(crate) fn listed(tool: Tool) -> (Vec<Listed>, Vec<Listed>) {
+pub(crate) fn listed(tool: Tool) -> (Vec<OptionRow>, Vec<OptionRow>) {
     let (mut honoured, mut refused) = (Vec::new(), Vec::new());
     for option in seen(tool) {
         let spelled = spellings(option);
         match option.here {
-            Here::Honoured(does) => honoured.push(Listed { spelled, text: does.to_owned() }),
+            Here::Honoured(does) => honoured.push(OptionRow { spelled, text: does.to_owned() }),
             Here::Refused { why, instead } => {
-                refused.push(Listed { spelled, text: format!("{why}; {instead}") });
+                refused.push(OptionRow { spelled, text: format!("{why}; {instead}") });
             }
         }
     }

@@ -19,7 +19,7 @@ pub(crate) use attach::Attach;
 pub(crate) use create::Create;
 pub(crate) use destroy::Destroy;
 pub(crate) use error::ArgsError;
-pub(crate) use listing::{Listed, listed};
+pub(crate) use listing::{OptionRow, listed};
 pub(crate) use ls::{Column, Ls};
 pub(crate) use start::Start;
 pub(crate) use stop::{How, Stop};

@@ -12,7 +12,7 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::cli::Cli;
 use crate::cli::groups::GROUPS;
-use crate::lxc_args::{self, Listed, Tool};
+use crate::lxc_args::{self, OptionRow, Tool};
 use sections::Entry;
 
 /// A page in the format of man(7).
@@ -190,7 +190,7 @@ fn lxc_arguments(roff: &mut Roff, words: &[String]) {
     listed(roff, &refused);
 }
 
-fn listed(roff: &mut Roff, options: &[Listed]) {
+fn listed(roff: &mut Roff, options: &[OptionRow]) {
     for option in options {
         roff.control("TP", []).text(inline(&option.spelled)).text(inline(&option.text));
     }

@@ -28,7 +28,7 @@ impl Lines {
                     .then(|| doing(*phase, self.tally.undoing()))
             }
             Event::Done { phase: Phase::Evaluate, took, .. } if *took < SHORT => None,
-            Event::Done { phase, took, .. } => self.tally.told(*phase, *took),
+            Event::Done { phase, took, .. } => self.tally.line(*phase, *took),
             Event::Waiting { holder, .. } => Some(waiting(*holder)),
             Event::BuildCount { expected, .. } => {
                 self.expected = *expected;

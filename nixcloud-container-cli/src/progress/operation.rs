@@ -75,7 +75,7 @@ impl Operation {
             }
             Event::Done { phase, took, .. } => {
                 self.doing = None;
-                return self.tally.told(*phase, *took);
+                return self.tally.line(*phase, *took);
             }
             Event::Waiting { holder, .. } => {
                 self.begin(&waiting(*holder), now);

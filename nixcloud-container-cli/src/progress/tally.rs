@@ -41,7 +41,7 @@ impl Tally {
     }
 
     /// The line that a phase leaves, if it is worth one.
-    pub(super) fn told(&self, phase: Phase, took: Duration) -> Option<String> {
+    pub(super) fn line(&self, phase: Phase, took: Duration) -> Option<String> {
         let time = seconds(took);
         Some(match phase {
             Phase::Evaluate => format!("evaluated in {time}"),
@@ -108,8 +108,8 @@ impl Tally {
             ("stopped", stopped.iter().copied().filter(|name| !begun.contains(name)).collect()),
             ("failed", of(UnitChange::Failed).collect()),
         ];
-        let told = groups.iter().filter(|(_, names)| !names.is_empty());
-        told.map(|(word, names)| format!("{word} {}", some(names))).collect::<Vec<_>>().join("; ")
+        let changed = groups.iter().filter(|(_, names)| !names.is_empty());
+        changed.map(|(word, names)| format!("{word} {}", some(names))).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -154,8 +154,8 @@ mod tests {
         let second = Duration::from_millis(4_500);
         let built = |name: &str| event("build_finished", json!({ "name": name }));
         let fetched = || event("download_finished", json!({ "name": "glibc" }));
-        assert_eq!(tally(&[]).told(Phase::Build, second), None);
-        assert_eq!(tally(&[built("etc")]).told(Phase::Build, second).unwrap(), "built etc in 4.5 s");
+        assert_eq!(tally(&[]).line(Phase::Build, second), None);
+        assert_eq!(tally(&[built("etc")]).line(Phase::Build, second).unwrap(), "built etc in 4.5 s");
         let all = [
             fetched(),
             event("download_count", json!({ "done": 7, "expected": 3 << 19 })),
@@ -163,7 +163,7 @@ mod tests {
             built("b"),
         ];
         assert_eq!(
-            tally(&all).told(Phase::Build, second).unwrap(),
+            tally(&all).line(Phase::Build, second).unwrap(),
             "fetched 1 path (1.5 MiB) and built 2 derivations in 4.5 s"
         );
     }
@@ -178,15 +178,15 @@ mod tests {
             units(UnitChange::Kept, &["display.service"]),
         ]);
         assert_eq!(
-            tally.told(Phase::Activate, Duration::from_millis(840)).unwrap(),
+            tally.line(Phase::Activate, Duration::from_millis(840)).unwrap(),
             "activated in 0.8 s: restarted web.service; reloaded dbus.service; started db.service; stopped old.service"
         );
     }
 
     #[test]
     fn short_work_without_news_is_not_told() {
-        assert_eq!(tally(&[]).told(Phase::Install, Duration::from_millis(300)), None);
-        assert_eq!(tally(&[]).told(Phase::Undo, Duration::from_secs(75)).unwrap(), "undone in 1 min 15 s");
+        assert_eq!(tally(&[]).line(Phase::Install, Duration::from_millis(300)), None);
+        assert_eq!(tally(&[]).line(Phase::Undo, Duration::from_secs(75)).unwrap(), "undone in 1 min 15 s");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::Serialize;
 
-use crate::exit::Status;
+use crate::exit::ExitStatus;
 use crate::screen::bottom::Bottom;
 use crate::screen::colours::Stream;
 use crate::screen::terminal;
@@ -210,7 +210,7 @@ impl Printer {
     }
 
     /// Help on stdout, or what is wrong with a command line on stderr.
-    pub(crate) fn clap(&self, answer: &clap::Error) -> Status {
+    pub(crate) fn clap(&self, answer: &clap::Error) -> ExitStatus {
         let text = answer.render();
         let text = |stream: Stream| {
             let text = if stream.coloured() { text.ansi().to_string() } else { text.to_string() };
@@ -218,12 +218,12 @@ impl Printer {
         };
         if answer.use_stderr() {
             let _ = io::stderr().lock().write_all(text(Stream::Err).as_bytes());
-            return Status::Usage;
+            return ExitStatus::Usage;
         }
         self.keep(io::stdout().lock().write_all(text(Stream::Out).as_bytes()));
         match self.finish() {
-            Ok(()) => Status::Done,
-            Err(_) => Status::Failed,
+            Ok(()) => ExitStatus::Done,
+            Err(_) => ExitStatus::Failed,
         }
     }
 

@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SI
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
-use crate::exit::Status;
+use crate::exit::ExitStatus;
 use crate::screen::bottom::Bottom;
 use crate::screen::printer;
 
@@ -63,7 +63,7 @@ pub(crate) fn cancel_on_interrupt(bottom: &Bottom, session: bool) -> io::Result<
             if first.get_or_insert_with(Instant::now).elapsed() >= SAME {
                 bottom.clear_or_leave();
                 printer::last_words("cut off: the next command for this container puts right what is left");
-                low_level::exit(Status::Cancelled.code().into());
+                low_level::exit(ExitStatus::Cancelled.code().into());
             }
         }
     })?;

@@ -212,7 +212,7 @@ fn of_nix(error: &nix::Error) -> ErrorKind {
         | nix::Error::NotInStore { .. }
         | nix::Error::Failed { .. }
         | nix::Error::Killed { .. }
-        | nix::Error::Answer { .. }
+        | nix::Error::Unreadable { .. }
         | nix::Error::Version { .. }
         | nix::Error::Root { .. } => ErrorKind::System,
     }

@@ -11,7 +11,7 @@ use super::walk::{Error, Way};
 
 /// What there is in a tree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
+pub struct TreeUsage {
     /// Whatever is no directory.
     pub files: u64,
     /// The bytes that it takes on its file systems; of a file with several names its share.
@@ -20,8 +20,8 @@ pub struct Usage {
 
 /// Counts what is in `root`, as far as it can be looked at. Neither links nor mounts are followed. Guests may run in it.
 #[must_use]
-pub fn of(root: &Path, cancelled: &dyn Fn() -> bool) -> Usage {
-    let mut usage = Usage::default();
+pub fn of(root: &Path, cancelled: &dyn Fn() -> bool) -> TreeUsage {
+    let mut usage = TreeUsage::default();
     if let Ok(top) = beneath::open_root(root)
         && let Err(error) = count(Way::new(root), top, &mut usage, cancelled)
     {
@@ -33,7 +33,7 @@ pub fn of(root: &Path, cancelled: &dyn Fn() -> bool) -> Usage {
 fn count(
     mut way: Way<'_>,
     top: OwnedFd,
-    usage: &mut Usage,
+    usage: &mut TreeUsage,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(), Error> {
     way.begin(top.as_fd())?;
@@ -64,7 +64,7 @@ fn count(
 fn next_directory(
     way: &mut Way<'_>,
     dir: BorrowedFd<'_>,
-    usage: &mut Usage,
+    usage: &mut TreeUsage,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Option<CString>, Error> {
     loop {
@@ -115,13 +115,13 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let root = temp.path().join("root");
         std::fs::create_dir_all(root.join("a/b/c")).unwrap();
-        assert_eq!(of(&root, &|| false), Usage::default());
+        assert_eq!(of(&root, &|| false), TreeUsage::default());
         std::fs::write(root.join("a/b/file"), vec![1; 100_000]).unwrap();
         std::fs::hard_link(root.join("a/b/file"), root.join("a/other")).unwrap();
         std::os::unix::fs::symlink("/usr", root.join("a/link")).unwrap();
         let usage = of(&root, &|| false);
         assert_eq!(usage.files, 3);
         assert!((90_000..200_000).contains(&usage.bytes), "{usage:?}");
-        assert_eq!(of(&temp.path().join("none"), &|| false), Usage::default());
+        assert_eq!(of(&temp.path().join("none"), &|| false), TreeUsage::default());
     }
 }

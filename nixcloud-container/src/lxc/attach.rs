@@ -12,8 +12,8 @@ use ::nix::sys::stat::{SFlag, fstat};
 use ::nix::sys::wait::{WaitStatus, waitpid};
 use ::nix::unistd::{Pid, isatty, pipe2};
 
-use super::begin::{self, Fault, Payload};
-use super::error::{Action, Error, ExecFailure};
+use super::begin::{self, NotBegun, Payload};
+use super::error::{Error, ExecFailure, LxcAction};
 use super::handle::{Handle, call};
 use super::log::{Log, Mark};
 use super::pty::Slave;
@@ -48,7 +48,7 @@ pub struct Attach<'a> {
     /// The additional groups, none if empty.
     pub groups: Vec<u32>,
     /// What it reads and writes.
-    pub streams: Streams<'a>,
+    pub streams: LxcStreams<'a>,
     /// The namespaces that it enters, all of the container's if `None`.
     pub namespaces: Option<Vec<Namespace>>,
     /// What of the container's confinement it is spared.
@@ -59,7 +59,7 @@ pub struct Attach<'a> {
 
 /// What a command in a container reads and writes.
 #[derive(Debug)]
-pub enum Streams<'a> {
+pub enum LxcStreams<'a> {
     /// Standard input, output and error: no terminals.
     Files([BorrowedFd<'a>; 3]),
     /// The slave's side of a terminal, which becomes the controlling one of a session of its own.
@@ -112,15 +112,15 @@ impl Handle {
         if let Some(arg0) = &prepared.arg0 {
             argv[0] = arg0.as_ptr().cast_mut();
         }
-        let (told, fault) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+        let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
             .map_err(|source| Error::System { what: "making a pipe", source })?;
         let mut payload = Payload {
             program: &prepared.argv[0],
             argv: &argv,
             directory: &prepared.cwd,
             or_root: command.cwd_or_root,
-            terminal: matches!(command.streams, Streams::Terminal(_)),
-            fault: fault.as_fd(),
+            terminal: matches!(command.streams, LxcStreams::Terminal(_)),
+            fault: write_end.as_fd(),
         };
         // A struct per call: liblxc writes into it.
         let mut options = lxc_sys::lxc_attach_options_default();
@@ -156,7 +156,7 @@ impl Handle {
             if result == -libc::ECONNREFUSED {
                 return Err(Error::NotRunning { name: self.name() });
             }
-            return Err(self.failed(Action::Attach, mark));
+            return Err(self.failed(LxcAction::Attach, mark));
         }
         Ok(Attached {
             pid: Pid::from_raw(pid),
@@ -165,7 +165,7 @@ impl Handle {
             log: self.log(),
             mark,
             cwd: command.cwd.clone().unwrap_or_default(),
-            fault: told,
+            fault: read_end,
         })
     }
 }
@@ -199,16 +199,16 @@ impl Attached {
     }
 
     fn judge(self, code: i32) -> Result<Exit, Error> {
-        match begin::fault(&self.fault) {
-            Some(Fault::Directory(source)) => {
+        match begin::why_not_begun(&self.fault) {
+            Some(NotBegun::Directory(source)) => {
                 return Err(Error::Directory { name: self.name, directory: self.cwd, source });
             }
-            Some(Fault::Exec(source)) => {
+            Some(NotBegun::Exec(source)) => {
                 let failure =
                     if source == Errno::ENOENT { ExecFailure::NotFound } else { ExecFailure::NotExecutable };
                 return Err(Error::Exec { name: self.name, program: self.program, failure, source });
             }
-            Some(Fault::Before(source)) => {
+            Some(NotBegun::Before(source)) => {
                 return Err(Error::System { what: "preparing the command's process", source });
             }
             None => {}
@@ -257,13 +257,13 @@ impl Prepared {
         let arg0 = command.arg0.as_ref().map(|arg0| CString::new(arg0.as_bytes())).transpose();
         let arg0 = arg0.map_err(|_| Error::Nul { what: "the program's name" })?;
         let streams = match &command.streams {
-            Streams::Files([stdin, stdout, stderr]) => [
+            LxcStreams::Files([stdin, stdout, stderr]) => [
                 harmless(*stdin, "standard input")?,
                 harmless(*stdout, "standard output")?,
                 harmless(*stderr, "standard error")?,
             ],
             // liblxc makes a terminal on its `stdin_fd` the controlling one of a new session.
-            Streams::Terminal(slave) => {
+            LxcStreams::Terminal(slave) => {
                 [duplicate(slave.as_fd())?, duplicate(slave.as_fd())?, duplicate(slave.as_fd())?]
             }
         };

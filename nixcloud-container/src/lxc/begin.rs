@@ -46,7 +46,7 @@ pub(super) struct Payload<'a> {
 
 /// Why there is no command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum NotBegun {
     /// It could not begin in its directory.
     Directory(Errno),
     /// Its program could not be executed.
@@ -70,9 +70,9 @@ pub(super) unsafe extern "C" fn begin(payload: *mut c_void) -> c_int {
     let payload = unsafe { &*payload.cast::<Payload<'_>>() };
     let fault = run(payload);
     let (stage, why) = match fault {
-        Fault::Before(why) => (0, why),
-        Fault::Directory(why) => (1, why),
-        Fault::Exec(why) => (2, why),
+        NotBegun::Before(why) => (0, why),
+        NotBegun::Directory(why) => (1, why),
+        NotBegun::Exec(why) => (2, why),
     };
     let [a, b, c, d] = (why as i32).to_ne_bytes();
     // With nobody left to read it there is nobody to tell.
@@ -81,23 +81,23 @@ pub(super) unsafe extern "C" fn begin(payload: *mut c_void) -> c_int {
 }
 
 /// Returns only where there is no command.
-fn run(payload: &Payload<'_>) -> Fault {
+fn run(payload: &Payload<'_>) -> NotBegun {
     let prepared = process::shield()
         .and_then(|()| process::close_all_but(payload.fault))
         .and_then(|()| if payload.terminal { leads_a_session() } else { Ok(()) })
         .and_then(|()| if geteuid().is_root() { Ok(()) } else { as_the_user() })
         .and_then(|()| unblock_its_signals());
     if let Err(why) = prepared {
-        return Fault::Before(why);
+        return NotBegun::Before(why);
     }
     if let Err(why) = ::nix::unistd::chdir(payload.directory)
         && !(payload.or_root && ::nix::unistd::chdir(c"/").is_ok())
     {
-        return Fault::Directory(why);
+        return NotBegun::Directory(why);
     }
     // SAFETY: strings that end with NUL, and a list of such that ends with NULL; all live as long as the payload.
     unsafe { libc::execvp(payload.program.as_ptr(), payload.argv.as_ptr().cast()) };
-    Fault::Exec(Errno::last())
+    NotBegun::Exec(Errno::last())
 }
 
 /// Gives up the capabilities that liblxc leaves to a process which comes from the host's root and has become a user of the
@@ -117,15 +117,15 @@ fn leads_a_session() -> Result<(), Errno> {
 }
 
 /// Why the command that has ended had not begun, if it had not.
-pub(super) fn fault(told: &OwnedFd) -> Option<Fault> {
+pub(super) fn why_not_begun(pipe: &OwnedFd) -> Option<NotBegun> {
     let mut bytes = [0; 5];
-    let count = ::nix::unistd::read(told, &mut bytes).ok()?;
+    let count = ::nix::unistd::read(pipe, &mut bytes).ok()?;
     let [stage, why @ ..] = bytes;
     let why = Errno::from_raw(i32::from_ne_bytes(why));
     match stage {
         _ if count != bytes.len() => None,
-        0 => Some(Fault::Before(why)),
-        1 => Some(Fault::Directory(why)),
-        _ => Some(Fault::Exec(why)),
+        0 => Some(NotBegun::Before(why)),
+        1 => Some(NotBegun::Directory(why)),
+        _ => Some(NotBegun::Exec(why)),
     }
 }

@@ -45,7 +45,7 @@ pub enum Error {
     #[error("container {name}: {action} failed")]
     Failed {
         /// What it was asked for.
-        action: Action,
+        action: LxcAction,
         /// The container.
         name: String,
         /// What it logged.
@@ -195,7 +195,7 @@ impl Error {
 /// What liblxc was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Action {
+pub enum LxcAction {
     /// Making the handle, which reads the configuration.
     Open,
     /// Reading another configuration file.
@@ -224,7 +224,7 @@ pub enum Action {
     Attach,
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for LxcAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open => f.write_str("reading its configuration"),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lxc_sys::Liblxc;
 
 use super::address::Address;
-use super::error::{Action, Error};
+use super::error::{Error, LxcAction};
 use super::log::{self, Log, Mark};
 use super::state::LxcState;
 use super::version::Version;
@@ -95,7 +95,7 @@ impl Handle {
         match NonNull::new(container) {
             Some(container) => Ok(Self { lxc, container, address, log }),
             None => Err(Error::Failed {
-                action: Action::Open,
+                action: LxcAction::Open,
                 name: address.name().to_owned(),
                 reason: log.reason_since(mark),
             }),
@@ -117,7 +117,7 @@ impl Handle {
         let file = CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::Nul { what: "the path" })?;
         let mark = self.log.mark();
         let done = call!(self, load_config, file.as_ptr());
-        self.expect(done, mark, || Action::LoadConfig(path.to_owned()))
+        self.expect(done, mark, || LxcAction::LoadConfig(path.to_owned()))
     }
 
     /// Forgets the configuration.
@@ -141,7 +141,7 @@ impl Handle {
             if length < 0 {
                 // -1 on a handle without any configuration: nothing is set.
                 return if NO_SUCH_KEY.contains(&length) || !self.supports(&c_key) {
-                    Err(self.failed(Action::ReadConfig(key.to_owned()), mark))
+                    Err(self.failed(LxcAction::ReadConfig(key.to_owned()), mark))
                 } else {
                     Ok(None)
                 };
@@ -155,7 +155,7 @@ impl Handle {
             let room = i32::try_from(buffer.len()).unwrap_or(i32::MAX);
             let got = call!(self, get_config_item, c_key.as_ptr(), buffer.as_mut_ptr().cast(), room);
             if got < 0 {
-                return Err(self.failed(Action::ReadConfig(key.to_owned()), mark));
+                return Err(self.failed(LxcAction::ReadConfig(key.to_owned()), mark));
             }
             if got <= length {
                 buffer.truncate(usize::try_from(got).unwrap_or(0));
@@ -187,7 +187,7 @@ impl Handle {
             return if self.log.errors_since(mark).is_empty() && self.supports(&c_key) {
                 Ok(None)
             } else {
-                Err(self.failed(Action::ReadConfig(key.to_owned()), mark))
+                Err(self.failed(LxcAction::ReadConfig(key.to_owned()), mark))
             };
         };
         // SAFETY: not NULL, NUL-terminated, ours until freed below.
@@ -208,7 +208,7 @@ impl Handle {
         let c_value = CString::new(value).map_err(|_| Error::Nul { what: "the value" })?;
         let mark = self.log.mark();
         let done = call!(self, set_config_item, c_key.as_ptr(), c_value.as_ptr());
-        self.expect(done, mark, || Action::SetConfig(key.to_owned(), value.to_owned()))
+        self.expect(done, mark, || LxcAction::SetConfig(key.to_owned(), value.to_owned()))
     }
 
     /// The state, asked of the monitor with no deadline (before 6.0 liblxc has none): a stopped monitor hangs the
@@ -269,7 +269,7 @@ impl Handle {
         self.expect_running()?;
         let mark = self.log.mark();
         let done = call!(self, freeze);
-        self.expect(done, mark, || Action::Freeze)
+        self.expect(done, mark, || LxcAction::Freeze)
     }
 
     /// Lets the guest go on.
@@ -280,7 +280,7 @@ impl Handle {
         self.expect_running()?;
         let mark = self.log.mark();
         let done = call!(self, unfreeze);
-        self.expect(done, mark, || Action::Unfreeze)
+        self.expect(done, mark, || LxcAction::Unfreeze)
     }
 
     /// What a file of the container's cgroup holds, without its last line end. Which names exist (`memory.max` or
@@ -297,7 +297,7 @@ impl Handle {
             let room = i32::try_from(buffer.len()).unwrap_or(i32::MAX);
             let got = call!(self, get_cgroup_item, c_key.as_ptr(), buffer.as_mut_ptr().cast(), room);
             let Ok(got) = usize::try_from(got) else {
-                return Err(self.failed(Action::ReadCgroup(key.to_owned()), mark));
+                return Err(self.failed(LxcAction::ReadCgroup(key.to_owned()), mark));
             };
             if got < buffer.len() || buffer.len() >= 1 << 20 {
                 buffer.truncate(got);
@@ -318,7 +318,7 @@ impl Handle {
         self.expect_running()?;
         let mark = self.log.mark();
         let done = call!(self, set_cgroup_item, c_key.as_ptr(), c_value.as_ptr());
-        self.expect(done, mark, || Action::SetCgroup(key.to_owned(), value.to_owned()))
+        self.expect(done, mark, || LxcAction::SetCgroup(key.to_owned(), value.to_owned()))
     }
 
     /// Kills the guest and waits, with no deadline, until the monitor has ended too, its hooks included. Done if
@@ -329,7 +329,7 @@ impl Handle {
     pub fn stop(&mut self) -> Result<(), Error> {
         let mark = self.log.mark();
         let done = call!(self, stop);
-        self.expect(done, mark, || Action::Stop)?;
+        self.expect(done, mark, || LxcAction::Stop)?;
         match self.state()? {
             LxcState::Stopped => Ok(()),
             found => Err(Error::WrongState { name: self.name(), wanted: LxcState::Stopped, found }),
@@ -346,7 +346,7 @@ impl Handle {
         // With a timeout of its own, liblxc gives up at the first signal that arrives and says `false`.
         let done = call!(self, shutdown, 0);
         if !done && self.state()? != LxcState::Stopped {
-            return Err(self.failed(Action::Shutdown, mark));
+            return Err(self.failed(LxcAction::Shutdown, mark));
         }
         self.wait(LxcState::Stopped, timeout)
     }
@@ -408,12 +408,12 @@ impl Handle {
         &self,
         done: bool,
         mark: Mark,
-        action: impl FnOnce() -> Action,
+        action: impl FnOnce() -> LxcAction,
     ) -> Result<(), Error> {
         if done { Ok(()) } else { Err(self.failed(action(), mark)) }
     }
 
-    pub(super) fn failed(&self, action: Action, mark: Mark) -> Error {
+    pub(super) fn failed(&self, action: LxcAction, mark: Mark) -> Error {
         Error::Failed { action, name: self.name(), reason: self.log.reason_since(mark) }
     }
 }

@@ -167,7 +167,7 @@ impl Log {
 
     /// What was logged since `mark`, by this process and by those that it forked.
     #[must_use]
-    pub fn records_since(&self, mark: Mark) -> Vec<Record> {
+    pub fn records_since(&self, mark: Mark) -> Vec<LogRecord> {
         let length = self.mark().0.saturating_sub(mark.0);
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
         match self.file.read_exact_at(&mut bytes, mark.0) {
@@ -178,7 +178,7 @@ impl Log {
 
     /// The errors among [`Log::records_since`].
     #[must_use]
-    pub fn errors_since(&self, mark: Mark) -> Vec<Record> {
+    pub fn errors_since(&self, mark: Mark) -> Vec<LogRecord> {
         self.records_since(mark).into_iter().filter(|record| record.level >= Level::Error).collect()
     }
 
@@ -213,7 +213,7 @@ pub(super) fn hush() {
 
 /// One record of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct LogRecord {
     /// How grave it is.
     pub level: Level,
     /// The part of liblxc that wrote it (`confile`, `start`, `attach`).
@@ -231,8 +231,8 @@ pub struct Record {
 /// Reads records: `PREFIX [NAME] TIME LEVEL MODULE - FILE:FUNCTION:LINE - MESSAGE`. A line that is none continues the
 /// message of the one before.
 #[must_use]
-pub fn parse(bytes: &[u8]) -> Vec<Record> {
-    let mut records: Vec<Record> = Vec::new();
+pub fn parse(bytes: &[u8]) -> Vec<LogRecord> {
+    let mut records: Vec<LogRecord> = Vec::new();
     for line in String::from_utf8_lossy(bytes).lines() {
         match parse_line(line) {
             Some(record) => records.push(record),
@@ -247,7 +247,7 @@ pub fn parse(bytes: &[u8]) -> Vec<Record> {
     records
 }
 
-fn parse_line(line: &str) -> Option<Record> {
+fn parse_line(line: &str) -> Option<LogRecord> {
     let (head, rest) = line.split_once(" - ")?;
     let (place, message) = rest.split_once(" - ")?;
     let mut words = head.split_whitespace().rev();
@@ -257,7 +257,7 @@ fn parse_line(line: &str) -> Option<Record> {
     let number = parts.next()?.parse().ok()?;
     let function = parts.next()?;
     let file = parts.next()?;
-    Some(Record {
+    Some(LogRecord {
         level,
         module: module.to_owned(),
         file: file.to_owned(),
@@ -270,13 +270,13 @@ fn parse_line(line: &str) -> Option<Record> {
 /// Why liblxc failed, in its own words: a source of errors.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reason {
-    records: Vec<Record>,
+    records: Vec<LogRecord>,
 }
 
 impl Reason {
     /// All errors that it logged, the most specific (usually the first) first.
     #[must_use]
-    pub fn records(&self) -> &[Record] {
+    pub fn records(&self) -> &[LogRecord] {
         &self.records
     }
 

@@ -56,9 +56,9 @@ pub mod version;
 
 pub use address::{Address, InvalidAddress};
 #[cfg(feature = "liblxc")]
-pub use attach::{Attach, Attached, Exit, Streams};
+pub use attach::{Attach, Attached, Exit, LxcStreams};
 #[cfg(feature = "liblxc")]
-pub use error::{Action, Error, ExecFailure};
+pub use error::{Error, ExecFailure, LxcAction};
 #[cfg(feature = "liblxc")]
 pub use handle::Handle;
 #[cfg(feature = "liblxc")]

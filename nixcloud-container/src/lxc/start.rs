@@ -1,6 +1,6 @@
 //! Starting a container from a worker.
 
-use super::error::{Action, Error};
+use super::error::{Error, LxcAction};
 use super::handle::{Handle, call};
 use crate::sys::process;
 
@@ -34,7 +34,7 @@ impl Handle {
         self.refuse_half_made()?;
         let mark = self.log().mark();
         let chosen = call!(self, want_daemonize, options.daemonize);
-        self.expect(chosen, mark, || Action::Daemonize)?;
+        self.expect(chosen, mark, || LxcAction::Daemonize)?;
         self.filter_sockets()?;
         let mark = self.log().mark();
         if call!(self, start, 0, std::ptr::null()) {
@@ -44,6 +44,6 @@ impl Handle {
         if reason.says("appears to be already running") {
             return Err(Error::AlreadyRunning { name: self.name(), reason });
         }
-        Err(Error::Failed { action: Action::Start, name: self.name(), reason })
+        Err(Error::Failed { action: LxcAction::Start, name: self.name(), reason })
     }
 }

@@ -36,7 +36,8 @@ pub enum Part {
     /// A port of the host that leads to a container.
     Forward,
     /// A running container's port of a bridge.
-    Port,
+    #[serde(rename = "port")]
+    BridgePort,
     /// Ids of containers, kept from users of the host.
     Ids,
     /// A limit of the kernel.
@@ -58,7 +59,7 @@ words!(Part {
     Filter => "filter",
     Firewall => "firewall",
     Forward => "forward",
-    Port => "port",
+    BridgePort => "port",
     Ids => "ids",
     Limit => "limit",
     Share => "share",

@@ -242,14 +242,14 @@ impl Layout {
 
     /// The folder of claims of the host's ports, one file a port.
     #[must_use]
-    pub fn ports(&self) -> PathBuf {
+    pub fn host_ports(&self) -> PathBuf {
         self.state.join("ports")
     }
 
     /// The claim of a port of the host.
     #[must_use]
-    pub fn port(&self, port: HostPort) -> PathBuf {
-        self.ports().join(port.to_string())
+    pub fn host_port(&self, port: HostPort) -> PathBuf {
+        self.host_ports().join(port.to_string())
     }
 
     /// The folder of claims of interface identities, one file each.
@@ -342,7 +342,7 @@ impl Layout {
             self.records(),
             self.addresses(),
             self.ids(),
-            self.ports(),
+            self.host_ports(),
             self.interfaces(),
             self.runs(),
             self.state.join("locks"),

@@ -436,7 +436,7 @@ impl Cancel {
 
     /// The signal for a command in a guest.
     pub(crate) fn signal(&self) -> Signal {
-        let told = i32::try_from(self.signal.load(Ordering::Relaxed)).ok();
-        told.and_then(|number| Signal::try_from(number).ok()).unwrap_or(Signal::SIGINT)
+        let number = i32::try_from(self.signal.load(Ordering::Relaxed)).ok();
+        number.and_then(|number| Signal::try_from(number).ok()).unwrap_or(Signal::SIGINT)
     }
 }

@@ -256,7 +256,7 @@ impl From<Reserve> for String {
 /// A version of the kernel's cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Version {
+pub enum CgroupVersion {
     /// One hierarchy a controller.
     V1,
     /// One hierarchy for all.
@@ -268,41 +268,41 @@ pub enum Version {
 #[non_exhaustive]
 pub struct Controllers {
     /// Of memory.
-    pub memory: Option<Version>,
+    pub memory: Option<CgroupVersion>,
     /// Whether swap space is counted with it.
     pub swap: bool,
     /// Of processor time.
-    pub cpu: Option<Version>,
+    pub cpu: Option<CgroupVersion>,
     /// Of processors.
-    pub cpuset: Option<Version>,
+    pub cpuset: Option<CgroupVersion>,
     /// Of processes.
-    pub pids: Option<Version>,
+    pub pids: Option<CgroupVersion>,
     /// The processors that there are; empty where that is not known.
     pub processors: BTreeSet<u16>,
     /// Of block devices.
-    pub io: Option<Version>,
+    pub io: Option<CgroupVersion>,
     /// The file that holds a weight for them, where there is one.
     pub io_weight: Option<String>,
     /// Whether there is a hierarchy of cgroup v2.
     pub unified: bool,
     /// Of huge pages.
-    pub hugetlb: Option<Version>,
+    pub hugetlb: Option<CgroupVersion>,
     /// Of devices: on v2 a program of BPF.
-    pub devices: Option<Version>,
+    pub devices: Option<CgroupVersion>,
 }
 
 setters!(Controllers: "A host that can hold nothing." {
-    with_memory => memory: Option<Version>,
+    with_memory => memory: Option<CgroupVersion>,
     with_swap => swap: bool,
-    with_cpu => cpu: Option<Version>,
-    with_cpuset => cpuset: Option<Version>,
-    with_pids => pids: Option<Version>,
+    with_cpu => cpu: Option<CgroupVersion>,
+    with_cpuset => cpuset: Option<CgroupVersion>,
+    with_pids => pids: Option<CgroupVersion>,
     with_processors => processors: BTreeSet<u16>,
-    with_io => io: Option<Version>,
+    with_io => io: Option<CgroupVersion>,
     with_io_weight => io_weight: Option<String>,
     with_unified => unified: bool,
-    with_hugetlb => hugetlb: Option<Version>,
-    with_devices => devices: Option<Version>,
+    with_hugetlb => hugetlb: Option<CgroupVersion>,
+    with_devices => devices: Option<CgroupVersion>,
 });
 
 /// What a running guest uses, beside what it is held to. What the kernel of this host does not count is `None`.
@@ -396,14 +396,14 @@ pub struct Limit {
     /// The key of the container file that asks for it, below `resources`.
     pub key: String,
     /// On which version of cgroups.
-    pub version: Version,
+    pub version: CgroupVersion,
     /// The file.
     pub file: String,
     /// Its text.
     pub value: String,
 }
 
-setters!(Limit: "A limit as the kernel takes it." (key: String, version: Version, file: String, value: String) {});
+setters!(Limit: "A limit as the kernel takes it." (key: String, version: CgroupVersion, file: String, value: String) {});
 
 /// A limit that this host cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn signals_have_many_names() {
         let min = libc::SIGRTMIN();
-        for (text, number, told) in [
+        for (text, number, word) in [
             ("TERM", libc::SIGTERM, "SIGTERM"),
             ("SIGTERM", libc::SIGTERM, "SIGTERM"),
             ("sigterm", libc::SIGTERM, "SIGTERM"),
@@ -131,7 +131,7 @@ mod tests {
             ("64", 64, "SIGRTMIN+30"),
         ] {
             let signal: Signal = text.parse().unwrap();
-            assert_eq!((signal.number(), signal.to_string().as_str()), (number, told), "{text}");
+            assert_eq!((signal.number(), signal.to_string().as_str()), (number, word), "{text}");
         }
         for text in [
             "", "0", "65", "-9", "SIG", "FOO", "RT", "RTMIN+", "RTMIN-1", "RTMIN+31", "RTMAX+1", "RTMIN++3",

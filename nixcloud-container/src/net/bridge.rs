@@ -77,7 +77,7 @@ pub struct BridgeSpec {
 
 /// What [`ensure`] found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Ensured {
     /// It was made.
     Created,
     /// It was ours and something was corrected.
@@ -167,7 +167,7 @@ pub enum Error {
 /// # Errors
 ///
 /// [`Error::AddressConflict`] is found out before anything is made.
-pub fn ensure(netlink: &mut Netlink, spec: &BridgeSpec) -> Result<Outcome, Error> {
+pub fn ensure(netlink: &mut Netlink, spec: &BridgeSpec) -> Result<Ensured, Error> {
     let name = spec.name.as_str();
     let address = IpNetwork::V4(spec.address);
     let existing = match netlink.link(name)? {
@@ -179,7 +179,7 @@ pub fn ensure(netlink: &mut Netlink, spec: &BridgeSpec) -> Result<Outcome, Error
             Owner::Another(owner) => return Err(Error::AnotherRoot { name: name.to_owned(), owner }),
             Owner::Foreign => {
                 let has_address = netlink.addresses(link.index)?.contains(&address);
-                return Ok(Outcome::Foreign { has_address, up: link.up });
+                return Ok(Ensured::Foreign { has_address, up: link.up });
             }
         },
         None => None,
@@ -217,9 +217,9 @@ pub fn ensure(netlink: &mut Netlink, spec: &BridgeSpec) -> Result<Outcome, Error
         changed = true;
     }
     Ok(match (created, changed) {
-        (true, _) => Outcome::Created,
-        (false, true) => Outcome::Completed,
-        (false, false) => Outcome::Unchanged,
+        (true, _) => Ensured::Created,
+        (false, true) => Ensured::Completed,
+        (false, false) => Ensured::Unchanged,
     })
 }
 

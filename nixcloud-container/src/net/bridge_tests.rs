@@ -32,8 +32,8 @@ fn the_mac_is_local_unicast_and_follows_the_name() {
 fn root_it_is_made_once_and_removed_once() {
     in_own_netns(|| {
         let mut netlink = Netlink::open().unwrap();
-        assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Created);
-        assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Unchanged);
+        assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Ensured::Created);
+        assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Ensured::Unchanged);
         let link = netlink.link("brNC-hostonly").unwrap().unwrap();
         assert!(link.up && owner(&link, &mark()) == Owner::Ours);
         assert_eq!((link.alias.as_deref(), link.bridge), (Some(mark().as_str()), Some(SETTINGS)));
@@ -48,11 +48,11 @@ fn root_it_is_made_once_and_removed_once() {
 fn root_an_ipv6_address_is_given_beside() {
     in_own_netns(|| {
         let mut netlink = Netlink::open().unwrap();
-        assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Created);
+        assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Ensured::Created);
         let six = "2001:db8:1::1/64".parse().unwrap();
         let both = BridgeSpec { address6: Some(six), ..spec() };
-        assert_eq!(ensure(&mut netlink, &both).unwrap(), Outcome::Completed);
-        assert_eq!(ensure(&mut netlink, &both).unwrap(), Outcome::Unchanged);
+        assert_eq!(ensure(&mut netlink, &both).unwrap(), Ensured::Completed);
+        assert_eq!(ensure(&mut netlink, &both).unwrap(), Ensured::Unchanged);
         let index = netlink.link("brNC-hostonly").unwrap().unwrap().index;
         assert!(netlink.addresses(index).unwrap().contains(&IpNetwork::V6(six)));
     });
@@ -64,8 +64,8 @@ fn root_what_a_killed_process_left_is_completed() {
         let mut netlink = Netlink::open().unwrap();
         let mac = mac_of("brNC-hostonly").map(|byte| format!("{byte:02x}")).join(":");
         ip(&format!("link add brNC-hostonly address {mac} type bridge"));
-        assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Completed);
-        assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Unchanged);
+        assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Ensured::Completed);
+        assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Ensured::Unchanged);
         // Each thing alone that a hand may have changed.
         for change in [
             "link set brNC-hostonly down",
@@ -74,8 +74,8 @@ fn root_what_a_killed_process_left_is_completed() {
             "addr add 10.101.0.1/24 dev brNC-hostonly",
         ] {
             ip(change);
-            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Completed, "{change}");
-            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Unchanged, "{change}");
+            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Ensured::Completed, "{change}");
+            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Ensured::Unchanged, "{change}");
             assert_eq!(addresses(&mut netlink, "brNC-hostonly"), ["10.101.0.1/16"], "{change}");
         }
     });
@@ -86,7 +86,7 @@ fn root_what_is_not_ours_is_left_alone() {
     in_own_netns(|| {
         let mut netlink = Netlink::open().unwrap();
         ip("link add brNC-hostonly type bridge");
-        let foreign = |has_address, up| Outcome::Foreign { has_address, up };
+        let foreign = |has_address, up| Ensured::Foreign { has_address, up };
         assert_eq!(ensure(&mut netlink, &spec()).unwrap(), foreign(false, false));
         assert!(matches!(remove(&mut netlink, "brNC-hostonly", &mark()), Err(Error::NotOurs { .. })));
         assert_eq!(addresses(&mut netlink, "brNC-hostonly"), Vec::<String>::new());
@@ -115,13 +115,13 @@ fn root_a_bridge_of_another_root_is_left_alone() {
         assert_eq!(error.to_string(), "bridge brNC-hostonly is for the containers of /sys");
         assert!(require_own(&mut netlink, "brNC-hostonly", &mark()).is_err());
         assert!(matches!(remove(&mut netlink, "brNC-hostonly", &mark()), Err(Error::NotOurs { .. })));
-        assert_eq!(ensure(&mut netlink, &theirs).unwrap(), Outcome::Unchanged);
+        assert_eq!(ensure(&mut netlink, &theirs).unwrap(), Ensured::Unchanged);
         // As versions before this one marked it, and of a root that is gone.
         for alias in [MARK.to_owned(), mark_of(Path::new("/no such root"))] {
             netlink.set_alias("brNC-hostonly", &alias).unwrap();
             require_own(&mut netlink, "brNC-hostonly", &mark()).unwrap();
-            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Completed, "{alias}");
-            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Unchanged, "{alias}");
+            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Ensured::Completed, "{alias}");
+            assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Ensured::Unchanged, "{alias}");
         }
         let long = mark_of(Path::new(&format!("/{}", "long/".repeat(60))));
         assert!(long.len() <= ALIAS && long != mark_of(Path::new(&format!("/{}", "long/".repeat(61)))));
@@ -146,7 +146,7 @@ fn root_a_conflict_names_the_other_interface_and_makes_nothing() {
         assert_eq!(netlink.link("brNC-hostonly").unwrap(), None);
         ip("addr flush dev lan0");
         ip("addr add 10.0.0.5/8 dev lan0");
-        assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Created);
+        assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Ensured::Created);
     });
 }
 
@@ -173,16 +173,16 @@ fn root_a_bridge_with_ports_is_not_removed() {
 fn root_many_at_once_agree() {
     in_own_netns(|| {
         // Threads inherit the namespace.
-        let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
+        let outcomes: Vec<Ensured> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|_| scope.spawn(|| ensure(&mut Netlink::open().unwrap(), &spec()).unwrap()))
                 .collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        assert!(!outcomes.iter().any(|outcome| matches!(outcome, Outcome::Foreign { .. })), "{outcomes:?}");
-        assert_eq!(outcomes.iter().filter(|&&outcome| outcome == Outcome::Created).count(), 1);
+        assert!(!outcomes.iter().any(|outcome| matches!(outcome, Ensured::Foreign { .. })), "{outcomes:?}");
+        assert_eq!(outcomes.iter().filter(|&&outcome| outcome == Ensured::Created).count(), 1);
         let mut netlink = Netlink::open().unwrap();
-        assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Outcome::Unchanged);
+        assert_eq!(ensure(&mut netlink, &spec()).unwrap(), Ensured::Unchanged);
         assert_eq!(addresses(&mut netlink, "brNC-hostonly"), ["10.101.0.1/16"]);
     });
 }

@@ -106,7 +106,7 @@ pub enum Error {
     /// The result is not the JSON that was expected.
     #[error("{program} gave an unexpected answer")]
     #[non_exhaustive]
-    Answer {
+    Unreadable {
         /// Which program.
         program: Program,
         /// What does not fit.
@@ -200,8 +200,8 @@ impl Error {
             }
             Self::Failed { stderr, .. } | Self::Killed { stderr, .. } => {
                 // One of them is in the message.
-                let told = reason(stderr);
-                let rest = stderr.iter().enumerate().filter(|(at, _)| Some(*at) != told);
+                let in_message = reason(stderr);
+                let rest = stderr.iter().enumerate().filter(|(at, _)| Some(*at) != in_message);
                 let said: Vec<&String> =
                     rest.map(|(_, line)| line).filter(|line| !line.trim().is_empty()).collect();
                 said[said.len().saturating_sub(LAST_LINES)..].iter().map(|line| (*line).clone()).collect()

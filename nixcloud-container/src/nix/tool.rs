@@ -121,7 +121,7 @@ impl Nix {
     /// # Errors
     ///
     /// [`Error::Evaluation`] when the expression fails, [`Error::Build`] when something that it
-    /// imports cannot be built, [`Error::Answer`] when the result is not a `T`, and those of
+    /// imports cannot be built, [`Error::Unreadable`] when the result is not a `T`, and those of
     /// [`Nix::run`].
     #[expect(clippy::too_many_arguments, reason = "each is another thing that Nix is told")]
     pub fn evaluate<T: DeserializeOwned>(
@@ -144,7 +144,7 @@ impl Nix {
             error
         })?;
         serde_json::from_slice(&output.stdout)
-            .map_err(|source| Error::Answer { program: invocation.program, source })
+            .map_err(|source| Error::Unreadable { program: invocation.program, source })
     }
 
     /// The folders of `NIX_PATH`, as the programs see it.

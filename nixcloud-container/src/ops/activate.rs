@@ -42,7 +42,7 @@ const LONGEST_LINE: u64 = 64 * 1024;
 
 /// What a switch of the running guest came to.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
+pub(crate) struct Activated {
     /// A failed activation, which is not an error of ours.
     pub(crate) failed: Option<FailedActivation>,
     /// Units that had failed before the switch and fail after it.
@@ -101,7 +101,7 @@ pub(crate) fn switch(
     context: &mut Context<'_>,
     name: &ContainerName,
     before: Option<&[String]>,
-) -> Result<Outcome, Error> {
+) -> Result<Activated, Error> {
     let Context { host, cancel, .. } = *context;
     let observer = &mut *context.observer;
     observer.event(Event::Phase(Phase::Activate));
@@ -130,7 +130,7 @@ pub(crate) fn switch(
     if failed.is_none() {
         observer.event(Event::Done { phase: Phase::Activate, took });
     }
-    Ok(Outcome { failed, still: guest_units::cut(heard.still) })
+    Ok(Activated { failed, still: guest_units::cut(heard.still) })
 }
 
 /// What a switch said.

@@ -17,7 +17,7 @@ use crate::model::idmap::IdMap;
 use crate::model::name::ContainerName;
 use crate::model::note::GuestNote;
 use crate::model::observe::Cancel;
-use crate::model::resources::{Limit, Version};
+use crate::model::resources::{CgroupVersion, Limit};
 use crate::model::spec::ContainerSpec;
 use crate::ops::limits;
 use crate::render::devices as rules;
@@ -154,11 +154,11 @@ pub(crate) fn boot(
         Boot { items: vec![(rules::TABLE_KEY.to_owned(), table.display().to_string())], ..Boot::default() };
     let version = host.facts()?.controllers.devices;
     // On v1 the program that sets the guest's ports holds them, which is there with isolation alone.
-    let holds = !nodes.is_empty() && (version == Some(Version::V2) || host.config.network.isolation);
+    let holds = !nodes.is_empty() && (version == Some(CgroupVersion::V2) || host.config.network.isolation);
     let version = version.filter(|_| holds && !rules::has_own(others));
     match version {
-        Some(Version::V1) => boot.limits = [rules::base(), rules::limits(&nodes)].concat(),
-        Some(Version::V2) => boot.items.extend(rules::rules(&nodes)),
+        Some(CgroupVersion::V1) => boot.limits = [rules::base(), rules::limits(&nodes)].concat(),
+        Some(CgroupVersion::V2) => boot.items.extend(rules::rules(&nodes)),
         None => {}
     }
     boot.noted =
@@ -236,11 +236,14 @@ fn change(
     // Whoever goes on after a kill knows what it may have.
     note(true, [&beside(&had, &nodes)[..], &nodes].concat(), Vec::new())?;
     let version = host.facts()?.controllers.devices;
-    if version == Some(Version::V1) {
+    if version == Some(CgroupVersion::V1) {
         limits::change_devices(host, name, init, rules::limits(&nodes))?;
     }
-    let lxcs =
-        if version == Some(Version::V2) && before.rules { changed_rules(&had, &nodes) } else { Vec::new() };
+    let lxcs = if version == Some(CgroupVersion::V2) && before.rules {
+        changed_rules(&had, &nodes)
+    } else {
+        Vec::new()
+    };
     let ask = |init| {
         let request = Request::ShowDevices {
             caller: std::process::id(),

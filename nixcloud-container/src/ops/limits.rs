@@ -15,7 +15,7 @@ use crate::model::config::Above;
 use crate::model::name::ContainerName;
 use crate::model::note::GuestNote;
 use crate::model::overrides::Overrides;
-use crate::model::resources::{Bytes, Limit, Unheld, Version};
+use crate::model::resources::{Bytes, CgroupVersion, Limit, Unheld};
 use crate::model::spec::ContainerSpec;
 use crate::render::devices::{DENY, is_rule};
 use crate::render::limits;
@@ -233,12 +233,12 @@ fn require_room(name: &ContainerName, cgroups: &[PathBuf], limits: &[Limit]) -> 
     };
     let Ok(most) = limit.value.parse::<u64>() else { return Ok(()) };
     let used = || cgroup::charged(cgroups).unwrap_or(0);
-    if used() > most && limit.version == Version::V2 {
+    if used() > most && limit.version == CgroupVersion::V2 {
         cgroup::reclaim(cgroups, used() - most);
     }
     // On v1 the kernel asks it back itself, and refuses where it does not get it.
     let used = used();
-    if used > most && limit.version == Version::V2 {
+    if used > most && limit.version == CgroupVersion::V2 {
         return Err(Error::LimitBelowUse { name: name.clone(), most: Bytes(most), used: Bytes(used) });
     }
     Ok(())

@@ -313,9 +313,9 @@ fn still_blamed(
     host: &Host,
     record: &Record,
     to: GenerationId,
-    outcome: activate::Outcome,
+    outcome: activate::Activated,
     cancel: &Cancel,
-) -> activate::Outcome {
+) -> activate::Activated {
     let blamed = record.failed_units(to);
     if outcome.failed.is_some() || blamed.is_empty() {
         return outcome;
@@ -329,9 +329,9 @@ fn still_blamed(
     let (ours, still): (Vec<String>, Vec<String>) =
         failed.into_iter().partition(|unit| blamed.contains(unit));
     if ours.is_empty() {
-        return activate::Outcome { failed: None, still };
+        return activate::Activated { failed: None, still };
     }
-    activate::Outcome { failed: Some(FailedActivation::UnitsFailed { units: ours }), still }
+    activate::Activated { failed: Some(FailedActivation::UnitsFailed { units: ours }), still }
 }
 
 fn tell_failed_before(context: &mut Context<'_>, name: &ContainerName, units: &[String]) {

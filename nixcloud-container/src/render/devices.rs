@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::mount_entry;
 use crate::model::devices::DeviceNode;
-use crate::model::resources::{Limit, Version};
+use crate::model::resources::{CgroupVersion, Limit};
 
 /// The folder of the nodes, among the locked sources.
 pub const NODES: &str = "devices";
@@ -74,7 +74,7 @@ pub fn rules(nodes: &[DeviceNode]) -> Vec<(String, String)> {
 pub fn base() -> Vec<Limit> {
     let limit = |file: &str, rule: &str| Limit {
         key: BASE.to_owned(),
-        version: Version::V1,
+        version: CgroupVersion::V1,
         file: file.to_owned(),
         value: rule.to_owned(),
     };
@@ -86,7 +86,7 @@ pub fn base() -> Vec<Limit> {
 pub fn limits(nodes: &[DeviceNode]) -> Vec<Limit> {
     let limit = |node: &DeviceNode| Limit {
         key: format!("{BASE}.{:?}", node.key),
-        version: Version::V1,
+        version: CgroupVersion::V1,
         file: ALLOW.to_owned(),
         value: node.rule(),
     };

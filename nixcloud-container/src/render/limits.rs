@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{CGROUPS, HostFacts};
-use crate::model::resources::{Controllers, IoLimits, Limit, Resources, Unheld, Version, processors};
+use crate::model::resources::{CgroupVersion, Controllers, IoLimits, Limit, Resources, Unheld, processors};
 
 /// The period in which processor time is counted, in microseconds: the kernel's own default.
 const PERIOD: u64 = 100_000;
@@ -20,12 +20,14 @@ pub type FindDevice<'a> = &'a dyn Fn(&str) -> Result<(u32, u32), String>;
 #[must_use]
 pub fn items(limits: &[Limit], facts: &HostFacts) -> Vec<(String, String)> {
     let of = |Limit { version, file, value, .. }: &Limit| {
-        let prefix = if *version == Version::V1 { "lxc.cgroup" } else { "lxc.cgroup2" };
+        let prefix = if *version == CgroupVersion::V1 { "lxc.cgroup" } else { "lxc.cgroup2" };
         (format!("{prefix}.{file}"), value.clone())
     };
     limits
         .iter()
-        .filter(|limit| limit.version == Version::V1 || facts.controllers.pids != Some(Version::V1))
+        .filter(|limit| {
+            limit.version == CgroupVersion::V1 || facts.controllers.pids != Some(CgroupVersion::V1)
+        })
         .map(of)
         .collect()
 }
@@ -50,13 +52,13 @@ pub fn limits(
     for (size, bytes) in &resources.hugepages {
         let key = format!("hugepages.{size:?}");
         if let Some(version) = all.on(&key, controllers.hugetlb, "huge pages") {
-            let file = if version == Version::V1 { "limit_in_bytes" } else { "max" };
+            let file = if version == CgroupVersion::V1 { "limit_in_bytes" } else { "max" };
             all.hold(&key, version, &format!("hugetlb.{size}.{file}"), bytes);
         }
     }
     if let Some(most) = resources.cgroups {
         if controllers.unified {
-            all.hold("cgroups", Version::V2, "cgroup.max.descendants", most);
+            all.hold("cgroups", CgroupVersion::V2, "cgroup.max.descendants", most);
         } else {
             all.refuse("cgroups", "this kernel has no hierarchy of cgroup v2, and on v1 guests make none");
         }
@@ -71,7 +73,7 @@ struct All {
 }
 
 impl All {
-    fn hold(&mut self, key: &str, version: Version, file: &str, value: impl std::fmt::Display) {
+    fn hold(&mut self, key: &str, version: CgroupVersion, file: &str, value: impl std::fmt::Display) {
         let (key, file) = (key.to_owned(), file.to_owned());
         self.held.push(Limit { key, version, file, value: format!("{value}") });
     }
@@ -81,7 +83,7 @@ impl All {
     }
 
     /// Where a controller is; refused where it is nowhere.
-    fn on(&mut self, key: &str, controller: Option<Version>, of: &str) -> Option<Version> {
+    fn on(&mut self, key: &str, controller: Option<CgroupVersion>, of: &str) -> Option<CgroupVersion> {
         if controller.is_none() {
             self.refuse(
                 key,
@@ -98,25 +100,27 @@ fn memory(all: &mut All, resources: &Resources, controllers: &Controllers) {
         && let Some(version) = all.on("memoryHigh", version, "memory")
     {
         match version {
-            Version::V2 => all.hold("memoryHigh", version, "memory.high", high),
-            Version::V1 => all.refuse("memoryHigh", "memory is on cgroup v1 here, which has no such limit"),
+            CgroupVersion::V2 => all.hold("memoryHigh", version, "memory.high", high),
+            CgroupVersion::V1 => {
+                all.refuse("memoryHigh", "memory is on cgroup v1 here, which has no such limit");
+            }
         }
     }
     if let Some(most) = resources.memory
         && let Some(version) = all.on("memory", version, "memory")
     {
-        let file = if version == Version::V1 { "memory.limit_in_bytes" } else { "memory.max" };
+        let file = if version == CgroupVersion::V1 { "memory.limit_in_bytes" } else { "memory.max" };
         all.hold("memory", version, file, most);
     }
     let Some(swap) = resources.swap else { return };
     match (all.on("swap", version, "memory"), resources.memory) {
         (None, _) => {}
         (Some(_), _) if !controllers.swap => all.refuse("swap", "this kernel does not count swap space"),
-        (Some(Version::V2), _) => all.hold("swap", Version::V2, "memory.swap.max", swap),
-        (Some(Version::V1), Some(memory)) => {
-            all.hold("swap", Version::V1, "memory.memsw.limit_in_bytes", memory.saturating_add(swap));
+        (Some(CgroupVersion::V2), _) => all.hold("swap", CgroupVersion::V2, "memory.swap.max", swap),
+        (Some(CgroupVersion::V1), Some(memory)) => {
+            all.hold("swap", CgroupVersion::V1, "memory.memsw.limit_in_bytes", memory.saturating_add(swap));
         }
-        (Some(Version::V1), None) => {
+        (Some(CgroupVersion::V1), None) => {
             all.refuse("swap", "memory is on cgroup v1 here, which limits swap space with `memory` alone");
         }
     }
@@ -128,11 +132,11 @@ fn of_processors(all: &mut All, resources: &Resources, controllers: &Controllers
     {
         let quota = (u64::from(thousandths) * PERIOD / 1000).max(LEAST_QUOTA);
         match version {
-            Version::V1 => {
+            CgroupVersion::V1 => {
                 all.hold("cpus", version, "cpu.cfs_period_us", PERIOD);
                 all.hold("cpus", version, "cpu.cfs_quota_us", quota);
             }
-            Version::V2 => all.hold("cpus", version, "cpu.max", format_args!("{quota} {PERIOD}")),
+            CgroupVersion::V2 => all.hold("cpus", version, "cpu.max", format_args!("{quota} {PERIOD}")),
         }
     }
     if let Some(weight) = resources.cpu_weight
@@ -140,10 +144,10 @@ fn of_processors(all: &mut All, resources: &Resources, controllers: &Controllers
     {
         match version {
             // 100 is to be what a cgroup has that nobody set: 1,024 shares.
-            Version::V1 => {
+            CgroupVersion::V1 => {
                 all.hold("cpuWeight", version, "cpu.shares", (u64::from(weight) * 1024 / 100).max(2));
             }
-            Version::V2 => all.hold("cpuWeight", version, "cpu.weight", weight),
+            CgroupVersion::V2 => all.hold("cpuWeight", version, "cpu.weight", weight),
         }
     }
     if let Some(list) = &resources.cpuset
@@ -168,13 +172,15 @@ fn block_devices(all: &mut All, resources: &Resources, controllers: &Controllers
     {
         match &controllers.io_weight {
             // BFQ counts to 1,000 on v1.
-            Some(file) if version == Version::V1 => all.hold("ioWeight", version, file, weight.min(1000)),
+            Some(file) if version == CgroupVersion::V1 => {
+                all.hold("ioWeight", version, file, weight.min(1000));
+            }
             Some(file) => all.hold("ioWeight", version, file, weight),
             None => all.refuse("ioWeight", "this kernel has no weights of block devices: BFQ is not there"),
         }
     }
     // A disk may have several names: each says what it does at most.
-    let mut disks = BTreeMap::<(u32, u32), (String, Version, IoLimits)>::new();
+    let mut disks = BTreeMap::<(u32, u32), (String, CgroupVersion, IoLimits)>::new();
     for (path, limits) in &resources.io {
         let key = format!("io.{path:?}");
         let Some(version) = all.on(&key, controllers.io, "block devices") else { continue };
@@ -191,7 +197,13 @@ fn block_devices(all: &mut All, resources: &Resources, controllers: &Controllers
     }
 }
 
-fn one_device(all: &mut All, key: &str, version: Version, (major, minor): (u32, u32), limits: &IoLimits) {
+fn one_device(
+    all: &mut All,
+    key: &str,
+    version: CgroupVersion,
+    (major, minor): (u32, u32),
+    limits: &IoLimits,
+) {
     let IoLimits { read_bytes, write_bytes, read_ops, write_ops } = *limits;
     let each = [
         (read_bytes, "rbps", "blkio.throttle.read_bps_device"),
@@ -204,11 +216,11 @@ fn one_device(all: &mut All, key: &str, version: Version, (major, minor): (u32, 
         let Some(value) = value else { continue };
         // Writing to a String cannot fail.
         let _ = write!(line, " {word}={value}");
-        if version == Version::V1 {
+        if version == CgroupVersion::V1 {
             all.hold(key, version, file, format_args!("{major}:{minor} {value}"));
         }
     }
-    if version == Version::V2 && line.contains(' ') {
+    if version == CgroupVersion::V2 && line.contains(' ') {
         all.hold(key, version, "io.max", line);
     }
 }
@@ -225,8 +237,8 @@ pub fn cleared(limit: &Limit) -> String {
         (_, "cpu.cfs_period_us") => PERIOD.to_string(),
         (_, "cpuset.cpus") => String::new(),
         (_, "io.max") => format!("{device} rbps=max wbps=max riops=max wiops=max"),
-        (Version::V1, file) if file.starts_with("blkio.throttle.") => format!("{device} 0"),
-        (Version::V1, file) if file != "pids.max" => "-1".to_owned(),
+        (CgroupVersion::V1, file) if file.starts_with("blkio.throttle.") => format!("{device} 0"),
+        (CgroupVersion::V1, file) if file != "pids.max" => "-1".to_owned(),
         _ => "max".to_owned(),
     }
 }
@@ -256,7 +268,7 @@ mod tests {
         }
     }
 
-    fn on(version: Version, weight: Option<&str>) -> Controllers {
+    fn on(version: CgroupVersion, weight: Option<&str>) -> Controllers {
         let there = Some(version);
         Controllers {
             devices: None,
@@ -280,7 +292,7 @@ mod tests {
     #[test]
     fn every_key_on_both_versions() {
         let device = |_: &str| Ok((8, 0));
-        let (two, none) = limits(&everything(), &on(Version::V2, Some("io.weight")), &device);
+        let (two, none) = limits(&everything(), &on(CgroupVersion::V2, Some("io.weight")), &device);
         assert_eq!(none, []);
         assert_eq!(
             lines(&two),
@@ -298,7 +310,7 @@ mod tests {
                 "cgroup.max.descendants = 7",
             ]
         );
-        let (one, none) = limits(&everything(), &on(Version::V1, Some("blkio.bfq.weight")), &device);
+        let (one, none) = limits(&everything(), &on(CgroupVersion::V1, Some("blkio.bfq.weight")), &device);
         assert_eq!(none.iter().map(|unheld| unheld.key.as_str()).collect::<Vec<_>>(), ["memoryHigh"]);
         assert_eq!(
             lines(&one),
@@ -343,23 +355,25 @@ mod tests {
             "cgroups",
         ];
         assert_eq!(keys, all);
-        let (_, unheld) = limits(&everything(), &on(Version::V2, None), &device);
+        let (_, unheld) = limits(&everything(), &on(CgroupVersion::V2, None), &device);
         let why: Vec<&str> = unheld.iter().map(|unheld| unheld.why.as_str()).collect();
         assert_eq!(
             why,
             ["this kernel has no weights of block devices: BFQ is not there", "/dev/sda is not there"]
         );
         let far = Resources { cpuset: Some("1-2".to_owned()), ..Resources::default() };
-        let refused = &limits(&far, &on(Version::V2, None), &device).1[0];
+        let refused = &limits(&far, &on(CgroupVersion::V2, None), &device).1[0];
         assert_eq!((refused.key.as_str(), refused.why.as_str()), ("cpuset", "there is no processor 2"));
         // Two names of one disk.
         let rate = |bytes| IoLimits { read_bytes: Some(bytes), ..IoLimits::default() };
         let io = [("/dev/a".to_owned(), rate(9)), ("/dev/b".to_owned(), rate(7))].into();
         let (held, _) =
-            limits(&Resources { io, ..Resources::default() }, &on(Version::V2, None), &|_: &str| Ok((8, 0)));
+            limits(&Resources { io, ..Resources::default() }, &on(CgroupVersion::V2, None), &|_: &str| {
+                Ok((8, 0))
+            });
         assert_eq!(lines(&held), ["io.max = 8:0 rbps=7"]);
         // Swap alone has no file on v1.
         let alone = Resources { swap: Some(1), ..Resources::default() };
-        assert_eq!(limits(&alone, &on(Version::V1, None), &device).1[0].key, "swap");
+        assert_eq!(limits(&alone, &on(CgroupVersion::V1, None), &device).1[0].key, "swap");
     }
 }

@@ -30,7 +30,7 @@ use crate::model::idmap::{IdMap, RANGE};
 use crate::model::interface::{InterfaceId, Slot};
 use crate::model::layout::{Layout, NIX_STORE};
 use crate::model::name::{ContainerName, InterfaceName};
-use crate::model::resources::{Controllers, Version};
+use crate::model::resources::{CgroupVersion, Controllers};
 use crate::model::spec::ContainerSpec;
 use crate::model::store_view::StoreView;
 
@@ -241,7 +241,7 @@ fn system(text: &mut Text, input: &Input<'_>) {
     let controllers = &input.facts.controllers;
     let share = pids_share(input.facts.processes);
     if input.config.limits.pids > 0 {
-        let key = if controllers.pids == Some(Version::V1) {
+        let key = if controllers.pids == Some(CgroupVersion::V1) {
             "lxc.cgroup.pids.max"
         } else {
             "lxc.cgroup2.pids.max"
@@ -251,7 +251,7 @@ fn system(text: &mut Text, input: &Input<'_>) {
     if let Some(most) = input.config.limits.grant(&spec.resources, &|_| false, share).resources.open_files {
         text.line("lxc.prlimit.nofile", format_args!("{}:{most}", most.min(SOFT_OPEN_FILES)));
     }
-    if controllers.unified && controllers.pids != Some(Version::V1) {
+    if controllers.unified && controllers.pids != Some(CgroupVersion::V1) {
         // Its own to divide, but not without end: the kernel numbers memory cgroups of all with 16 bits.
         text.line("lxc.cgroup2.cgroup.max.descendants", CGROUPS);
         text.line("lxc.cgroup2.cgroup.max.depth", CGROUP_DEPTH);

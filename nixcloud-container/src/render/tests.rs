@@ -21,7 +21,7 @@ fn spec() -> ContainerSpec {
 }
 
 /// A hybrid host, or one of cgroup v2 alone.
-fn on(version: Version) -> Controllers {
+fn on(version: CgroupVersion) -> Controllers {
     Controllers { pids: Some(version), unified: true, ..Controllers::default() }
 }
 
@@ -30,7 +30,7 @@ fn facts() -> HostFacts {
         lxc_config_dir: "/usr/share/lxc/config".into(),
         processes: 1 << 22,
         apparmor: false,
-        controllers: on(Version::V1),
+        controllers: on(CgroupVersion::V1),
         idmapped_store: true,
     }
 }
@@ -103,7 +103,8 @@ fn everything_at_once() {
         "lxc.cgroup2.memory.max = 1G\nlxc.mount.entry = /srv/my\\040data srv/data none rbind,ro,optional 0 0\n\
          lxc.mount.entry = /srv/rw srv/rw none bind 0 0"
             .into();
-    let facts = HostFacts { apparmor: true, controllers: on(Version::V2), idmapped_store: false, ..facts() };
+    let facts =
+        HostFacts { apparmor: true, controllers: on(CgroupVersion::V2), idmapped_store: false, ..facts() };
     insta::assert_snapshot!(golden(&spec, &facts));
     let locked = rendered(&spec, &facts).unwrap().locked;
     assert_eq!(locked.len(), 3, "store, profile, and the read-only entry alone: {locked:?}");
@@ -165,8 +166,8 @@ fn another_view_of_the_store_waits_for_a_restart() {
         };
         let (full, closure) = (items(StoreView::Full), items(StoreView::Closure));
         assert_eq!(full.1 == closure.1, !idmapped_store);
-        let told = compare((full.0, &full.1), (closure.0, &closure.1));
-        let [one] = &told[..] else { panic!("{told:?}") };
+        let pending = compare((full.0, &full.1), (closure.0, &closure.1));
+        let [one] = &pending[..] else { panic!("{pending:?}") };
         assert_eq!(
             (one.key.as_str(), one.running.concat(), one.next.concat()),
             ("store", "full".into(), "closure".into())

@@ -35,7 +35,7 @@ mod tests {
     use crate::model::idmap::IdMapKind;
     use crate::model::spec::{Autostart, Effective, NetworkSpec, SCHEMA};
 
-    fn told(ip: &str, gateway: Option<&str>, bridge: Option<&str>) -> Vec<String> {
+    fn warned(ip: &str, gateway: Option<&str>, bridge: Option<&str>) -> Vec<String> {
         let spec = ContainerSpec {
             schema: SCHEMA,
             name: None,
@@ -59,10 +59,10 @@ mod tests {
 
     #[test]
     fn an_address_elsewhere_is_told_on_the_standard_bridge_alone() {
-        assert_eq!(told("10.101.7.7", None, None), [""; 0]);
-        assert_eq!(told("192.168.7.7", None, Some("br-office")), [""; 0]);
+        assert_eq!(warned("10.101.7.7", None, None), [""; 0]);
+        assert_eq!(warned("192.168.7.7", None, Some("br-office")), [""; 0]);
         assert_eq!(
-            told("192.168.7.7", None, None),
+            warned("192.168.7.7", None, None),
             [
                 "`network.ip` 192.168.7.7 is not in 10.101.0.0/16, the network of brNC-hostonly: the host does not reach \
               it by itself"
@@ -72,9 +72,9 @@ mod tests {
 
     #[test]
     fn a_gateway_elsewhere_is_told() {
-        assert_eq!(told("10.101.7.7", Some("10.101.0.1"), None), [""; 0]);
+        assert_eq!(warned("10.101.7.7", Some("10.101.0.1"), None), [""; 0]);
         assert_eq!(
-            told("10.9.0.2", Some("10.55.0.1"), Some("br-office")),
+            warned("10.9.0.2", Some("10.55.0.1"), Some("br-office")),
             ["`network.gateway` 10.55.0.1 is not in 10.9.0.0/16, the container's own network"]
         );
     }

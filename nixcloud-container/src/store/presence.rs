@@ -80,14 +80,17 @@ impl Survey {
         let names: Vec<&str> = names.into_iter().filter(|name| self.listens(layout, name)).collect();
         let states = Client::new(ANSWER).states(layout.lxc_path(), &names);
         // One that is going, or of which something else is not as usual, is asked again when its turn comes.
-        let told = states.into_iter().map(|state| match state {
+        let answers = states.into_iter().map(|state| match state {
             Ok(lxc::LxcState::Stopped) => None,
             Ok(state) => Some(Some(state)),
             Err(command::Error::Timeout { .. }) => Some(None),
             Err(_) => None,
         });
-        self.answers =
-            names.into_iter().zip(told).filter_map(|(name, told)| Some((name.to_owned(), told?))).collect();
+        self.answers = names
+            .into_iter()
+            .zip(answers)
+            .filter_map(|(name, answer)| Some((name.to_owned(), answer?)))
+            .collect();
     }
 
     fn listens(&self, layout: &Layout, name: &str) -> bool {
@@ -112,7 +115,7 @@ pub(crate) fn look_in(survey: &Survey, layout: &Layout, record: &Record) -> Resu
         let name = record.name.as_str();
         let timeout = || command::Error::Timeout { name: name.to_owned(), timeout: ANSWER };
         let here = match survey.answers.get(name) {
-            Some(told) => look_with(layout, record, |_| told.ok_or_else(timeout)),
+            Some(answer) => look_with(layout, record, |_| answer.ok_or_else(timeout)),
             None => look(layout, record),
         };
         return from_outside(layout, record, here?);

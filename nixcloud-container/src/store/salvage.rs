@@ -35,7 +35,7 @@ pub(crate) enum Claimed {
     Address(IpAddr),
     Ids(IdMap),
     Interface(InterfaceId),
-    Port(HostPort),
+    HostPort(HostPort),
 }
 
 impl Claimed {
@@ -45,7 +45,7 @@ impl Claimed {
             Self::Address(address) => layout.address(address),
             Self::Ids(ids) => layout.id_range(ids.base()),
             Self::Interface(id) => layout.interface(id),
-            Self::Port(port) => layout.port(port),
+            Self::HostPort(port) => layout.host_port(port),
         }
     }
 
@@ -55,7 +55,7 @@ impl Claimed {
             Self::Address(address) => format!("address {address}"),
             Self::Ids(ids) => format!("the ids from {}", ids.base()),
             Self::Interface(id) => format!("the interface names with {id}"),
-            Self::Port(port) => port.words(),
+            Self::HostPort(port) => port.words(),
         }
     }
 
@@ -68,7 +68,7 @@ impl Claimed {
         let mut all: Vec<Self> = four.chain(six).map(Self::Address).collect();
         all.extend(ids);
         all.push(Self::Interface(record.interface_id(layout)));
-        all.extend(record.ports.iter().copied().map(Self::Port));
+        all.extend(record.host_ports.iter().copied().map(Self::HostPort));
         all
     }
 }
@@ -104,7 +104,7 @@ pub(crate) fn claims(layout: &Layout) -> io::Result<Vec<Held>> {
     claims_in(&layout.addresses(), &mut all, |name| name.parse().ok().map(Claimed::Address))?;
     claims_in(&layout.ids(), &mut all, |name| IdMap::new(name.parse().ok()?).ok().map(Claimed::Ids))?;
     claims_in(&layout.interfaces(), &mut all, |name| name.parse().ok().map(Claimed::Interface))?;
-    claims_in(&layout.ports(), &mut all, |name| name.parse().ok().map(Claimed::Port))?;
+    claims_in(&layout.host_ports(), &mut all, |name| name.parse().ok().map(Claimed::HostPort))?;
     Ok(all)
 }
 
@@ -166,7 +166,7 @@ pub(crate) fn record(layout: &Layout, config: &HostConfig, name: &ContainerName)
                 }
             }
             Claimed::Interface(id) => record.interface = Some(id),
-            Claimed::Port(port) => record.ports.push(port),
+            Claimed::HostPort(port) => record.host_ports.push(port),
             Claimed::Ids(claimed) => ids.push(claimed),
         }
     }
@@ -291,7 +291,7 @@ mod tests {
         write(Claimed::Address([10, 101, 0, 3].into()), "other");
         write(Claimed::Address([10, 101, 0, 4].into()), "");
         write(Claimed::Ids(ids), "web");
-        write(Claimed::Port(port), "web");
+        write(Claimed::HostPort(port), "web");
         assert!(!is_ours(&layout, &name));
         write(Claimed::Interface(InterfaceId::of(layout.lxc_path(), &name, 0)), "web");
         assert!(is_ours(&layout, &name) && !is_ours(&layout, &"other".parse().unwrap()));
@@ -301,7 +301,7 @@ mod tests {
             (Some(lease), Some(internet))
         );
         assert_eq!((record.ids, record.idmap, record.interface), (Some(ids), IdMapKind::Isolated, None));
-        assert_eq!((record.ports, record.fixed), (vec![port], vec![]));
+        assert_eq!((record.host_ports, record.fixed), (vec![port], vec![]));
         assert_eq!(claims(&layout).unwrap().len(), 7);
     }
 }

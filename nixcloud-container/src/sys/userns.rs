@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 /// Whose a user namespace is, and what its ids are on the host, for users and groups alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ids {
+pub struct IdSpan {
     /// The user of the host that its tables are counted for.
     pub owner: u32,
     /// The host's id of its id 0.
@@ -41,7 +41,7 @@ impl Held {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn new(ids: Ids) -> io::Result<Self> {
+    pub fn new(ids: IdSpan) -> io::Result<Self> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
         // SAFETY: there is one thread, so that no lock is held; the child makes calls of the kernel and ends.
         let child = match unsafe { fork() }? {

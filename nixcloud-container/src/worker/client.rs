@@ -12,7 +12,7 @@ use ::nix::sys::signal::{Signal, kill, killpg};
 use ::nix::unistd::{AccessFlags, Pid, access};
 use command_fds::{CommandFdExt, FdMapping};
 
-use super::protocol::{Answer, Fault, Request};
+use super::protocol::{Answer, Request, SentFailure};
 use super::{CHANNEL, LAST_WORDS, MARK, OWN_PROGRAM, initialised};
 use crate::model::layout::{Layout, NIX_STORE};
 use crate::model::name::ContainerName;
@@ -166,12 +166,12 @@ impl Answer {
     }
 }
 
-impl From<Fault> for WorkerError {
-    fn from(fault: Fault) -> Self {
-        let mut chain = fault.chain.into_iter();
+impl From<SentFailure> for WorkerError {
+    fn from(failure: SentFailure) -> Self {
+        let mut chain = failure.chain.into_iter();
         let what = chain.next().unwrap_or_else(|| "LXC failed".to_owned());
-        let source = LxcWords { chain: chain.collect(), log: fault.log };
-        match fault.of_store {
+        let source = LxcWords { chain: chain.collect(), log: failure.log };
+        match failure.of_store {
             Some(of_ids) => Self::Store { what, source: Box::new(source), of_ids },
             None => Self::Lxc { what, source },
         }

@@ -89,10 +89,10 @@ fn own_signals() -> io::Result<SignalFd> {
         blocked.add(signal);
     }
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), None)?;
-    let mut told = SigSet::empty();
-    told.add(Signal::SIGWINCH);
-    told.add(Signal::SIGCONT);
-    Ok(SignalFd::with_flags(&told, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
+    let mut read = SigSet::empty();
+    read.add(Signal::SIGWINCH);
+    read.add(Signal::SIGCONT);
+    Ok(SignalFd::with_flags(&read, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
 }
 
 fn nonblocking(fd: impl AsFd) -> io::Result<()> {
@@ -146,12 +146,12 @@ impl Relay<'_> {
         };
         let seen =
             |place: Option<usize>| place.and_then(|place| fds[place].revents()).unwrap_or(PollFlags::empty());
-        let (hung_up, told) = (seen(Some(0)).contains(PollFlags::POLLHUP), !seen(Some(1)).is_empty());
+        let (hung_up, signalled) = (seen(Some(0)).contains(PollFlags::POLLHUP), !seen(Some(1)).is_empty());
         let (master, screen, keys) = (seen(master), seen(screen), seen(keys));
         if hung_up {
             return Ok(Some(End::Abandoned));
         }
-        if told {
+        if signalled {
             // Several may have come together.
             while let Ok(Some(_)) = signals.read_signal() {}
             self.look();

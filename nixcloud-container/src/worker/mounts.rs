@@ -16,7 +16,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::OWN_PROGRAM;
 use crate::render::LockedSource;
-use crate::sys::userns::{Held, Ids};
+use crate::sys::userns::{Held, IdSpan};
 
 /// A mount of the worker that failed.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +123,7 @@ pub(super) fn seal(folder: &Path) -> Result<(), MountError> {
 
 /// Makes a user namespace and holds it in `folder`: there the monitor, whose mounts these become, finds it again when
 /// the guest reboots; and it ends with the monitor.
-pub(super) fn user_namespace(folder: &Path, ids: Ids) -> Result<PathBuf, MountError> {
+pub(super) fn user_namespace(folder: &Path, ids: IdSpan) -> Result<PathBuf, MountError> {
     let place = folder.join(USER_NAMESPACE);
     std::fs::File::create_new(&place).map_err(failed("make", &place))?;
     let held = Held::new(ids).map_err(failed("make the guest's user namespace for", &place))?;

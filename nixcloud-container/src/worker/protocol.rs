@@ -15,7 +15,7 @@ use crate::model::setters::setters;
 use crate::model::user::{Account, User};
 use crate::render::LockedSource;
 use crate::sys::proc::Process;
-use crate::sys::userns::Ids;
+use crate::sys::userns::IdSpan;
 
 /// One container as LXC knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ pub(crate) enum Request {
         /// Where LXC finds the program that sets the ports, which is the worker's own.
         kept: Option<PathBuf>,
         /// The user namespace that is made for it; without, LXC makes it.
-        user_namespace: Option<Ids>,
+        user_namespace: Option<IdSpan>,
         /// The device nodes that it gets.
         devices: Vec<DeviceNode>,
         /// The host's id of the guest's root, whose they are.
@@ -146,7 +146,7 @@ pub(crate) struct StoreClosure {
     /// The lists of the closures.
     pub(crate) lists: Vec<PathBuf>,
     /// Whose the paths are, there; without, the host's.
-    pub(crate) ids: Option<Ids>,
+    pub(crate) ids: Option<IdSpan>,
 }
 
 /// A log of a start.
@@ -240,12 +240,12 @@ pub(crate) enum Answer {
     /// Done.
     Done,
     /// It failed.
-    Failed(Fault),
+    Failed(SentFailure),
 }
 
 /// A failure in the worker, in words, since the C library gives no more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Fault {
+pub(crate) struct SentFailure {
     /// What failed and why, outermost first.
     pub(crate) chain: Vec<String>,
     /// LXC's own lines about it.

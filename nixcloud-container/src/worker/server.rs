@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use ::nix::sys::signal::{Signal, killpg};
 
 use super::paths::Change;
-use super::protocol::{Answer, AttachCommand, Fault, LogFile, Request, Target};
+use super::protocol::{Answer, AttachCommand, LogFile, Request, SentFailure, Target};
 use super::terminal::{self, Caller, End};
 use super::{CHANNEL, LAST_WORDS, TERMINAL, booted, console, devices, lxcfs, mounts, store, users};
 use crate::lxc::log::{self, Log};
 use crate::lxc::pty::{self, Pty};
-use crate::lxc::{self, Attach, Attached, ExecFailure, Exit, Handle, StartOptions, Streams, scratch};
+use crate::lxc::{self, Attach, Attached, ExecFailure, Exit, Handle, LxcStreams, StartOptions, scratch};
 use crate::model::namespace::Namespace;
 use crate::render::LockedSource;
 use crate::sys::cgroup;
@@ -40,7 +40,7 @@ pub(super) fn main() -> ! {
 }
 
 fn converse(mut channel: File) -> i32 {
-    let answer = serve(&mut channel).unwrap_or_else(|failure| Answer::Failed(fault(&*failure)));
+    let answer = serve(&mut channel).unwrap_or_else(|failure| Answer::Failed(sent(&*failure)));
     let sent = serde_json::to_vec(&answer).map(|text| channel.write_all(&text));
     i32::from(!matches!(sent, Ok(Ok(()))))
 }
@@ -210,7 +210,7 @@ fn attach(target: &Target, command: AttachCommand, channel: &File) -> Result<Exi
         let [stdin, stdout, _] = streams;
         return attach_terminal(&mut handle, command, &Caller::of(stdin, stdout), channel);
     }
-    let files = Streams::Files(streams.each_ref().map(OwnedFd::as_fd));
+    let files = LxcStreams::Files(streams.each_ref().map(OwnedFd::as_fd));
     let attached = handle.attach(&wanted(command, files))?;
     // It may hold no pipe open whose end somebody waits for.
     drop(streams);
@@ -239,7 +239,7 @@ fn attach_terminal(
     };
     caller.dress(&slave);
     caller.raw();
-    let attached = handle.attach(&wanted(command, Streams::Terminal(&slave)))?;
+    let attached = handle.attach(&wanted(command, LxcStreams::Terminal(&slave)))?;
     // Its end is known by that nobody has it any more.
     drop(slave);
     let process = Process::now(attached.pid()).map(PidFd::open).transpose()?.flatten();
@@ -253,7 +253,7 @@ fn attach_terminal(
     exit(attached)
 }
 
-fn wanted(command: AttachCommand, streams: Streams<'_>) -> Attach<'_> {
+fn wanted(command: AttachCommand, streams: LxcStreams<'_>) -> Attach<'_> {
     Attach {
         argv: command.argv,
         arg0: command.arg0,
@@ -322,16 +322,16 @@ fn take_streams() -> Result<[OwnedFd; 3], Failure> {
 
 /// A start that failed; where LXC could not write down why, that is what there is to say.
 fn explained(failure: &(dyn Error + 'static), log: &Path) -> Result<Answer, Failure> {
-    let mut fault = fault(failure);
-    if fault.log.is_empty()
+    let mut sent = sent(failure);
+    if sent.log.is_empty()
         && let Err(error) = File::options().append(true).open(log).and_then(|mut log| log.write_all(b"\n"))
     {
-        fault.chain.push(format!("LXC cannot write why into {}: {error}", log.display()));
+        sent.chain.push(format!("LXC cannot write why into {}: {error}", log.display()));
     }
-    Ok(Answer::Failed(fault))
+    Ok(Answer::Failed(sent))
 }
 
-fn fault(error: &(dyn Error + 'static)) -> Fault {
+fn sent(error: &(dyn Error + 'static)) -> SentFailure {
     let of_store = error.downcast_ref::<mounts::MountError>().and_then(mounts::MountError::of_store);
     let mut chain = vec![error.to_string()];
     let mut log = Vec::new();
@@ -344,5 +344,5 @@ fn fault(error: &(dyn Error + 'static)) -> Fault {
         }
         next = source.source();
     }
-    Fault { chain, log, of_store }
+    SentFailure { chain, log, of_store }
 }

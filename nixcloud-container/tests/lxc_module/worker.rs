@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nixcloud_container::Elevated;
 use nixcloud_container::lxc::{
-    Attach, Error, Exit, Handle, LxcState, StartOptions, Streams, log::Log, log::Target, pty::Pty, scratch,
+    Attach, Error, Exit, Handle, LxcState, LxcStreams, StartOptions, log::Log, log::Target, pty::Pty, scratch,
 };
 use nixcloud_container::sys::process;
 
@@ -174,8 +174,8 @@ fn run_in(handle: &mut Handle, rest: &[&str]) -> Result<String, Box<dyn std::err
     let _leak = nix::unistd::dup(&output)?;
     let terminal = option("terminal").map(|_| handle.open_terminal()).transpose()?;
     let streams = match &terminal {
-        Some(Pty { slave, .. }) => Streams::Terminal(slave),
-        None => Streams::Files([stdin.as_fd(), output.as_fd(), output.as_fd()]),
+        Some(Pty { slave, .. }) => LxcStreams::Terminal(slave),
+        None => LxcStreams::Files([stdin.as_fd(), output.as_fd(), output.as_fd()]),
     };
     let command = Attach {
         argv: rest[split + 1..].iter().map(OsString::from).collect(),

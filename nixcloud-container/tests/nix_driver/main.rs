@@ -87,7 +87,7 @@ fn nix_a_throw_has_the_place_of_its_caller_and_syntax_errors_have_theirs() {
 #[test]
 fn nix_an_answer_of_another_shape_is_told_from_a_failure() {
     let bench = Bench::new();
-    assert!(matches!(bench.evaluate("{ }").unwrap_err(), Error::Answer { .. }));
+    assert!(matches!(bench.evaluate("{ }").unwrap_err(), Error::Unreadable { .. }));
     // Here half of the JSON is printed before the error.
     assert!(matches!(bench.evaluate("{ drv = throw \"x\"; }").unwrap_err(), Error::Evaluation { .. }));
 }

@@ -42,8 +42,8 @@ impl Way<'_> {
         planned?;
         items.extend(pinned.iter().map(|record| self.pinned(record)));
         items.sort_by(|a, b| a.name.cmp(&b.name));
-        let told = items.iter().map(|item| (item.name.clone(), item.planned)).collect();
-        observer.event(Event::Planned(told));
+        let planned = items.iter().map(|item| (item.name.clone(), item.planned)).collect();
+        observer.event(Event::Planned(planned));
         Ok((items, by))
     }
 

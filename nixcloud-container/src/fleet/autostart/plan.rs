@@ -283,10 +283,10 @@ mod tests {
             wish("d", 0, &["broken"]),
             wish("good", 9, &[]),
         ]);
-        let told = |text: &str| step(&plan, text).refused.as_ref().map(ToString::to_string);
-        assert_eq!(told("a").unwrap(), "it is to start after `nobody`, which does not exist");
-        assert_eq!(told("b").unwrap(), "it is to start after `other`, which does not start with the host");
-        assert_eq!((told("c"), told("d"), told("good")), (None, None, None));
+        let refusal = |text: &str| step(&plan, text).refused.as_ref().map(ToString::to_string);
+        assert_eq!(refusal("a").unwrap(), "it is to start after `nobody`, which does not exist");
+        assert_eq!(refusal("b").unwrap(), "it is to start after `other`, which does not start with the host");
+        assert_eq!((refusal("c"), refusal("d"), refusal("good")), (None, None, None));
         assert_eq!(step(&plan, "d").broken, Some(name("broken")));
     }
 
@@ -301,10 +301,10 @@ mod tests {
             wish("good", 0, &[]),
         ]);
         assert_eq!(names(&plan), ["good", "a", "b", "behind", "c", "self"]);
-        let told = |text: &str| step(&plan, text).refused.as_ref().map(ToString::to_string);
-        assert_eq!(told("a").unwrap(), "it is to start after itself: `a` after `b` after `c` after `a`");
-        assert_eq!(told("self").unwrap(), "it is to start after itself: `self` after `self`");
-        assert_eq!((told("good"), told("behind")), (None, None));
+        let refusal = |text: &str| step(&plan, text).refused.as_ref().map(ToString::to_string);
+        assert_eq!(refusal("a").unwrap(), "it is to start after itself: `a` after `b` after `c` after `a`");
+        assert_eq!(refusal("self").unwrap(), "it is to start after itself: `self` after `self`");
+        assert_eq!((refusal("good"), refusal("behind")), (None, None));
         assert_eq!(step(&plan, "behind").after, [1]);
     }
 

@@ -44,14 +44,14 @@ pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
             continue;
         }
         bridge_port::set(&mut netlink, &port.interface, &port.policy)?;
-        changes.push(HostChange { part: Part::Port, name: port.interface, change: Change::Mended });
+        changes.push(HostChange { part: Part::BridgePort, name: port.interface, change: Change::Mended });
     }
     Ok(changes)
 }
 
 pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
     let finding = |name: String, verdict, what: String, mend: Option<Hint>| Finding {
-        part: Part::Port,
+        part: Part::BridgePort,
         name,
         verdict,
         what,

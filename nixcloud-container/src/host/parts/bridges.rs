@@ -11,7 +11,7 @@ use crate::model::host_report::{Change, Finding, HostChange, Part};
 use crate::model::interface::Slot;
 use crate::model::name::InterfaceName;
 use crate::net::Netlink;
-use crate::net::bridge::{self, BridgeSpec, Outcome, Owner};
+use crate::net::bridge::{self, BridgeSpec, Ensured, Owner};
 use crate::net::link::Link;
 use crate::render::nft::Macs;
 use crate::store::record::Record;
@@ -139,10 +139,10 @@ pub(super) fn up(host: &Host) -> Result<Vec<HostChange>, Error> {
     // What is in the way of one is no reason to leave the other unmade.
     for spec in bridges(host) {
         let change = match bridge::ensure(&mut netlink, &spec) {
-            Ok(Outcome::Created) => Change::Made,
-            Ok(Outcome::Completed) => Change::Mended,
-            Ok(Outcome::Unchanged) => Change::Kept,
-            Ok(Outcome::Foreign { .. }) => Change::Foreign,
+            Ok(Ensured::Created) => Change::Made,
+            Ok(Ensured::Completed) => Change::Mended,
+            Ok(Ensured::Unchanged) => Change::Kept,
+            Ok(Ensured::Foreign { .. }) => Change::Foreign,
             Err(error) => {
                 failures.push((Part::Bridge, error.into()));
                 continue;

@@ -30,7 +30,7 @@ const UP: &[Step] = &[
     (Part::Limit, |host, _| limits::up(host)),
     (Part::Ids, |host, _| ids::up(host)),
     (Part::Bridge, |host, _| bridges::up(host)),
-    (Part::Port, |host, _| bridge_ports::up(host)),
+    (Part::BridgePort, |host, _| bridge_ports::up(host)),
     // Before anything is forwarded, or the firewalls of others let anything through.
     (Part::Filter, filter::up),
     (Part::Sysctl, |host, _| forwarding::up(host)),
@@ -58,7 +58,7 @@ type Look = (Part, fn(&Host, &Cancel) -> Result<Vec<Finding>, Error>);
 const CHECK: &[Look] = &[
     (Part::Lxc, lxc::check),
     (Part::Bridge, |host, _| bridges::check(host)),
-    (Part::Port, |host, _| bridge_ports::check(host)),
+    (Part::BridgePort, |host, _| bridge_ports::check(host)),
     (Part::Sysctl, |host, _| forwarding::check(host)),
     (Part::Filter, filter::check),
     (Part::Firewall, firewall::check),

@@ -261,8 +261,8 @@ fn look(host: &Host, resolver: Resolver, answers: bool, supervised: bool) -> Fin
 fn on_host(host: &Host, cancel: &Cancel) -> Finding {
     let name = format!("*.{DOMAIN}");
     let bridge = host.config.network.hostonly.bridge.as_str();
-    let told = resolved(host, cancel).and_then(|resolvectl| resolvectl.run(&["domain", bridge], "").ok());
-    match told {
+    let domains = resolved(host, cancel).and_then(|resolvectl| resolvectl.run(&["domain", bridge], "").ok());
+    match domains {
         Some(text) if text.contains(&format!("~{DOMAIN}")) => {
             Finding::good(Part::Names, name, "the host asks for them by systemd-resolved")
         }

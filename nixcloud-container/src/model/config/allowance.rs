@@ -200,8 +200,8 @@ mod tests {
                 "limits.defaults.memory cannot be 2G: the ceiling is 1G",
             ),
         ] {
-            let told = HostConfig::from_toml(bad).unwrap_err().to_string();
-            assert!(told.contains(named), "{bad}: {told}");
+            let message = HostConfig::from_toml(bad).unwrap_err().to_string();
+            assert!(message.contains(named), "{bad}: {message}");
         }
     }
 }

@@ -298,9 +298,9 @@ mod tests {
             ..Resources::default()
         };
         let granted = limits.grant(&asked, &nothing, 700);
-        let told = |above: &Above| format!("{} {} {}", above.key, above.asked, above.most);
+        let line = |above: &Above| format!("{} {} {}", above.key, above.asked, above.most);
         assert_eq!(
-            granted.above.iter().map(told).collect::<Vec<_>>(),
+            granted.above.iter().map(line).collect::<Vec<_>>(),
             [
                 "memory 8G 4G",
                 "cpus 2 1.5",

@@ -348,8 +348,8 @@ mod tests {
     #[test]
     fn unknown_keys_are_refused_by_name() {
         let error = HostConfig::from_toml("[paths]\nlcx = \"/x\"").unwrap_err();
-        let told = error.to_string();
-        assert!(told.contains("lcx") && told.contains("lxc_share"), "{told}");
+        let message = error.to_string();
+        assert!(message.contains("lcx") && message.contains("lxc_share"), "{message}");
     }
 
     #[test]

@@ -16,11 +16,11 @@ use crate::store::routes;
 /// from the addresses. All of them, or none but those that the record had.
 pub(crate) fn claim(host: &Host, record: &mut Record, spec: &ContainerSpec) -> Result<(), Error> {
     routes::require_address(&host.config, record, spec)?;
-    let before = record.ports.clone();
+    let before = record.host_ports.clone();
     let wanted = spec.network.forwards.iter().map(Forward::host);
     let new: Vec<HostPort> = wanted.clone().filter(|port| !before.contains(port)).collect();
     if !new.is_empty() {
-        record.ports.extend(&new);
+        record.host_ports.extend(&new);
         record.save(&host.layout)?;
     }
     let claimed = wanted.clone().try_for_each(|port| host_ports::claim(&host.layout, &record.name, port));
@@ -29,7 +29,7 @@ pub(crate) fn claim(host: &Host, record: &mut Record, spec: &ContainerSpec) -> R
         for port in new {
             host_ports::free(&host.layout, &record.name, port)?;
         }
-        record.ports = before;
+        record.host_ports = before;
         record.save(&host.layout)?;
     }
     Ok(claimed?)
@@ -45,24 +45,24 @@ pub(crate) fn release(
     open(context, record)?;
     let host = context.host;
     let wanted: Vec<HostPort> = spec.network.forwards.iter().map(Forward::host).collect();
-    let (kept, unused): (Vec<_>, Vec<_>) = record.ports.iter().partition(|port| wanted.contains(port));
+    let (kept, unused): (Vec<_>, Vec<_>) = record.host_ports.iter().partition(|port| wanted.contains(port));
     if unused.is_empty() {
         return Ok(());
     }
     for port in unused {
         host_ports::free(&host.layout, &record.name, port)?;
     }
-    record.ports = kept;
+    record.host_ports = kept;
     Ok(record.save(&host.layout)?)
 }
 
 /// Gives back all ports of a container that is being destroyed, as [`release`] does, whoever has cancelled what goes
 /// before it.
 pub(crate) fn release_all(host: &Host, record: &Record) -> Result<(), Error> {
-    if !record.ports.is_empty() {
+    if !record.host_ports.is_empty() {
         parts::reload(host, &Cancel::new())?;
     }
-    for port in &record.ports {
+    for port in &record.host_ports {
         host_ports::free(&host.layout, &record.name, *port)?;
     }
     Ok(())
@@ -70,17 +70,17 @@ pub(crate) fn release_all(host: &Host, record: &Record) -> Result<(), Error> {
 
 /// Lets the ports of the host lead to a container as it is now, and tells of what stands in their way.
 pub(crate) fn open(context: &mut Context<'_>, record: &Record) -> Result<(), Error> {
-    if record.ports.is_empty() {
+    if record.host_ports.is_empty() {
         return Ok(());
     }
     if parts::reload(context.host, context.cancel)? == Reloaded::NotUp {
-        let (name, ports) = (record.name.clone(), record.ports.clone());
+        let (name, ports) = (record.name.clone(), record.host_ports.clone());
         context.tell(NetworkNote::NotUp { name, ports });
     }
-    for port in parts::absent(&record.ports)? {
+    for port in parts::absent(&record.host_ports)? {
         context.tell(NetworkNote::AddressAbsent { name: record.name.clone(), port });
     }
-    for port in parts::shadowed(&record.ports) {
+    for port in parts::shadowed(&record.host_ports) {
         context.tell(NetworkNote::PortInUse { name: record.name.clone(), port });
     }
     Ok(())

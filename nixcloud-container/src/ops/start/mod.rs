@@ -48,9 +48,9 @@ use crate::store::shown::Shown;
 use crate::sys::cgroup::{Owner, Pair};
 use crate::sys::inherited;
 use crate::sys::proc::{self, Process};
-use crate::sys::userns::Ids;
+use crate::sys::userns::IdSpan;
 use crate::worker::{Answer, HookFailure, Request, Stdio, StoreClosure, WorkerError};
-use plan::Plan;
+use plan::BootPlan;
 pub use request::{StartOutcome, StartRequest};
 
 pub(crate) fn start(
@@ -66,7 +66,7 @@ pub(crate) fn start(
         return Ok(StartOutcome::AlreadyRunning);
     }
     needs::require_folders(host, name)?;
-    let plan = Plan::new(host, name, request, cancel)?;
+    let plan = BootPlan::new(host, name, request, cancel)?;
     // What a guest left whose monitor was killed, or that ended by itself.
     forget(host, &mut record)?;
     let starts = Owner::of(&host.layout, name).starts();
@@ -103,7 +103,7 @@ fn tell_host(context: &mut Context<'_>, record: &Record) {
 
 /// One boot.
 struct Boot<'a> {
-    plan: &'a Plan,
+    plan: &'a BootPlan,
     foreground: Option<&'a mut Foreground>,
     /// The cgroups of its first try and of its second.
     starts: [Pair; 2],
@@ -111,7 +111,7 @@ struct Boot<'a> {
 
 /// What the worker makes for the guest before LXC starts it.
 struct Made {
-    user_namespace: Option<Ids>,
+    user_namespace: Option<IdSpan>,
     /// Where it does not see all of it.
     store: Option<StoreClosure>,
     /// The paths of lxcfs that it sees in place of the kernel's.
@@ -248,7 +248,7 @@ impl Boot<'_> {
         record: &Record,
         spec: &ContainerSpec,
         rendered: &Rendered,
-    ) -> Option<Ids> {
+    ) -> Option<IdSpan> {
         let theirs = |(key, _): &&(String, String)| {
             key.starts_with("lxc.idmap")
                 || key.starts_with("lxc.namespace.")
@@ -265,7 +265,7 @@ impl Boot<'_> {
             IdMapKind::Isolated => ids.base(),
             IdMapKind::Shared => ids.one_of(record.interface_id(&host.layout).number()),
         };
-        Some(Ids { owner, base: ids.base(), count: RANGE })
+        Some(IdSpan { owner, base: ids.base(), count: RANGE })
     }
 
     /// Whether the host configuration lets somebody choose where its cgroups are. Beside such a line LXC refuses ours.
@@ -361,7 +361,7 @@ fn closure(
     let list = closures::list(&host.layout, &record.name, package, &host.nix(), cancel)?;
     let idmapped = host.facts()?.idmapped_store;
     let ids = record.ids_for(spec.idmap).filter(|_| idmapped);
-    let ids = ids.map(|ids| Ids { owner: ids.base(), base: ids.base(), count: RANGE });
+    let ids = ids.map(|ids| IdSpan { owner: ids.base(), base: ids.base(), count: RANGE });
     Ok(StoreClosure { lists: vec![list], ids })
 }
 

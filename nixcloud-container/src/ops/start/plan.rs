@@ -24,14 +24,14 @@ const CONSOLE: &str = "lxc.console.path";
 const CONSOLE_LOG: &str = "4MB";
 
 /// What a request comes to, with its paths made absolute: the worker has another current directory.
-pub(super) struct Plan {
+pub(super) struct BootPlan {
     pub(super) items: Vec<(String, String)>,
     pub(super) sources: Vec<LockedSource>,
     pub(super) pidfile: Option<PathBuf>,
     pub(super) log: LogFile,
 }
 
-impl Plan {
+impl BootPlan {
     /// Judges a request. Nothing has been changed yet.
     pub(super) fn new(
         host: &Host,

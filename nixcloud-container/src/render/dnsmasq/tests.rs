@@ -21,7 +21,7 @@ fn spec(change: impl FnOnce(&mut NetworkSpec)) -> ContainerSpec {
 }
 
 /// What is told of a container: for each resolver, and for DHCP.
-fn told(name: &str, spec: &ContainerSpec, config: &HostConfig) -> [Option<String>; 4] {
+fn lines_of(name: &str, spec: &ContainerSpec, config: &HostConfig) -> [Option<String>; 4] {
     let name = name.parse().unwrap();
     let interface = InterfaceId::of(Path::new("/var/lib/lxc"), &name, 0);
     let internet = Some(Ipv4Addr::new(10, 202, 0, 10));
@@ -66,7 +66,7 @@ fn a_prefix_that_dnsmasq_does_not_know_is_cut_to_one_it_does() {
 
 #[test]
 fn an_isolated_container_is_known_to_the_host_alone() {
-    let [hostonly, internet, host, lease] = told("web", &spec(|_| {}), &ipv6());
+    let [hostonly, internet, host, lease] = lines_of("web", &spec(|_| {}), &ipv6());
     assert_eq!((hostonly, internet), (None, None));
     assert_eq!(host.as_deref(), Some("10.101.0.2 web.containers\n2001:db8:1::a web.containers\n"));
     let lease = lease.unwrap();
@@ -76,7 +76,7 @@ fn an_isolated_container_is_known_to_the_host_alone() {
 #[test]
 fn an_open_one_is_known_by_the_address_that_it_has_on_that_bridge() {
     let open = spec(|network| network.isolated = false);
-    let [hostonly, internet, ..] = told("web", &open, &ipv6());
+    let [hostonly, internet, ..] = lines_of("web", &open, &ipv6());
     assert_eq!(hostonly.as_deref(), Some("10.101.0.2 web.containers\n"));
     let both = "10.202.0.10 web.containers web\n2001:db8:1::a web.containers web\n";
     assert_eq!(internet.as_deref(), Some(both));
@@ -86,7 +86,7 @@ fn an_open_one_is_known_by_the_address_that_it_has_on_that_bridge() {
         network.bridge = Some("br0".parse().unwrap());
         network.enable_nat = false;
     });
-    let [hostonly, internet, host, lease] = told("web", &elsewhere, &ipv6());
+    let [hostonly, internet, host, lease] = lines_of("web", &elsewhere, &ipv6());
     assert_eq!((hostonly, internet, lease), (None, None, None));
     assert_eq!(host.as_deref(), Some("10.101.0.2 web.containers\n"));
 }
@@ -94,7 +94,8 @@ fn an_open_one_is_known_by_the_address_that_it_has_on_that_bridge() {
 #[test]
 fn no_container_takes_the_name_of_the_host() {
     for name in ["host", "Host", "localhost"] {
-        let [hostonly, internet, host, _] = told(name, &spec(|network| network.isolated = false), &ipv6());
+        let [hostonly, internet, host, _] =
+            lines_of(name, &spec(|network| network.isolated = false), &ipv6());
         assert_eq!((hostonly, internet, host), (None, None, None), "{name}");
     }
 }

@@ -84,12 +84,12 @@ fn family(port: HostPort) -> &'static str {
 /// # Errors
 /// When another container has it, by name, or the claim cannot be written.
 pub(crate) fn claim(layout: &Layout, owner: &ContainerName, port: HostPort) -> Result<(), ForwardError> {
-    match claim::create(&layout.port(port), owner.as_str().as_bytes()) {
+    match claim::create(&layout.host_port(port), owner.as_str().as_bytes()) {
         Ok(Claim::New | Claim::Ours) => Ok(()),
         Ok(Claim::Held { contents }) => {
             let owner = String::from_utf8_lossy(&contents).trim().to_owned();
             if owner.parse::<ContainerName>().is_err() {
-                return Err(ForwardError::Damaged { path: layout.port(port) });
+                return Err(ForwardError::Damaged { path: layout.host_port(port) });
             }
             Err(ForwardError::Taken { port, owner })
         }
@@ -128,7 +128,7 @@ pub(crate) fn require_sole(
 /// # Errors
 /// When the claim cannot be removed.
 pub(crate) fn free(layout: &Layout, owner: &ContainerName, port: HostPort) -> Result<(), ForwardError> {
-    claim::release(&layout.port(port), owner.as_str().as_bytes())
+    claim::release(&layout.host_port(port), owner.as_str().as_bytes())
         .map(drop)
         .map_err(|source| ForwardError::Claim { port, source })
 }
@@ -138,7 +138,7 @@ pub(crate) fn free(layout: &Layout, owner: &ContainerName, port: HostPort) -> Re
 /// # Errors
 /// When they cannot be read.
 pub(crate) fn claims(layout: &Layout) -> Result<Vec<(HostPort, ContainerName)>, ForwardError> {
-    let folder = layout.ports();
+    let folder = layout.host_ports();
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -147,7 +147,7 @@ pub(crate) fn claims(layout: &Layout) -> Result<Vec<(HostPort, ContainerName)>, 
     let ports = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<HostPort>().ok());
     let mut claims = Vec::new();
     for port in ports {
-        let path = layout.port(port);
+        let path = layout.host_port(port);
         match std::fs::read_to_string(&path) {
             Ok(owner) => claims.extend(owner.trim().parse().ok().map(|owner| (port, owner))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -210,9 +210,9 @@ mod tests {
         }
         sole(&web, &["tcp-80@192.0.2.1", "tcp-443"]).unwrap();
         sole(&db, &["tcp-80@192.0.2.2", "tcp-80@2001:db8::1", "tcp-81"]).unwrap();
-        let told =
+        let refusal =
             |place: &str| Err(format!("tcp port {place} of the host leads to container `web` already"));
-        assert_eq!(sole(&db, &["tcp-81", "tcp-80"]), told("192.0.2.1:80"));
-        assert_eq!(sole(&db, &["tcp-443@192.0.2.1"]), told("443"));
+        assert_eq!(sole(&db, &["tcp-81", "tcp-80"]), refusal("192.0.2.1:80"));
+        assert_eq!(sole(&db, &["tcp-443@192.0.2.1"]), refusal("443"));
     }
 }

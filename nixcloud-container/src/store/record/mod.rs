@@ -69,8 +69,8 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<InterfaceId>,
     /// The ports of the host that lead to it: those of the current generation, and during a switch the next one's too.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ports: Vec<HostPort>,
+    #[serde(default, rename = "ports", skip_serializing_if = "Vec::is_empty")]
+    pub host_ports: Vec<HostPort>,
     /// Its ids.
     pub ids: Option<IdMap>,
     /// Whether those are its own.
@@ -202,7 +202,7 @@ impl Record {
             fixed6: Vec::new(),
             internet: None,
             interface: None,
-            ports: Vec::new(),
+            host_ports: Vec::new(),
             ids: None,
             idmap: IdMapKind::default(),
             moving: None,

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{folders_in, hierarchies, write_there};
-use crate::model::resources::{Controllers, Limit, Version, processors};
+use crate::model::resources::{CgroupVersion, Controllers, Limit, processors};
 
 /// Looks at the host.
 #[must_use]
@@ -19,17 +19,17 @@ pub fn controllers() -> Controllers {
         let (version, names) = if controllers.is_empty() {
             found.unified = true;
             let text = fs::read_to_string(place.join("cgroup.controllers")).unwrap_or_default();
-            (Version::V2, text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+            (CgroupVersion::V2, text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
         } else {
-            (Version::V1, controllers.split(',').map(str::to_owned).collect())
+            (CgroupVersion::V1, controllers.split(',').map(str::to_owned).collect())
         };
         for name in names {
             let slot = match name.as_str() {
                 "memory" => {
                     found.swap = match version {
-                        Version::V1 => place.join("memory.memsw.limit_in_bytes").exists(),
+                        CgroupVersion::V1 => place.join("memory.memsw.limit_in_bytes").exists(),
                         // The root has no limits, and so no such file.
-                        Version::V2 => below(&place, "memory.swap.max"),
+                        CgroupVersion::V2 => below(&place, "memory.swap.max"),
                     };
                     &mut found.memory
                 }
@@ -48,7 +48,7 @@ pub fn controllers() -> Controllers {
         }
     }
     if found.unified && all_v2 {
-        found.devices = Some(Version::V2);
+        found.devices = Some(CgroupVersion::V2);
     }
     let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
     found.processors = processors(online.trim()).unwrap_or_default();

@@ -7,14 +7,14 @@ use nixcloud_container::ContainerName;
 
 /// A name, or a pattern of names as a shell has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Names {
+pub(crate) enum NamePattern {
     /// This container.
     This(ContainerName),
     /// All whose names are like this: `*`, `?`, `[a-c]`.
     Like(Pattern),
 }
 
-impl FromStr for Names {
+impl FromStr for NamePattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -28,7 +28,7 @@ impl FromStr for Names {
     }
 }
 
-impl Names {
+impl NamePattern {
     /// Those of `all` that are meant; a name is meant whether it is there or not.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ mod tests {
         let all: Vec<ContainerName> =
             ["db", "web-1", "web-2", "web-10"].map(|name| name.parse().unwrap()).into();
         let meant = |text: &str| {
-            let found = text.parse::<Names>().unwrap().among(&all);
+            let found = text.parse::<NamePattern>().unwrap().among(&all);
             found.map(|names| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
         };
         assert_eq!(meant("web-?").unwrap(), "web-1 web-2");
@@ -63,7 +63,7 @@ mod tests {
         assert_eq!(meant("[cd]*").unwrap(), "db");
         assert_eq!(meant("gone").unwrap(), "gone");
         assert_eq!(meant("WEB*").unwrap_err(), "WEB*");
-        assert!("we!b".parse::<Names>().unwrap_err().contains("`!` at position 3"));
-        assert!("web[".parse::<Names>().is_err());
+        assert!("we!b".parse::<NamePattern>().unwrap_err().contains("`!` at position 3"));
+        assert!("web[".parse::<NamePattern>().is_err());
     }
 }
