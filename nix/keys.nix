@@ -375,6 +375,6 @@
     kind = "enum";
     values = [ "closure" "full" ];
     example = "closure";
-    text = "how much of the host's store it sees. `\"closure\"`: what its generations in use need. `\"full\"`: all of it. What the host's configuration says by default";
+    text = "how much of the host's store it sees. `\"closure\"`: what its generations in use need. `\"full\"`: all of it. What the host's configuration says by default, which is `\"closure\"` unless it is changed";
   }
 ]

@@ -65,9 +65,9 @@ in
 
     isolation = bool true "Whether containers are kept from each other, and each to the addresses that are its own.";
 
-    store = maybe (types.enum [ "closure" "full" ]) "closure" ''
-      How much of this host's store containers see that do not say so themselves (`store`): what their generations in use need, or
-      all of it, which is so when not given.
+    store = maybe (types.enum [ "closure" "full" ]) "full" ''
+      How much of this host's store containers see that do not say so themselves (`store`): `"closure"`, what their generations in
+      use need, which is so when not given, or `"full"`, all of it.
     '';
 
     ids.first = maybe types.int 1000000 "Where the user and group ids of containers begin, for a pool of all ids from there up instead of `ids.ranges`; 100000 means `ids.ranges`.";

@@ -223,29 +223,33 @@ fn root_a_store_that_cannot_be_idmapped_is_mounted_without(lab: &Lab) {
     fs::create_dir(&empty).unwrap();
     let lower = format!("lowerdir={}:/nix/store", empty.display());
     let none = nix::mount::MsFlags::empty();
-    let web = lab.busybox("web");
-    web.create();
-    nix::mount::mount(Some("overlay"), "/nix/store", Some("overlay"), none, Some(lower.as_str())).unwrap();
-    let mut notes = Vec::new();
-    let mut observer = |event| {
-        if let nixcloud_container::Event::Note(note) = event {
-            notes.push(note.to_string());
-        }
-    };
-    let started = web.container().start(&mut observer).must("start");
-    assert!(matches!(started, nixcloud_container::StartOutcome::Started { .. }), "{started:?}");
-    assert!(notes.iter().any(|note| note.contains("guest's ids")), "{notes:?}");
-    web.await_version();
-    assert!(!web.config().contains("idmap=container"), "{}", web.config());
-    assert_ne!(web.sh("mount -o remount,bind,rw /nix/store").exit, nixcloud_container::Exit::Code(0));
-    web.stop();
-    // It is known for this boot: the next start does not try.
-    let mut notes = 0;
-    web.container().start(&mut |_| notes += 1).must("start");
-    assert_eq!(notes, 0);
-    web.stop();
-    nix::mount::umount("/nix/store").unwrap();
-    fs::remove_file(lab.path("/var/lib/nixcloud/container/running/.store-not-idmapped")).unwrap();
+    let (part, all) = (lab.busybox("part"), lab.busybox("all"));
+    part.create();
+    all.create_from(&all.file().keys("store = \"full\";"));
+    for web in [&part, &all] {
+        nix::mount::mount(Some("overlay"), "/nix/store", Some("overlay"), none, Some(lower.as_str()))
+            .unwrap();
+        let mut notes = Vec::new();
+        let mut observer = |event| {
+            if let nixcloud_container::Event::Note(note) = event {
+                notes.push(note.to_string());
+            }
+        };
+        let started = web.container().start(&mut observer).must("start");
+        assert!(matches!(started, nixcloud_container::StartOutcome::Started { .. }), "{started:?}");
+        assert!(notes.iter().any(|note| note.contains("guest's ids")), "{notes:?}");
+        web.await_version();
+        assert!(!web.config().contains("idmap=container"), "{}", web.config());
+        assert_ne!(web.sh("mount -o remount,bind,rw /nix/store").exit, nixcloud_container::Exit::Code(0));
+        web.stop();
+        // It is known for this boot: the next start does not try.
+        let mut notes = 0;
+        web.container().start(&mut |_| notes += 1).must("start");
+        assert_eq!(notes, 0);
+        web.stop();
+        nix::mount::umount("/nix/store").unwrap();
+        fs::remove_file(lab.path("/var/lib/nixcloud/container/running/.store-not-idmapped")).unwrap();
+    }
     fs::remove_dir(&empty).unwrap();
 }
 

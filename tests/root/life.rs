@@ -101,6 +101,8 @@ fn root_create_makes_what_is_expected_and_destroy_removes_it(lab: &Lab, kind: Ki
         "addresses/".to_owned(),
         "addresses/10.101.0.2".to_owned(),
         "closures/".to_owned(),
+        format!("closures/{name}/"),
+        format!("closures/{name}/{}", crate::store::package(&web, 1)),
         "ids/".to_owned(),
         "ids/100000".to_owned(),
         "interfaces/".to_owned(),

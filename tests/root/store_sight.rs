@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nixcloud_container::store_view::StoreView;
 use nixcloud_container::{Event, PendingRestart, RunRequest, State};
 
 use crate::harness::guest::id;
@@ -18,6 +19,7 @@ scenarios! {
     once: [
         root_no_filter_of_calls_is_what_keeps_the_store_out_of_sight,
         root_without_idmapped_mounts_the_store_is_out_of_sight_as_well,
+        root_a_guest_of_before_has_all_of_the_store_until_it_is_started_again,
     ],
     both: [
         root_what_a_guest_does_not_need_of_the_store_is_out_of_sight,
@@ -364,4 +366,40 @@ fn root_without_idmapped_mounts_the_store_is_out_of_sight_as_well(lab: &Lab) {
     for guest in [&web, &only, &all] {
         guest.terminate();
     }
+}
+
+/// As after an upgrade of a host that says nothing of it: all of the store was what guests saw.
+fn root_a_guest_of_before_has_all_of_the_store_until_it_is_started_again(lab: &Lab) {
+    let beside = Beside::new(lab);
+    let before = lab.manager_with(|config| config.store = StoreView::Full);
+    let web = lab.busybox("web");
+    web.create();
+    let init = web.start_by(&before);
+    let seen = || web.sh(&format!("test -e {}", beside.path.display())).exit.success();
+    let pending = || {
+        let told = web.container().status().must("status").pending_restart;
+        told.iter().map(|one| format!("{}: {:?} -> {:?}", one.key, one.running, one.next)).collect::<Vec<_>>()
+    };
+    let waits = ["store: [\"full\"] -> [\"closure\"]"];
+    assert!(seen());
+    assert_eq!(pending(), waits);
+    // It is updated in place as it always was, and boots from inside with what it has.
+    web.update(&web.file().version("2"));
+    assert_eq!((web.version().as_deref(), web.init()), (Some("2"), init));
+    assert!(seen());
+    assert_eq!(web.reboots(), State::Running);
+    web.await_version();
+    assert_eq!(web.version().as_deref(), Some("2"));
+    assert!(seen());
+    web.container().rollback(&mut ()).must("rollback");
+    assert_eq!(pending(), waits);
+    web.stop();
+    web.start();
+    assert!(!seen());
+    assert_eq!(pending(), [] as [&str; 0]);
+    assert_shown(&web, &[1]);
+    // A host goes on as before where its configuration says so.
+    web.stop();
+    web.start_by(&before);
+    assert!(seen());
 }

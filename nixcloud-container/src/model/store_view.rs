@@ -12,9 +12,9 @@ use crate::model::words::words;
 #[non_exhaustive]
 pub enum StoreView {
     /// What its generations in use need, and nothing else.
+    #[default]
     Closure,
     /// All of it.
-    #[default]
     Full,
 }
 
