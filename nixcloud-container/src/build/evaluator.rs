@@ -16,7 +16,7 @@ use crate::model::setters::setters;
 use crate::model::spec::ContainerSpec;
 use crate::worker::Client;
 
-/// What is to be evaluated.
+/// A container file that is to be evaluated, and with what.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct EvalRequest {
@@ -55,7 +55,7 @@ pub struct Evaluation {
     pub leased: bool,
     /// The generation's derivation. It is not in the store, unless something was built from it.
     pub derivation: PathBuf,
-    /// What the generation would be.
+    /// The store path that the generation would be.
     pub out: PathBuf,
 }
 

@@ -119,7 +119,7 @@ pub enum Error {
     Incomplete {
         /// The container.
         name: ContainerName,
-        /// What is missing.
+        /// The parts of the record or answer that are missing, in the plural.
         what: &'static str,
     },
     /// Its state does not allow what was asked.
@@ -128,9 +128,9 @@ pub enum Error {
     State {
         /// The container.
         name: ContainerName,
-        /// Its state.
+        /// The state that the container is in.
         state: State,
-        /// What was asked.
+        /// The action that was asked for.
         action: Action,
     },
     /// Another process changes the container.
@@ -139,7 +139,7 @@ pub enum Error {
     Busy {
         /// The container.
         name: ContainerName,
-        /// Who holds it.
+        /// The process that holds the lock, where it has said so.
         pid: Option<u32>,
         /// How long was waited.
         waited: Duration,
@@ -148,9 +148,9 @@ pub enum Error {
     #[error("{what} are being changed by {}; waited {} s", holder(*.pid), .waited.as_secs())]
     #[non_exhaustive]
     HostBusy {
-        /// What of the host.
+        /// The part of the host that is being changed, in the plural.
         what: &'static str,
-        /// Who holds it.
+        /// The process that holds the lock, where it has said so.
         pid: Option<u32>,
         /// How long was waited.
         waited: Duration,
@@ -161,7 +161,7 @@ pub enum Error {
     DeclaredByHost {
         /// The container.
         name: ContainerName,
-        /// Its manifest.
+        /// The manifest that declares it.
         by: String,
     },
     /// A container that is to be applied exists, and was not declared by the same source.
@@ -170,7 +170,7 @@ pub enum Error {
     NotDeclared {
         /// The container.
         name: ContainerName,
-        /// Who declared it.
+        /// The source that declared the container; none where it was made by hand.
         by: Option<String>,
     },
     /// What is to be a container's name cannot be one.
@@ -193,7 +193,7 @@ pub enum Error {
         name: ContainerName,
         /// The path.
         path: PathBuf,
-        /// Why not.
+        /// What the kernel said.
         source: io::Error,
     },
     /// The container file asks for limits that this host cannot hold.
@@ -202,7 +202,7 @@ pub enum Error {
     LimitUnheld {
         /// The container.
         name: ContainerName,
-        /// Which, and why not.
+        /// Each limit that is not held, and why.
         unheld: Vec<Unheld>,
     },
     /// The container file asks for a device that this host does not have, or does not give.
@@ -222,7 +222,7 @@ pub enum Error {
     LimitAbove {
         /// The container.
         name: ContainerName,
-        /// What of it.
+        /// Each limit that is above what the host gives.
         above: Vec<Above>,
     },
     /// A limit could not be held at its boot, and the container was not started.
@@ -231,7 +231,7 @@ pub enum Error {
     LimitAtBoot {
         /// The container.
         name: ContainerName,
-        /// What the worker said.
+        /// The worker's error.
         source: WorkerError,
     },
     /// See [`ClosureError`].
@@ -246,9 +246,9 @@ pub enum Error {
     LimitBelowUse {
         /// The container.
         name: ContainerName,
-        /// What it is to have.
+        /// The memory that the guest is to have at most, in bytes.
         most: Bytes,
-        /// What it uses.
+        /// The memory that the guest uses, page cache included, in bytes.
         used: Bytes,
     },
     /// The kernel refuses a limit of a running guest; it has those that it had.
@@ -268,9 +268,9 @@ pub enum Error {
     Isolation {
         /// The container.
         name: ContainerName,
-        /// What went wrong.
+        /// The step that failed.
         why: &'static str,
-        /// What LXC said.
+        /// LXC's error, with its own words.
         source: WorkerError,
     },
     /// A process that is none of the container's has its ids.
@@ -283,7 +283,7 @@ pub enum Error {
         base: u32,
         /// The process.
         pid: i32,
-        /// What it calls itself.
+        /// The name that the process gives itself.
         program: String,
     },
     /// Another user's process has the name of the socket by which LXC is asked about a container.
@@ -298,7 +298,7 @@ pub enum Error {
         pid: i32,
         /// Whose it is.
         uid: u32,
-        /// What it calls itself.
+        /// The name that the process gives itself.
         program: String,
     },
     /// The first process of a guest ended before it was the guest's init, or right then.
@@ -314,7 +314,7 @@ pub enum Error {
     Mounted {
         /// The container.
         name: ContainerName,
-        /// Where.
+        /// The mount point, on the host.
         mount: PathBuf,
     },
     /// A set, or the host's configuration, declares a container that is to be destroyed.
@@ -323,7 +323,7 @@ pub enum Error {
     Declared {
         /// The container.
         name: ContainerName,
-        /// What declares it.
+        /// The set or the manifest that declares the container.
         by: String,
     },
     /// liblxc does not take a line of `lxcExtraConfig`, or an item that was given beside it.
@@ -372,7 +372,7 @@ pub enum Error {
     StillThere {
         /// The container.
         name: ContainerName,
-        /// What it does.
+        /// The state that LXC still sees.
         state: State,
         /// The limit.
         limit: Duration,
@@ -385,7 +385,7 @@ pub enum Error {
         name: ContainerName,
         /// The generation.
         generation: GenerationId,
-        /// What happened.
+        /// The way in which the activation failed.
         outcome: FailedActivation,
         /// The generation that was put back, if one was.
         restored: Option<GenerationId>,
@@ -398,7 +398,7 @@ pub enum Error {
     NoAccount {
         /// The container.
         container: ContainerName,
-        /// What it does not have.
+        /// The user or group that the guest does not have.
         missing: NoAccount,
     },
     /// A way into a container that would hand the guest something of the host's, or that there is none.
@@ -416,7 +416,7 @@ pub enum Error {
     #[error("{}", parts(.failures))]
     #[non_exhaustive]
     HostParts {
-        /// What was done.
+        /// What was done to the other parts.
         done: Vec<HostChange>,
         /// What was not, and why; one at least.
         failures: Vec<(Part, Error)>,
@@ -427,7 +427,7 @@ pub enum Error {
     Remains {
         /// The container.
         name: ContainerName,
-        /// Why each of it stays.
+        /// One error for each thing that stays.
         failures: Vec<Self>,
     },
     /// An operation failed, and so did undoing it.

@@ -13,7 +13,7 @@ pub struct FileError {
     pub action: &'static str,
     /// To which file or folder; absolute wherever the caller named it so.
     pub path: PathBuf,
-    /// Why not.
+    /// What the kernel said.
     pub source: io::Error,
 }
 

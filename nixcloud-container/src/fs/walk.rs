@@ -52,7 +52,7 @@ pub enum Error {
     #[error("{path} was moved while we were in it")]
     #[non_exhaustive]
     Moved {
-        /// Where it was.
+        /// The path that the directory had.
         path: PathBuf,
     },
     /// Another process fills the directory as fast as we go through it.

@@ -146,7 +146,7 @@ pub enum Error {
         name: String,
         /// The directory.
         directory: PathBuf,
-        /// Why.
+        /// The error that this one follows from.
         #[source]
         source: Errno,
     },
@@ -166,7 +166,7 @@ pub enum Error {
     /// No terminal could be made for a command.
     #[error("a terminal could not be made")]
     Terminal {
-        /// Why.
+        /// What the kernel said.
         source: std::io::Error,
     },
     /// A call of the kernel failed.

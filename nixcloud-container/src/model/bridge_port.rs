@@ -50,16 +50,16 @@ pub struct PortPolicy {
 pub struct Destination {
     /// The network.
     pub network: IpNetwork,
-    /// What becomes of it.
+    /// What becomes of the packet.
     pub fate: Fate,
 }
 
 /// What becomes of a packet, by its destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It is let through.
+    /// The packet is let through.
     Pass,
-    /// It is dropped.
+    /// The packet is dropped.
     Drop,
     /// Only to an address that the host has on the bridge.
     Host,

@@ -80,7 +80,7 @@ words!(Health {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Generation {
-    /// Its number.
+    /// The generation's number, from 1.
     pub id: GenerationId,
     /// When it was made.
     pub created: Timestamp,
@@ -115,7 +115,7 @@ setters!(Generation: "One that nobody has booted or chosen yet." (id: Generation
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Selection {
-    /// These.
+    /// The generations with these numbers.
     Ids(Vec<GenerationId>),
     /// All but the current and the booted one.
     Old,
@@ -129,7 +129,7 @@ pub enum Selection {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SelectionError {
-    /// Nothing was said.
+    /// No word was given.
     #[error("no generation is named")]
     Empty,
     /// A word is none of the forms.

@@ -150,7 +150,7 @@ impl Hint {
         self
     }
 
-    /// Its operations, in order.
+    /// The operations that the hint is to, in order.
     pub fn remedies(&self) -> impl Iterator<Item = &Remedy> {
         self.0.iter().filter_map(|piece| match piece {
             Piece::Remedy(remedy) => Some(remedy),

@@ -10,9 +10,9 @@ use crate::model::words::words;
 pub struct HostChange {
     /// What kind of thing it is.
     pub part: Part,
-    /// Its name.
+    /// The name of the thing, as of a bridge, a kernel setting or a container.
     pub name: String,
-    /// What was done.
+    /// What was done to the thing.
     pub change: Change,
 }
 
@@ -73,17 +73,17 @@ words!(Part {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Change {
-    /// It is new.
+    /// The thing is new.
     Made,
-    /// It was ours already and lacked something.
+    /// The thing was ours already and lacked something.
     Mended,
-    /// It was there as it should be.
+    /// The thing was there as it should be.
     Kept,
     /// Somebody else made it, or needs it now; it was left alone.
     Foreign,
-    /// It is gone.
+    /// The thing was removed.
     Removed,
-    /// It was not there.
+    /// The thing was not there.
     Absent,
 }
 
@@ -102,9 +102,9 @@ words!(Change {
 pub struct Finding {
     /// What kind of thing it is about.
     pub part: Part,
-    /// Its name.
+    /// The name of the thing, as of a bridge, a kernel setting or a container.
     pub name: String,
-    /// How it is.
+    /// Whether the thing is as it should be.
     pub verdict: Verdict,
     /// What was seen, in a sentence without full stop.
     pub what: String,
@@ -139,7 +139,7 @@ impl Finding {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// As it should be.
+    /// The part is as it should be.
     Good,
     /// Something optional is not there; containers work without it.
     Off,

@@ -35,7 +35,7 @@ pub const SHOWN_ROOT: &str = "shown-";
 pub struct LayoutError {
     /// The folder.
     pub path: PathBuf,
-    /// Why.
+    /// What the kernel said.
     pub source: std::io::Error,
 }
 

@@ -78,18 +78,18 @@ pub enum NameError {
     #[error("{what} is empty")]
     #[non_exhaustive]
     Empty {
-        /// What was to be named.
+        /// What was to be named: `container name`, `interface name`.
         what: &'static str,
     },
     /// The text is too long.
     #[error("{what} `{name}` has {length} characters: at most {max} are allowed")]
     #[non_exhaustive]
     TooLong {
-        /// What was to be named.
+        /// What was to be named: `container name`, `interface name`.
         what: &'static str,
         /// The text.
         name: String,
-        /// Its length.
+        /// The length of the name, in bytes.
         length: usize,
         /// The limit.
         max: usize,
@@ -98,15 +98,15 @@ pub enum NameError {
     #[error("{what} `{name}` has `{}` at position {position}: {allowed}", .character.escape_debug())]
     #[non_exhaustive]
     Character {
-        /// What was to be named.
+        /// What was to be named: `container name`, `interface name`.
         what: &'static str,
         /// The text.
         name: String,
         /// The character.
         character: char,
-        /// Where it stands, from 1.
+        /// The position of the character in the name, from 1.
         position: usize,
-        /// What may stand there.
+        /// The characters that may stand there, in words.
         allowed: &'static str,
     },
 }

@@ -111,7 +111,7 @@ pub enum Event {
     /// What the line before says about units.
     #[non_exhaustive]
     Units {
-        /// What happens to them.
+        /// What happens to the units.
         change: UnitChange,
         /// The units, 64 at most; each is a name that systemd allows.
         names: Vec<String>,
@@ -121,7 +121,7 @@ pub enum Event {
     Health {
         /// The generation.
         generation: GenerationId,
-        /// What came of its activation.
+        /// What came of the activation.
         health: Health,
     },
     /// Of an operation on many containers: what happens to one of them.
@@ -129,7 +129,7 @@ pub enum Event {
     ContainerChanged {
         /// The container.
         name: ContainerName,
-        /// What happens to it.
+        /// What happens to the container.
         change: ContainerChange,
     },
     /// Of an operation on many containers: `done` of `expected`.
@@ -155,31 +155,31 @@ impl<N: Into<Note>> From<N> for Event {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Planned {
-    /// There is none yet.
+    /// The container does not exist and is to be created.
     Create,
-    /// It gets a new generation.
+    /// The container gets a new generation.
     #[non_exhaustive]
     Update {
-        /// The one that is current.
+        /// The generation that is current before.
         from: GenerationId,
     },
-    /// It is what it should be.
+    /// The container is what it should be.
     Unchanged,
-    /// Somebody chose its generation: it is left there until it is updated by its name.
+    /// Somebody chose the container's generation, and it stays there until the container is updated by its name.
     #[non_exhaustive]
     Pinned {
-        /// That generation.
+        /// The generation that was chosen.
         at: GenerationId,
     },
-    /// It is declared no more: it goes, with what it keeps.
+    /// The container is declared no more and is to be destroyed with its files.
     #[non_exhaustive]
     Remove {
-        /// That.
+        /// The files that go with the container.
         data: Data,
     },
-    /// It is declared no more, and stays until somebody asks for its removal.
+    /// The container is declared no more, and stays until somebody asks for its removal.
     Orphaned,
-    /// Something stands in the way.
+    /// Something stands in the way of what the container should become.
     Blocked,
 }
 
@@ -189,7 +189,7 @@ pub enum Planned {
 pub struct Data {
     /// Files of its root file system, as far as they could be looked at.
     pub files: u64,
-    /// The bytes that they take.
+    /// The bytes that these files take on the disk.
     pub bytes: u64,
 }
 
@@ -234,21 +234,21 @@ words!(Phase {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum UnitChange {
-    /// They are stopped.
+    /// The units are stopped.
     Stopping,
-    /// They are started.
+    /// The units are started.
     Starting,
-    /// They are restarted.
+    /// The units are restarted.
     Restarting,
-    /// They are reloaded.
+    /// The units are reloaded.
     Reloading,
-    /// They changed but ask not to be restarted.
+    /// The units changed but ask not to be restarted.
     Kept,
-    /// They are new, and were started by what wants them.
+    /// The units are new, and were started by what wants them.
     Started,
-    /// They failed.
+    /// The units failed.
     Failed,
-    /// They had failed before the switch and fail still.
+    /// The units had failed before the switch and fail still.
     StillFailed,
 }
 
@@ -280,21 +280,21 @@ impl UnitChange {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ContainerChange {
-    /// It is being started.
+    /// The container is being started.
     Starting,
-    /// It was started.
+    /// The container was started.
     Started,
-    /// It ran already.
+    /// The container ran already.
     AlreadyRunning,
-    /// It is being shut down.
+    /// The container is being shut down.
     Stopping,
-    /// It has ended.
+    /// The container has ended.
     Stopped,
-    /// It did not end in time and was killed.
+    /// The container did not end in time and was killed.
     Killed,
-    /// It could not be started, or ended.
+    /// The container could not be started, or ended.
     Failed,
-    /// It is left out, since one that it comes after failed.
+    /// The container is left out, since one that it comes after failed.
     Skipped,
 }
 

@@ -36,7 +36,7 @@ pub enum SetError {
         key: String,
         /// The value as given.
         value: String,
-        /// What it is to be.
+        /// What the value of this key is to be.
         why: &'static str,
     },
 }

@@ -342,9 +342,9 @@ setters!(Usage: "Nothing is known." {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Measured {
-    /// What is used.
+    /// The amount that is used.
     pub used: Option<u64>,
-    /// What may be used.
+    /// The amount that may be used.
     pub most: Option<u64>,
 }
 
@@ -395,11 +395,11 @@ pub fn processors(list: &str) -> Option<BTreeSet<u16>> {
 pub struct Limit {
     /// The key of the container file that asks for it, below `resources`.
     pub key: String,
-    /// On which version of cgroups.
+    /// The version of cgroups whose file it is.
     pub version: CgroupVersion,
     /// The file.
     pub file: String,
-    /// Its text.
+    /// The text that is written into the file.
     pub value: String,
 }
 

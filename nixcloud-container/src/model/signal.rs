@@ -30,7 +30,7 @@ impl Signal {
     /// Ends a process at once.
     pub const KILL: Self = Self(libc::SIGKILL);
 
-    /// Its number.
+    /// The signal's number.
     #[must_use]
     pub fn number(self) -> i32 {
         self.0

@@ -29,7 +29,7 @@ pub struct ContainerSpec {
     pub name: Option<ContainerName>,
     /// Whether and how it starts with the host.
     pub autostart: Autostart,
-    /// Its network.
+    /// The container's network.
     pub network: NetworkSpec,
     /// What it may use of the host.
     #[serde(default)]
@@ -170,7 +170,7 @@ impl Default for NetworkSpec {
 pub struct Effective {
     /// The address.
     pub ip: Option<Ipv4Addr>,
-    /// Its prefix length.
+    /// The prefix length of the address, in bits.
     pub prefix_length: Option<u8>,
 }
 
@@ -199,7 +199,7 @@ pub enum SpecError {
     Value {
         /// The field as the container file spells it.
         field: &'static str,
-        /// Its value.
+        /// The value that it has.
         value: String,
         /// Why not.
         why: &'static str,

@@ -9,22 +9,22 @@ use crate::model::words::words;
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum State {
-    /// Nothing of it runs.
+    /// Nothing of the container runs.
     Stopped,
-    /// LXC is setting it up.
+    /// LXC is setting the container up.
     Starting,
-    /// Its init runs.
+    /// The container's init runs.
     Running,
-    /// Its processes are frozen.
+    /// The container's processes are frozen.
     Frozen,
     /// Its init is gone or going; LXC has not finished yet, so it cannot be started yet.
     Stopping,
     /// Its init runs, but it cannot be reached from here: it was started in another network namespace,
     /// or its monitor does not answer.
     Unreachable,
-    /// Another process is making it.
+    /// Another process is making the container.
     Creating,
-    /// Another process is removing it.
+    /// Another process is removing the container.
     Destroying,
     /// A create or destroy of it was cut off, and nobody is at it; the next create or destroy tidies it up.
     Incomplete,
@@ -58,13 +58,13 @@ pub enum Action {
 /// What the table says of an action in a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
-    /// It goes ahead.
+    /// The action goes ahead.
     Allowed,
-    /// There is nothing to do: it is so already.
+    /// There is nothing to do: the container is so already.
     Already,
-    /// It goes ahead once a passing state is over.
+    /// The action goes ahead once a passing state is over.
     Wait,
-    /// It is refused.
+    /// The action is refused.
     Refused,
 }
 

@@ -33,9 +33,9 @@ setters!(User: "With the user's own group." (user: Account) {
 /// A user or a group, by number or by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Account {
-    /// Its number in the guest.
+    /// A number that a user or group has in the guest.
     Id(u32),
-    /// Its name in the guest.
+    /// A name that a user or group has in the guest.
     Name(String),
 }
 
@@ -73,14 +73,14 @@ impl fmt::Display for Account {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UserError {
-    /// Nothing is there.
+    /// The name is empty.
     #[error("a user is missing before or a group after the `:`")]
     Empty,
     /// The number is none that the kernel gives.
     #[error("`{text}` is no id: the highest is {}", u32::MAX - 1)]
     #[non_exhaustive]
     Id {
-        /// What was there.
+        /// The text that should be a number.
         text: String,
     },
     /// A character that no name has.

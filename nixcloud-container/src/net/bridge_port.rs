@@ -40,7 +40,7 @@ pub enum Error {
     Isolate {
         /// Its name.
         name: String,
-        /// Why.
+        /// The error that this one follows from.
         source: socket::Error,
     },
     /// The kernel has no packet filter programs for interfaces.

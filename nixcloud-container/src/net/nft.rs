@@ -14,7 +14,7 @@ pub enum Error {
     Tool {
         /// What was attempted.
         action: &'static str,
-        /// Why not.
+        /// The error that this one follows from.
         source: tool::Error,
     },
     /// What `nft` printed is not understood.

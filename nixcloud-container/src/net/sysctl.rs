@@ -30,7 +30,7 @@ pub enum SysctlError {
     Note {
         /// The setting.
         key: String,
-        /// Why.
+        /// The error that this one follows from.
         source: atomic::Error,
     },
 }

@@ -28,7 +28,7 @@ pub struct Address {
     pub interface: String,
     /// The address, with the length of its prefix.
     pub address: IpNetwork,
-    /// Where it comes from.
+    /// The place from which the address comes.
     pub origin: Origin,
     /// Whether the running guest has it now.
     pub live: bool,
@@ -45,7 +45,7 @@ setters!(Address: "One that is not on a running guest." (interface: String, addr
 pub enum Origin {
     /// The pool of the host-only network: kept for the container's life.
     Leased,
-    /// Its container file.
+    /// The container file.
     Fixed,
     /// A DHCP server: ours, which always gives it the same one, or that of its own bridge.
     Dhcp,

@@ -31,7 +31,7 @@ use crate::store::rootfs;
 use crate::store::salvage;
 use crate::worker::LogRequest;
 
-/// What is to be created.
+/// A container that is to be created: of which file, and with what.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct CreateRequest {
@@ -60,15 +60,15 @@ impl CreateRequest {
     }
 }
 
-/// What was created.
+/// A container that was created.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Created {
     /// The container.
     pub name: ContainerName,
-    /// Its first generation.
+    /// The container's first generation.
     pub generation: GenerationId,
-    /// Its address, unless its bridge gives it one.
+    /// The container's address; none where its bridge gives it one.
     pub address: Option<Ipv4Addr>,
 }
 

@@ -36,9 +36,9 @@ use crate::sys::proc::{self, Process};
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Status {
-    /// Its name.
+    /// The container's name.
     pub name: ContainerName,
-    /// What it does.
+    /// The state of the container, as far as the whole host knows.
     pub state: State,
     /// Whether it is running and has not finished booting: its activation still runs.
     pub booting: bool,
@@ -53,7 +53,7 @@ pub struct Status {
     pub booted: Option<GenerationId>,
     /// Whether it starts with the host.
     pub autostart: bool,
-    /// Its ids on the host.
+    /// The container's ids on the host.
     pub ids: Option<IdMap>,
     /// The memory that the running guest needs, in bytes: without the page cache that has not been used for a while.
     pub memory: Option<u64>,
@@ -118,15 +118,15 @@ pub enum Listed {
     /// One of ours about which something cannot be read. It does not hide the others.
     #[non_exhaustive]
     Broken {
-        /// Its name.
+        /// The container's name.
         name: ContainerName,
-        /// Why.
+        /// The error of reading it.
         error: Error,
     },
     /// An LXC container that nixcloud-container did not make.
     #[non_exhaustive]
     Foreign {
-        /// Its name.
+        /// The container's name.
         name: String,
     },
 }

@@ -74,7 +74,7 @@ impl Default for StopRequest {
 pub enum StopOutcome {
     /// It ran and is stopped now; its name can be used again.
     Stopped,
-    /// It did not run.
+    /// The container did not run.
     NotRunning,
     /// It did not end in time and was killed, as asked; its name can be used again.
     Killed,

@@ -24,7 +24,7 @@ use crate::store::history::Generations;
 use crate::store::record::{Record, RecordPhase};
 use crate::worker::LogRequest;
 
-/// What is to be updated.
+/// How a container is to be updated: what is not given is as it was last.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct UpdateRequest {

@@ -23,7 +23,7 @@ pub enum ClosureError {
     Nix {
         /// The package.
         package: StorePath,
-        /// Why.
+        /// The error that this one follows from.
         source: Box<nix::Error>,
     },
     /// The folder of the lists cannot be made.

@@ -28,7 +28,7 @@ pub enum GenerationsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said.
         source: io::Error,
     },
     /// What the shell original built cannot be read.
@@ -40,7 +40,7 @@ pub enum GenerationsError {
     Spec {
         /// The generation.
         id: GenerationId,
-        /// Why.
+        /// The error that this one follows from.
         source: SpecError,
     },
     /// No generation has this number.
@@ -49,7 +49,7 @@ pub enum GenerationsError {
     Missing {
         /// The number.
         id: GenerationId,
-        /// Those that exist.
+        /// The generations that exist.
         have: Vec<GenerationId>,
     },
     /// The profile has no current generation.
@@ -59,7 +59,7 @@ pub enum GenerationsError {
         /// The profile's link.
         profile: PathBuf,
     },
-    /// Nothing to roll back to.
+    /// There is no older generation to roll back to.
     #[error("no generation is older than the current one, {current}")]
     #[non_exhaustive]
     NoOlder {

@@ -45,22 +45,22 @@ pub(crate) struct Package {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
-    /// It cannot be read.
+    /// The manifest cannot be read.
     #[error("cannot read {}", .path.display())]
     #[non_exhaustive]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said.
         source: io::Error,
     },
-    /// It is not one.
+    /// The file is no manifest.
     #[error("{} is no manifest of built containers", .path.display())]
     #[non_exhaustive]
     Json {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with the JSON.
         source: serde_json::Error,
     },
     /// It is for a newer version.
@@ -69,7 +69,7 @@ pub enum ManifestError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its schema.
+        /// The schema of the manifest.
         found: u32,
     },
     /// What it names is no generation of a container.
@@ -78,7 +78,7 @@ pub enum ManifestError {
     Package {
         /// The store path.
         out: StorePath,
-        /// What is missing.
+        /// The part of the package that is missing.
         what: &'static str,
     },
     /// The spec of what it names cannot be read.
@@ -87,7 +87,7 @@ pub enum ManifestError {
     Spec {
         /// The store path.
         out: StorePath,
-        /// Why.
+        /// The error that this one follows from.
         source: SpecError,
     },
 }

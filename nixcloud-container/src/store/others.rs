@@ -23,7 +23,7 @@ pub enum ForeignError {
     Read {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said.
         source: io::Error,
     },
     /// Our own records cannot be listed.

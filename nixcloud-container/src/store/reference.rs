@@ -61,7 +61,7 @@ pub enum ReferenceError {
     Missing {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said.
         source: io::Error,
     },
     /// None is named, and none is known: of a container that the shell original made it may not be.
@@ -85,7 +85,7 @@ pub enum ReferenceError {
     #[error("both {} and {} are its container file", .first.display(), .second.display())]
     #[non_exhaustive]
     Twice {
-        /// One.
+        /// The first of the two files.
         first: PathBuf,
         /// The other.
         second: PathBuf,
@@ -94,9 +94,9 @@ pub enum ReferenceError {
     #[error("`{attribute}` is no attribute path: {why}")]
     #[non_exhaustive]
     Attribute {
-        /// What was given.
+        /// The attribute that was given.
         attribute: String,
-        /// What is wrong with it.
+        /// What is wrong with the attribute.
         why: &'static str,
     },
     /// Nix reads a flake's path as a URL, and knows no way to write this one.

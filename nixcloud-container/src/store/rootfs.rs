@@ -34,7 +34,7 @@ pub enum RootfsError {
     /// The rootfs.
     #[error("cannot make the root file system")]
     Skeleton(#[from] beneath::Error),
-    /// What is around it.
+    /// A folder around the root file system.
     #[error(transparent)]
     Folder(#[from] FileError),
     /// Removal.

@@ -25,7 +25,7 @@ pub enum SubidError {
     /// The file system refused.
     #[error(transparent)]
     Io(#[from] FileError),
-    /// It cannot be replaced.
+    /// The file cannot be replaced.
     #[error("cannot write the ids of users")]
     Write(#[from] atomic::Error),
 }

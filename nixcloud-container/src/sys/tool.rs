@@ -40,7 +40,7 @@ pub enum Error {
     Run {
         /// The program.
         program: PathBuf,
-        /// Why.
+        /// What the kernel said.
         source: io::Error,
     },
     /// It refused. Its own words are told.

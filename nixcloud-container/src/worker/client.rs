@@ -86,9 +86,9 @@ pub enum WorkerError {
     #[error("cannot start the worker {}", .path.display())]
     #[non_exhaustive]
     Spawn {
-        /// Its program.
+        /// The worker's program.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said.
         source: io::Error,
     },
     /// The control channel broke.
@@ -115,9 +115,9 @@ pub enum WorkerError {
     #[error("{what}")]
     #[non_exhaustive]
     Store {
-        /// What failed.
+        /// The operation that failed, as a sentence has it.
         what: String,
-        /// Why.
+        /// The error that this one follows from.
         source: Box<LxcWords>,
         /// Whether it may be possible without the guest's ids.
         of_ids: bool,
@@ -126,9 +126,9 @@ pub enum WorkerError {
     #[error("{what}")]
     #[non_exhaustive]
     Lxc {
-        /// What failed.
+        /// The operation that failed, as a sentence has it.
         what: String,
-        /// Why, and LXC's own lines.
+        /// The reasons, and LXC's own lines.
         source: LxcWords,
     },
 }

@@ -201,7 +201,7 @@ pub(crate) struct Identity {
 pub struct NoAccount {
     /// Whether it is a group.
     pub group: bool,
-    /// What was asked for.
+    /// The user or group that was asked for.
     pub wanted: Account,
     /// Some that there are.
     pub known: Vec<String>,

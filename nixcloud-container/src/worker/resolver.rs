@@ -37,36 +37,36 @@ const SBIN: [&str; 2] = ["/usr/sbin", "/sbin"];
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResolverError {
-    /// It is not installed.
+    /// dnsmasq is not installed.
     #[error("`{}` is not installed", .program.display())]
     #[non_exhaustive]
     Missing {
         /// The program.
         program: PathBuf,
     },
-    /// It does not start.
+    /// dnsmasq does not start.
     #[error("dnsmasq does not start on {address}: {words}")]
     #[non_exhaustive]
     Start {
-        /// Where it was to listen.
+        /// The address on which it was to listen.
         address: Ipv4Addr,
-        /// Its own words.
+        /// dnsmasq's own words.
         words: String,
     },
-    /// It cannot be signalled.
+    /// A dnsmasq cannot be sent a signal.
     #[error("cannot signal process {pid}")]
     #[non_exhaustive]
     Signal {
-        /// Its number.
+        /// The pid of the dnsmasq.
         pid: i32,
-        /// Why.
+        /// What the kernel said.
         source: io::Error,
     },
-    /// It does not end.
+    /// A dnsmasq does not end.
     #[error("process {pid} does not end")]
     #[non_exhaustive]
     Stays {
-        /// Its number.
+        /// The pid of the dnsmasq.
         pid: i32,
     },
     /// The supervisor.

@@ -44,7 +44,7 @@ pub(super) enum UsersError {
     File {
         /// Its name in the guest.
         path: &'static str,
-        /// Why.
+        /// What the kernel said.
         source: io::Error,
     },
 }

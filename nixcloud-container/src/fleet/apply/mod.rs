@@ -33,7 +33,7 @@ use crate::store::presence;
 use item::{Hold, Item};
 use wanted::{By, Set, Wanted};
 
-/// What is to be applied.
+/// A set of containers that is to be applied, and how.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ApplyRequest {
@@ -131,7 +131,7 @@ pub struct AppliedContainer {
     pub name: String,
     /// What was to become of it.
     pub planned: Planned,
-    /// What did.
+    /// What became of it.
     pub outcome: Outcome,
 }
 
@@ -142,15 +142,15 @@ setters!(AppliedContainer: "What became of a container." (name: String, planned:
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Nothing: it was only planned.
+    /// Nothing: the apply was a dry run.
     Planned,
-    /// It was created.
+    /// The container was created.
     Created(Created),
-    /// It has a new generation.
+    /// The container has a new generation.
     Updated(Switched),
-    /// It was what it should be.
+    /// The container was what it should be.
     Unchanged,
-    /// It is gone.
+    /// The container was destroyed.
     Removed,
     /// It is declared no more, or its generation is pinned, and it was kept as it is.
     Kept,
@@ -159,7 +159,7 @@ pub enum Outcome {
 }
 
 impl Applied {
-    /// Those that failed, with why.
+    /// The containers that failed, each by its name with its error.
     pub fn failures(&self) -> impl Iterator<Item = (&str, &Error)> {
         self.containers.iter().filter_map(|one| match &one.outcome {
             Outcome::Failed(error) => Some((one.name.as_str(), error)),

@@ -26,14 +26,14 @@ pub enum AfterError {
     #[error("it is to start after `{name}`, which does not exist")]
     #[non_exhaustive]
     Missing {
-        /// That name.
+        /// The name that `autostart.after` has.
         name: ContainerName,
     },
     /// It names a container that does not start with the host.
     #[error("it is to start after `{name}`, which does not start with the host")]
     #[non_exhaustive]
     NotAutostarted {
-        /// That name.
+        /// The name that `autostart.after` has.
         name: ContainerName,
     },
     /// It is to start after itself, by way of others or at once.

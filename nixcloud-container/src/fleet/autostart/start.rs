@@ -35,9 +35,9 @@ setters!(AutostartRequest: "As the host configuration says." {
 #[derive(Debug, serde::Serialize)]
 #[non_exhaustive]
 pub struct Autostarted {
-    /// Its name.
+    /// The container's name.
     pub name: ContainerName,
-    /// What became of it.
+    /// What became of the container.
     pub outcome: AutostartOutcome,
 }
 
@@ -54,22 +54,22 @@ impl Autostarted {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AutostartOutcome {
-    /// It was booted.
+    /// The container was booted.
     #[non_exhaustive]
     Started {
         /// Its init, in the host's pid namespace.
         init_pid: i32,
     },
-    /// It ran already.
+    /// The container ran already.
     AlreadyRunning,
     /// It did not start, or what its generation says cannot be read.
     Failed(Error),
-    /// Its `autostart.after` cannot be followed.
+    /// The container's `autostart.after` cannot be followed.
     Refused(AfterError),
     /// It was not tried, since one that it comes after does not run.
     #[non_exhaustive]
     Skipped {
-        /// That one.
+        /// The container that does not run.
         after: ContainerName,
     },
 }

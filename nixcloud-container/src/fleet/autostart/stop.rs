@@ -44,9 +44,9 @@ setters!(AutostopRequest: "As the host configuration says; none is killed." {
 #[derive(Debug, serde::Serialize)]
 #[non_exhaustive]
 pub struct Autostopped {
-    /// Its name.
+    /// The container's name.
     pub name: ContainerName,
-    /// What became of it.
+    /// What became of the container.
     pub outcome: AutostopOutcome,
 }
 
@@ -63,7 +63,7 @@ impl Autostopped {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AutostopOutcome {
-    /// It shut down cleanly.
+    /// The container shut down cleanly.
     Stopped,
     /// It did not end in time and was killed, as asked.
     Killed,

@@ -95,7 +95,7 @@ pub enum Error {
         what: &'static str,
         /// The container.
         name: String,
-        /// Why.
+        /// What the kernel said.
         #[source]
         source: io::Error,
     },

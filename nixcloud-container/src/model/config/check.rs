@@ -16,7 +16,7 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said.
         source: std::io::Error,
     },
     /// What a file says cannot be used.
@@ -25,7 +25,7 @@ pub enum ConfigError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error that this one follows from.
         source: Box<ConfigError>,
     },
     /// It is not TOML, or has a key or value that does not belong there.
@@ -37,7 +37,7 @@ pub enum ConfigError {
     Value {
         /// The key.
         key: &'static str,
-        /// Its value.
+        /// The value that it has.
         value: String,
         /// Why not.
         why: &'static str,
@@ -48,7 +48,7 @@ pub enum ConfigError {
     Allowance {
         /// The table that it is in.
         table: &'static str,
-        /// What is wrong.
+        /// The error that this one follows from.
         source: SpecError,
     },
     /// A default that no container is given.

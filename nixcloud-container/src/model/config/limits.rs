@@ -69,7 +69,7 @@ setters!(Granted: "All that was asked for." (resources: Resources) {
 pub struct Above {
     /// The key of the container file, below `resources`.
     pub key: String,
-    /// What is asked for.
+    /// The value that is asked for, as the container file has it.
     pub asked: String,
     /// The most that there is.
     pub most: String,

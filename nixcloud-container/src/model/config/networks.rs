@@ -37,7 +37,7 @@ setters!(Networks: "All defaults." {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct NetworkConfig {
-    /// Its name.
+    /// The name of the bridge.
     pub bridge: InterfaceName,
     /// The host's address on it, with the prefix length of the whole pool.
     pub address: Ipv4Network,
@@ -56,7 +56,7 @@ impl NetworkConfig {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct InternetConfig {
-    /// Its name.
+    /// The name of the bridge.
     pub bridge: InterfaceName,
     /// The host's address on it, with the prefix length of the network.
     pub address: Ipv4Network,

@@ -26,7 +26,7 @@ pub enum AdoptionNote {
     LineLeftOut {
         /// The line.
         line: String,
-        /// Why.
+        /// The reason for which the line is left out.
         why: String,
     },
 }

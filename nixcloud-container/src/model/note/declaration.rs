@@ -15,7 +15,7 @@ pub enum DeclarationNote {
     ChangedBack {
         /// The container.
         name: ContainerName,
-        /// What declares it.
+        /// The set or manifest that declares the container.
         by: String,
     },
     /// The container file proposes another name than the container has.
@@ -37,7 +37,7 @@ pub enum DeclarationNote {
     LeftOut {
         /// The container.
         name: ContainerName,
-        /// What that process does.
+        /// The state of the container while that process is at it.
         state: State,
     },
     /// The container is taken over by what declares it now.

@@ -21,7 +21,7 @@ pub enum FilesNote {
     EditedByHand {
         /// The configuration.
         path: PathBuf,
-        /// Where the edited one is.
+        /// The path that the edited file has now.
         kept: PathBuf,
     },
     /// The files of the container get other owners.
@@ -39,13 +39,13 @@ pub enum FilesNote {
     OfNobody {
         /// How many.
         count: u64,
-        /// One of them.
+        /// One of these files.
         example: PathBuf,
     },
     /// Something is mounted in the container's folder, and left as it is.
     #[non_exhaustive]
     Mounted {
-        /// Where.
+        /// The mount point.
         path: PathBuf,
     },
 }

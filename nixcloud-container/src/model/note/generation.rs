@@ -49,7 +49,7 @@ pub enum GenerationNote {
         name: ContainerName,
         /// The generation.
         generation: GenerationId,
-        /// What failed, with its causes.
+        /// The failure with its causes.
         why: String,
     },
     /// Units that had failed before the switch fail still: no fault of the generation.

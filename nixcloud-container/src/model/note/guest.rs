@@ -39,7 +39,7 @@ pub enum GuestNote {
     /// The store cannot be mounted with the guest's ids: it is mounted read-only without them.
     #[non_exhaustive]
     StoreWithoutIds {
-        /// What LXC said.
+        /// LXC's words.
         why: String,
     },
     /// lxcfs is mounted and does not answer: the guest sees the memory and the processors of the host.
@@ -81,7 +81,7 @@ pub enum GuestNote {
         name: ContainerName,
         /// Where it was to have it.
         path: String,
-        /// What is in the way.
+        /// What is in the way, in words.
         why: String,
     },
     /// What the container mounts, and does not start without, does not exist.

@@ -41,7 +41,7 @@ pub enum Note {
     Of {
         /// The container.
         name: ContainerName,
-        /// What is to be known.
+        /// The note about the container.
         note: Box<Note>,
     },
 }

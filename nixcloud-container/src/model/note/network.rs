@@ -68,7 +68,7 @@ pub enum NetworkNote {
     NamesUntold {
         /// The container.
         name: ContainerName,
-        /// What failed, with its causes.
+        /// The failure with its causes.
         why: String,
     },
     /// The host's packet filter could not be told of the container's ports.
@@ -76,7 +76,7 @@ pub enum NetworkNote {
     PortsUntold {
         /// The container.
         name: ContainerName,
-        /// What failed, with its causes.
+        /// The failure with its causes.
         why: String,
     },
 }

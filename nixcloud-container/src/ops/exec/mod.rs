@@ -82,7 +82,7 @@ setters!(RunRequest {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Environment {
-    /// Nothing.
+    /// No variable of the caller's.
     #[default]
     Clear,
     /// This process's variables, but for those that are about its user and its folders: `PATH`, `HOME`, `SHELL`, ...
@@ -116,7 +116,7 @@ pub enum Streams {
     Inherit,
     /// `/dev/null`.
     Null,
-    /// These.
+    /// Streams that the caller has opened.
     Fds {
         /// Standard input.
         stdin: OwnedFd,

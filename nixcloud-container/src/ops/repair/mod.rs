@@ -28,7 +28,7 @@ use crate::model::setters::setters;
 use crate::store::salvage::{self, Held};
 use faults::{Fault, Mend};
 
-/// What is to be repaired.
+/// Which containers are to be repaired, and whether for real.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RepairRequest {
@@ -63,7 +63,7 @@ pub struct Repair {
     pub what: String,
     /// What mends it: what was done, would be done, or is for the user to do.
     pub mend: Hint,
-    /// What became of it.
+    /// What became of the mending.
     pub outcome: RepairOutcome,
 }
 
@@ -76,13 +76,13 @@ setters!(Repair: "Of the host, not of one container." (path: PathBuf, what: Stri
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RepairOutcome {
-    /// It is mended.
+    /// The thing is mended.
     Mended,
     /// It would be: only that was asked.
     Planned,
     /// It is not for a repair to mend: `mend` says what to do.
     Left,
-    /// It could not be mended.
+    /// The thing could not be mended.
     Failed(Error),
 }
 

@@ -51,15 +51,15 @@ setters!(StartRequest: "A boot in the background, as the container file says." {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StartOutcome {
-    /// It was booted.
+    /// The container was booted.
     #[non_exhaustive]
     Started {
-        /// Its init, in the host's pid namespace.
+        /// The guest's init, by its pid in the host's pid namespace.
         init_pid: i32,
     },
-    /// It ran already; nothing was done.
+    /// The container ran already; nothing was done.
     AlreadyRunning,
-    /// It was booted in the foreground and has ended since.
+    /// The container was booted in the foreground and has ended since.
     #[non_exhaustive]
     Ended {
         /// Whether that was because the caller cancelled, and not by itself or by somebody's stop.

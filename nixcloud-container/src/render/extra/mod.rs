@@ -44,7 +44,7 @@ fn place(number: Option<usize>) -> String {
 pub struct ItemError {
     /// The LXC key.
     pub key: String,
-    /// Its value.
+    /// The value of the line.
     pub value: String,
     /// Why it is refused.
     pub why: String,

@@ -15,7 +15,7 @@ use crate::store::record::RecordError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForwardError {
-    /// Another container has it.
+    /// Another container has the port.
     #[error("{} of the host leads to container `{owner}` already", .port.words())]
     #[non_exhaustive]
     Taken {
@@ -55,7 +55,7 @@ pub enum ForwardError {
     Read {
         /// The path.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said.
         source: io::Error,
     },
     /// A claim cannot be written or removed.
@@ -64,7 +64,7 @@ pub enum ForwardError {
     Claim {
         /// The port.
         port: HostPort,
-        /// Why.
+        /// The error that this one follows from.
         source: claim::Error,
     },
     /// A record cannot be read.

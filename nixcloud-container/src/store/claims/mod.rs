@@ -43,7 +43,7 @@ pub enum LeaseError {
     AddressTaken {
         /// The address.
         address: IpAddr,
-        /// Its owner.
+        /// The container that has it.
         owner: String,
     },
     /// Its claim says of nobody that he has it.
@@ -68,10 +68,10 @@ pub enum LeaseError {
     HostAddress {
         /// The address.
         address: IpAddr,
-        /// Where the host has it.
+        /// The interface on which the host has the address.
         interface: String,
     },
-    /// It means a whole network.
+    /// The address means a whole network, and no host.
     #[error("address {address} is not one of a host: it stands for the network {network}, or for all in it")]
     #[non_exhaustive]
     NetworkAddress {
@@ -109,7 +109,7 @@ pub enum LeaseError {
     #[error("no range of {RANGE} ids is free in {pool}")]
     #[non_exhaustive]
     IdsExhausted {
-        /// Where they were looked for.
+        /// The ranges in which ids were looked for.
         pool: String,
     },
     /// No identity of interfaces is left.
@@ -121,7 +121,7 @@ pub enum LeaseError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said.
         source: io::Error,
     },
     /// The ids of other users cannot be read.
@@ -131,9 +131,9 @@ pub enum LeaseError {
     #[error("cannot claim {what}")]
     #[non_exhaustive]
     Claim {
-        /// What was to be claimed.
+        /// The address, ids or interface names that were to be claimed.
         what: String,
-        /// Why.
+        /// The error that this one follows from.
         source: claim::Error,
     },
 }

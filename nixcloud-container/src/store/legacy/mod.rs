@@ -54,7 +54,7 @@ pub enum OriginalError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said.
         source: io::Error,
     },
     /// A list is not one.
@@ -63,7 +63,7 @@ pub enum OriginalError {
     List {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error that this one follows from.
         source: BashError,
     },
     /// Its bridge has a name that reaches no shell whole.
@@ -74,7 +74,7 @@ pub enum OriginalError {
         path: PathBuf,
         /// The container.
         name: ContainerName,
-        /// What it says.
+        /// The value that the file has.
         value: String,
     },
     /// What a list says of the container is no address.
@@ -85,7 +85,7 @@ pub enum OriginalError {
         path: PathBuf,
         /// The container.
         name: ContainerName,
-        /// What it says.
+        /// The value that the file has.
         value: String,
     },
     /// The ids of its configuration are not one range of our size.
@@ -97,7 +97,7 @@ pub enum OriginalError {
         /// The configuration.
         path: PathBuf,
     },
-    /// Its profile cannot be read.
+    /// The container's profile cannot be read.
     #[error("cannot read the generations")]
     Profile(#[from] ProfileError),
     /// The lists are locked.

@@ -15,22 +15,22 @@ use crate::model::name::ContainerName;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
-    /// It cannot be read.
+    /// The record cannot be read.
     #[error("cannot read {}", .path.display())]
     #[non_exhaustive]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said.
         source: io::Error,
     },
-    /// It cannot be removed.
+    /// The record cannot be removed.
     #[error("cannot remove {}", .path.display())]
     #[non_exhaustive]
     Remove {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said.
         source: io::Error,
     },
     /// It is not one of ours.
@@ -39,7 +39,7 @@ pub enum RecordError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with the TOML.
         source: toml::de::Error,
     },
     /// A newer version wrote it.
@@ -48,10 +48,10 @@ pub enum RecordError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its schema.
+        /// The schema of the record.
         found: u32,
     },
-    /// It names another container.
+    /// The record names another container than its file does.
     #[error("{} is the record of `{found}`", .path.display())]
     #[non_exhaustive]
     Misplaced {
@@ -66,10 +66,10 @@ pub enum RecordError {
     Encode {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What TOML cannot hold.
         source: toml::ser::Error,
     },
-    /// It cannot be written.
+    /// The record cannot be written.
     #[error("cannot write the record")]
     Write(#[from] atomic::Error),
 }
