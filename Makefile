@@ -15,7 +15,7 @@ BUILT ?= target/release
 # Of this repository: what people read, and what they begin with.
 PAGES = README.md CHANGELOG.md LICENSE docs examples
 
-.PHONY: demo test setup lint unit pure root-tests attack faults vm-test install-test bindings bench bench-before build install uninstall
+.PHONY: demo test setup lint unit pure root-tests attack faults hogs vm-test install-test bindings bench bench-before build install uninstall
 
 # The main job, shown: create, start, ping, update in place, roll back, stop, destroy.
 demo: setup
@@ -67,6 +67,12 @@ FAULTS_SECONDS ?= 900
 faults: setup
 	$(CARGO) build --quiet --workspace --all-targets --locked
 	nice python3 tests/faults/faults.py target/debug/nixcloud-container --seconds $(FAULTS_SECONDS)
+
+# A guest that takes all it can of one thing after the other, in a small machine in this one, and how slow the host and a neighbour
+# are meanwhile: the table of docs/security.md. Minutes.
+hogs: setup
+	$(CARGO) build --quiet --release --locked -p nixcloud-container-cli
+	python3 tests/hogs/hogs.py target/release/nixcloud-container
 
 # A boot of a real machine, in software: minutes, so `make test` does without.
 vm-test:

@@ -108,6 +108,10 @@ in
         The memory that all containers together leave to this host: a size, or "0", which sets no limit. A sixteenth of all when not
         given, 256M to 2G.
       '';
+      share = maybe (types.ints.between 1 100) 50 ''
+        How much of what all containers together may have one can have that says nothing of its memory and has no default, in percent; 87
+        when not given, 100 sets no limit.
+      '';
       # What a container has whose file says nothing of it, and the most that any has.
       defaults = perContainer;
       ceilings = perContainer;

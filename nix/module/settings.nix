@@ -13,7 +13,7 @@ let
   # A table of limits: what is said of it.
   table = set: filterAttrs (key: value: value != null && value != { } && key != "_module")
     (set // { io = mapAttrs (_: filterAttrs (key: value: value != null && key != "_module")) set.io; });
-  limits = given { inherit (cfg.limits) pids reserve connections; }
+  limits = given { inherit (cfg.limits) pids reserve share connections; }
     // filterAttrs (_: value: value != { }) { defaults = table cfg.limits.defaults; ceilings = table cfg.limits.ceilings; };
 
   # What is in the store stays there as long as this configuration does.

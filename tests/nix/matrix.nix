@@ -102,6 +102,7 @@ let
           limits = {
             pids = 200;
             reserve = "1G";
+            share = 60;
             defaults = { memory = "2G"; cpus = 1.5; };
             ceilings = { memory = 8589934592; io."/dev/sda".readBytes = "10M"; hugepages."2MB" = "4M"; };
           };

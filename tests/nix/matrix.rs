@@ -4,6 +4,7 @@ use std::process::Command;
 
 use libtest_mimic::Trial;
 use nixcloud_container::HostConfig;
+use nixcloud_container::config::Share;
 use nixcloud_container::resources::{Bytes, Resources};
 use serde_json::{Value, json};
 
@@ -226,10 +227,11 @@ fn limits_are_what_the_options_say(all: bool, config: &HostConfig) {
     }
     // `settings` have the last word.
     assert_eq!(limits.pids, 100);
-    let granted = limits.grant(&Resources::default(), &|_| false, 1000).resources;
+    let granted =
+        limits.grant(&Resources::default(), &|_| false, Share::new().with_processes(1000_u32)).resources;
     assert_eq!((granted.memory, granted.cpus), (Some(2 << 30), Some(1500)));
     assert_eq!((limits.ceilings.memory, &limits.defaults.cpuset), (Some(Bytes(8 << 30)), &None));
     assert_eq!(granted.io["/dev/sda"].read_bytes, Some(10 << 20));
     assert_eq!(granted.hugepages["2MB"], 4 << 20);
-    assert_eq!(limits.reserve.leaves(8 << 30), Some(7 << 30));
+    assert_eq!((limits.reserve.leaves(8 << 30), limits.share), (Some(7 << 30), 60));
 }

@@ -1,12 +1,14 @@
 //! What a container may use: held from its first instant, changed while it runs, brought back by a rollback.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use nixcloud_container::resources::{CgroupVersion, Measured};
-use nixcloud_container::{DestroyRequest, Error, ErrorKind, Event, UpdateRequest};
+use nixcloud_container::{DestroyRequest, Error, ErrorKind, Event, State, UpdateRequest};
 use nixcloud_container::{cgroup, proc};
 
+use crate::harness::command::program;
 use crate::harness::{Guest, Kind, Lab, Must, chain, scenarios};
 
 scenarios! {
@@ -16,6 +18,7 @@ scenarios! {
         root_a_limit_below_what_is_used_is_refused_with_the_figures,
         root_a_switch_below_what_is_used_is_forced_by_a_word,
         root_guests_together_leave_memory_to_the_host,
+        root_a_hog_of_memory_leaves_its_neighbours_theirs,
         root_limits_are_set_by_hand,
         root_a_limit_that_was_noted_and_not_held_is_held,
         root_open_files_wait_for_a_restart,
@@ -180,6 +183,41 @@ fn root_guests_together_leave_memory_to_the_host(lab: &Lab) {
 fn parent_of(pid: i32) -> i32 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok()).unwrap()
+}
+
+/// What is played in a small machine: a neighbour whose one process has more memory than any of the hog's many.
+const HOG: &str = r#"
+    nc() { "$1" --config "$2" run "$3" -- sh -c "$4"; }
+    "$1" --config "$2" start "$3" >&2 && "$1" --config "$2" start "$4" >&2
+    pid=$(nc "$1" "$2" "$4" "mkfifo /run/p; tail -n 1 </run/p >/dev/null 2>&1 & echo \$!; { head -c 30m /dev/zero; sleep 100; } >/run/p 2>/dev/null &" )
+    nc "$1" "$2" "$3" 'i=0; while [ $i -lt 120 ]; do { head -c 5m /dev/zero; sleep 20; } 2>/dev/null | tail -n 1 >/dev/null 2>&1 & i=$((i + 1)); done; sleep 8' >&2
+    nc "$1" "$2" "$4" "kill -0 $pid 2>/dev/null && echo lives || echo ended"
+    cat /sys/fs/cgroup/memory/nixcloud-guests/lxc.payload."$3"*/memory.oom_control /sys/fs/cgroup/nixcloud-guests/lxc.payload."$3"*/memory.events 2>/dev/null |
+      grep -q 'oom_kill [1-9]' && echo 'the hog was ended' || echo 'the hog had it all'
+    "$1" --config "$2" terminate "$3" >&2; "$1" --config "$2" terminate "$4" >&2
+"#;
+
+fn root_a_hog_of_memory_leaves_its_neighbours_theirs(lab: &Lab) {
+    let (hog, neighbour) = (lab.busybox("hog"), lab.busybox("neighbour"));
+    hog.create();
+    neighbour.create();
+    let all = lab.config_file();
+    let text = fs::read_to_string(&all).unwrap();
+    assert!(text.contains("share = 87\n"), "{text}");
+    let none = lab.root().join("no-share.toml");
+    fs::write(&none, text.replace("share = 87\n", "share = 100\n")).unwrap();
+    let machine = Path::new(env!("CARGO_MANIFEST_DIR")).join("hogs/machine.sh");
+    let plays = |config: &Path| {
+        let mut command = Command::new(&machine);
+        command.arg(format!("machine{}", lab.mark())).args(["600", "sh", "-c", HOG, "hog"]);
+        command.arg(program()).arg(config).args([hog.name().as_str(), neighbour.name().as_str()]);
+        Lab::told(command.stdin(Stdio::null())).done()
+    };
+    // Without a share the same run ends the neighbour's, which is the largest.
+    let first = plays(&none);
+    assert!(first.starts_with("ended"), "{first}");
+    assert_eq!(plays(&all), "lives\nthe hog was ended");
+    assert_eq!((hog.state(), neighbour.state()), (State::Stopped, State::Stopped));
 }
 
 fn root_limits_are_set_by_hand(lab: &Lab) {

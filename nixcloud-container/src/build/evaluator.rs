@@ -8,7 +8,7 @@ use crate::build::instantiate::{self, Asked, Evaluated, Instantiator};
 use crate::build::source::Source;
 use crate::error::Error;
 use crate::fs::error::FileError;
-use crate::model::config::HostConfig;
+use crate::model::config::{HostConfig, Share};
 use crate::model::idmap::IdMapKind;
 use crate::model::name::ContainerName;
 use crate::model::observe::{self, Cancel, Observer, Phase};
@@ -130,7 +130,7 @@ fn checked(
     cancel: &Cancel,
 ) -> Result<Evaluation, Error> {
     // What this kernel has for each is not looked at: another host may evaluate.
-    let above = config.limits.grant(&found.spec.resources, &|_| false, u32::MAX).above;
+    let above = config.limits.grant(&found.spec.resources, &|_| false, Share::new()).above;
     if !above.is_empty() {
         return Err(Error::LimitAbove { name, above });
     }

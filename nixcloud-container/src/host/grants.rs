@@ -2,13 +2,19 @@
 
 use crate::error::Error;
 use crate::host::Host;
-use crate::model::config::{Above, Granted};
+use crate::model::config::{Above, Granted, Share};
 use crate::model::host_report::{Finding, Part, Verdict};
 use crate::model::overrides::Overrides;
 use crate::model::spec::ContainerSpec;
 use crate::render;
 use crate::store::history::Generations;
 use crate::store::record::Record;
+use crate::sys::cgroup;
+
+/// The memory that all guests together may have; all there is where they leave nothing.
+pub(crate) fn together(host: &Host) -> Option<u64> {
+    cgroup::memory_of_host().map(|all| host.config.limits.reserve.leaves(all).unwrap_or(all))
+}
 
 /// What it has, with what somebody set in place of its own.
 pub(crate) fn granted(
@@ -16,7 +22,11 @@ pub(crate) fn granted(
     spec: &ContainerSpec,
     overrides: Option<&Overrides>,
 ) -> Result<Granted, Error> {
-    let share = render::pids_share(host.facts()?.processes);
+    let facts = host.facts()?;
+    let share = Share::new()
+        .with_processes(render::pids_share(facts.processes))
+        // Where nobody counts memory there is no default of it either: it could not be held.
+        .with_together(facts.controllers.memory.and_then(|_| together(host)));
     let limits = &host.config.limits;
     let Some(overrides) = overrides else {
         return Ok(limits.grant(&spec.resources, &|_| false, share));

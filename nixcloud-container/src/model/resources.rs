@@ -208,7 +208,7 @@ impl fmt::Display for CpuTime {
 }
 
 /// What limits of memory are rounded to: the kernel counts pages, of which the largest are so large.
-const PAGE: u64 = 64 << 10;
+pub(crate) const PAGE: u64 = 64 << 10;
 
 /// The memory that guests leave to their host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use ipnetwork::Ipv4Network;
 
 use crate::model::bridge_port::BridgePort;
-use crate::model::config::HostConfig;
+use crate::model::config::{HostConfig, Share};
 use crate::model::idmap::{IdMap, RANGE};
 use crate::model::interface::{InterfaceId, Slot};
 use crate::model::layout::{Layout, NIX_STORE};
@@ -248,7 +248,9 @@ fn system(text: &mut Text, input: &Input<'_>) {
         };
         text.line(key, input.config.limits.pids.min(share));
     }
-    if let Some(most) = input.config.limits.grant(&spec.resources, &|_| false, share).resources.open_files {
+    if let Some(most) =
+        input.config.limits.grant(&spec.resources, &|_| false, Share::new()).resources.open_files
+    {
         text.line("lxc.prlimit.nofile", format_args!("{}:{most}", most.min(SOFT_OPEN_FILES)));
     }
     if controllers.unified && controllers.pids != Some(CgroupVersion::V1) {

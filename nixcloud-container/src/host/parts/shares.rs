@@ -2,7 +2,7 @@
 
 use super::limits::shown;
 use crate::error::Error;
-use crate::host::Host;
+use crate::host::{Host, grants};
 use crate::model::host_report::{Finding, Part, Verdict};
 use crate::model::resources::Reserve;
 use crate::net::GROUPS;
@@ -47,6 +47,25 @@ pub(super) fn check(host: &Host) -> Result<Vec<Finding>, Error> {
     if let Some(all) = cgroup::memory_of_host() {
         let (good, what) = memory(all, host.config.limits.reserve, facts.controllers.memory.is_some());
         tell("memory", good, what);
+        if let Some(together) = grants::together(host).filter(|_| facts.controllers.memory.is_some()) {
+            let shown = |bytes: u64| bytes >> 20;
+            match host.config.limits.memory_of_one(together) {
+                Some(one) => tell(
+                    "memory of one",
+                    true,
+                    format!(
+                        "one guest that says nothing of it can have {} MiB of the {} that all have together",
+                        shown(one),
+                        shown(together)
+                    ),
+                ),
+                None => tell(
+                    "memory of one",
+                    false,
+                    "one guest can have all that they have together: `limits.share` sets no limit".to_owned(),
+                ),
+            }
+        }
     }
     let cgroups = if facts.controllers.unified {
         format!("one guest can make {CGROUPS} cgroups")

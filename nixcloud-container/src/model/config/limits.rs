@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 use super::allowance::Allowance;
-use crate::model::resources::{Bytes, CpuTime, IoLimits, Reserve, Resources, processors};
+use crate::model::resources::{Bytes, CpuTime, IoLimits, PAGE, Reserve, Resources, processors};
 use crate::model::setters::setters;
 
 /// What every container is limited to.
@@ -20,6 +20,9 @@ pub struct Limits {
     /// The memory that all containers together leave to the host: `"auto"` (a sixteenth, at least 256M, at most 2G, and no more
     /// than a quarter), a size such as `"1G"` (three quarters of all at most), or `"0"`, which sets no limit.
     pub reserve: Reserve,
+    /// How much of what all containers together may have one can have that asks for no amount and has no default, in percent:
+    /// the others have the rest at least. 100 sets no limit.
+    pub share: u8,
     /// Connections that a container may begin, by one of its addresses, with the host or by way of it at a time; 0 sets
     /// no limit.
     pub connections: u32,
@@ -32,6 +35,7 @@ pub struct Limits {
 setters!(Limits: "All defaults." {
     with_pids => pids: u32,
     with_reserve => reserve: Reserve,
+    with_share => share: u8,
     with_connections => connections: u32,
     with_defaults => defaults: Allowance,
     with_ceilings => ceilings: Allowance,
@@ -42,10 +46,32 @@ impl Default for Limits {
         Self {
             pids: 16_384,
             reserve: Reserve::Auto,
+            share: 87,
             connections: 8192,
             defaults: Allowance::default(),
             ceilings: Allowance::default(),
         }
+    }
+}
+
+/// What one container can have of this machine by what the machine has, whatever the configuration says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Share {
+    /// The most processes and threads.
+    pub processes: u32,
+    /// Memory, in bytes, that all containers together may have; `None` where nobody counts it.
+    pub together: Option<u64>,
+}
+
+setters!(Share: "A machine without end." {
+    with_processes => processes: u32,
+    with_together => together: Option<u64>,
+});
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { processes: u32::MAX, together: None }
     }
 }
 
@@ -81,20 +107,33 @@ impl Limits {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         self.defaults.check("defaults")?;
         self.ceilings.check("ceilings")?;
+        if !(1..=100).contains(&self.share) {
+            let (key, value) = ("limits.share", self.share.to_string());
+            return Err(ConfigError::Value { key, value, why: "it is a percentage, 1 to 100" });
+        }
         // As if a container asked for them.
-        let granted = self.grant(&self.defaults.resources(), &|_| false, u32::MAX);
+        let granted = self.grant(&self.defaults.resources(), &|_| false, Share::default());
         match granted.above.into_iter().next() {
             Some(Above { key, asked, most }) => Err(ConfigError::Ceiling { key, value: asked, most }),
             None => Ok(()),
         }
     }
 
-    /// What a container has that asks for `asked`. `lifts` says which of the defaults somebody took away; `share` is the most processes and threads that this kernel has for one.
+    /// The memory of one container that says nothing of it and has no default.
     #[must_use]
-    pub fn grant(&self, asked: &Resources, lifts: &dyn Fn(&str) -> bool, share: u32) -> Granted {
-        let (defaults, mut ceilings) = (self.defaults.resources(), self.ceilings.resources());
+    pub fn memory_of_one(&self, together: u64) -> Option<u64> {
+        (self.share < 100).then(|| together / 100 * u64::from(self.share) / PAGE * PAGE)
+    }
+
+    /// What a container has that asks for `asked`. `lifts` says which of the defaults somebody took away; `share` is what one
+    /// can have of this machine.
+    #[must_use]
+    pub fn grant(&self, asked: &Resources, lifts: &dyn Fn(&str) -> bool, share: Share) -> Granted {
+        let (mut defaults, mut ceilings) = (self.defaults.resources(), self.ceilings.resources());
+        defaults.memory =
+            defaults.memory.or_else(|| share.together.and_then(|together| self.memory_of_one(together)));
         if self.pids > 0 {
-            ceilings.pids = Some(ceilings.pids.unwrap_or(u32::MAX).min(self.pids).min(share));
+            ceilings.pids = Some(ceilings.pids.unwrap_or(u32::MAX).min(self.pids).min(share.processes));
         }
         let mut judge = Judge { lifts, above: Vec::new() };
         let (a, d, c) = (asked, &defaults, &ceilings);
@@ -252,13 +291,38 @@ mod tests {
         false
     }
 
+    fn share(processes: u32) -> Share {
+        Share::new().with_processes(processes)
+    }
+
+    #[test]
+    fn who_says_nothing_of_memory_leaves_some_to_the_others() {
+        let machine = Share::new().with_together(Some(1000 << 20));
+        let of =
+            |toml: &str, asked: &Resources| limits(toml).grant(asked, &nothing, machine).resources.memory;
+        let silent = Resources::default();
+        assert_eq!(of("", &silent), Some(870 << 20));
+        assert_eq!(of("limits.share = 50", &silent), Some(500 << 20));
+        assert_eq!(of("limits.share = 100", &silent), None);
+        assert_eq!(of("limits.defaults.memory = \"2G\"", &silent), Some(2 << 30));
+        assert_eq!(of("limits.ceilings.memory = \"2G\"", &silent), Some(870 << 20));
+        assert_eq!(of("limits.ceilings.memory = \"64M\"", &silent), Some(64 << 20));
+        // Who asks for more has asked.
+        assert_eq!(of("", &Resources { memory: Some(2 << 30), ..Resources::default() }), Some(2 << 30));
+        let lifted = limits("").grant(&silent, &|key| key == "memory", machine);
+        assert_eq!(lifted.resources.memory, None);
+        assert_eq!(limits("").grant(&silent, &nothing, Share::new()).resources.memory, None);
+        assert!(HostConfig::from_toml("limits.share = 0").is_err());
+        assert!(HostConfig::from_toml("limits.share = 101").is_err());
+    }
+
     #[test]
     fn what_is_not_asked_for_is_the_default_and_never_more_than_the_ceiling() {
         let limits = limits(
             "limits.pids = 900\n[limits.defaults]\nmemory = \"2G\"\nmemoryHigh = \"1G\"\ncpus = 1.5\n\
              [limits.ceilings]\nmemory = \"4G\"\nswap = 0\ncpuset = \"0-3\"\nopenFiles = 4096\ncpuWeight = 200",
         );
-        let plain = limits.grant(&Resources::default(), &nothing, 1000);
+        let plain = limits.grant(&Resources::default(), &nothing, share(1000));
         assert_eq!(plain.above, []);
         let granted = Resources {
             memory: Some(2 << 30),
@@ -272,9 +336,9 @@ mod tests {
         assert_eq!(plain.resources, granted);
         // Less memory than the default has high.
         let small = Resources { memory: Some(256 << 20), ..Resources::default() };
-        assert_eq!(limits.grant(&small, &nothing, 1000).resources.memory_high, Some(256 << 20));
+        assert_eq!(limits.grant(&small, &nothing, share(1000)).resources.memory_high, Some(256 << 20));
         // Without the defaults the ceiling is left.
-        let lifted = limits.grant(&Resources::default(), &|key| key == "memory", 1000);
+        let lifted = limits.grant(&Resources::default(), &|key| key == "memory", share(1000));
         assert_eq!((lifted.resources.memory, lifted.above), (Some(4 << 30), vec![]));
     }
 
@@ -297,7 +361,7 @@ mod tests {
             .into(),
             ..Resources::default()
         };
-        let granted = limits.grant(&asked, &nothing, 700);
+        let granted = limits.grant(&asked, &nothing, share(700));
         let line = |above: &Above| format!("{} {} {}", above.key, above.asked, above.most);
         assert_eq!(
             granted.above.iter().map(line).collect::<Vec<_>>(),

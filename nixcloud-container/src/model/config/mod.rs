@@ -17,7 +17,7 @@ use crate::model::store_view::StoreView;
 pub use allowance::{Allowance, DeviceAllowance};
 pub use check::ConfigError;
 pub use ids::Ids;
-pub use limits::{Above, Granted, Limits};
+pub use limits::{Above, Granted, Limits, Share};
 pub use networks::{InternetConfig, Ipv6Config, NetworkConfig, Networks};
 
 /// Where the host configuration is looked for.
