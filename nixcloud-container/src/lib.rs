@@ -75,7 +75,7 @@ mod render;
 mod store;
 
 pub use build::evaluator::{EvalRequest, Evaluation, Evaluator};
-pub use container::Container;
+pub use container::{Captured, Child, Command, Container, Input, Output};
 pub use error::{Error, ErrorKind, FailedActivation};
 pub use fleet::apply::{
     Applied, AppliedContainer, ApplyRequest, ApplySource, Outcome, Removal, UpdateAllRequest,

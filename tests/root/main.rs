@@ -26,6 +26,7 @@ mod callers;
 mod ceilings;
 mod cgroups;
 mod cli;
+mod command;
 mod completion;
 mod crash;
 mod data;
@@ -147,6 +148,7 @@ fn scenarios() -> Vec<Scenario> {
         expression::scenarios(),
         arguments::scenarios(),
         cli::scenarios(),
+        command::scenarios(),
         completion::scenarios(),
         json::scenarios(),
         mistakes::scenarios(),

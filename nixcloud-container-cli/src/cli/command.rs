@@ -176,7 +176,7 @@ Examples:
         override_usage = "nixcloud-container run [OPTIONS] NAME [--] COMMAND...",
         after_long_help = "\
 All that follows NAME is the command. It exits as the command does: 127 when it is not found, 126 when it cannot be \
-executed, 128 and the signal's number when a signal ended it. INT, TERM, HUP, QUIT, USR1 and USR2 that this process gets \
+executed, 124 when it took longer than `--timeout`, 128 and the signal's number when a signal ended it. INT, TERM, HUP, QUIT, USR1 and USR2 that this process gets \
 are the command's.
 
 Stdin, stdout and stderr are copied: the command has pipes, never this process's own files. So stdin is read ahead, as \
@@ -186,6 +186,7 @@ command stopped.
 Examples:
   nixcloud-container run web systemctl --failed
   nixcloud-container run web sh -c 'echo $HOSTNAME'
+  nixcloud-container run --timeout 30 web wget -O - http://localhost
   nixcloud-container run -t web htop
   tar c data | nixcloud-container run -w /srv -u alice:users web tar x"
     )]

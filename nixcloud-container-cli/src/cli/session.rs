@@ -39,6 +39,13 @@ pub(crate) struct RunArgs {
     /// Give the command a terminal of the container
     #[arg(short = 't', long)]
     pub(crate) terminal: bool,
+    /// How long the command may take: then it is told to end (SIGTERM), and later killed, with all that it has started
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<u32>,
+    /// How long the command may take to end once it was told, by the time limit or by Ctrl-C, until all of it is killed
+    /// [default: 10 after a time limit]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) kill_after: Option<u32>,
     #[command(flatten)]
     pub(crate) session: SessionArgs,
     /// The container, and the command with its arguments

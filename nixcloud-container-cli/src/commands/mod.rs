@@ -1,7 +1,6 @@
 //! The commands: each asks the library and prints its answer.
 
 mod autostart;
-mod capture;
 mod confirm;
 mod declared;
 mod documents;
@@ -71,9 +70,6 @@ pub(crate) enum Failure {
         /// The pattern.
         pattern: String,
     },
-    /// The streams of a command cannot be made.
-    #[error("cannot connect the command's streams")]
-    Streams(#[source] io::Error),
     /// The signal handlers cannot be installed.
     #[error("cannot prepare for Ctrl-C")]
     Signals(#[source] io::Error),
@@ -118,7 +114,6 @@ impl Failure {
             Self::NoTerminal { .. }
             | Self::Unasked { .. }
             | Self::NoMatch { .. }
-            | Self::Streams(_)
             | Self::Signals(_)
             | Self::Write { .. }
             | Self::Output(_) => ExitStatus::Failed,

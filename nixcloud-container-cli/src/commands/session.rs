@@ -1,10 +1,12 @@
 //! run and login.
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::time::Duration;
 
-use nixcloud_container::{ContainerName, Event, Exit, RunRequest, Streams};
+use nixcloud_container::{ContainerName, Event, Exit, Input, RunRequest, Streams};
 
-use super::{Context, Failure, capture};
+use super::{Context, Failure};
 use crate::cli::{Globals, LoginArgs, RunArgs, SessionArgs};
 use crate::exit::ExitStatus;
 use crate::lxc_args::Attach;
@@ -39,6 +41,9 @@ pub(super) fn target(args: &RunArgs, globals: &Globals, asked: Attach) -> Result
         request.terminal = true;
         request.env.extend(term());
     }
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    request.timeout = args.timeout.map(seconds);
+    request.kill_after = args.kill_after.map(seconds);
     args.session.apply(asked, &mut request);
     Ok(Target { name, request })
 }
@@ -65,14 +70,28 @@ impl SessionArgs {
 pub(super) fn run(context: &Context<'_>, target: Target) -> Result<ExitStatus, Failure> {
     let program = target.request.command.first().cloned().unwrap_or_default();
     let container = context.container(&target.name);
+    let limit = target.request.timeout.unwrap_or_default();
     let (exit, said) = if context.globals.json {
-        let (exit, stdout, stderr) = capture::run(&container, target.request, &mut notes(context))?;
-        (exit, Some((stdout, stderr)))
+        let mut command = container.command_of(target.request);
+        if !io::stdin().is_terminal() {
+            command.stdin(Input::Inherit);
+        }
+        let output = command.output_observed(&mut notes(context))?;
+        (output.exit, Some((output.stdout.into(), output.stderr.into())))
     } else {
         (container.run_observed(target.request, Streams::Inherit, &mut notes(context))?, None)
     };
     context.reply(&RunView::new(&target.name, exit, said));
-    unrunnable(context, &target.name, &format!("`{}`", program.display()), exit);
+    let program = format!("`{}`", program.display());
+    if exit == Exit::TimedOut {
+        let what = format!(
+            "{program} took longer than {} s in container `{}`, and was ended",
+            limit.as_secs(),
+            target.name
+        );
+        context.printer.labelled(Tone::Error, "error", &what);
+    }
+    unrunnable(context, &target.name, &program, exit);
     Ok(exit.into())
 }
 

@@ -31,6 +31,7 @@ pub(super) fn exit_status(words: &[String]) -> Vec<Entry> {
             entry("0..125", "The exit code of the command in the guest."),
             entry("1", "Also: the container does not run, or cannot be entered; stderr says why."),
             usage,
+            entry("124", "The command took longer than `--timeout`, and was ended."),
             entry("126", "The command cannot be executed."),
             entry("127", "The command is not found."),
             entry("128+N", "Signal N ended the command."),

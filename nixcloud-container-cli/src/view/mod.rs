@@ -40,7 +40,9 @@ pub(crate) use ls::{LsView, NamesView};
 pub(crate) use pending::Pending;
 pub(crate) use power::{Outcome, PowerView};
 pub(crate) use repair::RepairView;
-pub(crate) use session::{Captured, RunView};
+#[cfg(test)]
+use session::Captured;
+pub(crate) use session::RunView;
 pub(crate) use set::SetView;
 pub(crate) use table::Table;
 

@@ -12,10 +12,12 @@ use crate::screen::printer::Printer;
 pub(crate) struct RunView {
     /// The container.
     name: String,
-    /// The exit code as a shell has it: 127 not found, 126 not executable, 128 and the signal's number.
+    /// The exit code as a shell has it: 127 not found, 126 not executable, 124 too slow, 128 and the signal's number.
     exit_code: u8,
     /// The signal that ended it.
     signal: Option<i32>,
+    /// Whether it was ended since it took too long.
+    timed_out: bool,
     /// What it wrote to stdout; null for `login`.
     stdout: Option<Captured>,
     /// What it wrote to stderr; null for `login`.
@@ -46,11 +48,17 @@ impl Captured {
     }
 }
 
+impl From<nixcloud_container::Captured> for Captured {
+    fn from(said: nixcloud_container::Captured) -> Self {
+        Self::new(said.bytes, said.truncated)
+    }
+}
+
 impl RunView {
     pub(crate) fn new(name: &ContainerName, exit: Exit, said: Option<(Captured, Captured)>) -> Self {
-        let signal = if let Exit::Signal(signal) = exit { Some(signal) } else { None };
+        let (signal, timed_out) = (exit.signal(), exit == Exit::TimedOut);
         let (stdout, stderr) = said.unzip();
-        Self { name: name.to_string(), exit_code: exit.shell_code(), signal, stdout, stderr }
+        Self { name: name.to_string(), exit_code: exit.shell_code(), signal, timed_out, stdout, stderr }
     }
 }
 

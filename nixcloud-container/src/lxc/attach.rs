@@ -8,6 +8,7 @@ use std::ptr;
 
 use ::nix::errno::Errno;
 use ::nix::fcntl::{FcntlArg, OFlag, fcntl};
+use ::nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use ::nix::sys::stat::{SFlag, fstat};
 use ::nix::sys::wait::{WaitStatus, waitpid};
 use ::nix::unistd::{Pid, isatty, pipe2};
@@ -55,6 +56,8 @@ pub struct Attach<'a> {
     pub elevated: Elevated,
     /// Mount `/proc` and `/sys` anew, in mounts of its own, where it does not enter the container's.
     pub remount: bool,
+    /// Have its process wait, before it becomes the command, until [`Attached::release`] is called.
+    pub held: bool,
 }
 
 /// What a command in a container reads and writes.
@@ -77,6 +80,7 @@ pub struct Attached {
     mark: Mark,
     cwd: PathBuf,
     fault: OwnedFd,
+    gate: Option<OwnedFd>,
 }
 
 impl Handle {
@@ -114,6 +118,12 @@ impl Handle {
         }
         let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
             .map_err(|source| Error::System { what: "making a pipe", source })?;
+        let gate = if command.held {
+            let pair = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC);
+            Some(pair.map_err(|source| Error::System { what: "making a pair of sockets", source })?)
+        } else {
+            None
+        };
         let mut payload = Payload {
             program: &prepared.argv[0],
             argv: &argv,
@@ -121,6 +131,7 @@ impl Handle {
             or_root: command.cwd_or_root,
             terminal: matches!(command.streams, LxcStreams::Terminal(_)),
             fault: write_end.as_fd(),
+            gate: gate.as_ref().map(|(wait, open)| (wait.as_fd(), open.as_raw_fd())),
         };
         // A struct per call: liblxc writes into it.
         let mut options = lxc_sys::lxc_attach_options_default();
@@ -166,6 +177,7 @@ impl Handle {
             mark,
             cwd: command.cwd.clone().unwrap_or_default(),
             fault: read_end,
+            gate: gate.map(|(_, open)| open),
         })
     }
 }
@@ -175,6 +187,24 @@ impl Attached {
     #[must_use]
     pub fn pid(&self) -> i32 {
         self.pid.as_raw()
+    }
+
+    /// Whether it waits to be let go.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.gate.is_some()
+    }
+
+    /// Lets a held process become the command.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn release(&mut self) -> Result<(), Error> {
+        let Some(gate) = self.gate.take() else { return Ok(()) };
+        // No pipe, which would be a signal to this process where the other is gone.
+        send(gate.as_raw_fd(), &[1], MsgFlags::MSG_NOSIGNAL)
+            .map(drop)
+            .map_err(|source| Error::System { what: "letting the command begin", source })
     }
 
     /// Waits until the command ends, for that process alone, however many signals arrive.

@@ -2,7 +2,7 @@
 //! goes where it is to begin. (liblxc passes over a directory that cannot be entered: the command would run in `/`.)
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use ::nix::errno::Errno;
 use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
@@ -42,6 +42,8 @@ pub(super) struct Payload<'a> {
     pub(super) terminal: bool,
     /// Where it is told why there is no command. Closed on exec: the command does not have it.
     pub(super) fault: BorrowedFd<'a>,
+    /// Where it waits until it is let go, by a byte, and the other end of that.
+    pub(super) gate: Option<(BorrowedFd<'a>, RawFd)>,
 }
 
 /// Why there is no command.
@@ -83,6 +85,7 @@ pub(super) unsafe extern "C" fn begin(payload: *mut c_void) -> c_int {
 /// Returns only where there is no command.
 fn run(payload: &Payload<'_>) -> NotBegun {
     let prepared = process::shield()
+        .and_then(|()| payload.gate.map_or(Ok(()), pass))
         .and_then(|()| process::close_all_but(payload.fault))
         .and_then(|()| if payload.terminal { leads_a_session() } else { Ok(()) })
         .and_then(|()| if geteuid().is_root() { Ok(()) } else { as_the_user() })
@@ -98,6 +101,20 @@ fn run(payload: &Payload<'_>) -> NotBegun {
     // SAFETY: strings that end with NUL, and a list of such that ends with NULL; all live as long as the payload.
     unsafe { libc::execvp(payload.program.as_ptr(), payload.argv.as_ptr().cast()) };
     NotBegun::Exec(Errno::last())
+}
+
+/// Waits at the gate. Whoever was to open it may be gone: then there is nobody to run for.
+fn pass((gate, other_end): (BorrowedFd<'_>, RawFd)) -> Result<(), Errno> {
+    // Its own copy would keep it from seeing that.
+    ::nix::unistd::close(other_end)?;
+    loop {
+        match ::nix::unistd::read(gate, &mut [0]) {
+            Ok(1) => return Ok(()),
+            Ok(_) => return Err(Errno::ECANCELED),
+            Err(Errno::EINTR) => {}
+            Err(why) => return Err(why),
+        }
+    }
 }
 
 /// Gives up the capabilities that liblxc leaves to a process which comes from the host's root and has become a user of the

@@ -360,6 +360,8 @@ pub struct Cancel {
     asked: Arc<AtomicBool>,
     signal: Arc<AtomicUsize>,
     passed: PassedSignals,
+    /// The one that it is cancelled with.
+    above: Option<Arc<Cancel>>,
 }
 
 /// Signals for a command in a guest that are no end to it: SIGQUIT, SIGUSR1, SIGUSR2, ... Whoever gets one notes it here.
@@ -410,17 +412,27 @@ impl Cancel {
         Self { passed: signals, ..self }
     }
 
+    /// A token that is cancelled with this one, and also alone.
+    pub(crate) fn below(&self) -> Self {
+        Self { above: Some(Arc::new(self.clone())), ..Self::default() }
+    }
+
     /// Whether there are signals to be passed on.
     pub(crate) fn passes(&self) -> bool {
-        self.passed.0.load(Ordering::Relaxed) != 0
+        self.passed.0.load(Ordering::Relaxed) != 0 || self.above.as_ref().is_some_and(|above| above.passes())
     }
 
     /// Takes those of the noted signals that are in `mask`, which has a bit for each: the lowest is signal 1.
     pub(crate) fn take_passed(&self, mask: u64) -> impl Iterator<Item = Signal> {
-        let taken = self.passed.0.fetch_and(!mask, Ordering::Relaxed) & mask;
+        let taken = self.take(mask);
         let signals = (1..=64).filter(move |number| taken & (1 << (number - 1)) != 0);
         // Those of real time have no name, and are not passed.
         signals.filter_map(|number| Signal::try_from(number).ok())
+    }
+
+    fn take(&self, mask: u64) -> u64 {
+        let above = self.above.as_ref().map_or(0, |above| above.take(mask));
+        self.passed.0.fetch_and(!mask, Ordering::Relaxed) & mask | above
     }
 
     /// Asks the operation to stop.
@@ -431,11 +443,14 @@ impl Cancel {
     /// Whether somebody asked.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed) || self.above.as_ref().is_some_and(|above| above.is_cancelled())
     }
 
     /// The signal for a command in a guest.
     pub(crate) fn signal(&self) -> Signal {
+        if let Some(above) = self.above.as_ref().filter(|above| above.is_cancelled()) {
+            return above.signal();
+        }
         let number = i32::try_from(self.signal.load(Ordering::Relaxed)).ok();
         number.and_then(|number| Signal::try_from(number).ok()).unwrap_or(Signal::SIGINT)
     }

@@ -13,6 +13,17 @@ use crate::sys::proc::Process;
 /// How often a waiting caller is asked whether it has given up.
 const TICK: Duration = Duration::from_millis(50);
 
+/// Why a wait for a process is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// The process has ended.
+    Ended,
+    /// Nobody is at the other end any more.
+    HungUp,
+    /// It is time.
+    Late,
+}
+
 /// A running process.
 #[derive(Debug)]
 pub struct PidFd(OwnedFd);
@@ -78,26 +89,34 @@ impl PidFd {
         }
     }
 
-    /// Waits until it has ended; `false` when the other end of `channel`, a socket, is closed first.
+    /// Waits until it has ended, the other end of `channel`, a socket, is closed, or it is time.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn wait_unless_hung_up(&self, channel: impl AsFd) -> io::Result<bool> {
+    pub fn wait_unless_hung_up(&self, channel: impl AsFd, until: Option<Instant>) -> io::Result<Woken> {
         loop {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let timeout = left.map(|left| Timespec {
+                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            });
             // Of the channel nothing but POLLHUP, which is always told: the end of the request is no hang-up.
             let mut fds = [
                 PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN),
                 PollFd::from_borrowed_fd(channel.as_fd(), PollFlags::empty()),
             ];
-            match poll(&mut fds, None) {
+            match poll(&mut fds, timeout.as_ref()) {
                 Err(rustix::io::Errno::INTR) => continue,
                 other => drop(other?),
             }
             if !fds[0].revents().is_empty() {
-                return Ok(true);
+                return Ok(Woken::Ended);
             }
             if fds[1].revents().contains(PollFlags::HUP) {
-                return Ok(false);
+                return Ok(Woken::HungUp);
+            }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(Woken::Late);
             }
         }
     }
@@ -141,7 +160,7 @@ mod tests {
         child.wait().unwrap();
         pidfd.signal(libc::SIGKILL).unwrap();
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        assert!(pidfd.wait_unless_hung_up(&ours).unwrap());
+        assert_eq!(pidfd.wait_unless_hung_up(&ours, None).unwrap(), Woken::Ended);
         theirs.shutdown(std::net::Shutdown::Write).unwrap();
         let me = PidFd::open(Process::now(std::process::id().cast_signed()).unwrap()).unwrap().unwrap();
         let hang_up = std::thread::spawn(move || {
@@ -149,7 +168,11 @@ mod tests {
             drop(theirs);
         });
         let begin = Instant::now();
-        assert!(!me.wait_unless_hung_up(&ours).unwrap());
+        assert_eq!(
+            me.wait_unless_hung_up(&ours, Some(Instant::now() + Duration::from_millis(5))).unwrap(),
+            Woken::Late
+        );
+        assert_eq!(me.wait_unless_hung_up(&ours, None).unwrap(), Woken::HungUp);
         assert!(begin.elapsed() >= Duration::from_millis(15), "half a close is no hang-up");
         hang_up.join().unwrap();
         assert!(PidFd::open(process).unwrap().is_none());

@@ -416,7 +416,8 @@ fn converse(
 ) -> Result<Option<Answer>, WorkerError> {
     let mut interrupted = false;
     let late = if matches!(request, Request::Start { .. }) { START_TO_END } else { Duration::ZERO };
-    let mut cancelled = None;
+    let patience = if let Request::Attach { command, .. } = request { command.patience } else { None };
+    let mut cancelled: Option<Instant> = None;
     let end = limit.map(|limit| Instant::now() + limit);
     let request = serde_json::to_vec(request).map_err(|error| WorkerError::Channel(error.into()))?;
     channel.set_read_timeout(Some(TICK)).map_err(WorkerError::Channel)?;
@@ -455,6 +456,11 @@ fn converse(
             // It may take it or not. On a terminal Ctrl-C is a key like others: whoever cancels means the end.
             let (None, Some(group)) = (end, group) else { return Err(WorkerError::Cancelled) };
             interrupted = interrupted || killpg(group, cancel.signal()).is_ok();
+            if let (Some(begin), Some(patience)) = (cancelled, patience)
+                && begin.elapsed() >= patience
+            {
+                return Err(WorkerError::Cancelled);
+            }
         }
     }
     if text.is_empty() {

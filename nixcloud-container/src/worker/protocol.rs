@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -181,6 +182,10 @@ pub(crate) struct AttachCommand {
     pub(crate) namespaces: Option<Vec<Namespace>>,
     pub(crate) elevated: Elevated,
     pub(crate) remount: bool,
+    /// How long it may take. Needs the next one.
+    pub(crate) limit: Option<Duration>,
+    /// All that it starts is held together, and once it is told to end it may take so long until all of that is killed.
+    pub(crate) patience: Option<Duration>,
 }
 
 /// A user as the guest knows it. What the guest's files said is checked: no control characters, absolute paths.

@@ -18,13 +18,16 @@ use crate::lxc::pty::{self, Pty};
 use crate::lxc::{self, Attach, Attached, ExecFailure, Exit, Handle, LxcStreams, StartOptions, scratch};
 use crate::model::namespace::Namespace;
 use crate::render::LockedSource;
-use crate::sys::cgroup;
-use crate::sys::pidfd::PidFd;
+use crate::sys::cgroup::{self, Leaf};
+use crate::sys::pidfd::{PidFd, Woken};
 use crate::sys::proc::Process;
 use crate::sys::{inherited, process};
 
 /// How long a killed monitor's last children may take to show.
 const LAST_CHILDREN: Duration = Duration::from_millis(300);
+
+/// How long what was killed may take to be gone.
+const KILLED: Duration = Duration::from_secs(5);
 
 /// How often is looked for them.
 const LOOK: Duration = Duration::from_millis(10);
@@ -211,11 +214,25 @@ fn attach(target: &Target, command: AttachCommand, channel: &File) -> Result<Exi
         return attach_terminal(&mut handle, command, &Caller::of(stdin, stdout), channel);
     }
     let files = LxcStreams::Files(streams.each_ref().map(OwnedFd::as_fd));
-    let attached = handle.attach(&wanted(command, files))?;
+    let (limit, patience) = (command.limit, command.patience.unwrap_or(LAST_WORDS));
+    let mut attached = handle.attach(&wanted(command, files))?;
     // It may hold no pipe open whose end somebody waits for.
     drop(streams);
-    end_with_caller(attached.pid(), channel)?;
-    exit(attached)
+    let leaf = contain(&handle, &mut attached)?;
+    let late = see_to_its_end(attached.pid(), channel, limit, patience, leaf.as_ref())?;
+    let exit = exit(attached)?;
+    Ok(if late { Exit::TimedOut } else { exit })
+}
+
+/// Puts a command that is held into a cgroup of its own, and lets it begin.
+fn contain(handle: &Handle, attached: &mut Attached) -> Result<Option<Leaf>, Failure> {
+    if !attached.is_held() {
+        return Ok(None);
+    }
+    let init = handle.init_pid()?.and_then(Process::now).ok_or("the container has stopped meanwhile")?;
+    let leaf = Leaf::take(init, attached.pid())?;
+    attached.release()?;
+    Ok(Some(leaf))
 }
 
 /// On a terminal of its own, served from here.
@@ -239,22 +256,30 @@ fn attach_terminal(
     };
     caller.dress(&slave);
     caller.raw();
-    let attached = handle.attach(&wanted(command, LxcStreams::Terminal(&slave)))?;
+    let (limit, patience) = (command.limit, command.patience.unwrap_or(LAST_WORDS));
+    let mut attached = handle.attach(&wanted(command, LxcStreams::Terminal(&slave)))?;
     // Its end is known by that nobody has it any more.
     drop(slave);
+    let leaf = contain(handle, &mut attached)?;
     let process = Process::now(attached.pid()).map(PidFd::open).transpose()?.flatten();
-    let end = terminal::serve(caller, master, process.as_ref(), channel)?;
-    if let (End::Gone, Some(process)) = (end, process) {
+    let until = limit.and_then(|limit| Instant::now().checked_add(limit));
+    let end = terminal::serve(caller, master, process.as_ref(), channel, until)?;
+    if let (End::Gone | End::Late, Some(process)) = (end, process) {
         // Its terminal has hung up, which most take for the end.
-        if !process.wait(LAST_WORDS, &|| false)? {
-            process.signal(Signal::SIGKILL as i32)?;
+        let words = if end == End::Late { patience } else { patience.min(LAST_WORDS) };
+        match &leaf {
+            Some(leaf) => end_all(leaf, words),
+            None if !process.wait(words, &|| false)? => process.signal(Signal::SIGKILL as i32)?,
+            None => {}
         }
     }
-    exit(attached)
+    let exit = exit(attached)?;
+    Ok(if end == End::Late { Exit::TimedOut } else { exit })
 }
 
 fn wanted(command: AttachCommand, streams: LxcStreams<'_>) -> Attach<'_> {
     Attach {
+        held: command.patience.is_some(),
         argv: command.argv,
         arg0: command.arg0,
         env: command.env,
@@ -278,20 +303,60 @@ fn exit(attached: Attached) -> Result<Exit, Failure> {
     }
 }
 
-/// Waits for the command to end. If the caller goes first (killed, cancelled, over its deadline), so does the command,
-/// and those that it started in its process group, which is this worker's.
-fn end_with_caller(command: i32, channel: &File) -> Result<(), Failure> {
-    let Some(command) = Process::now(command).map(PidFd::open).transpose()?.flatten() else { return Ok(()) };
-    if command.wait_unless_hung_up(channel)? {
-        return Ok(());
+/// Waits for the command to end; says whether it was late. If it is, or the caller goes first (killed, cancelled), it is ended
+/// with all that it has started: what is in its cgroup, or where it has none in its process group, which is this worker's.
+fn see_to_its_end(
+    command: i32,
+    channel: &File,
+    limit: Option<Duration>,
+    patience: Duration,
+    leaf: Option<&Leaf>,
+) -> Result<bool, Failure> {
+    let Some(command) = Process::now(command).map(PidFd::open).transpose()?.flatten() else {
+        return Ok(false);
+    };
+    let until = limit.and_then(|limit| Instant::now().checked_add(limit));
+    let (late, words) = match command.wait_unless_hung_up(channel, until)? {
+        Woken::Ended => {
+            if let Some(leaf) = leaf.filter(|_| told_to_end()) {
+                end_all(leaf, patience.min(LAST_WORDS));
+            }
+            return Ok(false);
+        }
+        // Who cancels waits for it before he goes.
+        Woken::HungUp => (false, patience.min(LAST_WORDS)),
+        Woken::Late => (true, patience),
+    };
+    if let Some(leaf) = leaf {
+        end_all(leaf, words);
+        return Ok(late);
     }
     let group = ::nix::unistd::getpgrp();
     killpg(group, Signal::SIGTERM)?;
-    if !command.wait(LAST_WORDS, &|| false)? {
+    if !command.wait(words, &|| false)? {
         // This worker is of the group too: there is nobody left to answer.
         killpg(group, Signal::SIGKILL)?;
     }
-    Ok(())
+    Ok(late)
+}
+
+/// Whether the command's process group was told to end. This process is of it, and blocks those signals: they wait.
+fn told_to_end() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let waiting = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    let waiting = waiting.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let ends = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+    ends.into_iter().any(|signal| waiting & (1 << (signal as i32 - 1)) != 0)
+}
+
+/// Ends all that a command has started, which may have `words` for it.
+fn end_all(leaf: &Leaf, words: Duration) {
+    leaf.signal(Signal::SIGTERM as i32);
+    let end = Instant::now() + words;
+    while !leaf.is_vacant() && Instant::now() < end {
+        std::thread::sleep(LOOK);
+    }
+    leaf.end(KILLED);
 }
 
 /// The caller of a foreground start was killed, and its monitor is killed with it: whatever that had begun ends too, also what

@@ -48,6 +48,8 @@ pub(super) enum End {
     Ended,
     /// The caller, its terminal or its reader is gone.
     Gone,
+    /// It took longer than it might.
+    Late,
 }
 
 /// The caller's streams.
@@ -126,6 +128,7 @@ pub(super) fn serve(
     master: OwnedFd,
     command: Option<&PidFd>,
     channel: &File,
+    until: Option<Instant>,
 ) -> io::Result<End> {
     let mut mask = SigSet::empty();
     SIGNALS.into_iter().for_each(|signal| mask.add(signal));
@@ -134,14 +137,17 @@ pub(super) fn serve(
     let mut service = Service { caller, master, signals, input: true, output: true, pending: Vec::new() };
     // It may have changed before the signal was waited for.
     service.resize();
-    service.run(command, channel)
+    service.run(command, channel, until)
 }
 
 impl Service<'_> {
-    fn run(&mut self, command: Option<&PidFd>, channel: &File) -> io::Result<End> {
+    fn run(&mut self, command: Option<&PidFd>, channel: &File, until: Option<Instant>) -> io::Result<End> {
         let mut last = command.is_none().then(|| Instant::now() + LAST_OUTPUT);
         loop {
-            let ready = self.wait(command.filter(|_| last.is_none()), channel, last)?;
+            let ready = self.wait(command.filter(|_| last.is_none()), channel, last, until)?;
+            if last.is_none() && until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(End::Late);
+            }
             if ready.gone || (ready.signal && self.signalled(command)? == End::Gone) {
                 return Ok(End::Gone);
             }
@@ -167,7 +173,13 @@ impl Service<'_> {
         }
     }
 
-    fn wait(&self, command: Option<&PidFd>, channel: &File, last: Option<Instant>) -> io::Result<Ready> {
+    fn wait(
+        &self,
+        command: Option<&PidFd>,
+        channel: &File,
+        last: Option<Instant>,
+        until: Option<Instant>,
+    ) -> io::Result<Ready> {
         let signals = self.signals.as_fd();
         // What is not waited for stands in the list as one that is, without events.
         let either = |wanted: Option<_>| wanted.unwrap_or((signals, PollFlags::empty()));
@@ -182,8 +194,12 @@ impl Service<'_> {
             (channel.as_fd(), PollFlags::empty()),
         ]
         .map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags));
-        let silence = Timespec { tv_sec: 0, tv_nsec: SILENCE.subsec_nanos().into() };
-        let count = match poll(&mut fds, last.map(|_| &silence)) {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let limit = last.map(|_| SILENCE).or(left).map(|limit| Timespec {
+            tv_sec: limit.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: limit.subsec_nanos().into(),
+        });
+        let count = match poll(&mut fds, limit.as_ref()) {
             Err(Errno::INTR) => return Ok(Ready::default()),
             other => other?,
         };

@@ -190,6 +190,7 @@ fn run_in(handle: &mut Handle, rest: &[&str]) -> Result<String, Box<dyn std::err
         namespaces: None,
         elevated: Elevated::default(),
         remount: false,
+        held: false,
     };
     let attached = handle.attach(&command)?;
     if let Some(Pty { master, slave }) = terminal {

@@ -26,11 +26,14 @@ use crate::ops::shown;
 use crate::ops::waiting;
 use crate::store::presence;
 use crate::sys::proc::Process;
-use crate::worker::{Answer, AttachCommand, Exit, Identity, Request, Stdio};
+use crate::worker::{Answer, AttachCommand, Exit, Identity, Request, Stdio, WorkerError};
 use relay::Relay;
 
 /// How long it may take to read a guest's users. It is hostile: what it calls its files may never answer.
 const USERS_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a command may take to end that took too long.
+pub(crate) const KILL_AFTER: Duration = Duration::from_secs(10);
 
 /// A login shell of root: the best that the guest has.
 const LOGIN: &str = "for shell in /run/current-system/sw/bin/bash /bin/bash; do \
@@ -64,6 +67,12 @@ pub struct RunRequest {
     pub elevated: Elevated,
     /// Whether a program of the host gets mounts of its own with `/proc` and `/sys` as of the namespaces that it entered.
     pub remount: bool,
+    /// How long it may take. Then it is ended, by SIGTERM and after [`kill_after`](Self::kill_after) by SIGKILL, with all that
+    /// descends from it, whatever session and parent that has: [`Exit::TimedOut`].
+    pub timeout: Option<Duration>,
+    /// How long it may take to end once it was told, by the time limit or by a cancelled token, until it and all that descends
+    /// from it is killed. When not given, 10 s after a time limit, and as long as it likes after a cancelled token.
+    pub kill_after: Option<Duration>,
 }
 
 setters!(RunRequest {
@@ -76,6 +85,8 @@ setters!(RunRequest {
     with_namespaces => namespaces: Option<Vec<Namespace>>,
     with_elevated => elevated: Elevated,
     with_remount => remount: bool,
+    with_timeout => timeout: Option<Duration>,
+    with_kill_after => kill_after: Option<Duration>,
 });
 
 /// What a command has of the caller's environment.
@@ -156,6 +167,7 @@ pub(crate) fn run(
         None => None,
     };
     let terminal = request.terminal;
+    let kills = request.kill_after.is_some();
     let command = command(request, identity, side);
     let program = command.argv.first().cloned().unwrap_or_default();
     // As whom it runs, in the ids of the host; a program of the host's is root anyway.
@@ -165,15 +177,21 @@ pub(crate) fn run(
     let relay = if terminal { Relay::of_terminal(streams) } else { Relay::of(streams, owner) };
     let (stdio, relay) = relay.map_err(FileError::at("connect the streams of", name.as_str()))?;
     let answer = host.worker.call(&wire, stdio, None, cancel);
+    let cancelled = cancel.is_cancelled();
     let copied = relay.end(answer.is_ok(), cancel);
-    let answer = answer?;
+    let answer = match answer {
+        // It was killed, since it did not end in the time that it was given for that.
+        Err(WorkerError::Cancelled) if kills => Answer::Exited(Exit::Signal(libc::SIGKILL)),
+        answer => answer?,
+    };
     copied.map_err(|broken| FileError::new(broken.action, name.as_str(), broken.source))?;
     match answer {
         Answer::Exited(exit) => {
             if exit == Exit::NotFound && side == Side::Guest {
                 shown::tell_hidden(context, name, &here, &program);
             }
-            Ok(exit)
+            let ran = !matches!(exit, Exit::NotFound | Exit::NotExecutable | Exit::TimedOut);
+            Ok(if cancelled && ran { exit.cancelled() } else { exit })
         }
         other => Err(other.unexpected().into()),
     }
@@ -199,6 +217,10 @@ fn judge(name: &ContainerName, request: &RunRequest) -> Result<Side, Error> {
         Side::Guest if request.remount => Err(refuse(
             "with `/proc` and `/sys` remounted",
             "a command that enters `mnt` has the guest's own",
+        )),
+        Side::Host if request.timeout.is_some() || request.kill_after.is_some() => Err(refuse(
+            "for a limited time",
+            "without `mnt` and `user` the command is the host's, which is in no cgroup of the guest: use `timeout` of the host",
         )),
         Side::Host if request.user.is_some() => Err(refuse(
             "as another user from outside",
@@ -233,6 +255,8 @@ fn command(request: RunRequest, identity: Option<Identity>, side: Side) -> Attac
         terminal: request.terminal,
         remount: request.remount,
         elevated: request.elevated,
+        limit: request.timeout,
+        patience: request.kill_after.or(request.timeout.map(|_| KILL_AFTER)),
         ..AttachCommand::default()
     };
     if side == Side::Host {

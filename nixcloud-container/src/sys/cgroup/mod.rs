@@ -5,6 +5,7 @@
 
 mod controllers;
 mod figures;
+mod leaf;
 mod naming;
 pub mod noted;
 mod together;
@@ -21,6 +22,7 @@ use crate::sys::proc::{FileId, Process};
 
 pub use controllers::{controllers, hold};
 pub use figures::{charged, keep_controllers, memory_of, reclaim, swap_of};
+pub use leaf::Leaf;
 use naming::{MONITOR, PAYLOAD};
 pub use naming::{Owner, Pair, Search, all_payloads_once, is_payload, may_be, payloads};
 pub use together::{forget_together, held_together, hold_together, memory_of_host};

@@ -1,5 +1,8 @@
 //! A container: a name on a host, and what can be asked of it.
 
+mod command;
+
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +28,8 @@ use crate::ops::switch::{self, Switched};
 use crate::ops::switch_request::SwitchRequest;
 use crate::ops::update::{self, UpdateRequest, Updated};
 use crate::worker::Exit;
+
+pub use command::{Captured, Child, Command, Input, Output};
 
 /// One container of a [`Manager`](crate::Manager)'s host.
 ///
@@ -305,6 +310,17 @@ impl Container {
     pub fn unfreeze(&self) -> Result<(), Error> {
         let _span = tracing::debug_span!("unfreeze", name = %self.name).entered();
         power::freeze(&self.host, &self.name, false, &self.cancel)
+    }
+
+    /// A command to be run in it. It is ended with all that descends from it where it takes too long or is cancelled, and has
+    /// 10 s for that.
+    pub fn command(&self, program: impl Into<OsString>) -> Command {
+        self.command_of(RunRequest::new([program.into()]).with_kill_after(exec::KILL_AFTER))
+    }
+
+    /// A command of which the request says more than [`Command`] can: of namespaces, a terminal, the environment.
+    pub fn command_of(&self, request: RunRequest) -> Command {
+        Command::new(self.clone(), request)
     }
 
     /// Runs a command in it and waits for its end. Without a terminal, a cancelled token is a Ctrl-C to the command.
