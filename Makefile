@@ -15,7 +15,7 @@ BUILT ?= target/release
 # Of this repository: what people read, and what they begin with.
 PAGES = README.md CHANGELOG.md LICENSE docs examples
 
-.PHONY: demo test setup lint unit pure root-tests attack faults hogs vm-test install-test bindings bench bench-before build install uninstall
+.PHONY: demo test setup lint unit pure root-tests attack faults hogs vm-test vm-attack install-test bindings bench bench-before build install uninstall
 
 # The main job, shown: create, start, ping, update in place, roll back, stop, destroy.
 demo: setup
@@ -78,6 +78,11 @@ hogs: setup
 vm-test:
 	$(CARGO) build --quiet --locked -p nixcloud-container -p nixcloud-container-cli
 	tests/vm/boot.sh
+
+# Guest root against a host with AppArmor and cgroup v2 alone, which this machine need not be: the scenarios of attacks and limits
+# in a virtual machine, in software.
+vm-attack: setup
+	tests/vm/attack.sh
 
 # The Install section of the README, to the letter, in an empty Debian 12 without network or units of this machine's: it
 # downloads and builds, minutes, so `make test` does without.

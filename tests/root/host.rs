@@ -18,6 +18,7 @@ scenarios! {
         root_a_foreign_lxc_container_is_left_alone,
         root_a_foreign_lxc_containers_address_and_ids_are_respected,
         root_a_profile_of_somebody_else_is_refused,
+        root_the_profile_of_a_guest_is_shown,
         root_host_up_and_down_leave_other_bridges_alone,
         root_what_is_in_the_way_of_a_network_is_told_and_leaves_the_other_alone,
     ],
@@ -316,4 +317,33 @@ fn root_what_is_in_the_way_of_a_network_is_told_and_leaves_the_other_alone(lab: 
     ip("link del brNC-hostonly");
     ip("link del d0");
     manager.host_up().must("up");
+}
+
+/// AppArmor's profile, on a kernel that has it (`make vm-attack`); and that there is none, on one that has not.
+fn root_the_profile_of_a_guest_is_shown(lab: &Lab) {
+    let is_on =
+        fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|on| on.trim() == "Y");
+    let found = || {
+        let findings = lab.manager().host_check();
+        let finding = findings.into_iter().find(|finding| finding.name == "AppArmor").unwrap();
+        assert_eq!(finding.part, Part::Lxc);
+        finding.verdict
+    };
+    let web = lab.busybox("web");
+    web.boot();
+    let profile = || web.container().status().must("status").apparmor;
+    if !is_on {
+        assert_eq!((profile(), found()), (None, Verdict::Off));
+        return;
+    }
+    let has = profile().unwrap();
+    assert!(has.contains(web.name().as_str()) && has.ends_with("(enforce)"), "{has}");
+    assert_eq!(found(), Verdict::Good);
+    web.terminate();
+    // Without its compiler LXC would start nobody.
+    let parser = Path::new("/usr/sbin/apparmor_parser");
+    mount(Some("/dev/null"), parser, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    web.start();
+    assert_eq!((profile().as_deref(), found()), (Some("unconfined"), Verdict::Wrong));
+    umount2(parser, MntFlags::empty()).unwrap();
 }

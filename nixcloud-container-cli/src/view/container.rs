@@ -60,6 +60,9 @@ pub(crate) struct ContainerView {
     lxc_items: Vec<Item>,
     /// Its groups (`lxc.group`).
     groups: Vec<String>,
+    /// The profile of AppArmor that the running guest's init is confined by, with its mode: `NAME (enforce)`; `unconfined`. Null
+    /// where the kernel has no AppArmor, and in a list.
+    apparmor: Option<String>,
     /// The devices of the host that the running guest has.
     devices: Vec<DeviceView>,
     /// What of LXC's side waits for a restart.
@@ -149,6 +152,7 @@ impl From<&Status> for ContainerView {
             declared: status.declared.clone(),
             lxc_items: status.lxc_items.iter().map(item).collect(),
             groups: status.groups.clone(),
+            apparmor: status.apparmor.clone(),
             devices: status.devices.iter().map(DeviceView::from).collect(),
             pending_restart: status.pending_restart.iter().map(Pending::from).collect(),
         }

@@ -1,5 +1,6 @@
 //! What the answers look like, as tables and as JSON. `INSTA_UPDATE=always` writes the snapshots anew.
 
+use nixcloud_container::devices::DeviceNode;
 use nixcloud_container::generation::Health;
 use nixcloud_container::{
     Change, Created, Exit, Generation, GenerationId, HostChange, IdMap, Listed, Part, PendingRestart, State,
@@ -34,6 +35,7 @@ fn status(name: &str) -> Status {
         "pinned": false,
         "lxc_items": [],
         "groups": [],
+        "devices": [],
         "pending_restart": [],
     }))
     .unwrap()
@@ -55,6 +57,8 @@ fn running(name: &str) -> Status {
     status.declared = Some("/etc/containers/all.nix".into());
     status.lxc_items = vec![("lxc.group".into(), "shop".into())];
     status.groups = vec!["all".into(), "shop".into()];
+    status.apparmor = Some("lxc-web_</var/lib/lxc>//&:lxc-web_<-var-lib-lxc>:unconfined (enforce)".into());
+    status.devices = vec![DeviceNode::new("/dev/net/tun", "/dev/net/tun", 10, 200).with_group(7_u16)];
     status.pending_restart = vec![pending()];
     status
 }

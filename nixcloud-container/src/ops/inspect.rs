@@ -80,6 +80,9 @@ pub struct Status {
     pub lxc_items: Vec<(String, String)>,
     /// Its groups (`lxc.group`): those of the running guest, else those of the next boot.
     pub groups: Vec<String>,
+    /// The profile of AppArmor that the running guest's init is confined by, with its mode, as the kernel says it, when one
+    /// container is looked at. `None` where the kernel has no AppArmor.
+    pub apparmor: Option<String>,
     /// The devices of the host that the running guest has.
     pub devices: Vec<DeviceNode>,
     /// What of LXC's side waits for a restart.
@@ -104,6 +107,7 @@ setters!(Status: "One that has no generation yet." (name: ContainerName, state: 
     with_declared => declared: Option<String>,
     with_lxc_items => lxc_items: Vec<(String, String)>,
     with_groups => groups: Vec<String>,
+    with_apparmor => apparmor: Option<String>,
     with_devices => devices: Vec<DeviceNode>,
     with_pending_restart => pending_restart: Vec<PendingRestart>,
 });
@@ -220,7 +224,8 @@ pub(crate) fn status(host: &Host, name: &ContainerName) -> Result<Status, Error>
     let record = host.record(name)?;
     let here = presence::look_on(&host.layout, &record)?;
     let usage = here.init.map(|init| cgroup::usage(&cgroup::of(&[init])));
-    Ok(Status { usage, ..status_of(host, record, &here)? })
+    let apparmor = here.init.and_then(Process::apparmor);
+    Ok(Status { usage, apparmor, ..status_of(host, record, &here)? })
 }
 
 fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Error> {
@@ -263,6 +268,7 @@ fn status_of(host: &Host, record: Record, here: &Presence) -> Result<Status, Err
         declared: record.declared.map(|declared| declared.source),
         lxc_items: record.lxc_items,
         groups,
+        apparmor: None,
         devices: here
             .run
             .as_ref()

@@ -46,14 +46,25 @@ pub use pending::{PendingRestart, compare};
 pub struct HostFacts {
     /// LXC's folder with `common.conf`.
     pub lxc_config_dir: PathBuf,
-    /// Whether AppArmor is on.
-    pub apparmor: bool,
+    /// Whether guests get a profile of AppArmor.
+    pub apparmor: AppArmor,
     /// How many processes and threads the kernel has for all.
     pub processes: u32,
     /// Which controllers of cgroups the kernel has.
     pub controllers: Controllers,
     /// Whether the store can be mounted with the guest's ids.
     pub idmapped_store: bool,
+}
+
+/// AppArmor of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppArmor {
+    /// The kernel has none, or it is off.
+    Off,
+    /// The kernel has it, and there is no program that compiles profiles: LXC would start nobody.
+    NoParser,
+    /// LXC can make a profile for each guest.
+    On,
 }
 
 /// What one container's configuration is made of.
@@ -233,10 +244,14 @@ fn system(text: &mut Text, input: &Input<'_>) {
     text.line("lxc.init.cmd", if spec.original { ORIGINAL_INIT } else { "/init/profile/init" });
     text.line("lxc.idmap", format_args!("u 0 {} {RANGE}", ids.base()));
     text.line("lxc.idmap", format_args!("g 0 {} {RANGE}", ids.base()));
-    if input.facts.apparmor {
-        text.line("lxc.apparmor.profile", "generated");
-        // systemd in the guest mounts for its services; the user namespace confines what that can be.
-        text.line("lxc.apparmor.allow_nesting", 1);
+    match input.facts.apparmor {
+        AppArmor::Off => {}
+        AppArmor::NoParser => text.line("lxc.apparmor.profile", "unconfined"),
+        AppArmor::On => {
+            text.line("lxc.apparmor.profile", "generated");
+            // systemd in the guest mounts for its services; the user namespace confines what that can be.
+            text.line("lxc.apparmor.allow_nesting", 1);
+        }
     }
     let controllers = &input.facts.controllers;
     let share = pids_share(input.facts.processes);

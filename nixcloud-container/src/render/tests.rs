@@ -29,7 +29,7 @@ fn facts() -> HostFacts {
     HostFacts {
         lxc_config_dir: "/usr/share/lxc/config".into(),
         processes: 1 << 22,
-        apparmor: false,
+        apparmor: AppArmor::Off,
         controllers: on(CgroupVersion::V1),
         idmapped_store: true,
     }
@@ -103,8 +103,12 @@ fn everything_at_once() {
         "lxc.cgroup2.memory.max = 1G\nlxc.mount.entry = /srv/my\\040data srv/data none rbind,ro,optional 0 0\n\
          lxc.mount.entry = /srv/rw srv/rw none bind 0 0"
             .into();
-    let facts =
-        HostFacts { apparmor: true, controllers: on(CgroupVersion::V2), idmapped_store: false, ..facts() };
+    let facts = HostFacts {
+        apparmor: AppArmor::On,
+        controllers: on(CgroupVersion::V2),
+        idmapped_store: false,
+        ..facts()
+    };
     insta::assert_snapshot!(golden(&spec, &facts));
     let locked = rendered(&spec, &facts).unwrap().locked;
     assert_eq!(locked.len(), 3, "store, profile, and the read-only entry alone: {locked:?}");

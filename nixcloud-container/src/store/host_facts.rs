@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::model::config::HostConfig;
 use crate::model::layout::Layout;
-use crate::render::HostFacts;
+use crate::render::{AppArmor, HostFacts};
 use crate::sys::{cgroup, proc};
+use crate::worker;
 
 /// LXC's share folder is not where it could be.
 #[derive(Debug, thiserror::Error)]
@@ -39,14 +40,23 @@ pub(crate) fn probe(config: &HostConfig, layout: &Layout) -> Result<HostFacts, F
     let Some(lxc_config_dir) = folders.iter().find(|folder| folder.join("common.conf").is_file()) else {
         return Err(FactsError { tried: folders });
     };
-    let apparmor = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
     Ok(HostFacts {
         lxc_config_dir: lxc_config_dir.clone(),
-        apparmor: apparmor.is_ok_and(|text| text.trim() == "Y"),
+        apparmor: apparmor(Path::new("/sys/module/apparmor/parameters/enabled"), worker::PATH),
         processes: ["pid_max", "threads-max"].iter().filter_map(|key| kernel(key)).min().unwrap_or(u32::MAX),
         controllers: cgroup::controllers(),
         idmapped_store: !is_refused(layout),
     })
+}
+
+/// What of AppArmor there is: whether the kernel's file says that it is on, and whether LXC finds the program that compiles profiles
+/// in its `PATH`.
+fn apparmor(enabled: &Path, path: &str) -> AppArmor {
+    if !std::fs::read_to_string(enabled).is_ok_and(|text| text.trim() == "Y") {
+        return AppArmor::Off;
+    }
+    let has_parser = path.split(':').any(|folder| Path::new(folder).join("apparmor_parser").is_file());
+    if has_parser { AppArmor::On } else { AppArmor::NoParser }
 }
 
 /// A number of the kernel's; one beyond what we count with is as good as none.
@@ -80,6 +90,20 @@ pub(crate) fn allow_idmapped_store(layout: &Layout) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_profile_needs_the_kernel_and_its_compiler() {
+        let folder = tempfile::tempdir().unwrap();
+        let (enabled, path) = (folder.path().join("enabled"), folder.path().display().to_string());
+        let found = || apparmor(&enabled, &format!("/nonexistent:{path}"));
+        assert_eq!(found(), AppArmor::Off);
+        std::fs::write(&enabled, "N\n").unwrap();
+        assert_eq!(found(), AppArmor::Off);
+        std::fs::write(&enabled, "Y\n").unwrap();
+        assert_eq!(found(), AppArmor::NoParser);
+        std::fs::write(folder.path().join("apparmor_parser"), "").unwrap();
+        assert_eq!(found(), AppArmor::On);
+    }
 
     #[test]
     fn a_missing_share_folder_is_named() {

@@ -23,7 +23,8 @@ use crate::sys::proc::Process;
 use crate::sys::reporter;
 
 /// The worker's `PATH`: for the tools that LXC's hooks run. newuidmap of these folders is masked in its namespace.
-const PATH: &str = "/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str =
+    "/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How long a worker that was killed may take to be gone.
 const KILLED: Duration = Duration::from_millis(500);

@@ -58,7 +58,7 @@ pub use crate::model::exit::Exit;
 pub(crate) use booted::{has_activated, has_booted};
 pub(crate) use bridge_port::HookFailure;
 pub use client::WorkerError;
-pub(crate) use client::{Client, Stdio};
+pub(crate) use client::{Client, PATH, Stdio};
 pub(crate) use companion::Companion;
 pub(crate) use protocol::{Answer, AttachCommand, Identity, LogFile, Request, StoreClosure, Target};
 pub use protocol::{LogRequest, NoAccount};

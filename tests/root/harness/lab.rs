@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nixcloud_container::{ContainerName, DestroyRequest, HostConfig, Listed, Manager};
 
-use super::{File, Guest, Kind, Must, chain, leaks, runner, sandbox, sweep};
+use super::{File, Guest, Kind, Must, chain, leaks, runner, sandbox, slowness, sweep};
 
 /// A host of its own: network, mounts, LXC path, state, profiles.
 pub struct Lab {
@@ -170,8 +170,11 @@ pub fn config(root: &Path) -> HostConfig {
     config.ids.skip_running = false;
     // Whatever this machine has; a scenario that wants one has its own.
     config.paths.lxcfs = root.join("lxcfs");
-    config.timeouts.stop = 30;
+    let times = slowness();
+    config.timeouts.start *= times;
+    config.timeouts.boot *= times;
+    config.timeouts.stop = 30 * times;
     config.timeouts.lock = 60;
-    config.timeouts.activate = 60;
+    config.timeouts.activate = 60 * times;
     config
 }

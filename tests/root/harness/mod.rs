@@ -107,10 +107,18 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// How many times longer everything may take: on a machine that is emulated.
+const SLOW: &str = "NIXCLOUD_TEST_SLOW";
+
+/// See [`SLOW`].
+pub fn slowness() -> u32 {
+    std::env::var(SLOW).ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
 /// Polls until `done` is true; fails with what it was waiting for.
 #[track_caller]
 pub fn eventually(what: &str, limit: std::time::Duration, mut done: impl FnMut() -> bool) {
-    let begin = std::time::Instant::now();
+    let (begin, limit) = (std::time::Instant::now(), limit * slowness());
     while !done() {
         assert!(begin.elapsed() < limit, "waited {} s: {what}", limit.as_secs());
         std::thread::sleep(std::time::Duration::from_millis(10));

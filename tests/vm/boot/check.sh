@@ -106,6 +106,8 @@ case $(cat "/proc/$init/attr/current") in
   *web*\(enforce\)) ;;
   *) fail "no AppArmor profile of its own" ;;
 esac
+nixcloud-container --json state web | grep -q '"apparmor":"[^"]*(enforce)"' || fail "its state does not say its profile"
+nixcloud-container --json host check | grep -q '"AppArmor","verdict":"good"' || fail "the check does not find AppArmor good"
 # A quarter of what the kernel gives to all, where that is less than the configuration's.
 all=$(cat /proc/sys/kernel/pid_max /proc/sys/kernel/threads-max | sort -n | head -n 1)
 share=$((all / 4))

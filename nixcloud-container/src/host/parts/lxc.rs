@@ -7,6 +7,7 @@ use crate::host::lxcfs::{self, Lxcfs};
 use crate::model::hint::Hint;
 use crate::model::host_report::{Finding, Part, Verdict};
 use crate::model::observe::Cancel;
+use crate::render::AppArmor;
 
 pub(super) fn check(host: &Host, cancel: &Cancel) -> Result<Vec<Finding>, Error> {
     let (verdict, what, mend) = match version::of(host)? {
@@ -14,7 +15,22 @@ pub(super) fn check(host: &Host, cancel: &Cancel) -> Result<Vec<Finding>, Error>
         Err((error, mend)) => (Verdict::Wrong, error::chain(&error), Some(mend.into())),
     };
     let liblxc = Finding { part: Part::Lxc, name: "liblxc".to_owned(), verdict, what, mend };
-    Ok(vec![liblxc, own_size(host, cancel)?])
+    Ok(vec![liblxc, own_size(host, cancel)?, apparmor(host.facts()?.apparmor)])
+}
+
+/// Whether guests have a profile.
+fn apparmor(found: AppArmor) -> Finding {
+    let (verdict, what, mend) = match found {
+        AppArmor::On => (Verdict::Good, "each guest has a profile of its own", None),
+        AppArmor::NoParser => (
+            Verdict::Wrong,
+            "the kernel has it, and there is no apparmor_parser: guests that are started now have no profile",
+            Some("install its tools (Debian: `apparmor`; NixOS: `security.apparmor.enable`)"),
+        ),
+        AppArmor::Off => (Verdict::Off, "this kernel has none, or it is off: guests have no profile", None),
+    };
+    let (what, mend) = (what.to_owned(), mend.map(Hint::from));
+    Finding { part: Part::Lxc, name: "AppArmor".to_owned(), verdict, what, mend }
 }
 
 /// Whether guests see their own size.

@@ -151,6 +151,14 @@ impl Process {
         status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
     }
 
+    /// The profile of AppArmor that confines it, with its mode; `None` where the kernel has no AppArmor.
+    #[must_use]
+    pub fn apparmor(self) -> Option<String> {
+        // `attr/current` may be another module's.
+        let label = fs::read_to_string(format!("/proc/{}/attr/apparmor/current", self.pid)).ok()?;
+        Some(label.trim_end_matches(['\n', '\0']).to_owned())
+    }
+
     /// Whether the kernel has laid out a program for it: while it executes one, and where it cannot, it has none.
     #[must_use]
     pub fn has_code(self) -> bool {
