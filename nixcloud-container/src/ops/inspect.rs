@@ -83,7 +83,8 @@ pub struct Status {
     /// The profile of AppArmor that the running guest's init is confined by, with its mode, as the kernel says it, when one
     /// container is looked at. `None` where the kernel has no AppArmor.
     pub apparmor: Option<String>,
-    /// The devices of the host that the running guest has.
+    /// The devices of the host that the running guest has. A status that was stored before there were any has none.
+    #[serde(default)]
     pub devices: Vec<DeviceNode>,
     /// What of LXC's side waits for a restart.
     pub pending_restart: Vec<PendingRestart>,
