@@ -1,6 +1,7 @@
 //! How to go on: by operations of this library, which whoever embeds it spells its own way, or by other means.
 
 use super::{Error, FailedActivation};
+use crate::fs::error::FileError;
 use crate::model::devices::DeviceFault;
 use crate::model::hint::{Hint, Remedy};
 use crate::model::name::ContainerName;
@@ -105,7 +106,7 @@ impl Error {
                     None => another,
                 }
             }
-            Self::Generations(GenerationsError::Read { path, .. }) if path.ends_with("spec.json") => {
+            Self::Generations(GenerationsError::Read(FileError { path, .. })) if path.ends_with("spec.json") => {
                 let name = container_of(path.ancestors().nth(2));
                 by(Remedy::Repair { name }, " goes to a generation that is in the store")
             }
@@ -268,7 +269,7 @@ fn container_of(folder: Option<&std::path::Path>) -> Option<ContainerName> {
 
 /// By the name of the file, which is all that is known of a record that cannot be read.
 fn record_hint(error: &RecordError) -> Option<Hint> {
-    let (RecordError::Read { path, .. }
+    let (RecordError::Read(FileError { path, .. })
     | RecordError::Damaged { path, .. }
     | RecordError::Misplaced { path, .. }) = error
     else {

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use crate::build::source::Source;
-use crate::build::{self, Order};
+use crate::build::{self, Order, Realised};
 use crate::error::Error;
 use crate::host::context::Context;
 use crate::model::generation::GenerationId;
 use crate::model::name::ContainerName;
 use crate::model::note::{DeclarationNote, GenerationNote};
 use crate::model::setters::setters;
+use crate::model::spec::ContainerSpec;
 use crate::ops::claim;
 use crate::ops::create::{self, Created};
 use crate::ops::idmap_move;
@@ -20,6 +21,7 @@ use crate::ops::needs;
 use crate::ops::recover;
 use crate::ops::shown;
 use crate::ops::switch::{self, Step, Switched};
+use crate::store::claims::Foreign;
 use crate::store::history::Generations;
 use crate::store::record::{Record, RecordPhase};
 use crate::worker::LogRequest;
@@ -163,12 +165,7 @@ fn first(
     record.phase = RecordPhase::Ready;
     record.pinned = false;
     record.generations.clear();
-    let ready = build::ready(context, record, order, &foreign)?;
-    let spec = ready.spec.clone();
-    limits::refuse_above(host, &record.name, &spec, limits::overrides(record, true))?;
-    let rendered = switch::prepare(context, record, &spec, &given)?;
-    needs::tell(context, &spec, &rendered)?;
-    let built = build::realise(context, record, order, ready)?;
+    let (spec, built) = checked_and_built(context, record, order, &foreign, &given)?;
     order.note(record);
     record.lxc_items = given.items;
     let to = build::set_profile(host, record, &built, cancel)?;
@@ -194,6 +191,23 @@ fn first(
     })
 }
 
+/// Builds a generation, once all that can refuse it has been asked.
+fn checked_and_built(
+    context: &mut Context<'_>,
+    record: &mut Record,
+    order: &Order<'_>,
+    foreign: &Foreign,
+    given: &GivenItems,
+) -> Result<(ContainerSpec, Realised), Error> {
+    let ready = build::ready(context, record, order, foreign)?;
+    let spec = ready.spec.clone();
+    limits::refuse_above(context.host, &record.name, &spec, limits::overrides(record, true))?;
+    let rendered = switch::prepare(context, record, &spec, given)?;
+    needs::tell(context, &spec, &rendered)?;
+    let built = build::realise(context, record, order, ready)?;
+    Ok((spec, built))
+}
+
 fn build_and_switch(
     context: &mut Context<'_>,
     record: &mut Record,
@@ -206,12 +220,7 @@ fn build_and_switch(
     let from = generations.current()?;
     let foreign = claim::others(host)?;
     let built = (|| {
-        let ready = build::ready(context, record, order, &foreign)?;
-        let spec = ready.spec.clone();
-        limits::refuse_above(host, &record.name, &spec, limits::overrides(record, true))?;
-        let rendered = switch::prepare(context, record, &spec, &given)?;
-        needs::tell(context, &spec, &rendered)?;
-        let built = build::realise(context, record, order, ready)?;
+        let (spec, built) = checked_and_built(context, record, order, &foreign, &given)?;
         shown::prepare(host, &record.name, &spec, built.package(), cancel)?;
         switch::begin(host, record, from, given.items)?;
         // A guest that reboots from inside boots it as soon as the profile leads there.

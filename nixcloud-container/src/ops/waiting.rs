@@ -22,14 +22,7 @@ pub(crate) fn while_passing(
     limit: Duration,
     cancel: &Cancel,
 ) -> Result<Presence, Error> {
-    let begin = Instant::now();
-    loop {
-        let here = presence::look(&host.layout, record)?;
-        if here.state.permits(action) != Permission::Wait {
-            return Ok(here);
-        }
-        pause(&record.name, here.state, begin, limit, cancel)?;
-    }
+    until(host, record, limit, cancel, &|state| state.permits(action) != Permission::Wait)
 }
 
 /// Waits until a container has ended.
@@ -39,10 +32,20 @@ pub(crate) fn until_stopped(
     limit: Duration,
     cancel: &Cancel,
 ) -> Result<Presence, Error> {
+    until(host, record, limit, cancel, &|state| !state.is_live())
+}
+
+fn until(
+    host: &Host,
+    record: &Record,
+    limit: Duration,
+    cancel: &Cancel,
+    is_over: &dyn Fn(State) -> bool,
+) -> Result<Presence, Error> {
     let begin = Instant::now();
     loop {
         let here = presence::look(&host.layout, record)?;
-        if !here.state.is_live() {
+        if is_over(here.state) {
             return Ok(here);
         }
         pause(&record.name, here.state, begin, limit, cancel)?;

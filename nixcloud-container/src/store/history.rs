@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::fs::error::FileError;
 use crate::model::generation::{Generation, GenerationId, Health, Selection, passed_over};
 use crate::model::layout::{Layout, NIX_STATE, SHOWN_ROOT};
 use crate::model::name::ContainerName;
@@ -23,14 +24,8 @@ pub enum GenerationsError {
     #[error("cannot change the roots of the garbage collector")]
     Roots(#[source] nix::roots::Error),
     /// A generation's spec cannot be read.
-    #[error("cannot read {}", .path.display())]
-    #[non_exhaustive]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] FileError),
     /// What the shell original built cannot be read.
     #[error(transparent)]
     Original(#[from] OriginalError),
@@ -177,7 +172,7 @@ impl Generations {
     /// What a generation is: a store path.
     pub(crate) fn target(&self, id: GenerationId) -> Result<PathBuf, GenerationsError> {
         let path = self.link(id)?;
-        std::fs::read_link(&path).map_err(|source| GenerationsError::Read { path, source })
+        Ok(std::fs::read_link(&path).map_err(FileError::at("read", &path))?)
     }
 
     /// The spec that a generation was built with.
@@ -188,7 +183,7 @@ impl Generations {
             // Whether the generation is there at all is asked only now: most often it is.
             Err(source) => {
                 let built = legacy::spec(&self.layout, &self.name, &self.link(id)?)?;
-                return built.ok_or(GenerationsError::Read { path, source });
+                return Ok(built.ok_or(FileError::new("read", &path, source))?);
             }
         };
         ContainerSpec::from_json(&json).map_err(|source| GenerationsError::Spec { id, source })
@@ -274,9 +269,9 @@ impl Generations {
     /// The package that a generation is.
     pub(crate) fn package(&self, id: GenerationId) -> Result<StorePath, GenerationsError> {
         let link = self.link(id)?;
-        std::fs::read_link(&link)
+        Ok(std::fs::read_link(&link)
             .and_then(|target| StorePath::try_from(target.as_path()).map_err(io::Error::other))
-            .map_err(|source| GenerationsError::Read { path: link, source })
+            .map_err(FileError::at("read", &link))?)
     }
 
     /// All packages, of whichever generation.
@@ -298,8 +293,7 @@ impl Generations {
     /// The packages that are rooted since a running guest sees them.
     pub(crate) fn rooted_shown(&self) -> Result<Vec<StorePath>, GenerationsError> {
         let folder = self.layout.profile_dir(&self.name);
-        let entries =
-            std::fs::read_dir(&folder).map_err(|source| GenerationsError::Read { path: folder, source })?;
+        let entries = std::fs::read_dir(&folder).map_err(FileError::at("read", &folder))?;
         let is_shown = |link: &PathBuf| {
             let name = link.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             name.starts_with(SHOWN_ROOT) || *link == self.layout.booted(&self.name)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::fs::error::FileError;
 use crate::model::spec::{ContainerSpec, SpecError};
 use crate::nix::{STORE_DIR, StorePath};
 
@@ -46,14 +47,8 @@ pub(crate) struct Package {
 #[non_exhaustive]
 pub enum ManifestError {
     /// The manifest cannot be read.
-    #[error("cannot read {}", .path.display())]
-    #[non_exhaustive]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] FileError),
     /// The file is no manifest.
     #[error("{} is no manifest of built containers", .path.display())]
     #[non_exhaustive]
@@ -99,7 +94,7 @@ impl Manifest {
             schema: u32,
         }
         let path = path.to_owned();
-        let json = whole(&path).map_err(|source| ManifestError::Read { path: path.clone(), source })?;
+        let json = whole(&path).map_err(FileError::at("read", &path))?;
         let wrong = |source| ManifestError::Json { path: path.clone(), source };
         let Probe { schema } = serde_json::from_slice(&json).map_err(wrong)?;
         if schema > SCHEMA {

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
+use crate::fs::error::FileError;
 use crate::model::idmap::RANGE;
 use crate::model::interface::InterfaceId;
 use crate::model::layout::Layout;
@@ -18,14 +18,8 @@ use crate::store::record::{Record, RecordError};
 #[non_exhaustive]
 pub enum ForeignError {
     /// The LXC path cannot be read.
-    #[error("cannot read {}", .path.display())]
-    #[non_exhaustive]
-    Read {
-        /// The folder.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] FileError),
     /// Our own records cannot be listed.
     #[error(transparent)]
     Records(#[from] RecordError),
@@ -59,7 +53,7 @@ pub(crate) fn containers(layout: &Layout) -> Result<Vec<String>, ForeignError> {
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(ForeignError::Read { path: path.to_owned(), source }),
+        Err(source) => return Err(FileError::new("read", path, source).into()),
     };
     let mut names: Vec<String> = entries
         .flatten()

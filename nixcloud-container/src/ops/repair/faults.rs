@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::fs::error::FileError;
 use crate::host::Host;
 use crate::model::generation::{GenerationId, Health};
 use crate::model::hint::{Hint, Remedy};
@@ -151,7 +152,7 @@ fn reason(error: &RecordError) -> String {
     match error {
         RecordError::Damaged { .. } => "is damaged".to_owned(),
         RecordError::Misplaced { found, .. } => format!("is the record of `{found}`"),
-        RecordError::Read { source, .. } => format!("cannot be read: {source}"),
+        RecordError::Read(FileError { source, .. }) => format!("cannot be read: {source}"),
         _ => "cannot be read".to_owned(),
     }
 }

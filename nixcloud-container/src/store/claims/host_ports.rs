@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::fs::claim::{self, Claim};
+use crate::fs::error::FileError;
 use crate::model::forward::HostPort;
 use crate::model::layout::Layout;
 use crate::model::name::ContainerName;
@@ -50,14 +51,8 @@ pub enum ForwardError {
         port: HostPort,
     },
     /// The folder of claims, or one of them, cannot be read.
-    #[error("cannot read {}", .path.display())]
-    #[non_exhaustive]
-    Read {
-        /// The path.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] FileError),
     /// A claim cannot be written or removed.
     #[error("cannot claim {} of the host", .port.words())]
     #[non_exhaustive]
@@ -142,7 +137,7 @@ pub(crate) fn claims(layout: &Layout) -> Result<Vec<(HostPort, ContainerName)>, 
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(ForwardError::Read { path: folder, source }),
+        Err(source) => return Err(FileError::new("read", &folder, source).into()),
     };
     let ports = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<HostPort>().ok());
     let mut claims = Vec::new();
@@ -151,7 +146,7 @@ pub(crate) fn claims(layout: &Layout) -> Result<Vec<(HostPort, ContainerName)>, 
         match std::fs::read_to_string(&path) {
             Ok(owner) => claims.extend(owner.trim().parse().ok().map(|owner| (port, owner))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(ForwardError::Read { path, source }),
+            Err(source) => return Err(FileError::new("read", &path, source).into()),
         }
     }
     claims.sort();

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use ipnetwork::{IpNetwork, Ipv6Network};
 
 use crate::fs::claim::{self, Claim};
+use crate::fs::error::FileError;
 use crate::model::config::HostConfig;
 use crate::model::idmap::RANGE;
 use crate::model::interface::InterfaceId;
@@ -116,14 +117,8 @@ pub enum LeaseError {
     #[error("no names of interfaces are free")]
     InterfacesExhausted,
     /// A file of ours or of the host cannot be read.
-    #[error("cannot read {}", .path.display())]
-    #[non_exhaustive]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] FileError),
     /// The ids of other users cannot be read.
     #[error(transparent)]
     Subids(#[from] SubidError),
@@ -177,7 +172,7 @@ fn names<T: std::str::FromStr + Ord>(folder: &Path) -> Result<BTreeSet<T>, Lease
     match std::fs::read_dir(folder) {
         Ok(entries) => Ok(entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
-        Err(source) => Err(LeaseError::Read { path: folder.to_owned(), source }),
+        Err(source) => Err(FileError::new("read", folder, source).into()),
     }
 }
 
@@ -185,7 +180,7 @@ fn read_owner(path: &Path) -> Result<Option<String>, LeaseError> {
     match std::fs::read_to_string(path) {
         Ok(owner) => Ok(Some(owner.trim().to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(LeaseError::Read { path: path.to_owned(), source }),
+        Err(source) => Err(FileError::new("read", path, source).into()),
     }
 }
 

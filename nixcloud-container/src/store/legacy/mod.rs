@@ -17,6 +17,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 pub use self::bash::BashError;
 use self::built::Built;
 use crate::fs::atomic::{self, Durability};
+use crate::fs::error::FileError;
 use crate::fs::lock::{self, Lock};
 use crate::model::idmap::IdMapKind;
 use crate::model::layout::Layout;
@@ -49,14 +50,8 @@ const LARGEST: u64 = 16 << 20;
 #[non_exhaustive]
 pub enum OriginalError {
     /// A file cannot be read.
-    #[error("cannot read {}", .path.display())]
-    #[non_exhaustive]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] FileError),
     /// A list is not one.
     #[error("cannot understand {}", .path.display())]
     #[non_exhaustive]
@@ -110,17 +105,17 @@ pub enum OriginalError {
 
 /// A regular file of root's, whole; `None` where there is none. Never more than [`LARGEST`] bytes, never through a link.
 fn read(path: &Path) -> Result<Option<String>, OriginalError> {
-    let failed = |source| OriginalError::Read { path: path.to_owned(), source };
+    let failed = FileError::at("read", path);
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
         Ok(fd) => File::from(fd),
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
-        Err(errno) => return Err(failed(errno.into())),
+        Err(errno) => return Err(failed(errno.into()).into()),
     };
     let found = file.metadata().map_err(failed)?;
     // LXC gave the container's folder to the guest's root: what is in it counts only if root wrote it.
     if !found.is_file() || found.uid() != 0 {
-        return Err(failed(io::Error::other("it is no regular file of root's")));
+        return Err(failed(io::Error::other("it is no regular file of root's")).into());
     }
     let mut bytes = Vec::new();
     file.take(LARGEST).read_to_end(&mut bytes).map_err(failed)?;
@@ -241,7 +236,7 @@ fn read_built(
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(OriginalError::Read { path, source }),
+        Err(source) => return Err(FileError::new("read", &path, source).into()),
     };
     let mut built = built::read(&text, None);
     if built.spec.effective.ip.is_none() && built.spec.network.bridge.is_none() {
@@ -335,7 +330,7 @@ pub(crate) fn forget(layout: &Layout, name: &ContainerName) -> Result<(), Origin
             let path = layout.state().join(file);
             match std::fs::remove_file(&path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(OriginalError::Read { path, source });
+                    return Err(FileError::new("remove", &path, source).into());
                 }
                 _ => {}
             }

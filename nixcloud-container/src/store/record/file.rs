@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::SCHEMA;
 use crate::fs::atomic::{self, Durability};
+use crate::fs::error::FileError;
 use crate::model::name::ContainerName;
 
 /// A record that cannot be read or written.
@@ -16,23 +17,11 @@ use crate::model::name::ContainerName;
 #[non_exhaustive]
 pub enum RecordError {
     /// The record cannot be read.
-    #[error("cannot read {}", .path.display())]
-    #[non_exhaustive]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(FileError),
     /// The record cannot be removed.
-    #[error("cannot remove {}", .path.display())]
-    #[non_exhaustive]
-    Remove {
-        /// The file.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Remove(FileError),
     /// It is not one of ours.
     #[error("{} is damaged", .path.display())]
     #[non_exhaustive]
@@ -95,7 +84,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Text>, RecordError> {
     match read() {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(RecordError::Read { path: path.to_owned(), source }),
+        Err(source) => Err(RecordError::Read(FileError::new("read", path, source))),
     }
 }
 
@@ -109,7 +98,7 @@ pub(super) fn write<T: Serialize>(path: &Path, value: &T, durability: Durability
 pub(super) fn remove(path: &Path) -> Result<(), RecordError> {
     match std::fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(RecordError::Remove { path: path.to_owned(), source })
+            Err(RecordError::Remove(FileError::new("remove", path, source)))
         }
         _ => Ok(()),
     }

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::fs::atomic::Durability;
+use crate::fs::error::FileError;
 use crate::fs::{durable, room};
 use crate::model::forward::HostPort;
 use crate::model::generation::{GenerationId, Health};
@@ -266,7 +267,7 @@ impl Record {
             file.set_permissions(PermissionsExt::from_mode(0o600 | CONDEMNED))?;
             file.sync_all()
         };
-        mark().map_err(|source| RecordError::Read { path: path.clone(), source })
+        mark().map_err(|source| RecordError::Read(FileError::new("read", &path, source)))
     }
 
     /// Removes the record of a container, durably.
@@ -275,7 +276,7 @@ impl Record {
     /// When it cannot be removed; a missing one is no error.
     pub fn delete(layout: &Layout, name: &ContainerName) -> Result<(), RecordError> {
         let path = layout.record(name);
-        let gone = |source| RecordError::Remove { path: path.clone(), source };
+        let gone = |source| RecordError::Remove(FileError::new("remove", &path, source));
         if std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
             // Somebody put a folder there; what is in it is no record.
             std::fs::remove_dir_all(&path).map_err(gone)?;
@@ -284,7 +285,7 @@ impl Record {
         remove(&layout.damaged_record(name))?;
         match durable::entries(&layout.records()) {
             // It is gone; on a disk without room that is as much as there is to be had.
-            Err(source) if !room::lacked(&source) => Err(RecordError::Remove { path, source }),
+            Err(source) if !room::lacked(&source) => Err(gone(source)),
             _ => Ok(()),
         }
     }
@@ -298,7 +299,7 @@ impl Record {
         let entries = match std::fs::read_dir(&path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(RecordError::Read { path, source }),
+            Err(source) => return Err(RecordError::Read(FileError::new("read", &path, source))),
         };
         let mut names: Vec<ContainerName> = entries
             .flatten()
