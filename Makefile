@@ -15,7 +15,7 @@ BUILT ?= target/release
 # Of this repository: what people read, and what they begin with.
 PAGES = README.md CHANGELOG.md LICENSE docs examples
 
-.PHONY: demo test setup lint unit pure root-tests attack faults hogs vm-test vm-attack install-test bindings bench bench-before build install uninstall
+.PHONY: demo test setup lint unit pure root-tests attack faults hogs vm-test vm-attack install-test bindings bench bench-before bench-store build install uninstall
 
 # The main job, shown: create, start, ping, update in place, roll back, stop, destroy.
 demo: setup
@@ -101,6 +101,11 @@ bench-before: build
 	built=$$($(CARGO) bench --no-run --locked -p nixcloud-container-tests --benches --message-format=json 2>/dev/null \
 		| sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'); \
 	PAIRS=$$(echo "$$built" | grep /pairs-) scripts/bench-before.sh
+
+# What `store = "closure"` costs beside `"full"`, in guests of both kinds. Minutes; ROUNDS, GUESTS and SIZES say how much.
+bench-store: setup
+	$(CARGO) build --quiet --release --locked -p nixcloud-container-cli
+	scripts/bench-store.py
 
 build:
 	$(CARGO) build --quiet --release --locked -p nixcloud-container -p nixcloud-container-cli
