@@ -107,6 +107,7 @@ pub use model::observe::{
     Cancel, ContainerChange, Data, Event, Observer, PassedSignals, Phase, Planned, UnitChange,
 };
 pub use model::overrides::SetError;
+pub use model::run_error::RunError;
 pub use model::signal::{Signal, SignalError};
 pub use model::spec::ContainerSpec;
 pub use model::state::{Action, State};

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nixcloud_container::{Cancel, Error, Exit, Manager, State, User};
+use nixcloud_container::{Cancel, Error, ErrorKind, Exit, Manager, State, User};
 use nixcloud_container::{cgroup, proc::Process};
 
 use crate::harness::{Guest, Kind, Lab, Must, eventually, scenarios};
@@ -15,6 +15,7 @@ use crate::harness::{Guest, Kind, Lab, Must, eventually, scenarios};
 scenarios! {
     once: [
         root_a_command_has_what_it_was_given,
+        root_what_is_wrong_with_a_command_is_told_by_its_kind,
         root_a_cancelled_command_is_not_an_interrupted_one,
         root_a_command_that_was_begun_is_polled_told_and_ended,
         root_a_command_with_a_terminal_has_a_time_limit,
@@ -95,6 +96,27 @@ fn root_a_command_has_what_it_was_given(lab: &Lab) {
     }
     assert_eq!(container.command("no-such-program").output().must("output").exit, Exit::NotFound);
     assert_eq!(leaves(&web), Vec::<PathBuf>::new());
+}
+
+fn root_what_is_wrong_with_a_command_is_told_by_its_kind(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.boot();
+    let container = web.container();
+    let kind = |command: &mut nixcloud_container::Command| {
+        let error = command.output().unwrap_err();
+        assert!(matches!(error, Error::Command { .. } | Error::NoAccount { .. }), "{error:?}");
+        error.kind()
+    };
+    assert_eq!(kind(container.command("true").current_dir("/nowhere")), ErrorKind::NotFound);
+    assert_eq!(kind(container.command("true").current_dir("/etc/passwd")), ErrorKind::NotFound);
+    web.shell("mkdir -m 700 /root/own");
+    let user = User::ids(1000, Some(100));
+    assert_eq!(kind(container.command("true").user(user).current_dir("/root/own")), ErrorKind::Refused);
+    assert_eq!(kind(container.command("true").user("nobody-here".parse().unwrap())), ErrorKind::NotFound);
+    assert_eq!(kind(container.command("true").env("A=B", "1")), ErrorKind::Input);
+    assert_eq!(kind(&mut container.command("")), ErrorKind::Input);
+    let told = lab.cli(["run", "-w", "/nowhere", web.name().as_str(), "true"]);
+    assert!(told.code == 1 && told.stderr.contains("it cannot begin in /nowhere"), "{told:?}");
 }
 
 fn root_a_time_limit_ends_all_that_descends_from_a_command(lab: &Lab, kind: Kind) {

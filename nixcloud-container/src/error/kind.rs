@@ -1,7 +1,10 @@
 //! Errors by what a program would do about them.
 
+use std::io;
+
 use super::Error;
 use crate::model::devices::DeviceFault;
+use crate::model::run_error::RunError;
 use crate::model::words::words;
 use crate::net::sysctl::SysctlError;
 use crate::nix;
@@ -91,6 +94,7 @@ impl Error {
             | Self::Set(_)
             | Self::LimitAbove { .. }
             | Self::Spec(_) => ErrorKind::Input,
+            Self::Command { source, .. } => of_command(source),
             Self::Activation { .. } => ErrorKind::Activation,
             Self::Device { why: DeviceFault::Missing | DeviceFault::NoNodes, .. } => ErrorKind::Host,
             Self::Device { .. } => ErrorKind::Input,
@@ -179,6 +183,16 @@ fn of_forward(error: &ForwardError) -> ErrorKind {
         | ForwardError::Claim { .. }
         | ForwardError::Record(_)
         | ForwardError::Generations(_) => ErrorKind::System,
+    }
+}
+
+fn of_command(error: &RunError) -> ErrorKind {
+    match error {
+        RunError::Folder { source, .. } => match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ErrorKind::NotFound,
+            _ => ErrorKind::Refused,
+        },
+        RunError::NoProgram | RunError::Variable { .. } | RunError::Nul { .. } => ErrorKind::Input,
     }
 }
 

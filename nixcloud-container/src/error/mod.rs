@@ -25,6 +25,7 @@ use crate::model::layout::LayoutError;
 use crate::model::name::{ContainerName, InterfaceName, NameError};
 use crate::model::overrides::SetError;
 use crate::model::resources::{Bytes, Limit, Unheld};
+use crate::model::run_error::RunError;
 use crate::model::spec::SpecError;
 use crate::model::state::{Action, State};
 use crate::net::{self, bridge, nft, sysctl::SysctlError};
@@ -400,6 +401,15 @@ pub enum Error {
         container: ContainerName,
         /// The user or group that the guest does not have.
         missing: NoAccount,
+    },
+    /// A command that cannot be run as it was asked for.
+    #[error("cannot run a command in container `{name}`")]
+    #[non_exhaustive]
+    Command {
+        /// The container.
+        name: ContainerName,
+        /// What is wrong with it.
+        source: RunError,
     },
     /// A way into a container that would hand the guest something of the host's, or that there is none.
     #[error("cannot enter container `{name}` {what}: {why}")]

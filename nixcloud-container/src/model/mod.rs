@@ -20,6 +20,7 @@ pub mod note;
 pub mod observe;
 pub mod overrides;
 pub mod resources;
+pub mod run_error;
 pub(crate) mod setters;
 pub mod signal;
 pub mod spec;

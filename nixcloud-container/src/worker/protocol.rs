@@ -232,6 +232,8 @@ pub(crate) enum Answer {
     DevicesShown { left: Vec<(usize, String)> },
     /// The command ran.
     Exited(Exit),
+    /// The command was never run: it could not enter this folder.
+    NoFolder { folder: OsString, errno: i32 },
     /// This is the user.
     Identified(Identity),
     /// There is no such user or group.

@@ -129,7 +129,10 @@ fn serve(channel: &mut File) -> Result<Answer, Failure> {
             }
             Answer::Done
         }
-        Request::Attach { target, command } => Answer::Exited(attach(&target, command, channel)?),
+        Request::Attach { target, command } => match attach(&target, command, channel) {
+            Ok(exit) => Answer::Exited(exit),
+            Err(failure) => folder(failure)?,
+        },
         Request::Identify { init, user } => users::identify(init, &user)?,
         Request::AwaitBoot { init } => booted::wait(init)?,
         Request::Check { items, log } => {
@@ -222,6 +225,16 @@ fn attach(target: &Target, command: AttachCommand, channel: &File) -> Result<Exi
     let late = see_to_its_end(attached.pid(), channel, limit, patience, leaf.as_ref())?;
     let exit = exit(attached)?;
     Ok(if late { Exit::TimedOut } else { exit })
+}
+
+/// A folder that a command could not begin in, if that was the failure.
+fn folder(failure: Failure) -> Result<Answer, Failure> {
+    match failure.downcast_ref::<lxc::Error>() {
+        Some(lxc::Error::Directory { directory, source, .. }) => {
+            Ok(Answer::NoFolder { folder: directory.clone().into(), errno: *source as i32 })
+        }
+        _ => Err(failure),
+    }
 }
 
 /// Puts a command that is held into a cgroup of its own, and lets it begin.

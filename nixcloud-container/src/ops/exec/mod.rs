@@ -2,9 +2,11 @@
 
 mod copy;
 mod environment;
+mod fault;
 mod relay;
 
 use std::ffi::OsString;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use crate::model::idmap::RANGE;
 use crate::model::name::ContainerName;
 use crate::model::namespace::{self, Elevated, Namespace, Side};
 use crate::model::observe::Cancel;
+use crate::model::run_error::RunError;
 use crate::model::setters::setters;
 use crate::model::state::{Action, Permission};
 use crate::model::user::User;
@@ -146,6 +149,8 @@ pub(crate) fn run(
 ) -> Result<Exit, Error> {
     let Context { host, cancel, .. } = *context;
     let side = judge(name, &request)?;
+    let faulty = |source| Error::Command { name: name.clone(), source };
+    fault::check(&request).map_err(faulty)?;
     let record = host.record(name)?;
     let limit = host.config.timeouts.start();
     let here = waiting::while_passing(host, &record, Action::Enter, limit, cancel)?;
@@ -192,6 +197,10 @@ pub(crate) fn run(
             }
             let ran = !matches!(exit, Exit::NotFound | Exit::NotExecutable | Exit::TimedOut);
             Ok(if cancelled && ran { exit.cancelled() } else { exit })
+        }
+        Answer::NoFolder { folder, errno } => {
+            let (folder, source) = (folder.into(), io::Error::from_raw_os_error(errno));
+            Err(faulty(RunError::Folder { folder, source }))
         }
         other => Err(other.unexpected().into()),
     }
