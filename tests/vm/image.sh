@@ -30,7 +30,7 @@ say "making a Debian: half a minute"
 PATH="$cache/qemu/usr/bin:$PATH" unshare --mount \
   mmdebstrap --mode=root --variant=minbase --aptopt='APT::Install-Recommends "false"' --dpkgopt=force-unsafe-io \
   --include=systemd,systemd-sysv,systemd-timesyncd,dbus,udev,kmod,linux-image-cloud-amd64,initramfs-tools,zstd \
-  --include=lxc,uidmap,apparmor,nix-bin,busybox-static,nftables,iptables,iproute2,iputils-ping,dnsmasq-base,systemd-resolved \
+  --include=lxc,lxcfs,uidmap,apparmor,nix-bin,busybox-static,nftables,iptables,iproute2,iputils-ping,dnsmasq-base,systemd-resolved \
   --include=procps,hostname,util-linux,mount,libnss-systemd,libpam-runtime,libpam-modules,dbus-daemon,dbus-bin \
   bookworm "$cache/root" >"$cache/log" 2>&1 || { cat "$cache/log" >&2; exit 1; }
 cp "$cache"/root/boot/vmlinuz-* "$cache/vmlinuz"

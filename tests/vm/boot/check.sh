@@ -13,7 +13,7 @@ fail() {
 diary() { cut -d' ' -f1 "/var/lib/lxc/$1/rootfs/var/log/diary" | tr '\n' ' '; }
 
 # time_of NAME up|down: the time of the last entry, in hundredths of a second after the boot
-time_of() { sed -n "s/^$2 //p" "/var/lib/lxc/$1/rootfs/var/log/diary" | tail -n 1 | tr -d .; }
+time_of() { sed -n "s/^$2 //p" "/var/lib/lxc/$1/rootfs/var/log/diary" | tail -n 1; }
 
 expect() { [ "$2" = "$3" ] || fail "$1: \`$2\`, not \`$3\`"; }
 
@@ -50,7 +50,7 @@ case $boot in
     systemctl daemon-reload
     systemctl enable --quiet nftables nixcloud-container-network nixcloud-container-autostart nixcloud-container-autostop
     systemctl start nftables
-    systemctl start nixcloud-container-network nixcloud-container-autostart
+    systemctl start nixcloud-container-network nixcloud-container-autostart || fail "they do not start"
     nixcloud-container start hand
     ;;
   2)
@@ -127,6 +127,45 @@ esac
 [ "$(held /nixcloud-guests memory.high)" -lt "$(held /nixcloud-guests memory.max)" ] || fail "guests are never slowed down"
 nixcloud-container --json state web | grep -q '"memory":{"used":[0-9]*,"most":201326592}' || fail "its usage is not known"
 expect "what its root takes back" "$(nixcloud-container run web sh -c 'echo 0 2>/dev/null >/proc/self/oom_score_adj; cat /proc/self/oom_score_adj')" 200
+# Its own size, in a guest with a profile of AppArmor's, by the lxcfs of this machine's systemd.
+expect "lxcfs is" "$(systemctl is-active lxcfs || :)" active
+expect "the memory that it sees" "$(nixcloud-container run web grep -o '[0-9]* kB' /proc/meminfo | head -n 1)" "$((192 << 10)) kB"
+
+# memory_of NAME: the most that it may have
+memory_of() { cat "/sys/fs/cgroup/nixcloud-guests/lxc.payload.$1".*/memory.max; }
+
+# Less than a guest uses is refused with the figures and changes nothing.
+below_use() {
+  import='import /opt/boot/guest.nix { guest = "busybox"; autostart = false; network = { }; }'
+  echo "$import // { resources = { memory = \"64M\"; swap = 0; }; }" >/etc/containers/small.nix
+  echo "$import // { resources = { }; }" >/etc/containers/large.nix
+  nixcloud-container create tight /etc/containers/small.nix
+  nixcloud-container start tight
+  expect "the memory of tight" "$(memory_of tight)" $((64 << 20))
+  nixcloud-container update tight /etc/containers/large.nix
+  # Who says nothing leaves some to the others.
+  large=$(($(held /nixcloud-guests memory.max) / 100 * 87 / 65536 * 65536))
+  expect "the memory of who says nothing" "$(memory_of tight)" $large
+  nixcloud-container run tight sh -c '{ head -c 120m /dev/zero; sleep 600; } 2>/dev/null </dev/null | tail -n 1 >/dev/null 2>&1 &'
+  tries=0
+  until [ "$(cat /sys/fs/cgroup/nixcloud-guests/lxc.payload.tight.*/memory.current)" -gt $((120 << 20)) ]; do
+    tries=$((tries + 1))
+    [ $tries -lt 300 ] || fail "tight does not get its memory"
+    sleep 0.2
+  done
+  for words in 'rollback tight' 'switch-generation tight 1' 'update tight /etc/containers/small.nix'; do
+    # shellcheck disable=SC2086
+    said=$(nixcloud-container $words 2>&1) && fail "$words: not refused"
+    case $said in
+      *'is to have 64 MiB'*) ;;
+      *) fail "$words: $said" ;;
+    esac
+    expect "$words: memory after it was refused" "$(memory_of tight)" $large
+  done
+  nixcloud-container destroy --force tight
+}
+if [ "$boot" = 1 ]; then below_use; fi
+
 nixcloud-container list
 nixcloud-container --json state web | grep -q '"memory":[0-9]' || fail "its memory is not known"
 
