@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "the door to what of the kernel the nix crate leaves unsafe")]
 
 pub mod cgroup;
+mod child;
 pub mod device;
 pub mod inherited;
 pub mod mount;
@@ -13,3 +14,5 @@ pub mod reporter;
 pub mod terminal;
 pub mod tool;
 pub mod userns;
+
+pub(crate) use child::all_end_within;

@@ -18,6 +18,7 @@ use crate::model::layout::{Layout, NIX_STORE};
 use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
 use crate::nix::StorePath;
+use crate::sys::all_end_within;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::Process;
 use crate::sys::reporter;
@@ -193,23 +194,14 @@ struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let end = Instant::now() + self.grace;
         // Reaped already: then this says so at once, and the calls below do nothing.
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let _ended = all_end_within(&mut [&mut self.child], self.grace);
         if let Some(pidfd) = &self.pidfd {
             let _ = pidfd.signal(libc::SIGKILL);
         }
-        if self.may_hang {
-            let end = Instant::now() + KILLED;
-            while matches!(self.child.try_wait(), Ok(None)) {
-                if Instant::now() >= end {
-                    self.abandon();
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
+        if self.may_hang && !all_end_within(&mut [&mut self.child], KILLED) {
+            self.abandon();
+            return;
         }
         let _ = self.child.wait();
     }

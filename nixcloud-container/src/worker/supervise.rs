@@ -20,6 +20,7 @@ use ::nix::unistd::{Pid, setsid};
 use super::OWN_PROGRAM;
 use super::client::{Client, WorkerError, worker_command};
 use crate::render::dnsmasq;
+use crate::sys::all_end_within;
 use crate::sys::process;
 
 /// What a supervisor is told in place of `serve`.
@@ -189,10 +190,7 @@ fn end(daemons: &mut [Daemon]) {
         // Not reaped yet, so nobody else has its pid.
         let _ = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
     }
-    let limit = Instant::now() + END;
-    while Instant::now() < limit && children.iter_mut().any(|child| matches!(child.try_wait(), Ok(None))) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let _ended = all_end_within(&mut children, END);
     for child in children {
         let _ = child.kill();
         let _ = child.wait();
