@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nixcloud_container::{CreateRequest, Error, ErrorKind, Event, GuestNote, Manager, Note, UpdateRequest};
 
 use crate::attack::probe;
+use crate::crash::{MOMENTS, kill, usual};
 use crate::harness::{File, Guest, Kind, Lab, Must, chain, scenarios};
 
 scenarios! {
@@ -16,6 +17,7 @@ scenarios! {
         root_a_serial_line_is_found_by_its_id,
         root_a_hostile_dev_leads_to_nothing_outside,
         root_devices_last_over_reboots_from_inside,
+        root_devices_of_an_update_killed_at_any_moment,
     ],
     both: [
         root_devices_are_those_that_are_asked_for,
@@ -173,6 +175,33 @@ fn root_devices_last_over_reboots_from_inside(lab: &Lab) {
     web.reboots();
     web.await_version();
     assert_eq!((seen(&web, "/dev/net/tun"), seen(&web, "/dev/fuse")), (String::new(), String::new()));
+}
+
+fn root_devices_of_an_update_killed_at_any_moment(lab: &Lab) {
+    let web = lab.busybox("web");
+    let tun = |version: &str| web.file().version(version).keys("devices = [ \"/dev/net/tun\" ];");
+    let fuse = |version: u32| {
+        let file = web.file().version(&version.to_string()).keys("devices = [ \"/dev/fuse\" ];");
+        lab.file(web.name().as_str(), &file)
+    };
+    web.create_from(&tun("1"));
+    let init = web.start();
+    let usual = usual(lab, "update", &web, Some(&fuse(200)));
+    for at in 0..MOMENTS {
+        kill(lab, "update", &web, Some(&fuse(201 + at)), at, usual);
+        // Whatever the guest was left with, it has what counts.
+        let switched = web.update(&tun(&format!("after-{at}")));
+        assert_eq!((web.init(), switched.pending_restart), (init, vec![]), "moment {at}");
+        assert_eq!(
+            (seen(&web, "/dev/net/tun"), seen(&web, "/dev/fuse")),
+            (TUN.to_owned(), String::new()),
+            "moment {at}"
+        );
+    }
+    // A reboot from inside has no more and no less.
+    web.reboots();
+    web.await_version();
+    assert_eq!((seen(&web, "/dev/net/tun"), seen(&web, "/dev/fuse")), (TUN.to_owned(), String::new()));
 }
 
 fn root_a_device_that_the_host_lacks_is_refused_by_name(lab: &Lab) {
