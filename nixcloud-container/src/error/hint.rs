@@ -159,8 +159,8 @@ impl Error {
                 "`limits.ceilings` of the host configuration says so, and of processes `limits.pids`, too".to_owned()
             }
             Self::LimitBelowUse { .. } => {
-                "it has the limit that it had: end something in the guest first; on cgroup v2 a forced update or change lets the \
-                 kernel do that"
+                "it has the limit that it had: end something in the guest first; on cgroup v2 a forced update or change ends \
+                 its largest processes"
                     .to_owned()
             }
             Self::NoBridge { bridge, .. } => {

@@ -114,7 +114,7 @@ pub(crate) fn note(host: &Host, name: &ContainerName, limits: &[Limit]) -> Resul
 pub(crate) enum Below {
     /// No: the guest keeps what it has.
     Refuse,
-    /// Yes: the kernel ends processes of the guest's, or refuses by itself.
+    /// Yes: processes of the guest's are ended (v2), or the kernel refuses by itself (v1).
     Force,
 }
 
@@ -132,9 +132,7 @@ pub(crate) fn change(
     let (devices, before): (Vec<Limit>, Vec<Limit>) = noted.into_iter().partition(|limit| is_rule(limit).0);
     let note = |host, name, limits: &[Limit]| note(host, name, &[limits, &devices].concat());
     let cgroups = cgroup::of(&[init]);
-    if below == Below::Refuse {
-        require_room(name, &cgroups, limits)?;
-    }
+    require_room(name, &cgroups, limits, below, init)?;
     let is_over = |old: &&Limit| !limits.iter().any(|new| new.file == old.file && is_same_device(new, old));
     let over: Vec<Limit> = before.iter().filter(is_over).cloned().collect();
     // Until it is done the note has both: whoever goes on after a kill knows what may have to be taken away. Those that are
@@ -227,7 +225,14 @@ fn hold_all(cgroups: &[PathBuf], mut steps: Vec<Limit>) -> Result<(), (Limit, io
 }
 
 /// A guest that uses more memory than it is to have: what it can do without is asked back first.
-fn require_room(name: &ContainerName, cgroups: &[PathBuf], limits: &[Limit]) -> Result<(), Error> {
+/// Where that is not enough and it is asked for, its largest processes are ended.
+fn require_room(
+    name: &ContainerName,
+    cgroups: &[PathBuf],
+    limits: &[Limit],
+    below: Below,
+    init: Process,
+) -> Result<(), Error> {
     let Some(limit) = limits.iter().find(|limit| MEMORY.contains(&limit.file.as_str())) else {
         return Ok(());
     };
@@ -235,6 +240,9 @@ fn require_room(name: &ContainerName, cgroups: &[PathBuf], limits: &[Limit]) -> 
     let used = || cgroup::charged(cgroups).unwrap_or(0);
     if used() > most && limit.version == CgroupVersion::V2 {
         cgroup::reclaim(cgroups, used() - most);
+    }
+    if below == Below::Force && limit.version == CgroupVersion::V2 && cgroup::make_room(cgroups, init, most) {
+        return Ok(());
     }
     // On v1 the kernel asks it back itself, and refuses where it does not get it.
     let used = used();

@@ -162,6 +162,12 @@ below_use() {
     esac
     expect "$words: memory after it was refused" "$(memory_of tight)" $large
   done
+  # Forced, the hog goes and the guest stays.
+  init=$(nixcloud-container --json state tight | sed 's/.*"init_pid":\([0-9]*\).*/\1/')
+  nixcloud-container rollback tight --force
+  expect "the memory of tight, forced" "$(memory_of tight)" $((64 << 20))
+  nixcloud-container run tight true || fail "tight is gone"
+  expect "the init of tight" "$(nixcloud-container --json state tight | sed 's/.*"init_pid":\([0-9]*\).*/\1/')" "$init"
   nixcloud-container destroy --force tight
 }
 if [ "$boot" = 1 ]; then below_use; fi

@@ -8,6 +8,7 @@ mod figures;
 mod leaf;
 mod naming;
 pub mod noted;
+mod room;
 mod together;
 mod usage;
 
@@ -25,6 +26,7 @@ pub use figures::{charged, keep_controllers, memory_of, reclaim, swap_of};
 pub use leaf::Leaf;
 use naming::{MONITOR, PAYLOAD};
 pub use naming::{Owner, Pair, Search, all_payloads_once, is_payload, may_be, payloads};
+pub use room::make_room;
 pub use together::{forget_together, held_together, hold_together, memory_of_host};
 pub use usage::usage;
 
