@@ -25,7 +25,7 @@ pub enum RunError {
         what: &'static str,
     },
     /// The guest has no such folder, or the command's user may not enter it.
-    #[error("it cannot begin in {}", .folder.display())]
+    #[error("the command cannot start in {}", .folder.display())]
     #[non_exhaustive]
     Folder {
         /// The folder, as a path of the guest.
