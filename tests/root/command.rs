@@ -146,6 +146,9 @@ fn root_a_time_limit_ends_all_that_descends_from_a_command(lab: &Lab, kind: Kind
     assert_eq!(leaves(&web), Vec::<PathBuf>::new());
 
     let (name, script) = (web.name().as_str(), stubborn(mark));
+    for none in ["0", "-1", "soon", "99999999999"] {
+        assert_eq!(lab.cli(["run", "--timeout", none, name, "true"]).code, 2, "{none}");
+    }
     let told = lab.cli(["run", "--timeout", "1", "--kill-after", "0", name, "/bin/sh", "-c", &script]);
     assert_eq!(told.code, 124, "{told:?}");
     assert!(told.stderr.contains("`/bin/sh` took longer than 1 s in container"), "{told:?}");

@@ -8,7 +8,7 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use nixcloud_container::{ContainerName, User};
 
-use super::LxcArgs;
+use super::{LxcArgs, seconds};
 
 /// What `run` and `login` have in common.
 #[derive(Debug, Args)]
@@ -40,11 +40,11 @@ pub(crate) struct RunArgs {
     #[arg(short = 't', long)]
     pub(crate) terminal: bool,
     /// How long the command may take: then it is told to end (SIGTERM), and later killed, with all that it has started
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = limit, allow_negative_numbers = true)]
     pub(crate) timeout: Option<u32>,
     /// How long the command may take to end once it was told, by the time limit or by Ctrl-C, until all of it is killed
     /// [default: 10 after a time limit]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) kill_after: Option<u32>,
     #[command(flatten)]
     pub(crate) session: SessionArgs,
@@ -71,6 +71,13 @@ impl RunArgs {
             return Err(format!("no command is given to run in `{name}`"));
         }
         Ok((name, command))
+    }
+}
+
+fn limit(text: &str) -> Result<u32, &'static str> {
+    match seconds(text)? {
+        0 => Err("a command needs a second at least"),
+        limit => Ok(limit),
     }
 }
 

@@ -239,10 +239,11 @@ fn require_room(
     let Ok(most) = limit.value.parse::<u64>() else { return Ok(()) };
     let used = || cgroup::charged(cgroups).unwrap_or(0);
     if used() > most && limit.version == CgroupVersion::V2 {
-        cgroup::reclaim(cgroups, used() - most);
-    }
-    if below == Below::Force && limit.version == CgroupVersion::V2 && cgroup::make_room(cgroups, init, most) {
-        return Ok(());
+        match below {
+            Below::Refuse => cgroup::reclaim(cgroups, used() - most),
+            Below::Force if cgroup::make_room(cgroups, init, most) => return Ok(()),
+            Below::Force => {}
+        }
     }
     // On v1 the kernel asks it back itself, and refuses where it does not get it.
     let used = used();

@@ -20,7 +20,7 @@ use crate::model::observe::Cancel;
 use crate::nix::StorePath;
 use crate::sys::all_end_within;
 use crate::sys::pidfd::PidFd;
-use crate::sys::proc::Process;
+use crate::sys::proc::{self, Process};
 use crate::sys::reporter;
 
 /// The worker's `PATH`: for the tools that LXC's hooks run. newuidmap of these folders is masked in its namespace.
@@ -379,7 +379,7 @@ fn kind(request: &Request) -> &'static str {
 /// Passes noted signals on to the command: to the worker's process group, which is the command's, or to a worker that serves a
 /// terminal. What the worker does not block yet has no command to go to, and stays noted.
 fn pass_on(worker: i32, group: Option<Pid>, cancel: &Cancel) {
-    let Some(blocked) = blocked(worker) else { return };
+    let Some(blocked) = proc::mask(&worker.to_string(), "SigBlk:") else { return };
     for signal in cancel.take_passed(blocked) {
         // One that has just ended needs none.
         let _ = match (group, signal) {
@@ -389,13 +389,6 @@ fn pass_on(worker: i32, group: Option<Pid>, cancel: &Cancel) {
             (None, _) => kill(Pid::from_raw(worker), signal),
         };
     }
-}
-
-/// The signals that a process blocks: a bit for each, the lowest is signal 1.
-fn blocked(pid: i32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
-    u64::from_str_radix(mask.trim(), 16).ok()
 }
 
 /// Writes the request and reads the answer; `None` when the worker closed the channel without one.

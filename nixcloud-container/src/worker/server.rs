@@ -20,7 +20,7 @@ use crate::model::namespace::Namespace;
 use crate::render::LockedSource;
 use crate::sys::cgroup::{self, Leaf};
 use crate::sys::pidfd::{PidFd, Woken};
-use crate::sys::proc::Process;
+use crate::sys::proc::{self, Process};
 use crate::sys::{inherited, process};
 
 /// How long a killed monitor's last children may take to show.
@@ -355,9 +355,7 @@ fn see_to_its_end(
 
 /// Whether the command's process group was told to end. This process is of it, and blocks those signals: they wait.
 fn told_to_end() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let waiting = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
-    let waiting = waiting.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let waiting = proc::mask("self", "ShdPnd:").unwrap_or(0);
     let ends = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
     ends.into_iter().any(|signal| waiting & (1 << (signal as i32 - 1)) != 0)
 }

@@ -145,7 +145,7 @@ impl Service<'_> {
         let mut last = command.is_none().then(|| Instant::now() + LAST_OUTPUT);
         loop {
             let ready = self.wait(command.filter(|_| last.is_none()), channel, last, until)?;
-            if last.is_none() && until.is_some_and(|until| Instant::now() >= until) {
+            if last.is_none() && !ready.ended && until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(End::Late);
             }
             if ready.gone || (ready.signal && self.signalled(command)? == End::Gone) {

@@ -134,6 +134,12 @@ expect "the memory that it sees" "$(nixcloud-container run web grep -o '[0-9]* k
 # memory_of NAME: the most that it may have
 memory_of() { cat "/sys/fs/cgroup/nixcloud-guests/lxc.payload.$1".*/memory.max; }
 
+# All of a command ends at its time limit, by the one hierarchy that there is.
+code=0
+nixcloud-container run --timeout 3 --kill-after 0 web sh -c 'trap "" TERM; setsid sleep 7654321 & sleep 7654321; true' || code=$?
+expect "the code of a command that takes too long" $code 124
+if pgrep -f 'sleep 7654321' >/dev/null; then fail "something of it is left"; fi
+
 # Less than a guest uses is refused with the figures and changes nothing.
 below_use() {
   import='import /opt/boot/guest.nix { guest = "busybox"; autostart = false; network = { }; }'

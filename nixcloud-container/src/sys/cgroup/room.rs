@@ -16,9 +16,6 @@ const MOST_ENDED: u32 = 1_000;
 /// How long the memory of one that was ended may take to be given back.
 const GIVEN_BACK: Duration = Duration::from_secs(2);
 
-/// How often is looked whether it is.
-const TICK: Duration = Duration::from_millis(10);
-
 /// Ends processes of the guest with this init, whoever has most memory first and never the init, until the guest uses no more
 /// than `most` bytes. Says whether it does: nothing is ended where that could not be enough, as where the memory is that of
 /// files.
@@ -40,12 +37,8 @@ pub fn make_room(cgroups: &[PathBuf], init: Process, most: u64) -> bool {
         if let Ok(Some(pidfd)) = PidFd::open(largest)
             && pidfd.signal(libc::SIGKILL).is_ok()
         {
+            // Its memory is given back before its end is told.
             let _ = pidfd.wait(GIVEN_BACK, &|| false);
-        }
-        let mut waited = Duration::ZERO;
-        while used() > most && largest.is_alive() && waited < GIVEN_BACK {
-            std::thread::sleep(TICK);
-            waited += TICK;
         }
     }
     used() <= most

@@ -212,11 +212,16 @@ const SYS_RESOURCE: u64 = 1 << 24;
 /// Whether this process may raise limits of processes that are another's.
 #[must_use]
 pub fn may_raise_limits() -> bool {
-    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    effective
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .is_none_or(|mask| mask & SYS_RESOURCE != 0)
+    mask("thread-self", "CapEff:").is_none_or(|mask| mask & SYS_RESOURCE != 0)
+}
+
+/// A mask of signals (the lowest bit is signal 1) or capabilities, by its key in the status of a process, which is named as
+/// `/proc` names it.
+#[must_use]
+pub fn mask(process: &str, key: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix(key))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
 }
 
 /// How long this boot has lasted.
