@@ -22,7 +22,24 @@ scenarios! {
     both: [
         root_devices_are_those_that_are_asked_for,
         root_a_running_guest_gets_and_loses_devices,
+        root_what_every_guest_has_is_not_shut_with_a_device,
     ],
+}
+
+fn root_what_every_guest_has_is_not_shut_with_a_device(lab: &Lab, kind: Kind) {
+    let web = lab.guest("web", kind);
+    let keys = "devices = { \"/dev/null\" = { path = \"/dev/mine\"; }; \"/dev/fuse\" = { }; };";
+    web.create_from(&web.file().keys(keys));
+    web.start();
+    assert!(came(&web, "echo >/dev/mine") && came(&web, "echo >/dev/null"));
+    web.update(&web.file().version("2").keys("devices = [ \"/dev/fuse\" ];"));
+    assert_eq!(seen(&web, "/dev/mine"), "");
+    assert_eq!(web.sh("echo >/dev/null && head -c 1 /dev/null").exit.code(), 0, "null is shut");
+    // One inside the other cannot be.
+    let nested =
+        "devices = { \"/dev/null\" = { path = \"/dev/a\"; }; \"/dev/zero\" = { path = \"/dev/a/b\"; }; };";
+    let error = web.try_update(&web.file().version("3").keys(nested)).unwrap_err();
+    assert!(matches!(error, Error::Device { .. }), "{error:?}");
 }
 
 const BOTH: &str =

@@ -9,7 +9,7 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 top=$(CDPATH='' cd -- "$here/../.." && pwd)
 cd "$top"
 [ $# -gt 0 ] || set -- root_the_profile_of_a_guest root_attacks_ root_guest_root_gets_nothing root_no_way_into_a_guest root_devices_ \
-  root_a_running_guest_gets_and root_limits_are_held root_cgroups_of_a_guest
+  root_a_running_guest_gets_and root_a_hostile_dev_ root_a_device_that_ root_limits_are_held root_cgroups_of_a_guest
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
@@ -33,7 +33,9 @@ cd "$top"
 export NIXCLOUD_TEST_PROBE=/opt/probe NIXCLOUD_TEST_SLOW=20 NIXCLOUD_TEST_LIMIT=2400
 code=0
 for filter in $*; do
-  "$built" --test-threads 1 "\$filter" || code=1
+  "$built" --test-threads 1 "\$filter" >/tmp/said || code=1
+  cat /tmp/said
+  grep -q '^root tests executed: [1-9]' /tmp/said || { echo "\$filter: nothing ran"; code=1; }
 done
 exit \$code
 END

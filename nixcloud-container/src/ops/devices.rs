@@ -67,7 +67,9 @@ pub(crate) fn of(host: &Host, spec: &ContainerSpec) -> (Vec<DeviceNode>, Vec<(St
             nodes.collect::<Result<Vec<_>, _>>()
         });
         match found {
-            Ok(found) if found.iter().any(|new| nodes.iter().any(|node| node.path == new.path)) => {
+            Ok(found)
+                if found.iter().any(|new| nodes.iter().any(|node| in_the_way(&node.path, &new.path))) =>
+            {
                 faults.push((key.clone(), DeviceFault::Twice));
             }
             Ok(found) => nodes.extend(found),
@@ -75,6 +77,11 @@ pub(crate) fn of(host: &Host, spec: &ContainerSpec) -> (Vec<DeviceNode>, Vec<(St
         }
     }
     (nodes, faults)
+}
+
+/// Whether one is the other's place, or would have to be its folder.
+fn in_the_way(one: &str, other: &str) -> bool {
+    Path::new(one).starts_with(other) || Path::new(other).starts_with(one)
 }
 
 /// What a key stands for: each device by its name on the host, its path in the guest, and what it is.
@@ -177,11 +184,13 @@ pub(crate) fn add(context: &mut Context<'_>, record: &Record, spec: &ContainerSp
     change(context, record, &run, &before, nodes)
 }
 
-/// Takes from a running guest what its current generation does not ask for. A device that the host has no more stays what it is.
+/// Takes from a running guest what its current generation does not ask for, and what the host gives no more. A device that the host
+/// has no more stays what it is.
 pub(crate) fn settle(context: &mut Context<'_>, record: &Record, spec: &ContainerSpec) -> Result<(), Error> {
     let Some((run, before)) = noted(context.host, record)? else { return Ok(()) };
     let (mut nodes, faults) = of(context.host, spec);
-    let lost = |node: &DeviceNode| faults.iter().any(|(key, _)| *key == node.key);
+    let lost =
+        |node: &DeviceNode| faults.iter().any(|(key, why)| *key == node.key && *why == DeviceFault::Missing);
     let stay: Vec<DeviceNode> = before.nodes.iter().filter(|node| lost(node)).cloned().collect();
     nodes.extend(beside(&stay, &nodes));
     change(context, record, &run, &before, nodes)
@@ -236,7 +245,7 @@ fn change(
     // Whoever goes on after a kill knows what it may have.
     note(true, [&beside(&had, &nodes)[..], &nodes].concat(), Vec::new())?;
     let version = host.facts()?.controllers.devices;
-    if version == Some(CgroupVersion::V1) {
+    if version == Some(CgroupVersion::V1) && before.rules {
         limits::change_devices(host, name, init, rules::limits(&nodes))?;
     }
     let lxcs = if version == Some(CgroupVersion::V2) && before.rules {
@@ -263,10 +272,13 @@ fn change(
         Err(_) if init.is_some_and(|init| !init.is_alive()) && monitor.is_alive() => ask(None),
         answer => answer,
     };
+    // Whether what is to go may be there still.
+    let mut is_cut_off = false;
     let left = match answer {
         Ok(Answer::DevicesShown { left }) => left,
         Ok(other) => return Err(other.unexpected().into()),
         Err(WorkerError::Deadline { .. }) => {
+            is_cut_off = true;
             let why = "the guest does not let its /dev be looked at".to_owned();
             (0..nodes.len()).map(|number| (number, why.clone())).collect()
         }
@@ -288,7 +300,10 @@ fn change(
             }
         }
     }
-    note(false, shown, waiting)?;
+    if is_cut_off {
+        shown.extend(beside(&had, &waiting));
+    }
+    note(is_cut_off, shown, waiting)?;
     Ok(())
 }
 
@@ -300,7 +315,7 @@ fn changed_rules(before: &[DeviceNode], after: &[DeviceNode]) -> Vec<(String, St
     };
     // Also those that it should have by now: the change may have been cut off there.
     let mut all: Vec<_> = after.iter().map(|node| (rules::ALLOW.to_owned(), node.rule())).collect();
-    all.extend(beyond(before, after, rules::DENY));
+    all.extend(beyond(before, after, rules::DENY).into_iter().filter(|(_, rule)| !rules::is_usual(rule)));
     all
 }
 

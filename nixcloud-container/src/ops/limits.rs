@@ -17,7 +17,7 @@ use crate::model::note::GuestNote;
 use crate::model::overrides::Overrides;
 use crate::model::resources::{Bytes, CgroupVersion, Limit, Unheld};
 use crate::model::spec::ContainerSpec;
-use crate::render::devices::{DENY, is_rule};
+use crate::render::devices::{DENY, is_of_a_device, is_rule, is_usual};
 use crate::render::limits;
 use crate::store::record::{Record, Run};
 use crate::sys::cgroup::{self, noted};
@@ -129,7 +129,7 @@ pub(crate) fn change(
     let path = host.layout.limits(name);
     // A note that cannot be read is of no boot of ours: then nothing is known to be taken away.
     let noted = noted::load(&path).map_err(FileError::at("read", &path))?;
-    let (devices, before): (Vec<Limit>, Vec<Limit>) = noted.into_iter().partition(|limit| is_rule(limit).0);
+    let (devices, before): (Vec<Limit>, Vec<Limit>) = noted.into_iter().partition(is_rule);
     let note = |host, name, limits: &[Limit]| note(host, name, &[limits, &devices].concat());
     let cgroups = cgroup::of(&[init]);
     require_room(name, &cgroups, limits, below, init)?;
@@ -160,10 +160,11 @@ pub(crate) fn change_devices(
 ) -> Result<(), Error> {
     let path = host.layout.limits(name);
     let noted = noted::load(&path).map_err(FileError::at("read", &path))?;
-    let (before, others): (Vec<Limit>, Vec<Limit>) =
-        noted.into_iter().partition(|limit| is_rule(limit) == (true, true));
+    let (before, others): (Vec<Limit>, Vec<Limit>) = noted.into_iter().partition(is_of_a_device);
     note(host, name, &[others, devices.clone()].concat())?;
-    let over = before.into_iter().filter(|old| !devices.iter().any(|new| new.value == old.value));
+    let over = before
+        .into_iter()
+        .filter(|old| !is_usual(&old.value) && !devices.iter().any(|new| new.value == old.value));
     let shut: Vec<Limit> = over.map(|old| Limit { file: DENY.to_owned(), ..old }).collect();
     // Without one its next boot holds them.
     let Some(init) = init else { return Ok(()) };

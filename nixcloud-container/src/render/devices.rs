@@ -93,10 +93,22 @@ pub fn limits(nodes: &[DeviceNode]) -> Vec<Limit> {
     nodes.iter().map(limit).collect()
 }
 
-/// Whether it is a rule of devices, and one that opens a device beside those that every guest has.
+/// Whether it is a rule of devices.
 #[must_use]
-pub fn is_rule(limit: &Limit) -> (bool, bool) {
-    (limit.file == ALLOW || limit.file == DENY, limit.key != BASE)
+pub fn is_rule(limit: &Limit) -> bool {
+    limit.file == ALLOW || limit.file == DENY
+}
+
+/// Whether it is one that opens a device beside those that every guest has.
+#[must_use]
+pub fn is_of_a_device(limit: &Limit) -> bool {
+    is_rule(limit) && limit.key != BASE
+}
+
+/// Whether every guest has what this rule opens: then it is not shut with the device that asked for it.
+#[must_use]
+pub fn is_usual(rule: &str) -> bool {
+    USUAL.contains(&rule)
 }
 
 /// Whether the container's own lines say which devices it has: then it has no rules of ours beside.
@@ -105,7 +117,8 @@ pub fn has_own(items: &[(String, String)]) -> bool {
     items.iter().any(|(key, value)| {
         key.starts_with("lxc.cgroup.devices")
             || key.starts_with("lxc.cgroup2.devices")
-            || key == "lxc.mount.entry" && value.trim_start().starts_with("/dev")
+            || key == "lxc.mount.entry"
+                && value.split_whitespace().next().is_some_and(|source| Path::new(source).starts_with("/dev"))
     })
 }
 
@@ -148,13 +161,16 @@ mod tests {
         assert!(!items.iter().any(|(_, value)| value.contains("10:229")));
         let one = base();
         assert_eq!(
-            (one[0].file.as_str(), one[0].value.as_str(), is_rule(&one[0])),
-            (DENY, "a", (true, false))
+            (one[0].file.as_str(), one[0].value.as_str(), is_rule(&one[0]), is_of_a_device(&one[0])),
+            (DENY, "a", true, false)
         );
         assert_eq!(one.len(), items.len());
         let own = &limits(&[node("/dev/net/tun")])[0];
-        assert_eq!((own.value.as_str(), is_rule(own)), ("c 10:200 rwm", (true, true)));
+        assert_eq!((own.value.as_str(), is_rule(own), is_of_a_device(own)), ("c 10:200 rwm", true, true));
+        assert!(is_usual("c 1:3 rwm") && !is_usual(&own.value));
         assert!(has_own(&[item("lxc.mount.entry", "/dev/snd dev/snd none bind 0 0")]));
-        assert!(!has_own(&[item("lxc.mount.entry", "/srv dev/srv none bind 0 0")]));
+        for other in ["/srv dev/srv none bind 0 0", "/devel/src srv none bind 0 0"] {
+            assert!(!has_own(&[item("lxc.mount.entry", other)]), "{other}");
+        }
     }
 }

@@ -40,8 +40,9 @@ const TUN: u32 = 200;
 const FUSE: u32 = 229;
 const KVM: u32 = 232;
 
-/// Where the minor numbers of render nodes begin: those that draw, and set no screen.
+/// The first and the last minor number of render nodes: those that draw, and set no screen. Beyond are such of any kind.
 const RENDER: u32 = 128;
+const RENDER_LAST: u32 = 191;
 
 /// What the kernel says of terminals.
 #[derive(Debug, Default)]
@@ -56,8 +57,10 @@ impl Terminals {
     /// As the kernel has them now. What it does not say, nobody is given.
     #[must_use]
     pub fn now() -> Self {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        Self::of(&read("/proc/tty/drivers"), &read("/proc/consoles"))
+        match (fs::read_to_string("/proc/tty/drivers"), fs::read_to_string("/proc/consoles")) {
+            (Ok(drivers), Ok(consoles)) => Self::of(&drivers, &consoles),
+            _ => Self::default(),
+        }
     }
 
     fn of(drivers: &str, consoles: &str) -> Self {
@@ -108,9 +111,9 @@ impl HostDevice {
             // Memory, ports and registers of the machine: /dev/mem, /dev/kmem, /dev/port, /dev/cpu/N/msr.
             (false, MEM, 1 | 2 | 4) | (false, MSR, _) => Judgement::Never,
             // What every guest has: null, zero, full, random, urandom.
-            (false, MEM, 3 | 5 | 7 | 8 | 9) | (false, MISC, TUN | FUSE | KVM) | (false, DRI, RENDER..) => {
-                Judgement::Free
-            }
+            (false, MEM, 3 | 5 | 7 | 8 | 9)
+            | (false, MISC, TUN | FUSE | KVM)
+            | (false, DRI, RENDER..=RENDER_LAST) => Judgement::Free,
             (false, major, minor) if terminals.is_free(major, minor) => Judgement::Free,
             _ => Judgement::Named,
         }
@@ -173,7 +176,8 @@ mod tests {
             assert_eq!(judged(false, major, minor), Judgement::Free, "{major}:{minor}");
         }
         // The host's console, its screens, its terminals, a card that sets its screens, and whatever is not known.
-        for (major, minor) in [(TTY, 64), (TTY, 1), (5, 0), (136, 3), (226, 0), (10, 237), (1, 11), (13, 64)]
+        for (major, minor) in
+            [(TTY, 64), (TTY, 1), (5, 0), (136, 3), (226, 0), (226, 192), (10, 237), (1, 11), (13, 64)]
         {
             assert_eq!(judged(false, major, minor), Judgement::Named, "{major}:{minor}");
         }

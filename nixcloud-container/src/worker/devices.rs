@@ -109,7 +109,12 @@ pub(super) fn change(
     nodes: &[DeviceNode],
     root: u32,
 ) -> Result<Vec<(usize, String)>, MountError> {
-    let guest = init.map(Guest::of).transpose()?;
+    let guest = match init.map(Guest::of) {
+        // It may boot again.
+        Some(Err(failure)) if !init.is_some_and(Process::is_alive) => return Err(failure),
+        // One that is in its own way keeps nothing by that: what goes is shut first.
+        guest => guest,
+    };
     store::enter(monitor)?;
     let folder = folder(locked)?;
     // Somebody who was killed may still be at it.
@@ -133,8 +138,12 @@ pub(super) fn change(
     }
     // Before anything is bound: what the guest sees now it sees after a reboot from inside, too.
     write_table(locked, nodes)?;
-    let Some(guest) = guest else { return Ok(Vec::new()) };
-    let dev = match guest.enter()? {
+    let dev = match guest {
+        None => return Ok(Vec::new()),
+        Some(Err(failure)) => Err(failure.to_string()),
+        Some(Ok(guest)) => guest.enter()?,
+    };
+    let dev = match dev {
         Ok(dev) => dev,
         Err(why) => return Ok((0..nodes.len()).map(|number| (number, why.clone())).collect()),
     };
