@@ -117,6 +117,8 @@ fn root_what_is_wrong_with_a_command_is_told_by_its_kind(lab: &Lab) {
     assert_eq!(kind(&mut container.command("")), ErrorKind::Input);
     let told = lab.cli(["run", "-w", "/nowhere", web.name().as_str(), "true"]);
     assert!(told.code == 1 && told.stderr.contains("the command cannot start in /nowhere"), "{told:?}");
+    let told = lab.cli(["run", web.name().as_str(), "--timeout", "1", "true"]);
+    assert!(told.code == 127 && told.stderr.contains("stand before the container's name"), "{told:?}");
 }
 
 fn root_a_time_limit_ends_all_that_descends_from_a_command(lab: &Lab, kind: Kind) {

@@ -128,6 +128,9 @@ fn unrunnable(context: &Context<'_>, name: &ContainerName, program: &str, exit: 
         _ => return,
     };
     context.printer.labelled(Tone::Error, "error", &format!("{program} {why} in container `{name}`"));
+    if program.starts_with("`-") {
+        context.printer.labelled(Tone::Hint, "hint", "options of `run` stand before the container's name");
+    }
 }
 
 /// The terminal's name. Without one the guest's is a plain one.

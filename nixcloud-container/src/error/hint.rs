@@ -5,6 +5,7 @@ use crate::fs::error::FileError;
 use crate::model::devices::DeviceFault;
 use crate::model::hint::{Hint, Remedy};
 use crate::model::name::ContainerName;
+use crate::model::run_error::RunError;
 use crate::model::state::{Action, State};
 use crate::net::bridge;
 use crate::store::claims::LeaseError;
@@ -159,8 +160,8 @@ impl Error {
                 "`limits.ceilings` of the host configuration says so, and of processes `limits.pids`, too".to_owned()
             }
             Self::LimitBelowUse { .. } => {
-                "it has the limit that it had: end something in the guest first; on cgroup v2 a forced update or change ends \
-                 its largest processes"
+                "it has the limit that it had: end something in the guest first; `--force` ends its largest \
+                 processes, on cgroup v2 alone"
                     .to_owned()
             }
             Self::NoBridge { bridge, .. } => {
@@ -173,6 +174,10 @@ impl Error {
             Self::Isolation { .. } => {
                 "`network.isolation = false` in the host configuration starts containers that are not kept from each other"
                     .to_owned()
+            }
+            Self::Command { source: RunError::Folder { folder, .. }, .. } => {
+                let from = if folder.is_absolute() { "" } else { ", from `/` on" };
+                format!("the folder (`-w`) is a path of the guest{from}")
             }
             Self::NoAccount { missing, .. } if !missing.known.is_empty() => {
                 format!("there are: {}", missing.known.join(", "))

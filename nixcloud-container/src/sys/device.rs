@@ -40,6 +40,9 @@ const TUN: u32 = 200;
 const FUSE: u32 = 229;
 const KVM: u32 = 232;
 
+/// What nobody is given, by the names that it is known by.
+const NOBODYS: [&str; 3] = ["/dev/mem", "/dev/kmem", "/dev/port"];
+
 /// The first and the last minor number of render nodes: those that draw, and set no screen. Beyond are such of any kind.
 const RENDER: u32 = 128;
 const RENDER_LAST: u32 = 191;
@@ -91,6 +94,10 @@ impl HostDevice {
     /// # Errors
     /// That there is nothing, no device, or one elsewhere than in `/dev`.
     pub fn at(path: &Path) -> Result<Self, DeviceFault> {
+        // Also where the host does not have it: to be told of it only when it comes would be too late.
+        if NOBODYS.iter().any(|nobodys| path == Path::new(nobodys)) {
+            return Err(DeviceFault::Never);
+        }
         let path = fs::canonicalize(path).map_err(|_| DeviceFault::Missing)?;
         if !path.starts_with("/dev/") {
             return Err(DeviceFault::Outside);
@@ -194,6 +201,7 @@ mod tests {
     fn the_hosts_devices_are_found() {
         let null = HostDevice::at(Path::new("/dev/null")).unwrap();
         assert_eq!((null.block, null.major, null.minor), (false, 1, 3));
+        assert_eq!(HostDevice::at(Path::new("/dev/kmem")), Err(DeviceFault::Never), "there or not");
         assert_eq!(HostDevice::at(Path::new("/dev/no-such")), Err(DeviceFault::Missing));
         assert_eq!(HostDevice::at(Path::new("/dev/shm")), Err(DeviceFault::NoDevice));
         assert_eq!(HostDevice::at(Path::new("/dev/fd")), Err(DeviceFault::Outside));
