@@ -86,7 +86,8 @@ pub(super) unsafe extern "C" fn begin(payload: *mut c_void) -> c_int {
 fn run(payload: &Payload<'_>) -> NotBegun {
     let prepared = process::shield()
         .and_then(|()| payload.gate.map_or(Ok(()), pass))
-        .and_then(|()| process::close_all_but(payload.fault))
+        // SAFETY: this process was forked to become the command, and ends without destructors where it does not.
+        .and_then(|()| unsafe { process::close_all_but(payload.fault) })
         .and_then(|()| if payload.terminal { leads_a_session() } else { Ok(()) })
         .and_then(|()| if geteuid().is_root() { Ok(()) } else { as_the_user() })
         .and_then(|()| unblock_its_signals());

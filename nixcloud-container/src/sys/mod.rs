@@ -5,6 +5,7 @@
 pub mod cgroup;
 mod child;
 pub mod device;
+pub mod handed;
 pub mod inherited;
 pub mod mount;
 pub mod pidfd;

@@ -1,17 +1,15 @@
 //! What a worker does before it touches liblxc: a monitor, a guest's init and an attached command inherit the signals,
 //! the umask and the open files of the process that made them, and liblxc resets none of it.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr;
 
 use ::nix::errno::Errno;
-use ::nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use ::nix::mount::{MsFlags, mount};
 use ::nix::sched::{CloneFlags, unshare};
 use ::nix::sys::prctl::{set_dumpable, set_pdeathsig};
@@ -60,15 +58,12 @@ pub enum Error {
         #[source]
         source: Errno,
     },
-    /// The descriptor is not one that was handed over an exec.
-    #[error("file descriptor {fd} was not inherited")]
-    NotInherited {
-        /// Its number.
-        fd: RawFd,
+    /// Threads of the C library's need their signals.
+    #[error("there are {threads} threads, whose signals cannot be reset")]
+    Threads {
+        /// How many.
+        threads: u64,
     },
-    /// `/proc` cannot be read.
-    #[error("cannot list the open files")]
-    Files(#[source] io::Error),
     /// The parent ended before this process could ask to end with it.
     #[error("the parent process is gone")]
     Orphan,
@@ -78,19 +73,29 @@ fn system(what: &'static str) -> impl FnOnce(Errno) -> Error {
     move |source| Error::System { what, source }
 }
 
-/// The kernel's `struct sigaction` all zero: SIG_DFL, no flags, an empty mask. Four words at most.
-const KERNEL_DEFAULT: [usize; 4] = [0; 4];
-/// The size of the kernel's signal set, in bytes.
+/// The kernel's `struct sigaction` all zero: SIG_DFL, no flags, no restorer, an empty mask.
+const KERNEL_DEFAULT: [u64; 4] = [0; 4];
+/// The size of the kernel's signal set, in bytes, whatever a word is.
 const KERNEL_SIGSET: usize = 8;
+
+/// How many bytes the kernel reads: three words and a set.
+const fn kernel_reads(word: usize) -> usize {
+    3 * word + KERNEL_SIGSET
+}
+const _: () = assert!(kernel_reads(size_of::<usize>()) <= size_of_val(&KERNEL_DEFAULT));
 
 /// Gives every signal its default action and unblocks all: ignored and blocked signals go through exec, into the guest.
 ///
-/// The two that the C library keeps for its threads (32 and 33) are among them, since some parents ignore them too; so
-/// call it before this process makes threads.
+/// The two that the C library keeps for its threads (32 and 33) are among them, since some parents ignore them too: with their
+/// default action, a thread that changes the user of all threads would kill the process.
 ///
 /// # Errors
-/// When the kernel refuses.
+/// When there are other threads, or the kernel refuses.
 pub fn reset_signals() -> Result<(), Error> {
+    let threads = threads();
+    if threads > 1 {
+        return Err(Error::Threads { threads });
+    }
     for signal in 1..=libc::SIGRTMAX() {
         if matches!(signal, libc::SIGKILL | libc::SIGSTOP) {
             continue;
@@ -136,13 +141,16 @@ pub fn shield_lasts() -> bool {
     !fs::read_to_string(SUID_DUMPABLE).is_ok_and(|value| value.trim() == "1")
 }
 
-/// Closes every file above 2 but `keep`. Only for a process that executes another program next: whoever owns those files
-/// here does not learn of it.
-pub fn close_all_but(keep: BorrowedFd<'_>) -> Result<(), Errno> {
+/// Closes every file above 2 but `keep`.
+///
+/// # Safety
+/// Whoever owns those files here does not learn of it: for a process that was forked of another to execute a program next, and
+/// that runs nothing of their owners' until then, also not their destructors.
+pub unsafe fn close_all_but(keep: BorrowedFd<'_>) -> Result<(), Errno> {
     let keep = keep.as_raw_fd().unsigned_abs();
     for (first, last) in [(3, keep.saturating_sub(1)), (keep.max(2) + 1, u32::MAX)] {
         if first <= last {
-            // SAFETY: see above; the kernel takes three numbers.
+            // SAFETY: the caller's promise; the kernel takes three numbers.
             let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0_u32) };
             if result != 0 {
                 return Err(Errno::last());
@@ -219,49 +227,6 @@ fn judge(status: &str) -> Result<(), Unclean> {
         (1, mask, _) => Err(Unclean::Ignored { mask }),
         (threads, ..) => Err(Unclean::Threads { threads }),
     }
-}
-
-/// Takes over a file descriptor that the parent handed to this process, and marks it close-on-exec.
-///
-/// Everything that Rust opens is close-on-exec from the start; a descriptor that is not has come through exec and has no
-/// owner here. So one descriptor is taken once, and none that somebody owns.
-///
-/// # Errors
-/// [`Error::NotInherited`] when it is not open, is one of 0, 1 and 2, or has an owner.
-pub fn take_fd(fd: RawFd) -> Result<OwnedFd, Error> {
-    if fd <= 2 || !is_inherited(fd) {
-        return Err(Error::NotInherited { fd });
-    }
-    // SAFETY: it is open, and nobody in this process owns it (see above).
-    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
-    fcntl(&owned, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(system("marking a file close-on-exec"))?;
-    Ok(owned)
-}
-
-fn is_inherited(fd: RawFd) -> bool {
-    // SAFETY: reads the flags of a number; one that is not open gives EBADF.
-    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
-    flags >= 0 && flags & libc::FD_CLOEXEC == 0
-}
-
-/// Closes every file above 2 that came through exec and is not in `keep`. What this process opened stays.
-///
-/// # Errors
-/// When `/proc` cannot be read.
-pub fn close_other_fds(keep: &[BorrowedFd<'_>]) -> Result<(), Error> {
-    let keep: BTreeSet<RawFd> = keep.iter().map(AsRawFd::as_raw_fd).collect();
-    let names = fs::read_dir("/proc/thread-self/fd").and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let open = names
-        .map_err(Error::Files)?
-        .iter()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok())
-        .collect::<Vec<_>>();
-    for fd in open {
-        if !keep.contains(&fd) && fd > 2 && is_inherited(fd) {
-            drop(take_fd(fd)?);
-        }
-    }
-    Ok(())
 }
 
 /// Marks every file above 2 close-on-exec, so that no command of a guest inherits one.
@@ -393,8 +358,6 @@ impl Root {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::IntoRawFd;
-
     use super::*;
 
     fn status(threads: u32, ignored: &str, blocked: &str) -> String {
@@ -421,19 +384,21 @@ mod tests {
     }
 
     #[test]
-    fn only_an_inherited_descriptor_is_taken_and_only_once() {
-        let (reader, _writer) = io::pipe().unwrap();
-        let ours = reader.as_raw_fd();
-        assert!(matches!(take_fd(ours), Err(Error::NotInherited { .. })), "ours is close-on-exec");
+    fn the_kernel_reads_no_further_than_there_is() {
+        assert_eq!((kernel_reads(4), kernel_reads(8)), (20, 32));
+        assert!(size_of_val(&KERNEL_DEFAULT) >= kernel_reads(8));
+    }
 
-        let fd = OwnedFd::from(reader).into_raw_fd();
-        // SAFETY: ours, and given up above.
-        unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
-        let taken = take_fd(fd).unwrap();
-        assert!(take_fd(fd).is_err(), "it has an owner now");
-        drop(taken);
-        assert!(take_fd(1).is_err());
-        assert!(take_fd(-1).is_err());
+    #[test]
+    fn signals_of_a_process_with_threads_stay() {
+        let both = std::sync::Arc::new(std::sync::Barrier::new(2));
+        let thread = std::thread::spawn({
+            let both = std::sync::Arc::clone(&both);
+            move || both.wait()
+        });
+        assert!(matches!(reset_signals(), Err(Error::Threads { threads: 2.. })));
+        both.wait();
+        thread.join().unwrap();
     }
 
     #[test]

@@ -2,18 +2,18 @@
 //!
 //! Whoever embeds this library may ignore SIGCHLD, or have a thread that waits for whatever ends: then nobody else is told
 //! how a child of ours ended, and a success would be taken for a failure. There a process of ours stands between, which is
-//! nobody else's to wait for, and says it by a pipe:
+//! nobody else's to wait for, and says it by a socket:
 //!
 //! ```text
 //!  caller --spawn--> reporter (the worker's program) --spawn--> program
-//!     <--- pipe: how it ended, or why it did not start ---
+//!     <--- socket: how it ended, or why it did not start ---
 //! ```
 //!
 //! It costs 2 ms, so it is made only where it may be needed.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, PipeReader, Read, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -25,7 +25,7 @@ use ::nix::unistd::{AccessFlags, access};
 use command_fds::{CommandFdExt, FdMapping};
 use serde::{Deserialize, Serialize};
 
-use crate::sys::process;
+use crate::sys::{handed, process};
 
 /// What a worker, of which a reporter is one, is called.
 pub(crate) const WORKER: &str = "nixcloud-container-worker";
@@ -33,8 +33,8 @@ pub(crate) const WORKER: &str = "nixcloud-container-worker";
 /// What a reporter is told, before the program and its arguments.
 pub(crate) const REPORT: &str = "report";
 
-/// The file descriptor of the pipe.
-const PIPE: i32 = 3;
+/// The file descriptor of the socket.
+const CHANNEL: i32 = 3;
 
 /// The program that a reporter is: this one, or an installed worker. The first that is known is as good as any.
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
@@ -73,14 +73,14 @@ pub(crate) enum End {
 /// A program that is to be started.
 pub(crate) struct Reported {
     command: Command,
-    pipe: Option<PipeReader>,
+    channel: Option<UnixStream>,
 }
 
 /// One that was started: `child` is the program, or its reporter, which ends when it does.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) child: Child,
-    pipe: Option<PipeReader>,
+    channel: Option<UnixStream>,
 }
 
 impl Reported {
@@ -89,9 +89,9 @@ impl Reported {
         let here = PROGRAM.get().filter(|program| access(program.as_path(), AccessFlags::X_OK).is_ok());
         let Some(reporter) = here.filter(|_| !ALONE.load(Ordering::Relaxed) && process::may_lose_children())
         else {
-            return Ok(Self { command, pipe: None });
+            return Ok(Self { command, channel: None });
         };
-        let (pipe, theirs) = io::pipe()?;
+        let (ours, theirs) = UnixStream::pair()?;
         let mut between = Command::new(reporter);
         between.arg0(WORKER).arg(REPORT).arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
@@ -101,9 +101,9 @@ impl Reported {
             };
         }
         between
-            .fd_mappings(vec![FdMapping { parent_fd: theirs.into(), child_fd: PIPE }])
+            .fd_mappings(vec![FdMapping { parent_fd: theirs.into(), child_fd: CHANNEL }])
             .map_err(io::Error::other)?;
-        Ok(Self { command: between, pipe: Some(pipe) })
+        Ok(Self { command: between, channel: Some(ours) })
     }
 
     /// What is started.
@@ -114,9 +114,9 @@ impl Reported {
     /// Starts it. Of a reporter's program it is not known yet whether it could be.
     pub(crate) fn spawn(mut self) -> io::Result<Running> {
         let child = self.command.spawn()?;
-        // With the command goes our copy of the pipe's other end.
+        // With the command goes our copy of the socket's other end.
         drop(self.command);
-        Ok(Running { child, pipe: self.pipe })
+        Ok(Running { child, channel: self.channel })
     }
 }
 
@@ -124,8 +124,8 @@ impl Running {
     /// How it ended, once it has: `waited` is what waiting for the child has said.
     pub(crate) fn end(&mut self, waited: io::Result<ExitStatus>) -> io::Result<End> {
         let mut text = Vec::new();
-        if let Some(mut pipe) = self.pipe.take() {
-            pipe.read_to_end(&mut text)?;
+        if let Some(mut channel) = self.channel.take() {
+            channel.read_to_end(&mut text)?;
         }
         match serde_json::from_slice(&text) {
             Ok(Said::Ended(status)) => Ok(End::Ended(ExitStatus::from_raw(status))),
@@ -142,12 +142,12 @@ impl Running {
 /// Runs the program that `words` name, says how it ended, and ends the process.
 #[cfg_attr(not(feature = "liblxc"), expect(dead_code, reason = "run by the worker alone"))]
 pub(crate) fn main(words: impl Iterator<Item = OsString>) -> ! {
-    // Without a pipe somebody typed the word by hand.
-    let code = process::take_fd(PIPE).map_or(2, |pipe| {
+    // Without a socket somebody typed the word by hand.
+    let code = handed::channel(CHANNEL).map_or(2, |mut channel| {
         let said =
             run(words).unwrap_or_else(|error| Said::NotStarted(error.raw_os_error().unwrap_or(libc::EIO)));
         let text = serde_json::to_vec(&said).unwrap_or_default();
-        i32::from(File::from(pipe).write_all(&text).is_err())
+        i32::from(channel.write_all(&text).is_err())
     });
     std::process::exit(code)
 }

@@ -37,13 +37,14 @@ pub struct Held {
 }
 
 impl Held {
-    /// Makes one. The calling process has one thread.
+    /// Makes one.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn new(ids: IdSpan) -> io::Result<Self> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
-        // SAFETY: there is one thread, so that no lock is held; the child makes calls of the kernel and ends.
+        // SAFETY: the child makes calls of the kernel and ends: whatever locks other threads held when it was forked, it takes none
+        // and allocates nothing.
         let child = match unsafe { fork() }? {
             ForkResult::Parent { child } => child,
             ForkResult::Child => be(ids.owner, ours.as_raw_fd(), theirs.as_raw_fd()),

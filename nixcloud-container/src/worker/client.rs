@@ -21,7 +21,7 @@ use crate::nix::StorePath;
 use crate::sys::all_end_within;
 use crate::sys::pidfd::PidFd;
 use crate::sys::proc::{self, Process};
-use crate::sys::reporter;
+use crate::sys::{handed, reporter};
 
 /// The worker's `PATH`: for the tools that LXC's hooks run. newuidmap of these folders is masked in its namespace.
 pub(crate) const PATH: &str =
@@ -359,10 +359,11 @@ pub(super) fn held(child: &Child) -> io::Result<Option<PidFd>> {
     Process::now(child.id().cast_signed()).map_or(Ok(None), PidFd::open)
 }
 
-/// The worker at `path`, worker_command what it is.
+/// The worker at `path`, told what it is. Of this process's files it has its streams and what is mapped to it.
 pub(super) fn worker_command(path: &Path, word: &str) -> Command {
     let mut command = Command::new(path);
     command.arg0(MARK[0]).arg(word).env_clear().env("PATH", PATH);
+    handed::nothing_else(&mut command);
     command
 }
 

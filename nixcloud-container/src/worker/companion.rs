@@ -1,16 +1,17 @@
 //! A worker that lasts as long as a guest: its caller looks in from time to time.
 
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 
+use super::CHANNEL;
 use super::client::{Client, Stdio, WorkerError, held};
 use super::protocol::{Answer, Request};
-use super::{CHANNEL, TERMINAL};
+use crate::sys::handed;
 use crate::sys::pidfd::PidFd;
 
 /// A running worker. It is killed when this is dropped.
@@ -23,7 +24,7 @@ pub(crate) struct Companion {
 }
 
 impl Client {
-    /// Starts a worker on a request. `terminal` becomes its file descriptor after the channel.
+    /// Starts a worker on a request, to which `terminal` belongs.
     pub(crate) fn accompany(
         &self,
         request: &Request,
@@ -33,15 +34,21 @@ impl Client {
         let path = self.program()?;
         let (mut ours, theirs) = UnixStream::pair().map_err(WorkerError::Channel)?;
         let mut command = self.command(&path, stdio);
-        let mut mappings = vec![FdMapping { parent_fd: theirs.into(), child_fd: CHANNEL }];
-        mappings.extend(terminal.map(|fd| FdMapping { parent_fd: fd, child_fd: TERMINAL }));
-        command.fd_mappings(mappings).map_err(|error| WorkerError::Channel(io::Error::other(error)))?;
+        command
+            .fd_mappings(vec![FdMapping { parent_fd: theirs.into(), child_fd: CHANNEL }])
+            .map_err(|error| WorkerError::Channel(io::Error::other(error)))?;
         let child = command.spawn().map_err(|source| WorkerError::Spawn { path: path.clone(), source })?;
-        // It holds the worker's end of the channel, and the terminal.
+        // It holds the worker's end of the channel.
         drop(command);
         let request = serde_json::to_vec(request).map_err(|error| WorkerError::Channel(error.into()))?;
         ours.set_write_timeout(Some(Duration::from_secs(5))).map_err(WorkerError::Channel)?;
-        let sent = ours.write_all(&request).and_then(|()| ours.shutdown(std::net::Shutdown::Write));
+        let sent = match &terminal {
+            Some(terminal) => handed::send(&ours, &request, terminal.as_fd()),
+            None => ours.write_all(&request),
+        };
+        // The worker alone has it from here on, so that it ends with the worker.
+        drop(terminal);
+        let sent = sent.and_then(|()| ours.shutdown(std::net::Shutdown::Write));
         // Before the channel: where it is no use, the child is reaped by the drop.
         let pidfd = held(&child).map_err(WorkerError::Channel)?;
         let companion = Companion { child, pidfd, channel: ours, text: Vec::new() };

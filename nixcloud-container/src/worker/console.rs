@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use ::nix::errno::Errno;
@@ -51,7 +52,7 @@ pub(super) enum End {
 }
 
 /// Shows `master` until its other end is closed. With `keys`, stdin and stdout are a terminal.
-pub(super) fn show(master: OwnedFd, keys: bool, channel: &File) -> io::Result<End> {
+pub(super) fn show(master: OwnedFd, keys: bool, channel: &UnixStream) -> io::Result<End> {
     let signals = own_signals()?;
     let stdin = io::stdin();
     let terminal = if keys { Some(Terminal::take(stdin.as_fd())?) } else { None };

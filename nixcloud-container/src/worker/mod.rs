@@ -70,9 +70,6 @@ const MARK: [&str; 2] = [reporter::WORKER, "serve"];
 /// The file descriptor of the control channel.
 const CHANNEL: i32 = 3;
 
-/// The file descriptor of a pseudo terminal, for the request that has one.
-const TERMINAL: i32 = 4;
-
 /// How long a command may take to end once its caller is gone.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 

@@ -2,8 +2,9 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use ::nix::sys::signal::{Signal, killpg};
 use super::paths::Change;
 use super::protocol::{Answer, AttachCommand, LogFile, Request, SentFailure, Target};
 use super::terminal::{self, Caller, End};
-use super::{CHANNEL, LAST_WORDS, TERMINAL, booted, console, devices, lxcfs, mounts, store, users};
+use super::{CHANNEL, LAST_WORDS, booted, console, devices, lxcfs, mounts, store, users};
 use crate::lxc::log::{self, Log};
 use crate::lxc::pty::{self, Pty};
 use crate::lxc::{self, Attach, Attached, ExecFailure, Exit, Handle, LxcStreams, StartOptions, scratch};
@@ -21,7 +22,7 @@ use crate::render::LockedSource;
 use crate::sys::cgroup::{self, Leaf};
 use crate::sys::pidfd::{PidFd, Woken};
 use crate::sys::proc::{self, Process};
-use crate::sys::{inherited, process};
+use crate::sys::{handed, inherited, process};
 
 /// How long a killed monitor's last children may take to show.
 const LAST_CHILDREN: Duration = Duration::from_millis(300);
@@ -38,25 +39,22 @@ type Failure = Box<dyn Error>;
 /// Serves the request on the control channel and ends the process.
 pub(super) fn main() -> ! {
     // Without a channel somebody typed the mark by hand: there is nobody to tell.
-    let code = process::take_fd(CHANNEL).map_or(2, |channel| converse(File::from(channel)));
+    let code = handed::channel(CHANNEL).map_or(2, converse);
     std::process::exit(code)
 }
 
-fn converse(mut channel: File) -> i32 {
-    let answer = serve(&mut channel).unwrap_or_else(|failure| Answer::Failed(sent(&*failure)));
+fn converse(mut channel: UnixStream) -> i32 {
+    let answer = serve(&channel).unwrap_or_else(|failure| Answer::Failed(sent(&*failure)));
     let sent = serde_json::to_vec(&answer).map(|text| channel.write_all(&text));
     i32::from(!matches!(sent, Ok(Ok(()))))
 }
 
-fn serve(channel: &mut File) -> Result<Answer, Failure> {
+fn serve(channel: &UnixStream) -> Result<Answer, Failure> {
     // Before anything of a guest is near.
     process::shield()?;
     process::reset_signals()?;
     process::set_umask();
-    let terminal = process::take_fd(TERMINAL).ok();
-    process::close_other_fds(&[channel.as_fd()])?;
-    let mut text = Vec::new();
-    channel.read_to_end(&mut text)?;
+    let (text, terminal) = handed::receive(channel)?;
     let request = serde_json::from_slice(&text)?;
     match request {
         // LXC's monitor is the host's; the guest's init gets its own (`lxc.proc.oom_score_adj`).
@@ -209,7 +207,7 @@ fn start(
     Ok(Answer::Started { init_pid })
 }
 
-fn attach(target: &Target, command: AttachCommand, channel: &File) -> Result<Exit, Failure> {
+fn attach(target: &Target, command: AttachCommand, channel: &UnixStream) -> Result<Exit, Failure> {
     let mut handle = open(target)?;
     let streams = take_streams()?;
     if command.terminal {
@@ -253,7 +251,7 @@ fn attach_terminal(
     handle: &mut Handle,
     command: AttachCommand,
     caller: &Caller,
-    channel: &File,
+    channel: &UnixStream,
 ) -> Result<Exit, Failure> {
     let Pty { master, slave } = match &command.namespaces {
         // A program of the host: what is typed there is nothing for the guest.
@@ -320,7 +318,7 @@ fn exit(attached: Attached) -> Result<Exit, Failure> {
 /// with all that it has started: what is in its cgroup, or where it has none in its process group, which is this worker's.
 fn see_to_its_end(
     command: i32,
-    channel: &File,
+    channel: &UnixStream,
     limit: Option<Duration>,
     patience: Duration,
     leaf: Option<&Leaf>,

@@ -4,9 +4,9 @@
 //! The caller's terminal is in raw mode meanwhile, so that each key is the guest's. This process stays in the caller's
 //! session and foreground process group: so it is told of a new size, and of the terminal's end.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use ::nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
@@ -127,7 +127,7 @@ pub(super) fn serve(
     caller: &Caller,
     master: OwnedFd,
     command: Option<&PidFd>,
-    channel: &File,
+    channel: &UnixStream,
     until: Option<Instant>,
 ) -> io::Result<End> {
     let mut mask = SigSet::empty();
@@ -141,7 +141,12 @@ pub(super) fn serve(
 }
 
 impl Service<'_> {
-    fn run(&mut self, command: Option<&PidFd>, channel: &File, until: Option<Instant>) -> io::Result<End> {
+    fn run(
+        &mut self,
+        command: Option<&PidFd>,
+        channel: &UnixStream,
+        until: Option<Instant>,
+    ) -> io::Result<End> {
         let mut last = command.is_none().then(|| Instant::now() + LAST_OUTPUT);
         loop {
             let ready = self.wait(command.filter(|_| last.is_none()), channel, last, until)?;
@@ -176,7 +181,7 @@ impl Service<'_> {
     fn wait(
         &self,
         command: Option<&PidFd>,
-        channel: &File,
+        channel: &UnixStream,
         last: Option<Instant>,
         until: Option<Instant>,
     ) -> io::Result<Ready> {
