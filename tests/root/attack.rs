@@ -190,8 +190,14 @@ fn root_attacks_are_refused_and_seen_to_succeed_on_a_weaker_setup(lab: &Lab, kin
     let web = lab.guest("web", kind);
     web.create_from(&scratch.file(kind));
     let probe = probe(lab, &web);
-    let all = list::all();
+    let mut all = list::all();
     assert!(all.len() >= 100, "{} attacks", all.len());
+    for attack in &mut all {
+        let holds = |command| Command::new("/bin/sh").args(["-c", command]).status().unwrap().success();
+        if attack.only_where.is_some_and(|command| !holds(command)) {
+            attack.seen = Seen::Never("nobody can here: its `where` does not hold");
+        }
+    }
     let seen = |seen| all.iter().filter(|attack| attack.seen == seen).collect::<Vec<_>>();
     let every: Vec<&Attack> = all.iter().collect();
 

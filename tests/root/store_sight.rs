@@ -9,16 +9,17 @@ use std::time::Duration;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nixcloud_container::store_view::StoreView;
-use nixcloud_container::{Event, PendingRestart, RunRequest, State};
+use nixcloud_container::{Event, PendingRestart, RunRequest, State, Verdict};
 
 use crate::harness::guest::id;
-use crate::harness::{Guest, Kind, Lab, Must, scenarios};
+use crate::harness::{Guest, Kind, Lab, Must, chain, scenarios};
 use crate::store::{assert_shown, file, package};
 
 scenarios! {
     once: [
         root_no_filter_of_calls_is_what_keeps_the_store_out_of_sight,
         root_without_idmapped_mounts_the_store_is_out_of_sight_as_well,
+        root_where_no_part_of_the_store_can_be_shown_the_host_check_foretells_it,
         root_a_guest_of_before_has_all_of_the_store_until_it_is_started_again,
     ],
     both: [
@@ -366,6 +367,46 @@ fn root_without_idmapped_mounts_the_store_is_out_of_sight_as_well(lab: &Lab) {
     for guest in [&web, &only, &all] {
         guest.terminate();
     }
+}
+
+/// A store that is two overlays deep already: the kernel puts no third one on it.
+fn root_where_no_part_of_the_store_can_be_shown_the_host_check_foretells_it(lab: &Lab) {
+    let found = || {
+        let mut findings = lab.manager().host_check();
+        findings.retain(|finding| finding.name == "store");
+        let [finding] = findings.try_into().unwrap();
+        finding
+    };
+    let good = found();
+    assert_eq!((good.verdict, good.mend), (Verdict::Good, None), "{}", good.what);
+    assert!(!good.what.contains("nobody"), "{}", good.what);
+    let web = lab.busybox("web");
+    web.create();
+    web.update(&web.file().keys("store = \"full\";"));
+    web.container().switch_generation(id(1), &mut ()).must("switch");
+    let store = Path::new("/nix/store");
+    for layer in ["one", "two"] {
+        let top = lab.path("/files").join(layer);
+        fs::create_dir(&top).unwrap();
+        let options = format!("lowerdir={}:/nix/store", top.display());
+        mount(Some("overlay"), store, Some("overlay"), MsFlags::empty(), Some(options.as_str())).unwrap();
+    }
+    let error = web.container().start(&mut ()).map(drop).unwrap_err();
+    let wrong = found();
+    assert_eq!(wrong.verdict, Verdict::Wrong, "{}", wrong.what);
+    assert!(wrong.what.contains(&chain(&error)), "{} does not foretell {}", wrong.what, chain(&error));
+    assert_eq!(wrong.mend.unwrap().to_string(), error.hint().unwrap().to_string());
+    // As it says.
+    web.container().switch_generation(id(2), &mut ()).must("switch");
+    web.start();
+    web.terminate();
+    for _ in 0..2 {
+        umount2(store, MntFlags::empty()).unwrap();
+    }
+    // What that start found out holds until the host boots.
+    let again = found();
+    assert!(again.verdict == Verdict::Good && again.what.contains("nobody"), "{}", again.what);
+    fs::remove_file(lab.path("/var/lib/nixcloud/container/running/.store-not-idmapped")).unwrap();
 }
 
 /// As after an upgrade of a host that says nothing of it: all of the store was what guests saw.

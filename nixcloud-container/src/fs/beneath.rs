@@ -51,11 +51,12 @@ impl Error {
     }
 }
 
+/// How paths inside an untrusted tree are resolved where its mounts are known.
+pub(crate) const THROUGH_MOUNTS: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+
 /// How paths inside an untrusted tree are resolved.
-pub(super) const RESOLVE: ResolveFlags = ResolveFlags::BENEATH
-    .union(ResolveFlags::NO_SYMLINKS)
-    .union(ResolveFlags::NO_MAGICLINKS)
-    .union(ResolveFlags::NO_XDEV);
+pub(crate) const RESOLVE: ResolveFlags = THROUGH_MOUNTS.union(ResolveFlags::NO_XDEV);
 
 pub(super) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -63,18 +64,24 @@ pub(super) const DIRECTORY: OFlags =
 /// openat2 below `dir`, repeated where the kernel asks for it (a rename elsewhere in the system).
 pub(super) fn open_at(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     // With O_NOFOLLOW a link in the last place would be "not a directory" instead of "a link".
-    resolve(dir, path, flags.difference(OFlags::NOFOLLOW))
+    resolve(dir, path, flags.difference(OFlags::NOFOLLOW), RESOLVE)
 }
 
 /// Whatever has the name `name` in `dir`, a symbolic link itself too, without opening it for anything.
 pub(super) fn find_at(dir: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, Errno> {
-    resolve(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)
+    resolve(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, RESOLVE)
 }
 
-fn resolve(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+/// The same with another way to resolve.
+pub(crate) fn resolve(
+    dir: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
     let mut attempts = 0;
     loop {
-        match rustix::fs::openat2(dir, path, flags, Mode::empty(), RESOLVE) {
+        match rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve) {
             Err(Errno::AGAIN | Errno::INTR) if attempts < 1000 => attempts += 1,
             other => return other,
         }

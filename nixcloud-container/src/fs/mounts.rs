@@ -29,22 +29,22 @@ pub fn has_fuse(place: &Path) -> bool {
 
 /// What was mounted last covers what was there before.
 fn is_fuse(table: &[u8], place: &Path) -> bool {
-    let mut kinds = table.split(|&byte| byte == b'\n').filter_map(|line| {
-        let mut fields = line.split(|&byte| byte == b' ').skip(4);
-        let at = fields.next().is_some_and(|point| unescape(point) == place.as_os_str().as_bytes());
-        fields.skip_while(|field| *field != b"-").nth(1).filter(|_| at)
-    });
-    kinds.next_back().is_some_and(|kind| kind == b"fuse" || kind.starts_with(b"fuse."))
+    kinds_at(table, place).next_back().is_some_and(|kind| kind == b"fuse" || kind.starts_with(b"fuse."))
 }
 
 /// Whether a file system of this kind is mounted at `place`, as the process `pid` sees it. One that cannot be asked has none.
 #[must_use]
 pub fn has(pid: i32, place: &Path, kind: &str) -> bool {
     let table = std::fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
-    table.split(|&byte| byte == b'\n').any(|line| {
+    kinds_at(&table, place).any(|found| found == kind.as_bytes())
+}
+
+/// The kinds of file systems that are mounted at `place`, first mounted first.
+fn kinds_at<'t>(table: &'t [u8], place: &'t Path) -> impl DoubleEndedIterator<Item = &'t [u8]> {
+    table.split(|&byte| byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|&byte| byte == b' ').skip(4);
         let at = fields.next().is_some_and(|point| unescape(point) == place.as_os_str().as_bytes());
-        at && fields.skip_while(|field| *field != b"-").nth(1) == Some(kind.as_bytes())
+        fields.skip_while(|field| *field != b"-").nth(1).filter(|_| at)
     })
 }
 

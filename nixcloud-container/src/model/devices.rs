@@ -222,7 +222,8 @@ pub(crate) fn wrong_path(path: &str, in_guest: bool) -> Option<&'static str> {
     if !plain || inside.contains("//") || inside.ends_with('/') || path.contains(char::is_control) {
         return Some("it is to be a plain path, without `.`, `..` and empty parts");
     }
-    if path.len() > 200 {
+    // A node has its path as its name, in which a `/` and a `%` are three characters.
+    if path.len() + 2 * path.matches(['/', '%']).count() > 250 {
         return Some("it is too long");
     }
     let first = inside.split('/').next().unwrap_or(inside);
@@ -280,6 +281,9 @@ mod tests {
         ] {
             assert!(wrong_path(bad, false).is_some(), "{bad}");
         }
+        let deep = |parts| format!("/dev{}", "/abcd".repeat(parts));
+        assert_eq!(wrong_path(&deep(33), true), None);
+        assert_eq!(wrong_path(&deep(40), true), Some("it is too long"), "its node's name would be");
         for taken in ["/dev/null", "/dev/pts/0", "/dev/shm/x", "/dev/tty1", "/dev/tty", "/dev/a*"] {
             assert_eq!(wrong_path(taken, false), None, "{taken}");
             assert!(wrong_path(taken, true).is_some(), "{taken}");

@@ -26,6 +26,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, ope
 
 use super::mounts::{MountError, failed};
 use super::store;
+use crate::fs::beneath::{self, RESOLVE, THROUGH_MOUNTS};
 use crate::model::devices::DeviceNode;
 use crate::render::devices::{NODES, TABLE, file_name, table};
 use crate::sys::proc::Process;
@@ -60,11 +61,16 @@ fn folder(locked: &Path) -> Result<PathBuf, MountError> {
 
 fn make_node(folder: &Path, node: &DeviceNode, root: u32) -> Result<(), MountError> {
     let place = folder.join(file_name(node));
-    let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
-    let number = rustix::fs::makedev(node.major, node.minor);
+    let (kind, number) = device(node);
     rustix::fs::mknodat(CWD, &place, kind, Mode::empty(), number)
         .map_err(failed("make the device node", &place))?;
     give(&place, node, root)
+}
+
+/// What the kernel knows it by.
+fn device(node: &DeviceNode) -> (FileType, rustix::fs::Dev) {
+    let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
+    (kind, rustix::fs::makedev(node.major, node.minor))
 }
 
 /// Makes it the guest's, with the mode that it is to have.
@@ -195,10 +201,7 @@ fn take_away(folder: &Path, nodes: &[DeviceNode]) -> Result<Vec<(String, Identit
     let mut gone = Vec::new();
     for (name, found) in list(folder)? {
         let stays = nodes.iter().any(|node| {
-            let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
-            file_name(node) == name
-                && FileType::from_raw_mode(found.st_mode) == kind
-                && found.st_rdev == rustix::fs::makedev(node.major, node.minor)
+            file_name(node) == name && (FileType::from_raw_mode(found.st_mode), found.st_rdev) == device(node)
         });
         if stays {
             continue;
@@ -230,26 +233,16 @@ fn list(folder: &Path) -> Result<BTreeMap<String, Stat>, MountError> {
     list().map_err(failed("list", folder))
 }
 
-/// What the guest's own files may not do: lead out of the folder, or through links.
-const RESOLVE: ResolveFlags =
-    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
-
+/// Finds what has that name in the guest, where its own files cannot lead out of the folder, or through links.
 fn find(folder: BorrowedFd<'_>, path: &str, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
-    let mut attempts = 0;
-    loop {
-        // With O_NOFOLLOW a link in the last place would be "not a directory" instead of "a link".
-        let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
-        match rustix::fs::openat2(folder, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) if attempts < 1000 => attempts += 1,
-            other => return other,
-        }
-    }
+    // With O_NOFOLLOW a link in the last place would be "not a directory" instead of "a link".
+    beneath::resolve(folder, Path::new(path), flags | OFlags::PATH | OFlags::CLOEXEC, resolve)
 }
 
 /// The guest's `/dev`, if it is still in memory, as it was booted.
 fn open_dev() -> Result<OwnedFd, String> {
     let root = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    let dev = root.and_then(|root| find(root.as_fd(), "dev", OFlags::DIRECTORY, RESOLVE));
+    let dev = root.and_then(|root| find(root.as_fd(), "dev", OFlags::DIRECTORY, THROUGH_MOUNTS));
     let dev = dev.map_err(|errno| format!("the guest's /dev: {}", io::Error::from(errno)))?;
     let kind =
         rustix::fs::fstatfs(&dev).map_err(|errno| format!("the guest's /dev: {}", io::Error::from(errno)))?;
@@ -273,7 +266,7 @@ fn place<'p>(dev: BorrowedFd<'_>, path: &'p str, make: bool) -> Result<(OwnedFd,
             }
         }
         // What the guest has mounted there is another's file system.
-        folder = find(folder.as_fd(), part, OFlags::DIRECTORY, RESOLVE.union(ResolveFlags::NO_XDEV))?;
+        folder = find(folder.as_fd(), part, OFlags::DIRECTORY, RESOLVE)?;
     }
     Ok((folder, name))
 }
@@ -297,7 +290,7 @@ fn bind(dev: BorrowedFd<'_>, path: &str, mount: &OwnedFd, identity: Identity) ->
         Err(errno) => return Err(said(errno)),
         Ok(_) => {}
     }
-    let target = find(folder.as_fd(), name, OFlags::empty(), RESOLVE).map_err(said)?;
+    let target = find(folder.as_fd(), name, OFlags::empty(), THROUGH_MOUNTS).map_err(said)?;
     match FileType::from_raw_mode(rustix::fs::fstat(&target).map_err(said)?.st_mode) {
         FileType::Symlink => return Err(said(Errno::LOOP)),
         FileType::Directory => return Err(said(Errno::ISDIR)),

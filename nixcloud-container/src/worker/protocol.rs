@@ -135,6 +135,8 @@ pub(crate) enum Request {
     },
     /// Say what the lxcfs that is mounted there offers: it may hang.
     Lxcfs { place: PathBuf },
+    /// Show a part of the store as a guest would see it, with these ids where they are given, and to nobody.
+    TryStore { ids: Option<IdSpan> },
     /// Say which liblxc there is.
     Version,
     /// Freeze or thaw.

@@ -143,6 +143,11 @@ fn serve(channel: &UnixStream) -> Result<Answer, Failure> {
             }
         }
         Request::Lxcfs { place } => Answer::Lxcfs { paths: lxcfs::paths(&place)? },
+        Request::TryStore { ids } => {
+            process::private_mounts()?;
+            store::try_out(ids)?;
+            Answer::Done
+        }
         Request::Version => Answer::Version(lxc::Version::supported()?.to_string()),
         Request::Freeze { target, frozen } => {
             let mut handle = open(&target)?;

@@ -35,7 +35,7 @@ use crate::model::store_view::closure_names;
 use crate::render::STORE;
 use crate::sys::mount::restrict;
 use crate::sys::proc::Process;
-use crate::sys::userns::Held;
+use crate::sys::userns::{Held, IdSpan};
 
 /// The layer of ours, in the folder of locked sources.
 const PATHS: &str = "paths";
@@ -45,6 +45,9 @@ const LOWER: &str = "lower";
 
 /// Where the overlay stands until a part of it is shown.
 const WHOLE: &str = "whole";
+
+/// A folder that each host has. Nothing is made in it: a mount lies over it, which only the process that tries sees.
+const ANYWHERE: &str = "/run";
 
 /// The names of all closures.
 pub(super) fn names(lists: &[PathBuf]) -> Result<BTreeSet<String>, MountError> {
@@ -64,20 +67,46 @@ pub(super) fn make(
     closure: &StoreClosure,
     user_namespace: Option<&Path>,
 ) -> Result<(), MountError> {
+    show(folder, &names(&closure.lists)?, closure.ids, user_namespace)
+}
+
+/// Shows a package of the store's to this process alone, whose mount namespace is its own, and looks at it.
+pub(super) fn try_out(ids: Option<IdSpan>) -> Result<(), MountError> {
+    let store = Path::new(NIX_STORE);
+    let entries = std::fs::read_dir(store).map_err(failed("read", store))?;
+    let is_package = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let names = entries.flatten().filter(is_package).filter_map(|entry| entry.file_name().into_string().ok());
+    // What Nix works with has a dot at its beginning.
+    let one: BTreeSet<String> = names.filter(|name| !name.starts_with('.')).take(1).collect();
+    let folder = Path::new(ANYWHERE);
+    mounts::lock(folder, &[])?;
+    show(folder, &one, ids, None)?;
+    one.iter().try_for_each(|name| {
+        let place = folder.join(STORE).join(name);
+        std::fs::read_dir(&place).map(drop).map_err(failed("read", &place))
+    })
+}
+
+fn show(
+    folder: &Path,
+    names: &BTreeSet<String>,
+    ids: Option<IdSpan>,
+    user_namespace: Option<&Path>,
+) -> Result<(), MountError> {
     let at = |name: &str| folder.join(name);
     let (paths, lower, whole, store) = (at(PATHS), at(LOWER), at(WHOLE), at(STORE));
     for place in [&paths, &lower, &whole, &store] {
         std::fs::create_dir(place).map_err(failed("make", place))?;
     }
-    Paths::at(paths).make(&names(&closure.lists)?, closure.ids.map_or(0, |ids| ids.base))?;
-    bind_lower(&lower, closure, user_namespace)?;
+    Paths::at(paths).make(names, ids.map_or(0, |ids| ids.base))?;
+    bind_lower(&lower, ids, user_namespace)?;
     // Relative paths: the guest reads them in its table of mounts.
     std::env::set_current_dir(folder).map_err(failed("enter", folder))?;
     let options = format!("lowerdir={PATHS}:{LOWER},redirect_dir=follow,metacopy=on");
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     let mounted = mount(Some("nix-store"), WHOLE, Some("overlay"), flags, Some(options.as_str()));
     std::env::set_current_dir("/").map_err(failed("enter", Path::new("/")))?;
-    mounted.map_err(|errno| MountError::Overlay { idmapped: closure.ids.is_some(), source: errno.into() })?;
+    mounted.map_err(|errno| MountError::Overlay { idmapped: ids.is_some(), source: errno.into() })?;
     mount(Some(&whole.join(SHOWN)), &store, NONE, MsFlags::MS_BIND, NONE).map_err(failed("bind", &whole))?;
     mount(NONE, &store, NONE, MsFlags::MS_PRIVATE, NONE).map_err(failed("keep to itself", &store))?;
     mounts::read_only(&store)?;
@@ -89,9 +118,9 @@ pub(super) fn make(
 }
 
 /// Binds the host's store where the overlay finds it, read-only and, where they are given, with the guest's ids.
-fn bind_lower(place: &Path, closure: &StoreClosure, user_namespace: Option<&Path>) -> Result<(), MountError> {
+fn bind_lower(place: &Path, ids: Option<IdSpan>, user_namespace: Option<&Path>) -> Result<(), MountError> {
     let store = Path::new(NIX_STORE);
-    let Some(ids) = closure.ids else { return mounts::bind_read_only(store, place) };
+    let Some(ids) = ids else { return mounts::bind_read_only(store, place) };
     let held = match user_namespace {
         Some(_) => None,
         None => Some(Held::new(ids).map_err(failed("make a user namespace for", place))?),

@@ -15,6 +15,8 @@ pub enum Seen {
 pub struct Attack {
     pub name: &'static str,
     pub seen: Seen,
+    /// A command that says whether this machine is one where it is seen.
+    pub only_where: Option<&'static str>,
     /// Lines of shell, which succeed where it comes through.
     pub lines: &'static str,
 }
@@ -40,12 +42,17 @@ fn parse(block: &'static str) -> Attack {
         part.unwrap_or_else(|| panic!("no `{word}` in {block:?}"))
     };
     let name = next("attack ");
-    let seen = match next("seen ") {
+    let seen = next("seen ");
+    let (seen, only_where) = match seen.split_once(", where ") {
+        Some((seen, command)) => (seen, Some(command)),
+        None => (seen, None),
+    };
+    let seen = match seen {
         "unlocked" => Seen::Unlocked,
         "host" => Seen::Host,
         other => {
             Seen::Never(other.strip_prefix("never: ").unwrap_or_else(|| panic!("{other:?} in {block:?}")))
         }
     };
-    Attack { name, seen, lines: next("") }
+    Attack { name, seen, only_where, lines: next("") }
 }

@@ -12,6 +12,7 @@ mod limits;
 mod lxc;
 mod resolver;
 mod shares;
+mod store_view;
 mod xtables;
 
 pub(crate) use bridges::require_own;
@@ -57,6 +58,7 @@ type Look = (Part, fn(&Host, &Cancel) -> Result<Vec<Finding>, Error>);
 
 const CHECK: &[Look] = &[
     (Part::Lxc, lxc::check),
+    (Part::Lxc, store_view::check),
     (Part::Bridge, |host, _| bridges::check(host)),
     (Part::BridgePort, |host, _| bridge_ports::check(host)),
     (Part::Sysctl, |host, _| forwarding::check(host)),
