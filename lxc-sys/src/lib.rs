@@ -9,8 +9,8 @@
 //!
 //! 1. Touch a `*mut lxc_container` member by member, never as a whole: do not copy, compare, print or `read` it. (It has
 //!    no `Copy` and no `Debug` for that reason.)
-//! 2. Members up to `seccomp_notify_fd` have been at the same offset since 3.2 and may be called when
-//!    [`lxc_get_version`] says 4.0.7 or later, which this crate is for. 4.0.5 inserted a member before `init_pidfd`.
+//! 2. Members up to `devpts_fd` ([`LAST_OF_4_0_7`]) have been at the same offset since 4.0.5, which inserted one before
+//!    `init_pidfd`, and may be called when [`lxc_get_version`] says 4.0.7 or later, which this crate is for.
 //! 3. `set_timeout` and `rcv_timeout` need a running library of 6.0.0 or later, whatever the headers say.
 //!
 //! [`lxc_attach_options_t`] has no size field; it has been 96 bytes since 4.0.7.
@@ -43,6 +43,14 @@ pub use attach::*;
 pub use bindings::*;
 pub use libloading::Error as LoadError;
 pub use loaded::{Liblxc, liblxc};
+
+/// The offset of the last member that a running library of 4.0.7 has, of this crate's target: whoever calls a member proves, when
+/// that is compiled, that it is no further on.
+///
+/// ```
+/// const _: () = assert!(core::mem::offset_of!(lxc_sys::lxc_container, devpts_fd) <= lxc_sys::LAST_OF_4_0_7);
+/// ```
+pub const LAST_OF_4_0_7: usize = core::mem::offset_of!(lxc_container, devpts_fd);
 
 /// Whether these are the committed bindings rather than those of the installed headers.
 pub const PREGENERATED: bool = cfg!(lxc_pregenerated);

@@ -37,6 +37,7 @@ fn members_are_where_every_release_has_them() {
     assert_eq!(offset_of!(lxc_container, seccomp_notify_fd_active), 544);
     assert_eq!(offset_of!(lxc_container, init_pidfd), 552);
     assert_eq!(offset_of!(lxc_container, devpts_fd), 560);
+    assert_eq!(lxc_sys::LAST_OF_4_0_7, 560);
     assert!(size_of::<lxc_container>() >= 568);
 }
 

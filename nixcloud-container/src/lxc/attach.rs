@@ -18,6 +18,7 @@ use super::error::{Error, ExecFailure, LxcAction};
 use super::handle::{Handle, call};
 use super::log::{Log, Mark};
 use super::pty::Slave;
+use super::token::Worker;
 pub use crate::model::exit::Exit;
 use crate::model::namespace::{Elevated, Namespace};
 use crate::sys::process;
@@ -72,7 +73,8 @@ pub enum LxcStreams<'a> {
 /// A command that runs in a container. A child of this process: [`Attached::wait`] for it.
 #[derive(Debug)]
 #[must_use = "the command stays a zombie unless it is waited for"]
-pub struct Attached {
+pub struct Attached<'w> {
+    worker: &'w Worker,
     pid: Pid,
     name: String,
     program: OsString,
@@ -83,7 +85,7 @@ pub struct Attached {
     gate: Option<OwnedFd>,
 }
 
-impl Handle {
+impl<'w> Handle<'w> {
     /// Runs a command in the container.
     ///
     /// Every other file of this process is marked close-on-exec, and [`process::shield`] is up. From here on SIGINT,
@@ -91,11 +93,11 @@ impl Handle {
     /// group gets are the command's.
     ///
     /// # Errors
-    /// [`Error::Unclean`] when the command would inherit this process's state, [`Error::Unshielded`] when the guest could
+    /// [`Error::Busy`] while another command was not waited for, [`Error::Unclean`] when this one would inherit this process's state, [`Error::Unshielded`] when the guest could
     /// take over what enters it, [`Error::HostTerminal`] when it would get
     /// a terminal or a folder of this process's, [`Error::NotRunning`], else liblxc's text. What fails later, in the process that is to
     /// become the command, is an error of [`Attached::wait`].
-    pub fn attach(&mut self, command: &Attach<'_>) -> Result<Attached, Error> {
+    pub fn attach(&mut self, command: &Attach<'_>) -> Result<Attached<'w>, Error> {
         process::check_clean()?;
         if !process::shield_lasts() {
             return Err(Error::Unshielded);
@@ -150,6 +152,9 @@ impl Handle {
         options.groups.size = prepared.groups.len();
         [options.stdin_fd, options.stdout_fd, options.stderr_fd] = prepared.streams();
 
+        if self.worker().attaches() {
+            return Err(Error::Busy);
+        }
         begin::block_its_signals()
             .map_err(|source| Error::System { what: "blocking the command's signals", source })?;
         let mark = self.log().mark();
@@ -164,12 +169,14 @@ impl Handle {
         );
         if result != 0 || pid <= 0 {
             let _ = begin::unblock_its_signals();
+            self.worker().attached_no_more();
             if result == -libc::ECONNREFUSED {
                 return Err(Error::NotRunning { name: self.name() });
             }
             return Err(self.failed(LxcAction::Attach, mark));
         }
         Ok(Attached {
+            worker: self.worker(),
             pid: Pid::from_raw(pid),
             name: self.name(),
             program: command.argv[0].clone(),
@@ -182,7 +189,7 @@ impl Handle {
     }
 }
 
-impl Attached {
+impl Attached<'_> {
     /// The command's pid as this process sees it.
     #[must_use]
     pub fn pid(&self) -> i32 {
@@ -209,7 +216,7 @@ impl Attached {
 
     /// Waits until the command ends, for that process alone, however many signals arrive.
     ///
-    /// The log tells a command's own exit code from one that liblxc gave: run one command at a time in a worker.
+    /// The log tells a command's own exit code from one that liblxc gave: so a worker runs one command at a time.
     ///
     /// # Errors
     /// [`Error::Setup`] and [`Error::Directory`] where the command was never run, [`Error::Exec`] where its program could not be executed.
@@ -221,6 +228,7 @@ impl Attached {
                 Ok(status) => break status,
             }
         };
+        self.worker.attached_no_more();
         match status {
             WaitStatus::Exited(_, code) => self.judge(code),
             WaitStatus::Signaled(_, signal, _) => Ok(Exit::Signal(signal as i32)),

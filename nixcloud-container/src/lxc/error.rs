@@ -9,6 +9,7 @@ use ::nix::errno::Errno;
 use super::address::InvalidAddress;
 use super::log::{self, Reason};
 use super::state::LxcState;
+use super::token::Unfit;
 use super::version;
 use crate::model::exit;
 use crate::sys::process;
@@ -29,6 +30,15 @@ pub enum Error {
     /// This process would hand its own state to the guest.
     #[error("this process is not fit to start or enter a container")]
     Unclean(#[from] process::Unclean),
+    /// liblxc cannot run in this process.
+    #[error("this process cannot be a worker")]
+    Unfit(#[from] Unfit),
+    /// This program has not said what its workers do.
+    #[error("this program has no workers: it does not call `lxc::worker::init`")]
+    NotInitialised,
+    /// Two commands at a time cannot be told apart in liblxc's log.
+    #[error("a command is attached that nobody has waited for")]
+    Busy,
     /// A text for liblxc has a NUL in it.
     #[error("{what} has a NUL byte in it")]
     Nul {

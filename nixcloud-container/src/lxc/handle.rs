@@ -13,6 +13,7 @@ use super::address::Address;
 use super::error::{Error, LxcAction};
 use super::log::{self, Log, Mark};
 use super::state::LxcState;
+use super::token::Worker;
 use super::version::Version;
 
 /// Asks of the kernel's `ENOSYS` and `EINVAL`, as `get_config_item` returns them.
@@ -24,13 +25,15 @@ const NO_SUCH_KEY: [i32; 2] = [-libc::EINVAL, -libc::ENOSYS];
 /// ours), and what liblxc prints is thrown away afterwards.
 macro_rules! call {
     ($handle:expr, $member:ident $(, $argument:expr)*) => {{
+        const { $crate::lxc::handle::require_old(std::mem::offset_of!(lxc_sys::lxc_container, $member)) };
         let container = $handle.as_ptr();
-        // SAFETY: the pointer is live until `Handle` is dropped. `Handle::open` has refused libraries older than 4.0.7,
-        // so that this member, which is before `init_pidfd`, lies within the struct and at this offset.
+        // SAFETY: the pointer is live until `Handle` is dropped. `Handle::open` has refused libraries older than 4.0.7, and
+        // this member is one that those have, at this offset (the line above): it lies within what the library allocated.
         let member = unsafe { (*container).$member };
         let member = member.ok_or($crate::lxc::error::Error::Missing { member: stringify!($member) })?;
-        // SAFETY: liblxc's own function on liblxc's own, live container, which no other thread uses (`Handle` is not
-        // `Sync`); pointers among the arguments are valid for the call, each caller makes them so.
+        // SAFETY: liblxc's own function on liblxc's own, live container; no other thread is in liblxc, since a handle stays with
+        // the one `Worker` of this process and that in its thread; pointers among the arguments are valid for the call, each
+        // caller makes them so.
         let result = unsafe { member(container $(, $argument)*) };
         $crate::lxc::log::hush();
         result
@@ -38,22 +41,32 @@ macro_rules! call {
 }
 pub(super) use call;
 
-/// One container as liblxc sees it. For workers only: see the module's documentation.
+/// That a member of the container is at this offset in all libraries that [`Handle::open`] takes. Looked at when this is compiled.
+pub(super) const fn require_old(offset: usize) {
+    assert!(offset <= lxc_sys::LAST_OF_4_0_7, "this member is not there, or elsewhere, in liblxc 4.0.7");
+}
+
+/// One container as liblxc sees it, in a [`Worker`] and its thread.
+///
+/// ```compile_fail,E0277
+/// fn job(worker: &nixcloud_container::lxc::Worker) {
+///     let handle = nixcloud_container::lxc::Handle::open(worker, "/var/lib/lxc".as_ref(), "web").unwrap();
+///     // liblxc has one log, and C one standard error, for all threads.
+///     std::thread::scope(|scope| scope.spawn(move || drop(handle)).join()).unwrap();
+/// }
+/// ```
 ///
 /// A handle keeps the configuration that it read when it was opened. [`Handle::attach`] changes that copy, so do not
 /// read the configuration from a handle that has attached.
-pub struct Handle {
+pub struct Handle<'w> {
+    worker: &'w Worker,
     lxc: &'static Liblxc,
     container: NonNull<lxc_sys::lxc_container>,
     address: Address,
     log: &'static Log,
 }
 
-// SAFETY: liblxc ties nothing of a container to the thread that made it (its `current_config` is thread-local but only
-// set during a call), so a handle may move. It is not `Sync`: the container's own lock guards a part of it only.
-unsafe impl Send for Handle {}
-
-impl Drop for Handle {
+impl Drop for Handle<'_> {
     fn drop(&mut self) {
         // SAFETY: the one reference that `lxc_container_new` gave us, given back once.
         unsafe { (self.lxc.lxc_container_put)(self.container.as_ptr()) };
@@ -61,13 +74,13 @@ impl Drop for Handle {
     }
 }
 
-impl fmt::Debug for Handle {
+impl fmt::Debug for Handle<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Handle").field(&self.address).finish()
     }
 }
 
-impl Handle {
+impl<'w> Handle<'w> {
     /// A handle of container `name` under `lxc_path`, with its configuration read if it has one.
     ///
     /// Sets up [`Log`] in memory if nobody did. liblxc makes directories under `/run/lxc/lock` and leaves them.
@@ -75,17 +88,17 @@ impl Handle {
     /// # Errors
     /// When liblxc is too old, path or name would name another container, a `partial` mark says that its creation did
     /// not end (liblxc would destroy it), or the configuration is bad: then the source is liblxc's text.
-    pub fn open(lxc_path: &Path, name: &str) -> Result<Self, Error> {
-        Self::open_address(Address::new(lxc_path, name)?)
+    pub fn open(worker: &'w Worker, lxc_path: &Path, name: &str) -> Result<Self, Error> {
+        Self::open_address(worker, Address::new(lxc_path, name)?)
     }
 
     /// As [`Handle::open`], of an address.
     ///
     /// # Errors
     /// As [`Handle::open`].
-    pub fn open_address(address: Address) -> Result<Self, Error> {
+    pub fn open_address(worker: &'w Worker, address: Address) -> Result<Self, Error> {
         let lxc = Version::library()?;
-        let log = Log::get()?;
+        let log = Log::get(worker)?;
         refuse_half_made(&address)?;
         let (path, name) = (address.c_path()?, address.c_name()?);
         let mark = log.mark();
@@ -93,7 +106,7 @@ impl Handle {
         let container = unsafe { (lxc.lxc_container_new)(name.as_ptr(), path.as_ptr()) };
         log::hush();
         match NonNull::new(container) {
-            Some(container) => Ok(Self { lxc, container, address, log }),
+            Some(container) => Ok(Self { worker, lxc, container, address, log }),
             None => Err(Error::Failed {
                 action: LxcAction::Open,
                 name: address.name().to_owned(),
@@ -383,6 +396,10 @@ impl Handle {
 
     pub(super) fn as_ptr(&self) -> *mut lxc_sys::lxc_container {
         self.container.as_ptr()
+    }
+
+    pub(super) fn worker(&self) -> &'w Worker {
+        self.worker
     }
 
     pub(super) fn log(&self) -> &'static Log {

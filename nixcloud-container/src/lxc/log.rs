@@ -16,10 +16,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::ptr;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use ::nix::sys::memfd::{MFdFlags, memfd_create};
 
+use super::token::Worker;
 pub use crate::model::log_level::{Level, UnknownLevel};
 
 /// Room for what liblxc prints in one call. Pages are only used when written.
@@ -29,10 +30,11 @@ const STDERR_BUFFER: usize = 1 << 20;
 unsafe extern "C" {
     static stderr: *mut libc::FILE;
     fn __fpurge(stream: *mut libc::FILE);
+    fn flockfile(stream: *mut libc::FILE);
+    fn funlockfile(stream: *mut libc::FILE);
 }
 
 static LOG: OnceLock<Log> = OnceLock::new();
-static INIT: Mutex<()> = Mutex::new(());
 
 /// Where liblxc is to log.
 #[derive(Debug)]
@@ -86,21 +88,20 @@ pub struct Log {
 pub struct Mark(u64);
 
 impl Log {
-    /// Sets the log up. Call it in a worker, before any other use of liblxc.
+    /// Sets the log up, before any other use of liblxc.
     ///
     /// # Errors
     /// When it already is set up, or the file cannot be opened.
-    pub fn init(target: Target) -> Result<&'static Self, Error> {
+    pub fn init(worker: &Worker, target: Target) -> Result<&'static Self, Error> {
         // Errors are what we report; warnings cost nothing and help whoever reads the file.
-        Self::init_at(target, Level::Warn)
+        Self::init_at(worker, target, Level::Warn)
     }
 
     /// The same for what is of `level` or graver. Errors are always written, as they are what we report.
     ///
     /// # Errors
     /// As [`Log::init`].
-    pub fn init_at(target: Target, level: Level) -> Result<&'static Self, Error> {
-        let _one_at_a_time = INIT.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn init_at(_worker: &Worker, target: Target, level: Level) -> Result<&'static Self, Error> {
         if LOG.get().is_some() {
             return Err(Error::Twice);
         }
@@ -112,11 +113,11 @@ impl Log {
     ///
     /// # Errors
     /// As [`Log::init`].
-    pub fn get() -> Result<&'static Self, Error> {
+    pub fn get(worker: &Worker) -> Result<&'static Self, Error> {
         if let Some(log) = LOG.get() {
             return Ok(log);
         }
-        match Self::init(Target::Memory) {
+        match Self::init(worker, Target::Memory) {
             Err(Error::Twice) => LOG.get().ok_or(Error::Twice),
             other => other,
         }
@@ -153,7 +154,8 @@ impl Log {
             prefix: ptr::null(),
             quiet: true,
         };
-        // SAFETY: the strings live until the call returns, liblxc copies what it keeps; `INIT` is held.
+        // SAFETY: the strings live until the call returns, liblxc copies what it keeps; the one worker is in no
+        // other call of it.
         let result = unsafe { (lxc.lxc_log_init)(&raw mut request) };
         hush();
         if result < 0 { Err(Error::Refused { path }) } else { Ok(Self { file }) }
@@ -165,7 +167,8 @@ impl Log {
         Mark(self.file.metadata().map_or(0, |metadata| metadata.len()))
     }
 
-    /// What was logged since `mark`, by this process and by those that it forked.
+    /// What was logged since `mark`, by this process and by those that it forked: the monitor of a container that was started in
+    /// the background before, too. A worker that starts one container has no such other.
     #[must_use]
     pub fn records_since(&self, mark: Mark) -> Vec<LogRecord> {
         let length = self.mark().0.saturating_sub(mark.0);
@@ -198,7 +201,7 @@ fn buffer_stderr() -> Result<(), Error> {
     let buffer = Box::leak(vec![0_u8; STDERR_BUFFER].into_boxed_slice());
     // SAFETY: the C library's own variable, which nothing assigns.
     let stream = unsafe { stderr };
-    // SAFETY: the buffer is leaked, so it lives as long as the stream.
+    // SAFETY: the buffer is leaked, so it lives as long as the stream, whose lock the C library takes itself.
     let result = unsafe { libc::setvbuf(stream, buffer.as_mut_ptr().cast(), libc::_IOFBF, STDERR_BUFFER) };
     if result == 0 { Ok(()) } else { Err(Error::Stderr) }
 }
@@ -207,8 +210,12 @@ fn buffer_stderr() -> Result<(), Error> {
 pub(super) fn hush() {
     // SAFETY: the C library's own variable, which nothing assigns.
     let stream = unsafe { stderr };
-    // SAFETY: a stream that is open for as long as the process lives.
+    // SAFETY: a stream that is open for as long as the process lives. A job may have threads whose C prints there.
+    unsafe { flockfile(stream) };
+    // SAFETY: as above; it takes no lock itself, and this thread holds it.
     unsafe { __fpurge(stream) };
+    // SAFETY: this thread holds it.
+    unsafe { funlockfile(stream) };
 }
 
 /// One record of the log.

@@ -9,11 +9,11 @@
 //! | where | what |
 //! |---|---|
 //! | any process, any thread | [`command`]: state, init's pid and presence over the command socket, with a deadline, in safe code; [`version`] |
-//! | a worker: re-executed, single-threaded, short-lived, with a deadline kept by its parent | [`Handle`] and all it does, [`scratch`], [`log::Log`] |
-//! | a worker, first thing | [`process`](crate::sys::process): signals, umask, inherited files, mounts of its own |
+//! | a [`Worker`]: re-executed, clean, short-lived, with a deadline kept by its parent | [`Handle`] and all it does, [`scratch`], [`log::Log`] |
 //!
-//! [`Handle::start`] and [`Handle::attach`] refuse a process that is not clean ([`check_clean`](crate::sys::process::check_clean)), so that a
-//! caller in the wrong place gets an error and not a guest with its signals ignored.
+//! What is for a worker takes the worker, which is neither `Send` nor `Sync` and of which a process has one: so liblxc is called
+//! by one thread, its log tells of one call at a time, and a program that calls it elsewhere does not compile.
+//! [`Handle::start`] and [`Handle::attach`] also refuse a worker whose job has made threads, or ignores signals.
 //!
 //! # Errors
 //!
@@ -52,7 +52,11 @@ mod seccomp;
 #[cfg(feature = "liblxc")]
 mod start;
 #[cfg(feature = "liblxc")]
+mod token;
+#[cfg(feature = "liblxc")]
 pub mod version;
+#[cfg(feature = "liblxc")]
+pub mod worker;
 
 pub use address::{Address, InvalidAddress};
 #[cfg(feature = "liblxc")]
@@ -64,5 +68,7 @@ pub use handle::Handle;
 #[cfg(feature = "liblxc")]
 pub use start::StartOptions;
 pub use state::LxcState;
+#[cfg(feature = "liblxc")]
+pub use token::{Unfit, Worker};
 #[cfg(feature = "liblxc")]
 pub use version::Version;

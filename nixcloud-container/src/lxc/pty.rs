@@ -8,7 +8,7 @@ use crate::sys::process;
 
 pub use crate::sys::terminal::{Pty, Slave};
 
-impl Handle {
+impl Handle<'_> {
     /// A new terminal of the guest's own: there it has a name. The mount is the monitor's, so that the guest cannot put
     /// anything in its place. A guest that has none, or has used up its own, gets one of the host's: as good, without
     /// a name.

@@ -1,4 +1,4 @@
-//! Asking liblxc whether it would take configuration lines, without a container. For workers.
+//! Asking liblxc whether it would take configuration lines, without a container.
 
 use std::ffi::{CStr, CString};
 use std::fs;
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::Error;
 use super::handle::Handle;
+use super::token::Worker;
 
 /// Setting this key opens (and makes) the file that it names, at once.
 const OPENS_A_FILE: &str = "lxc.log.file";
@@ -32,10 +33,13 @@ pub struct Rejected {
 ///
 /// # Errors
 /// When no handle can be had.
-pub fn check<K: AsRef<str>, V: AsRef<str>>(lines: &[(K, V)]) -> Result<Vec<Rejected>, Error> {
+pub fn check<K: AsRef<str>, V: AsRef<str>>(
+    worker: &Worker,
+    lines: &[(K, V)],
+) -> Result<Vec<Rejected>, Error> {
     // Held from before liblxc makes it until after the handle is gone.
     let lock = LockDirectory::new();
-    let mut handle = Handle::open(&lock.lxc_path, NAME)?;
+    let mut handle = Handle::open(worker, &lock.lxc_path, NAME)?;
     let mut rejected = Vec::new();
     for (key, value) in lines {
         let (key, value) = (key.as_ref(), value.as_ref());
@@ -48,7 +52,7 @@ pub fn check<K: AsRef<str>, V: AsRef<str>>(lines: &[(K, V)]) -> Result<Vec<Rejec
     Ok(rejected)
 }
 
-fn try_line(handle: &mut Handle, key: &str, value: &str) -> Option<String> {
+fn try_line(handle: &mut Handle<'_>, key: &str, value: &str) -> Option<String> {
     // Through the API they would pass; in the file they would end the line.
     if value.contains(['\n', '\r', '\0']) {
         return Some("the value does not fit on one line".to_owned());
@@ -70,7 +74,7 @@ fn try_line(handle: &mut Handle, key: &str, value: &str) -> Option<String> {
 const OPEN_ENDED: &[&str] =
     &["lxc.net.", "lxc.cgroup.", "lxc.cgroup2.", "lxc.prlimit.", "lxc.sysctl.", "lxc.proc."];
 
-fn is_unknown(handle: &Handle, key: &CStr) -> bool {
+fn is_unknown(handle: &Handle<'_>, key: &CStr) -> bool {
     !handle.supports(key) && !OPEN_ENDED.iter().any(|start| key.to_bytes().starts_with(start.as_bytes()))
 }
 

@@ -13,7 +13,7 @@ use super::handle::Handle;
 /// What `render` writes beside the container's configuration.
 const OURS: &str = "seccomp";
 
-impl Handle {
+impl Handle<'_> {
     /// Stacks the filter on this process, for good, where the container has our profile. One that names a profile of its own
     /// has asked for what is in that, and has no other.
     ///

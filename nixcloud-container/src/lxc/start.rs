@@ -18,7 +18,7 @@ impl Default for StartOptions {
     }
 }
 
-impl Handle {
+impl Handle<'_> {
     /// Starts the container with the init that its configuration names, and returns when it is RUNNING (which says that
     /// init was executed, not that the guest is up).
     ///

@@ -29,13 +29,13 @@ pub enum Unclean {
         threads: u64,
     },
     /// Ignored signals stay ignored in every process of the guest. Rust's runtime ignores SIGPIPE.
-    #[error("it ignores signals (mask {mask:#x}); `process::reset_signals` was not called")]
+    #[error("it ignores signals (mask {mask:#x})")]
     Ignored {
         /// A bit per signal, the lowest is signal 1.
         mask: u64,
     },
     /// Blocked signals stay blocked in every process of the guest.
-    #[error("it blocks signals (mask {mask:#x}); `process::reset_signals` was not called")]
+    #[error("it blocks signals (mask {mask:#x})")]
     Blocked {
         /// A bit per signal, the lowest is signal 1.
         mask: u64,

@@ -16,7 +16,9 @@ use super::terminal::{self, Caller, End};
 use super::{CHANNEL, LAST_WORDS, booted, console, devices, lxcfs, mounts, store, users};
 use crate::lxc::log::{self, Log};
 use crate::lxc::pty::{self, Pty};
-use crate::lxc::{self, Attach, Attached, ExecFailure, Exit, Handle, LxcStreams, StartOptions, scratch};
+use crate::lxc::{
+    self, Attach, Attached, ExecFailure, Exit, Handle, LxcStreams, StartOptions, Worker, scratch,
+};
 use crate::model::namespace::Namespace;
 use crate::render::LockedSource;
 use crate::sys::cgroup::{self, Leaf};
@@ -51,9 +53,8 @@ fn converse(mut channel: UnixStream) -> i32 {
 
 fn serve(channel: &UnixStream) -> Result<Answer, Failure> {
     // Before anything of a guest is near.
-    process::shield()?;
-    process::reset_signals()?;
-    process::set_umask();
+    let worker = Worker::begin()?;
+    let worker = &worker;
     let (text, terminal) = handed::receive(channel)?;
     let request = serde_json::from_slice(&text)?;
     match request {
@@ -91,14 +92,14 @@ fn serve(channel: &UnixStream) -> Result<Answer, Failure> {
             // its monitor, which is this process.
             process::die_with_parent(caller.cast_signed())?;
             let path = log.path.clone();
-            prepare_start(log, &locked, &sources, kept.as_deref())?;
+            prepare_start(worker, log, &locked, &sources, kept.as_deref())?;
             let shared = user_namespace.map(|ids| mounts::user_namespace(&locked, ids)).transpose()?;
             if let Some(closure) = closure {
                 store::make(&locked, &closure, shared.as_deref())?;
             }
             devices::make(&locked, &devices, root)?;
             mounts::seal(&locked)?;
-            start(&target, &items, shared.as_deref(), foreground)
+            start(worker, &target, &items, shared.as_deref(), foreground)
                 .or_else(|failure| explained(&*failure, &path))?
         }
         Request::ShowPaths { caller, asked, monitor, locked, lists, leaving } => {
@@ -113,7 +114,7 @@ fn serve(channel: &UnixStream) -> Result<Answer, Failure> {
             process::die_with_parent(caller.cast_signed())?;
             // Before this process is near the guest.
             if !rules.is_empty() {
-                let mut handle = open(&target)?;
+                let mut handle = open(worker, &target)?;
                 for (file, rule) in rules {
                     handle.set_cgroup_item(&file, &rule)?;
                 }
@@ -127,7 +128,7 @@ fn serve(channel: &UnixStream) -> Result<Answer, Failure> {
             }
             Answer::Done
         }
-        Request::Attach { target, command } => match attach(&target, command, channel) {
+        Request::Attach { target, command } => match attach(worker, &target, command, channel) {
             Ok(exit) => Answer::Exited(exit),
             Err(failure) => folder(failure)?,
         },
@@ -135,9 +136,9 @@ fn serve(channel: &UnixStream) -> Result<Answer, Failure> {
         Request::AwaitBoot { init } => booted::wait(init)?,
         Request::Check { items, log } => {
             if let Some(log) = log {
-                Log::init_at(log::Target::File(log.path), log.level)?;
+                Log::init_at(worker, log::Target::File(log.path), log.level)?;
             }
-            let refused = scratch::check(&items)?;
+            let refused = scratch::check(worker, &items)?;
             Answer::Checked {
                 refused: refused.into_iter().map(|item| (item.key, item.value, item.why)).collect(),
             }
@@ -150,7 +151,7 @@ fn serve(channel: &UnixStream) -> Result<Answer, Failure> {
         }
         Request::Version => Answer::Version(lxc::Version::supported()?.to_string()),
         Request::Freeze { target, frozen } => {
-            let mut handle = open(&target)?;
+            let mut handle = open(worker, &target)?;
             if frozen {
                 handle.freeze()?;
             } else {
@@ -161,11 +162,12 @@ fn serve(channel: &UnixStream) -> Result<Answer, Failure> {
     })
 }
 
-fn open(target: &Target) -> Result<Handle, lxc::Error> {
-    Handle::open(&target.lxc_path, &target.name)
+fn open<'w>(worker: &'w Worker, target: &Target) -> Result<Handle<'w>, lxc::Error> {
+    Handle::open(worker, &target.lxc_path, &target.name)
 }
 
 fn prepare_start(
+    worker: &Worker,
     log: LogFile,
     locked: &Path,
     sources: &[LockedSource],
@@ -177,7 +179,7 @@ fn prepare_start(
     {
         return Err(error.into());
     }
-    Log::init_at(log::Target::File(log.path), log.level)?;
+    Log::init_at(worker, log::Target::File(log.path), log.level)?;
     let own = kept.and_then(|_| mounts::own_program());
     process::private_mounts()?;
     mounts::lock(locked, sources)?;
@@ -189,12 +191,13 @@ fn prepare_start(
 }
 
 fn start(
+    worker: &Worker,
     target: &Target,
     items: &[(String, String)],
     user_namespace: Option<&Path>,
     foreground: bool,
 ) -> Result<Answer, Failure> {
-    let mut handle = open(target)?;
+    let mut handle = open(worker, target)?;
     for (key, value) in items {
         handle.set_config_item(key, value)?;
     }
@@ -212,8 +215,13 @@ fn start(
     Ok(Answer::Started { init_pid })
 }
 
-fn attach(target: &Target, command: AttachCommand, channel: &UnixStream) -> Result<Exit, Failure> {
-    let mut handle = open(target)?;
+fn attach(
+    worker: &Worker,
+    target: &Target,
+    command: AttachCommand,
+    channel: &UnixStream,
+) -> Result<Exit, Failure> {
+    let mut handle = open(worker, target)?;
     let streams = take_streams()?;
     if command.terminal {
         let [stdin, stdout, _] = streams;
@@ -241,7 +249,7 @@ fn folder(failure: Failure) -> Result<Answer, Failure> {
 }
 
 /// Puts a command that is held into a cgroup of its own, and lets it begin.
-fn contain(handle: &Handle, attached: &mut Attached) -> Result<Option<Leaf>, Failure> {
+fn contain(handle: &Handle<'_>, attached: &mut Attached<'_>) -> Result<Option<Leaf>, Failure> {
     if !attached.is_held() {
         return Ok(None);
     }
@@ -253,7 +261,7 @@ fn contain(handle: &Handle, attached: &mut Attached) -> Result<Option<Leaf>, Fai
 
 /// On a terminal of its own, served from here.
 fn attach_terminal(
-    handle: &mut Handle,
+    handle: &mut Handle<'_>,
     command: AttachCommand,
     caller: &Caller,
     channel: &UnixStream,
@@ -311,7 +319,7 @@ fn wanted(command: AttachCommand, streams: LxcStreams<'_>) -> Attach<'_> {
     }
 }
 
-fn exit(attached: Attached) -> Result<Exit, Failure> {
+fn exit(attached: Attached<'_>) -> Result<Exit, Failure> {
     match attached.wait() {
         Err(lxc::Error::Exec { failure: ExecFailure::NotFound, .. }) => Ok(Exit::NotFound),
         Err(lxc::Error::Exec { .. }) => Ok(Exit::NotExecutable),

@@ -19,9 +19,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use nix::sched::{CloneFlags, unshare};
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some(worker::FLAG) {
-        return worker::main();
-    }
+    nixcloud_container::lxc::worker::init(&[(worker::JOB, worker::main)]);
     let root = nix::unistd::geteuid().is_root();
     if root {
         // Before any thread exists: the command sockets of our guests are then seen by nobody else.

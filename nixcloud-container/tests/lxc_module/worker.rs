@@ -6,17 +6,18 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nixcloud_container::Elevated;
 use nixcloud_container::lxc::{
-    Attach, Error, Exit, Handle, LxcState, LxcStreams, StartOptions, log::Log, log::Target, pty::Pty, scratch,
+    Attach, Exit, Handle, LxcState, LxcStreams, StartOptions, Worker, log::Log, log::Target, pty::Pty,
+    scratch,
 };
 use nixcloud_container::sys::process;
 
-/// Marks a worker on the command line.
-pub(crate) const FLAG: &str = "--lxc-worker";
+/// The one job that the library's workers know here: it is told the rest.
+pub(crate) const JOB: &str = "work";
 
 /// Descriptor 1 of an attached command, which must not mix with the worker's answer.
 const OUTPUT: &str = "NXC_OUTPUT";
@@ -49,9 +50,9 @@ impl Answer {
 
 /// The worker's command line. PATH is without newuidmap, which would ask for lines in /etc/subuid.
 pub(crate) fn command(job: &str, lxc_path: &Path, name: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg(FLAG).arg(job).arg(lxc_path).arg(name).args(arguments);
-    command.env_clear().env("PATH", "/nonexistent").env("HOST_SECRET", "leaked").stdin(Stdio::null());
+    let mut command = nixcloud_container::lxc::worker::command(JOB).unwrap();
+    command.arg(job).arg(lxc_path).arg(name).args(arguments);
+    command.env("PATH", "/nonexistent").env("HOST_SECRET", "leaked").stdin(Stdio::null());
     command
 }
 
@@ -67,29 +68,32 @@ pub(crate) fn run(job: &str, lxc_path: &Path, name: &str, arguments: &[&str]) ->
 }
 
 /// The worker.
-pub(crate) fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(2).collect();
+pub(crate) fn main(worker: &Worker, arguments: Vec<OsString>) -> i32 {
+    let arguments: Vec<String> =
+        arguments.into_iter().map(|argument| argument.into_string().unwrap()).collect();
     let (job, path, name) = (arguments[0].as_str(), PathBuf::from(&arguments[1]), arguments[2].as_str());
     let rest: Vec<&str> = arguments[3..].iter().map(String::as_str).collect();
-    if job != "unclean" {
-        process::reset_signals().unwrap();
-    }
-    process::set_umask();
-    match work(job, &path, name, &rest) {
+    match work(worker, job, &path, name, &rest) {
         Ok(text) => {
             println!("{text}");
-            ExitCode::SUCCESS
+            0
         }
         Err(error) => {
             println!("{}", chain(&*error));
-            ExitCode::FAILURE
+            1
         }
     }
 }
 
-fn work(job: &str, path: &Path, name: &str, rest: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
+fn work(
+    worker: &Worker,
+    job: &str,
+    path: &Path,
+    name: &str,
+    rest: &[&str],
+) -> Result<String, Box<dyn std::error::Error>> {
     match job {
-        "scratch" => return Ok(format!("{:#?}", scratch::check(&pairs(rest))?)),
+        "scratch" => return Ok(format!("{:#?}", scratch::check(worker, &pairs(rest))?)),
         "mounts" => return mounts(Path::new(rest[0])),
         "squat" => return squat(path, name),
         "orphan" => {
@@ -97,18 +101,25 @@ fn work(job: &str, path: &Path, name: &str, rest: &[&str]) -> Result<String, Box
             return Ok("alive".into());
         }
         "log-twice" => {
-            Log::init(Target::Memory)?;
-            Log::init(Target::Memory)?;
+            Log::init(worker, Target::Memory)?;
+            Log::init(worker, Target::Memory)?;
         }
         "log-file" => {
-            Log::init(Target::File(PathBuf::from(rest[0])))?;
+            Log::init(worker, Target::File(PathBuf::from(rest[0])))?;
         }
         _ => {}
     }
-    let mut handle = Handle::open(path, name)?;
+    let mut handle = Handle::open(worker, path, name)?;
     Ok(match job {
         "open" | "log-file" => format!("{:?} {}", handle, handle.is_defined()?),
-        "start" | "unclean" => {
+        "unclean" => {
+            let mut blocked = nix::sys::signal::SigSet::empty();
+            blocked.add(nix::sys::signal::Signal::SIGPIPE);
+            blocked.thread_block()?;
+            handle.start(StartOptions::default())?;
+            "started".into()
+        }
+        "start" => {
             handle.start(StartOptions::default())?;
             "started".into()
         }
@@ -153,7 +164,7 @@ fn work(job: &str, path: &Path, name: &str, rest: &[&str]) -> Result<String, Box
             format!("{cleared:?} {:?}", handle.config_item("lxc.uts.name")?)
         }
         "run" => run_in(&mut handle, rest)?,
-        "signals" => signals(&mut handle)?,
+        "signals" => signals(worker, &mut handle)?,
         other => return Err(format!("no job {other}").into()),
     })
 }
@@ -163,7 +174,7 @@ fn pairs<'a>(rest: &[&'a str]) -> Vec<(&'a str, &'a str)> {
 }
 
 /// `[cwd=DIR] [or-root=1] [uid=ID] [gid=ID] [env=VALUE] [terminal=1] -- ARGV...`
-fn run_in(handle: &mut Handle, rest: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
+fn run_in(handle: &mut Handle<'_>, rest: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
     let split = rest.iter().position(|word| *word == "--").ok_or("--")?;
     let options = &rest[..split];
     let option = |name: &str| options.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
@@ -240,13 +251,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Two commands in one worker: what the first left behind, the second must not have.
-fn signals(handle: &mut Handle) -> Result<String, Box<dyn std::error::Error>> {
+fn signals(worker: &Worker, handle: &mut Handle<'_>) -> Result<String, Box<dyn std::error::Error>> {
     for _ in 0..2 {
         run_in(handle, &["--", "grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"])?;
         // A command's signals stay blocked here, so that none that was meant for it ends this process.
-        process::reset_signals()?;
+        worker.reset_signals()?;
     }
-    process::check_clean().map_err(Error::from)?;
     Ok("clean".into())
 }
 
