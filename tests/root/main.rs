@@ -61,6 +61,7 @@ mod nixos;
 mod other_hosts;
 mod own_size;
 mod pages;
+mod plan;
 mod pools;
 mod ports;
 mod power;
@@ -157,6 +158,7 @@ fn scenarios() -> Vec<Scenario> {
         names::scenarios(),
         nixos::scenarios(),
         pages::scenarios(),
+        plan::scenarios(),
         pools::scenarios(),
         scenario::scenarios(),
         words::scenarios(),

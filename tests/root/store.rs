@@ -97,7 +97,7 @@ pub fn package(guest: &Guest<'_>, generation: u64) -> String {
 }
 
 /// The packages that are rooted since the guest sees them.
-fn rooted(lab: &Lab, guest: &Guest<'_>) -> BTreeSet<String> {
+pub fn rooted(lab: &Lab, guest: &Guest<'_>) -> BTreeSet<String> {
     let profile = lab.path("/nix/var/nix/profiles/nixcloud-container").join(guest.name().as_str());
     let links = fs::read_dir(profile).unwrap().map(|entry| entry.unwrap().path());
     let ours = links.filter(|link| {

@@ -1,5 +1,6 @@
-//! The work of several containers at once, and what a killed process left of it.
+//! The work of several containers at once, or of a plan, and what a killed process left of it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -61,6 +62,16 @@ fn remove(path: &Path) -> Result<(), Error> {
         }
     }
     Ok(crate::fs::remove::tree(path)?)
+}
+
+/// As [`sweep`], where there is such a folder at all: for whoever makes none, and comes by often.
+pub(crate) fn sweep_left(host: &Host) -> Result<(), Error> {
+    let work = host.layout.state().join("work");
+    let is_shared = |name: OsString| name.to_str().is_some_and(|name| name.starts_with(SHARED));
+    match std::fs::read_dir(work).into_iter().flatten().flatten().any(|entry| is_shared(entry.file_name())) {
+        true => sweep(host),
+        false => Ok(()),
+    }
 }
 
 /// Removes such folders of processes that were killed.

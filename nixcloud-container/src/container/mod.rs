@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::fleet::apply::{self, Applied};
+use crate::fleet::apply::{self, Applied, foresight};
 use crate::host::Host;
 use crate::host::context::Context;
 use crate::model::generation::{Generation, GenerationId, Selection};
@@ -21,6 +21,7 @@ use crate::ops::create::{self, CreateRequest, Created};
 use crate::ops::destroy::{self, DestroyRequest};
 use crate::ops::exec::{self, RunRequest, Streams};
 use crate::ops::inspect::{self, Status};
+use crate::ops::plan::{Plan, PlanRequest};
 use crate::ops::power::{self, StopOutcome, StopRequest};
 use crate::ops::set::{self, SetRequest};
 use crate::ops::start::{self, StartOutcome, StartRequest};
@@ -132,6 +133,31 @@ impl Container {
     ) -> Result<Applied, Error> {
         let _span = tracing::debug_span!("plan_update", name = %self.name).entered();
         apply::plan_update(&mut self.context(observer), &self.name, request)
+    }
+
+    /// What a change of its generation would come to: the packages that come and go, what its units would do, what takes effect in the
+    /// running guest and what at its next start. It is built, and a guest that runs is asked, by `dry-activate` of the system that it
+    /// would be switched to; no generation is made of it, and nothing is left of it afterwards. A request that only looks does neither.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), nixcloud_container::Error> {
+    /// use nixcloud_container::{HostConfig, Manager, PlanRequest, PlanTarget, PlanVerdict, UpdateRequest};
+    ///
+    /// let web = Manager::open(HostConfig::default())?.container("web".parse()?);
+    /// let update = UpdateRequest::new("web.nix");
+    /// let plan = web.plan(&PlanRequest::new(PlanTarget::Update(update.clone())), &mut ())?;
+    /// if plan.verdict == PlanVerdict::Live {
+    ///     web.update(&update, &mut ())?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those that the change itself would be refused with before it begins; and when it does not build.
+    pub fn plan(&self, request: &PlanRequest, observer: &mut dyn Observer) -> Result<Plan, Error> {
+        let _span = tracing::debug_span!("plan", name = %self.name).entered();
+        foresight::plan(&mut self.context(observer), &self.name, request)
     }
 
     /// Sets limits by hand: in the running guest at once, and for its next starts. A new generation begins with its own, unless they

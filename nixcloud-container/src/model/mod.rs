@@ -1,11 +1,13 @@
 //! Words without input and output: configuration, specs, names, ids, states, events.
 
 pub mod bridge_port;
+pub mod closure;
 pub mod config;
 pub mod devices;
 pub mod exit;
 pub mod features;
 pub mod fingerprint;
+pub mod foresight;
 pub mod forward;
 pub mod generation;
 pub mod hint;

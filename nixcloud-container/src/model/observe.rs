@@ -101,7 +101,7 @@ pub enum Event {
         /// The text, without colour codes.
         text: String,
     },
-    /// A line that `switch-to-configuration` printed in the guest: at most 64 KiB, without control characters but tabs.
+    /// A line that `switch-to-configuration` printed in the guest, in a switch or in a plan: at most 64 KiB, without control characters but tabs.
     /// The guest chooses its words.
     #[non_exhaustive]
     Activation {
@@ -209,6 +209,8 @@ pub enum Phase {
     Build,
     /// Files are made: profile, rootfs, LXC configuration.
     Install,
+    /// The running guest is asked what a switch would do.
+    Foresee,
     /// The running guest switches to its new generation.
     Activate,
     /// An earlier state is put back.
@@ -223,6 +225,7 @@ words!(Phase {
     Evaluate => "evaluate",
     Build => "build",
     Install => "install",
+    Foresee => "foresee",
     Activate => "activate",
     Undo => "undo",
     Start => "start",

@@ -241,6 +241,12 @@ pub fn closure(path: &StorePath) -> Invocation {
     Invocation::new(Program::NixStore).args(["--query", "--requisites"]).arg(path.as_str())
 }
 
+/// Prints the bytes that each of these takes, one a line.
+#[must_use]
+pub fn sizes(paths: &[StorePath]) -> Invocation {
+    Invocation::new(Program::NixStore).args(["--query", "--size"]).args(paths.iter().map(StorePath::as_str))
+}
+
 /// Makes an existing generation the current one.
 ///
 /// # Errors

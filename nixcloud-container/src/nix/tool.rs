@@ -27,6 +27,9 @@ pub struct Nix {
     environment: Vec<(OsString, OsString)>,
 }
 
+/// So many paths are asked about in one call: the kernel limits a command line.
+const AT_ONCE: usize = 1000;
+
 /// What a program printed that succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -223,6 +226,29 @@ impl Nix {
         let text = String::from_utf8_lossy(&output.stdout);
         let paths: Result<Vec<StorePath>, _> = text.lines().map(str::parse).collect();
         paths.map_err(|source| Error::Paths { program: Program::NixStore, source })
+    }
+
+    /// The bytes that each of these store paths takes in the store, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when one is not in the store, [`Error::Unreadable`] where Nix prints other than a number for each, and
+    /// those of [`Nix::run`].
+    pub fn sizes(&self, paths: &[StorePath], cancel: &Cancel) -> Result<Vec<u64>, Error> {
+        let mut sizes = Vec::with_capacity(paths.len());
+        for some in paths.chunks(AT_ONCE) {
+            let output = self.run(&argv::sizes(some), &mut (), cancel)?;
+            let text = String::from_utf8_lossy(&output.stdout);
+            let printed = text.lines().map(serde_json::from_str).collect::<Result<Vec<u64>, _>>();
+            let program = Program::NixStore;
+            let printed = printed.map_err(|source| Error::Unreadable { program, source })?;
+            if printed.len() != some.len() {
+                let source = serde::de::Error::invalid_length(printed.len(), &"a size for each path");
+                return Err(Error::Unreadable { program, source });
+            }
+            sizes.extend(printed);
+        }
+        Ok(sizes)
     }
 
     /// Makes the generation `id` the current one.

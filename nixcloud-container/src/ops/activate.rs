@@ -204,7 +204,7 @@ fn reports(host: &Host, name: &ContainerName) -> bool {
     std::fs::read(script).is_ok_and(|text| text.windows(ASKED.len()).any(|part| part == ASKED.as_bytes()))
 }
 
-fn run(
+pub(super) fn run(
     host: &Host,
     name: &ContainerName,
     command: AttachCommand,
@@ -284,7 +284,7 @@ fn list_failed() -> AttachCommand {
     in_guest(&["systemctl", "list-units", "--plain", "--no-legend", "--no-pager", "--full", states], &[])
 }
 
-fn in_guest(argv: &[&str], more: &[(&str, &str)]) -> AttachCommand {
+pub(super) fn in_guest(argv: &[&str], more: &[(&str, &str)]) -> AttachCommand {
     let path = "/run/current-system/sw/bin:/run/wrappers/bin:/bin";
     let variables = [("PATH", path), ("HOME", "/root"), ("LC_ALL", "C")];
     let owned = |(name, value): &(&str, &str)| ((*name).into(), (*value).into());

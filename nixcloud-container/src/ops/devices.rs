@@ -319,6 +319,21 @@ fn changed_rules(before: &[DeviceNode], after: &[DeviceNode]) -> Vec<(String, St
     all
 }
 
+/// As [`all_pending`], once the guest has been given the devices of `spec`.
+pub(crate) fn foreseen_pending(
+    host: &Host,
+    run: &Run,
+    rendered: &Rendered,
+    spec: &ContainerSpec,
+) -> Vec<PendingRestart> {
+    let mut run = run.clone();
+    if let Some(devices) = &mut run.devices {
+        let waits = |node: &DeviceNode| devices.waiting.contains(node);
+        devices.nodes = of(host, spec).0.into_iter().filter(|node| !waits(node)).collect();
+    }
+    all_pending(host, &run, rendered, spec)
+}
+
 /// What differs between what a guest was booted with, or has been given since, and what it would boot with.
 pub(crate) fn all_pending(
     host: &Host,

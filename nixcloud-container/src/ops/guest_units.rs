@@ -25,9 +25,34 @@ pub(crate) fn changed(line: &str) -> Option<(UnitChange, Vec<String>)> {
     let line = line.trim();
     let (names, change) =
         FORMS.iter().find_map(|(words, change)| line.strip_prefix(words).map(|names| (names, *change)))?;
+    named(names).map(|names| (change, names))
+}
+
+/// What a line says that `switch-to-configuration dry-activate` would do to units: `would restart the following units: a.service`.
+/// What an activation script asks for beside is said of units `as well`. Units of users are left out, as those of a switch are.
+pub(crate) fn foreseen(line: &str) -> Option<(UnitChange, Vec<String>)> {
+    let (verb, rest) = line.trim().strip_prefix("would ")?.split_once(" the following ")?;
+    let (which, names) = rest.split_once(':')?;
+    let which = which.strip_suffix(" as well").unwrap_or(which);
+    if !["units", "changed units"].contains(&which) {
+        return None;
+    }
+    let change = match verb {
+        "stop" => UnitChange::Stopping,
+        "start" => UnitChange::Starting,
+        "restart" => UnitChange::Restarting,
+        "reload" => UnitChange::Reloading,
+        "NOT restart" | "NOT stop" => UnitChange::Kept,
+        _ => return None,
+    };
+    named(names).map(|names| (change, names))
+}
+
+/// The units of a list, if there are any.
+fn named(names: &str) -> Option<Vec<String>> {
     let names: Vec<String> =
         names.split([',', ' ']).filter(|name| is_unit(name)).take(MOST_LISTED).map(str::to_owned).collect();
-    (!names.is_empty()).then_some((change, names))
+    (!names.is_empty()).then_some(names)
 }
 
 /// The unit of a line of `systemctl list-units`. Some versions put a mark before it.
@@ -65,6 +90,31 @@ mod tests {
         is("warning: the following units failed: web.service, db.service", "failed: web.service db.service");
         assert_eq!(read("activating the configuration..."), None);
         assert_eq!(read("starting the following units: "), None);
+    }
+
+    #[test]
+    fn units_are_foreseen_as_nixos_names_them() {
+        let read =
+            |line| foreseen(line).map(|(change, names)| format!("{}: {}", change.words(), names.join(" ")));
+        let is = |line, wanted: &str| assert_eq!(read(line).as_deref(), Some(wanted), "{line}");
+        is("would stop the following units: a.service, b.timer", "stopping: a.service b.timer");
+        is("would NOT restart the following changed units: a.service", "not restarting: a.service");
+        is("would NOT stop the following changed units: a.service", "not restarting: a.service");
+        is("would restart the following units: a.service", "restarting: a.service");
+        is("would reload the following units: dbus.service", "reloading: dbus.service");
+        is("would start the following units: a.service", "starting: a.service");
+        is("would stop the following units as well: b.service", "stopping: b.service");
+        is("would NOT restart the following changed units as well: b.service", "not restarting: b.service");
+        for other in [
+            "would activate the configuration...",
+            "would restart systemd",
+            "would restart the following user units: a.service",
+            "would eat the following units: a.service",
+            "restarting the following units: a.service",
+            "would stop the following units: ",
+        ] {
+            assert_eq!(read(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a killed operation left, seen by the next one that holds the container's lock.
 
+use crate::build::batch;
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::context::Context;
@@ -52,6 +53,7 @@ pub(crate) fn interrupted_switch(
     record: &mut Record,
 ) -> Result<Option<GenerationId>, Error> {
     let Context { host, cancel, .. } = *context;
+    batch::sweep_left(host)?;
     let generations = Generations::new(&host.layout, &record.name);
     let from = match record.phase {
         RecordPhase::Switching { from } => from,

@@ -6,6 +6,7 @@
 //! begin    before an activation             its package may be in use from here on
 //! end      after a good one                 its package is what the guest runs
 //! settle   at the end, and in recovery      what is not needed is hidden, let go, forgotten
+//! lend     for a plan                       as add, of what the guest neither runs nor boots
 //! ```
 //!
 //! Where it is cut off, more is shown than needed, never less: the note and the root come before the path, and go after it.
@@ -159,9 +160,31 @@ pub(crate) fn prepare(
 
 /// Shows a package to a running guest whose profile is about to lead there. Nothing is done where there is no such guest.
 pub(crate) fn add(host: &Host, record: &Record, package: &StorePath, cancel: &Cancel) -> Result<(), Error> {
-    let name = &record.name;
     let Some(mut running) = running(host, record)? else { return Ok(()) };
     running.shown.next = None;
+    show_more(host, record, running, package, cancel)
+}
+
+/// Whether a running guest lacks something of a package: it sees a part of the store, and this one is not a part of it.
+pub(crate) fn lacks(host: &Host, record: &Record, package: &StorePath) -> Result<bool, Error> {
+    Ok(running(host, record)?.is_some_and(|running| !running.shown.packages.contains(package)))
+}
+
+/// Shows a package to a running guest that is only asked about it. It is noted as shown, and as nothing else: [`settle`] hides it
+/// again, also that of whoever notes before that the record is unsettled and is killed.
+pub(crate) fn lend(host: &Host, record: &Record, package: &StorePath, cancel: &Cancel) -> Result<(), Error> {
+    let Some(running) = running(host, record)? else { return Ok(()) };
+    show_more(host, record, running, package, cancel)
+}
+
+fn show_more(
+    host: &Host,
+    record: &Record,
+    mut running: Running,
+    package: &StorePath,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    let name = &record.name;
     if !running.shown.packages.contains(package) {
         running.shown.packages.push(package.clone());
     }

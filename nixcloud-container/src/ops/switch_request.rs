@@ -41,7 +41,7 @@ impl SwitchRequest {
 
     /// The generation. `cut_off` is one that was, for whoever looked, the current one, and was left just now for the one
     /// before it: then a rollback is done.
-    pub(super) fn choose(
+    pub(crate) fn choose(
         self,
         generations: &Generations,
         record: &Record,

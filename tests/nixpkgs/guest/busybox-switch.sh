@@ -8,12 +8,36 @@ run=/run/standin
 
 case $1 in
   plan)
-    for folder in @out@/services/*/ ; do
-      [ -e "$folder/digest" ] || continue
+    stopping='' starting=''
+    # As PID 1 compares them.
+    for folder in "$run"/services/*/; do
+      [ -e "$folder/pid" ] || continue
       folder=${folder%/}
       name=${folder##*/}
-      cmp -s "$folder/digest" "$run/services/$name/digest" || echo "would start the following units: $name.service"
+      state=
+      read -r state _ 2>/dev/null <"$folder/status"
+      if [ ! -e "@out@/services/$name/digest" ]; then
+        stopping="$stopping $name.service"
+      elif ! cmp -s "$folder/digest" "@out@/services/$name/digest"; then
+        stopping="$stopping $name.service" starting="$starting $name.service"
+      elif [ "$state" = failed ]; then
+        starting="$starting $name.service"
+      fi
     done
+    for folder in @out@/services/*/; do
+      [ -e "$folder/facts" ] || continue
+      folder=${folder%/}
+      name=${folder##*/}
+      [ ! -e "$run/services/$name" ] || continue
+      read -r _ _ _ boot <"$folder/facts"
+      [ "$boot" != true ] || starting="$starting $name.service"
+    done
+    join() { echo "$*" | sed 's/ /, /g'; }
+    # shellcheck disable=SC2086
+    [ -z "$stopping" ] || echo "would stop the following units: $(join $stopping)" >&2
+    echo "would activate the configuration..." >&2
+    # shellcheck disable=SC2086
+    [ -z "$starting" ] || echo "would start the following units: $(join $starting)" >&2
     exit 0 ;;
   stop) exit 0 ;;
 esac

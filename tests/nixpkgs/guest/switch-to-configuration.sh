@@ -54,8 +54,8 @@ fi
 
 old=$(readlink -f /run/current-system)
 if [ "$action" = dry-activate ]; then
-  echo "would activate the configuration..." >&2
   @out@/bin/standin-switch-units plan "$old"
+  @dryActivate@
   exit 0
 fi
 

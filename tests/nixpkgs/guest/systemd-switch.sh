@@ -1,7 +1,7 @@
 #!@busybox@/bin/sh
 # The unit half of a switch in the systemd guest: standin-switch-units plan|stop|start OLD
 #
-# `stop` runs before the activation, with the old units still loaded, and leaves what is to be started for `start`.
+# `stop` runs before the activation, with the old units still loaded, and leaves what is to be done after it for `start`.
 # Exit 3: systemd could not reload, 4: units failed.
 PATH=@busybox@/bin
 export PATH
@@ -20,7 +20,7 @@ tell() {
 
 # What a switch to the new system means for each unit.
 compare() {
-  stopping='' starting='' kept=''
+  stopping='' starting='' restarting='' reloading='' kept=''
   for file in "$old"/*.service; do
     [ -f "$file" ] || continue
     unit=${file##*/}
@@ -31,8 +31,12 @@ compare() {
     esac
     if [ ! -e "$new/$unit" ]; then
       stopping="$stopping $unit"
+    elif grep -q '^X-ReloadIfChanged=true' "$new/$unit"; then
+      reloading="$reloading $unit"
     elif grep -q '^X-RestartIfChanged=false' "$new/$unit"; then
       kept="$kept $unit"
+    elif grep -q '^X-StopIfChanged=false' "$new/$unit"; then
+      restarting="$restarting $unit"
     else
       stopping="$stopping $unit" starting="$starting $unit"
     fi
@@ -50,6 +54,13 @@ case $1 in
     # shellcheck disable=SC2086
     tell "would stop" $stopping
     # shellcheck disable=SC2086
+    [ -z "$kept" ] || echo "would NOT restart the following changed units: $(join $kept)" >&2
+    echo "would activate the configuration..." >&2
+    # shellcheck disable=SC2086
+    tell "would reload" $reloading
+    # shellcheck disable=SC2086
+    tell "would restart" $restarting
+    # shellcheck disable=SC2086
     tell "would start" $starting ;;
   stop)
     compare
@@ -59,14 +70,22 @@ case $1 in
     tell "NOT restarting" $kept
     # shellcheck disable=SC2086
     [ -z "$stopping" ] || "$systemctl" stop -- $stopping
-    echo "$starting" >"$list" ;;
+    printf '%s\n' "$starting" "$restarting" "$reloading" >"$list" ;;
   start)
     code=0
     "$systemctl" daemon-reload || { echo "error: systemd could not reload its configuration" >&2; exit 3; }
     # As NixOS does: what failed is forgotten, and started again by the targets that want it.
     "$systemctl" reset-failed
-    read -r starting <"$list"
+    { read -r starting; read -r restarting; read -r reloading; } <"$list"
     rm -f "$list"
+    # shellcheck disable=SC2086
+    tell reloading $reloading
+    # shellcheck disable=SC2086
+    [ -z "$reloading" ] || "$systemctl" reload -- $reloading || code=4
+    # shellcheck disable=SC2086
+    tell restarting $restarting
+    # shellcheck disable=SC2086
+    [ -z "$restarting" ] || "$systemctl" restart -- $restarting || code=4
     # shellcheck disable=SC2086
     tell starting $starting
     # shellcheck disable=SC2086

@@ -11,7 +11,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::wait::waitpid;
 use nixcloud_container::{
-    Container, CreateRequest, DestroyRequest, Error, HostConfig, Manager, RunRequest, Streams, UpdateRequest,
+    Container, CreateRequest, DestroyRequest, Error, HostConfig, Manager, PlanRequest, PlanTarget,
+    RunRequest, Streams, UpdateRequest,
 };
 
 use super::{CONFIG, Guest, Lab, NO_WORKER, lab};
@@ -120,6 +121,10 @@ fn call(root: &str, verb: &str, name: &str, file: Option<String>) -> Result<Stri
         "update" => {
             let request = UpdateRequest::default().with_file(file.map(Into::into));
             format!("{:?}", container.update(&request, &mut ())?)
+        }
+        "plan" => {
+            let request = PlanRequest::new(PlanTarget::Update(UpdateRequest::new(file.unwrap())));
+            format!("{:?}", container.plan(&request, &mut ())?)
         }
         "round" => round(&manager, &container, file.unwrap().into())?,
         "start" => format!("{:?}", container.start(&mut ())?),

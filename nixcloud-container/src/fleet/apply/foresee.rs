@@ -12,10 +12,12 @@ use crate::build::instantiate::Evaluated;
 use crate::error::Error;
 use crate::model::forward::{Forward, HostPort};
 use crate::model::name::ContainerName;
+use crate::model::observe::Observer;
 use crate::model::spec::ContainerSpec;
 use crate::model::state::{Action, Permission, State};
 use crate::ops::claim;
 use crate::ops::destroy;
+use crate::ops::devices;
 use crate::ops::limits;
 use crate::store::claims::host_ports::{self, ForwardError};
 use crate::store::claims::{Foreign, LeaseError, Leases};
@@ -33,20 +35,26 @@ struct Claims {
 
 impl Way<'_> {
     /// Goes through the changes in their order, and blocks those that would be refused.
-    pub(super) fn foresee(self, items: &mut [Item]) -> Result<(), Error> {
+    pub(super) fn foresee(self, items: &mut [Item], observer: &mut dyn Observer) -> Result<(), Error> {
         let foreign = claim::others(self.host)?;
         let ports = host_ports::claims(&self.host.layout)?;
         let mut claims = Claims { ports, ..Claims::default() };
         for index in changes::order(items) {
             let item = &mut items[index];
-            if let Err(error) = self.one_foreseen(item, &foreign, &mut claims) {
+            if let Err(error) = self.one_foreseen(item, &foreign, &mut claims, observer) {
                 item.block(error);
             }
         }
         Ok(())
     }
 
-    fn one_foreseen(self, item: &Item, foreign: &Foreign, claims: &mut Claims) -> Result<(), Error> {
+    fn one_foreseen(
+        self,
+        item: &Item,
+        foreign: &Foreign,
+        claims: &mut Claims,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
         let live = match &item.hold {
             Hold::Known(record) if item.goes() => {
                 destroy::require_unmounted(self.host, &record.name)?;
@@ -66,6 +74,12 @@ impl Way<'_> {
             Hold::New(..) | Hold::Nothing => None,
         };
         limits::refuse_above(self.host, name, spec, overrides)?;
+        // The change itself says it, once more.
+        let mut nobody = ();
+        let observer: &mut dyn Observer = if self.dry_run { observer } else { &mut nobody };
+        let mut context = self.context(observer);
+        limits::require(&mut context, name, spec, overrides)?;
+        devices::require(&mut context, name, spec)?;
         let offered = item.evaluated.as_ref().is_some_and(Evaluated::takes_offer);
         let four = spec.effective.ip.filter(|_| !offered).map(IpAddr::from);
         let addresses: Vec<IpAddr> = four.into_iter().chain(spec.network.ip6.map(IpAddr::from)).collect();

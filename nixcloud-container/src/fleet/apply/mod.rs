@@ -8,6 +8,7 @@
 
 mod changes;
 mod foresee;
+pub(crate) mod foresight;
 mod item;
 mod plan;
 mod wanted;

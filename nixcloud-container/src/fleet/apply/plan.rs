@@ -63,7 +63,7 @@ impl Way<'_> {
         }
         let declared: BTreeSet<String> = items.iter().map(|item| item.name.clone()).collect();
         items.extend(self.orphans(&declared, by)?);
-        self.foresee(items)
+        self.foresee(items, observer)
     }
 
     /// Left at the generation that somebody chose.

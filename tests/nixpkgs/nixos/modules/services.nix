@@ -60,6 +60,7 @@ let
       // listed "Conflicts" service.conflicts
       // optionalAttrs service.reloadIfChanged { X-ReloadIfChanged = true; }
       // optionalAttrs (!service.restartIfChanged) { X-RestartIfChanged = false; }
+      // optionalAttrs (!service.stopIfChanged) { X-StopIfChanged = false; }
       // service.unitConfig
     )
     + "\n[Service]\n"

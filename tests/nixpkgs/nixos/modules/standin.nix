@@ -26,6 +26,7 @@ in
       failed reload, 4 after everything with a failed unit named, 100 with nothing activated, others at the end.
     '';
     switchSeconds = option types.ints.unsigned 0 "Let switch and test take that long before anything is done.";
+    dryActivate = option types.lines "" "Let dry-activate end with these lines of shell.";
     initInterface = option types.str "1" "Differs from the booted system's: switch and test end with a true 100.";
     switchInhibitors = option (types.attrsOf types.str) { } "Differ from the booted system's: switch and test end with 1, unless NIXOS_NO_CHECK=1.";
   };

@@ -9,7 +9,7 @@ let
   # --- files: target -> { text | source; mode; } -------------------------------------------------------------------
 
   substitute = file: builtins.replaceStrings
-    [ "@busybox@" "@debian@" "@guest@" "@bootExit@" "@switchExit@" "@switchSeconds@" "@ignoreHalt@" ]
+    [ "@busybox@" "@debian@" "@guest@" "@bootExit@" "@switchExit@" "@switchSeconds@" "@dryActivate@" "@ignoreHalt@" ]
     [
       "${pkgs.standin.busybox}"
       (if systemd then "${pkgs.standin.debian}" else "")
@@ -17,6 +17,7 @@ let
       (lib.optionalString (cfg.bootExit != null) (toString cfg.bootExit))
       (lib.optionalString (cfg.switchExit != null) (toString cfg.switchExit))
       (toString cfg.switchSeconds)
+      cfg.dryActivate
       (lib.boolToString cfg.ignoreHalt)
     ]
     (builtins.readFile file);
