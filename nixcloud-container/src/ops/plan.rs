@@ -238,7 +238,7 @@ fn changes(
         }
         values
     };
-    let mut old = before.map(values).unwrap_or_else(|| values((&ContainerSpec::new(), &[])));
+    let mut old = before.map_or_else(|| values((&ContainerSpec::new(), &[])), values);
     let mut changes = Vec::new();
     for (key, to) in values((candidate.spec, candidate.items)) {
         let from = old.remove(&key);
