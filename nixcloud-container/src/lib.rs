@@ -18,6 +18,25 @@
 //! A program that starts or enters containers calls [`worker::init`] first in `main`, or is built without the feature `liblxc`
 //! and runs an installed worker.
 //!
+//! ```no_run
+//! use nixcloud_container::{CreateRequest, HostConfig, Manager};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     # #[cfg(feature = "liblxc")]
+//!     nixcloud_container::worker::init(); // first in main: the program is its own worker
+//!     let manager = Manager::open(HostConfig::load(None)?)?;
+//!     let web = manager.container("web".parse()?);
+//!     web.create(&CreateRequest::new("web.nix"), &mut ())?;
+//!     web.start(&mut ())?;
+//!     let said = web.command("hostname").output()?;
+//!     println!("{}", String::from_utf8_lossy(&said.stdout));
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Programs to start from are in `examples`: a web service with a container for each tenant, a runner of jobs, a change that
+//! one container proves before the others get it.
+//!
 //! # Rooms
 //!
 //! A room is named by what it owns. It imports only rooms below it, and inside a room there is no circle: a test proves it and

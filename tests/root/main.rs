@@ -35,6 +35,7 @@ mod devices;
 mod dry_run;
 mod embedding;
 mod enter;
+mod examples;
 mod expression;
 mod extra_lines;
 mod failure;
@@ -144,6 +145,7 @@ fn scenarios() -> Vec<Scenario> {
         crash::scenarios(),
         embedding::scenarios(),
         enter::scenarios(),
+        examples::scenarios(),
         features::scenarios(),
         field::scenarios(),
         expression::scenarios(),
