@@ -15,7 +15,7 @@ BUILT ?= target/release
 # Of this repository: what people read, and what they begin with.
 PAGES = README.md CHANGELOG.md LICENSE docs examples
 
-.PHONY: demo test setup lint unit pure root-tests attack faults hogs vm-test vm-attack install-test bindings bench bench-before bench-store build install uninstall
+.PHONY: demo test setup lint unit pure root-tests attack faults soak hogs vm-test vm-attack install-test bindings bench bench-before bench-store build install uninstall
 
 # The main job, shown: create, start, ping, update in place, roll back, stop, destroy.
 demo: setup
@@ -58,6 +58,13 @@ attack: setup
 	$(CARGO) build --quiet --workspace --all-targets --locked
 	NIXCLOUD_TEST_ENTRIES=10000 NIXCLOUD_TEST_LIMIT=7200 $(CARGO) test --quiet --locked -p nixcloud-container-tests --test root -- \
 		root_nobody_who_enters_a_guest_is_taken_over_busybox
+
+# A thousand rounds in one process that embeds the library: its files, threads, memory, signals, environment stay what they were.
+# `make test` has a short form of it. Minutes.
+soak: setup
+	$(CARGO) build --quiet --workspace --all-targets --locked
+	NIXCLOUD_TEST_ROUNDS=1000 NIXCLOUD_TEST_LIMIT=7200 $(CARGO) test --quiet --locked -p nixcloud-container-tests --test root -- \
+		root_rounds_leave_the_caller_as_it_was
 
 # Operations killed and failed at calls of the kernel: what is stuck, leaked or silent then. `make test` has a short form of it (the
 # scenarios of crash.rs, half_way.rs and cgroups.rs); the longer this one runs, the more calls it gets to: its

@@ -61,6 +61,10 @@
 //! | `model` | words without input and output: configuration, specs, names, ids, states, events |
 //! | `fs` | files that survive kills and hostile trees |
 
+// What docs/api-guidelines.md says of them is held here.
+#![deny(missing_debug_implementations)]
+#![deny(clippy::missing_errors_doc, clippy::missing_panics_doc)]
+
 // Words that programs need by their module.
 pub use model::{
     config, devices, features, forward as network, generation, idmap, interface, name, namespace, observe,
@@ -164,7 +168,7 @@ pub use store::reference::ReferenceError;
 pub use store::rootfs::RootfsError;
 pub use store::subid::SubidError;
 pub use worker::resolver::ResolverError;
-pub use worker::{Exit, LogRequest, NoAccount, WorkerError};
+pub use worker::{Exit, LogRequest, LxcWords, NoAccount, WorkerError};
 
 // Of the drivers, what programs meet in errors, requests and answers.
 #[doc(inline)]

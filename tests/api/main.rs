@@ -186,11 +186,11 @@ fn written_down(Shown { lines, .. }: &Shown) -> Result<(), Failed> {
 fn can_be_named(Shown { lines, renamed }: &Shown) -> Result<(), Failed> {
     let defined = lines.iter().filter_map(|line| definition(line));
     let named: BTreeSet<&str> = defined.chain(renamed.iter().map(String::as_str)).collect();
-    // An item is a type, or of one: a variant, a field, a method.
+    let modules: BTreeSet<&str> = lines.iter().filter_map(|line| line.strip_prefix("pub mod ")).collect();
+    // An item is a type, or of one: a variant, a field, a method. A module is no answer: below it is what has no public path, too.
     let known = |path: &str| {
-        // The crate itself is no answer: below it is what has no public path, too.
-        let ends = path.match_indices("::").map(|(end, _)| end).filter(|end| *end > OURS.len());
-        named.contains(path) || ends.map(|end| &path[..end]).any(|of| named.contains(of))
+        let ends = path.match_indices("::").map(|(end, _)| &path[..end]);
+        named.contains(path) || ends.filter(|of| !modules.contains(of)).any(|of| named.contains(of))
     };
     let mut lost = Vec::new();
     for line in lines {

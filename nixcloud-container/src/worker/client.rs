@@ -145,6 +145,14 @@ pub struct LxcWords {
     pub log: Vec<String>,
 }
 
+impl LxcWords {
+    /// These reasons, outermost first, and LXC's lines, oldest first.
+    #[must_use]
+    pub fn new(chain: impl Into<Vec<String>>, log: impl Into<Vec<String>>) -> Self {
+        Self { chain: chain.into(), log: log.into() }
+    }
+}
+
 impl std::fmt::Display for LxcWords {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.chain.is_empty() && self.log.is_empty() {
@@ -172,7 +180,7 @@ impl From<SentFailure> for WorkerError {
     fn from(failure: SentFailure) -> Self {
         let mut chain = failure.chain.into_iter();
         let what = chain.next().unwrap_or_else(|| "LXC failed".to_owned());
-        let source = LxcWords { chain: chain.collect(), log: failure.log };
+        let source = LxcWords::new(chain.collect::<Vec<_>>(), failure.log);
         match failure.of_store {
             Some(of_ids) => Self::Store { what, source: Box::new(source), of_ids },
             None => Self::Lxc { what, source },
