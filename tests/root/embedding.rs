@@ -190,9 +190,9 @@ fn root_rounds_leave_the_caller_as_it_was(lab: &Lab) {
             handle.rollback(&mut ()).must("rollback");
         }
         if round % 2 == 0 {
-            web.stop()
+            web.stop();
         } else {
-            web.terminate()
+            web.terminate();
         }
         if round % 50 == 0 {
             web.destroy();
