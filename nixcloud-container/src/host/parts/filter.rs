@@ -21,8 +21,9 @@ use crate::sys::tool::Tool;
 
 const UP: Remedy = Remedy::HostUp;
 
-/// How long `nft` may take. It answers in milliseconds, and whoever else changes the networks of the host waits for it.
-const NFT: Duration = Duration::from_secs(5);
+/// How long `nft` may take. It answers in milliseconds, and in seconds on a slow machine that boots; whoever else changes the networks of the
+/// host waits for it.
+const NFT: Duration = Duration::from_secs(15);
 
 pub(super) fn nft(host: &Host, cancel: &Cancel) -> Nft {
     Nft::new(Tool::new(&host.config.tools.nft, cancel).within(NFT))
