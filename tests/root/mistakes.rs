@@ -64,6 +64,7 @@ impl<'l> Transcript<'l> {
                 // Another scenario may have built it already.
                 (r"(?m)^(building|built) .*\n", ""),
                 (r"process \d+", "process PID"),
+                (r"ps -fp \d+", "ps -fp PID"),
                 (r"nci-[0-9a-f]{8}", "nci-INTERFACE"),
                 (r"\bin \d+\.\d s", "in N s"),
                 (r"/[^\s':]*/tests/standin-\d+", "/nixpkgs"),

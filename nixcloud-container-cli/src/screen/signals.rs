@@ -59,10 +59,13 @@ pub(crate) fn cancel_on_interrupt(bottom: &Bottom, session: bool) -> io::Result<
                 noted.note(signal);
                 continue;
             }
-            // What a second one cuts off is put right by the next command.
             if first.get_or_insert_with(Instant::now).elapsed() >= SAME {
                 bottom.clear_or_leave();
-                printer::last_words("cut off: the next command for this container puts right what is left");
+                printer::last_words(if session {
+                    "cut off: what it runs in the guest is ended"
+                } else {
+                    "cut off: the next command for this container puts right what is left"
+                });
                 low_level::exit(ExitStatus::Cancelled.code().into());
             }
         }

@@ -241,6 +241,13 @@ impl Error {
                 "install dnsmasq (Debian: dnsmasq-base), or name it in the host configuration (`tools.dnsmasq`)".to_owned()
             }
             Self::Resolver(ResolverError::Start { words, .. }) => resolver::in_the_way(words)?.to_owned(),
+            Self::Busy { pid, .. } | Self::HostBusy { pid, .. } => {
+                let who = match pid {
+                    Some(pid) => format!("`ps -fp {pid}` shows what it is doing"),
+                    None => "try again".to_owned(),
+                };
+                format!("{who}; `timeouts.lock` in the host configuration says how long is waited")
+            }
             Self::Nix(error) => error.hint()?,
             Self::Worker(WorkerError::None) if cfg!(not(feature = "liblxc")) => {
                 "it is built without liblxc: install nixcloud-container-worker, or name it in the host configuration (`worker`)"
