@@ -73,6 +73,12 @@ pub use model::{
 
 pub mod worker;
 
+/// Watching containers: see [`Manager::watch`].
+pub mod watch {
+    pub use crate::model::occurrence::{Busy, End, Occurred, Occurrence, Operation};
+    pub use crate::ops::watch::{Watch, WatchRequest};
+}
+
 // The drivers are seen by this repository's own tests, which look at a host from outside. They promise nothing.
 #[doc(hidden)]
 pub mod lxc;

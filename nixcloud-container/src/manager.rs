@@ -17,6 +17,7 @@ use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Observer};
 use crate::ops::inspect::{self, Listed};
 use crate::ops::repair::{self, Repair, RepairRequest};
+use crate::ops::watch::{self, Watch, WatchRequest};
 
 /// One host and its containers.
 ///
@@ -143,6 +144,55 @@ impl Manager {
     /// When the folder cannot be read.
     pub fn names(&self) -> Result<Vec<ContainerName>, Error> {
         self.host.names()
+    }
+
+    /// Watches containers: tells what happens to them, as it happens, without asking again and again, and without a daemon or a
+    /// thread. Any number of watches may go on at once; each holds an open file a running guest, and three more.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), nixcloud_container::Error> {
+    /// use nixcloud_container::watch::{End, Occurred, WatchRequest};
+    /// use nixcloud_container::{HostConfig, Manager};
+    ///
+    /// let manager = Manager::open(HostConfig::default())?;
+    /// for occurrence in manager.watch(WatchRequest::new())? {
+    ///     let occurrence = occurrence?;
+    ///     match occurrence.what {
+    ///         Occurred::Found { state, .. } => println!("{} is {state}", occurrence.name),
+    ///         Occurred::Ready => println!("{} has booted", occurrence.name),
+    ///         Occurred::Ended { how: End::Killed | End::ByItself, .. } => {
+    ///             manager.container(occurrence.name).start(&mut ())?;
+    ///         }
+    ///         // There may be more of them some day.
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// In an event loop: the watch has a file descriptor ([`AsFd`](std::os::fd::AsFd)), readable when there may be something to
+    /// tell, to be given to `poll` or `epoll`; then [`Watch::try_next`] is called until it says `None`. With tokio, in
+    /// `AsyncFd::with_interest(watch, Interest::READABLE)`: await `readable_mut()`, call `try_next` of `get_inner_mut()` until it says
+    /// `None`, then `clear_ready()`.
+    ///
+    /// **What is told.** Each container as it is ([`Found`](crate::watch::Occurred::Found)), unless the request has a time
+    /// [`since`](WatchRequest::since); from then on each change. What operations of this library did is told in their order and none is
+    /// left out, however late the watch reads. Of what happens without one (a guest that shuts itself down, is killed, reboots) what
+    /// it led to is told: a guest that came and went between two reads may be missed, a state never is. When the kernel drops
+    /// notices (an overflow), everything is looked at again. A container that cannot be read is told once and harms no other.
+    ///
+    /// **What can only be asked.** LXC tells nobody when it is done with starting or ending a guest: while it is at that, and only
+    /// then, it is asked again, first after 20 ms and then ever more rarely. On cgroup v1 a freeze by another tool (`lxc-freeze`) is
+    /// seen when something else of that container changes; so is a guest started by another tool, on any host. How a guest ended
+    /// that no operation asked to is known from Linux 6.15 on, see [`End`](crate::watch::End).
+    ///
+    /// Nothing that a guest writes is read. It can be quick to boot and to end, and wake whoever watches by it.
+    ///
+    /// # Errors
+    /// When the host allows this user no further inotify instance (`fs.inotify.max_user_instances`), watch or open file.
+    pub fn watch(&self, request: WatchRequest) -> Result<Watch, Error> {
+        watch::watch(Arc::clone(&self.host), request, self.cancel.clone())
     }
 
     /// Starts all containers whose current generation says that they start with the host: by their `after`, then by

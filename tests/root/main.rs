@@ -84,6 +84,7 @@ mod together;
 mod update;
 mod upgrade;
 mod users;
+mod watch;
 mod words;
 
 use std::process::ExitCode;
@@ -105,6 +106,7 @@ fn scenarios() -> Vec<Scenario> {
         terminal::scenarios(),
         together::scenarios(),
         users::scenarios(),
+        watch::scenarios(),
         power::scenarios(),
         power_cut::scenarios(),
         foreground::scenarios(),

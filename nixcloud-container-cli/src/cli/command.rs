@@ -4,8 +4,9 @@ use clap::Subcommand;
 
 use super::{
     ApplyArgs, AutostartArgs, AutostopArgs, CompletionsArgs, CreateArgs, DeleteGenerationsArgs, DestroyArgs,
-    EvalArgs, HostCommand, KillArgs, ListArgs, LoginArgs, ManArgs, NameArgs, RepairArgs, RollbackArgs,
-    RunArgs, SetArgs, ShowIpArgs, StartArgs, StopArgs, SwitchGenerationArgs, ToolArgs, UpdateArgs,
+    EvalArgs, EventsArgs, HostCommand, KillArgs, ListArgs, LoginArgs, ManArgs, NameArgs, RepairArgs,
+    RollbackArgs, RunArgs, SetArgs, ShowIpArgs, StartArgs, StopArgs, SwitchGenerationArgs, ToolArgs,
+    UpdateArgs,
 };
 
 /// What is to be done.
@@ -274,6 +275,21 @@ Examples:
   nixcloud-container list | xargs -n 1 nixcloud-container update"#
     )]
     List(ListArgs),
+    /// Tell what happens to containers, as it happens
+    ///
+    /// A line each, with the time and the container: created, started, booting, ready, ended (and how), frozen, switched,
+    /// busy with an operation, destroyed. First how each is. It goes on until Ctrl-C.
+    #[command(after_long_help = "\
+Nothing needs to run for it beforehand: operations note what they do, the last few thousand steps of them, and the kernel \
+tells the rest. How a guest ended that nobody asked to (by itself, killed) the kernel tells from Linux 6.15 on, and only \
+to who is watching; else it is `unknown`.
+
+Examples:
+  nixcloud-container events
+  nixcloud-container events web db --since now      what happens to these
+  nixcloud-container events --since 2h --no-follow  what has happened
+  nixcloud-container events --json | jq -c 'select(.event == \"ended\")'")]
+    Events(EventsArgs),
     /// Print the state of a container
     #[command(
         visible_alias = "status",

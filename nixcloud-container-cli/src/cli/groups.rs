@@ -17,7 +17,7 @@ pub(crate) const GROUPS: [(&str, &[&str]); 6] = [
         &["start", "stop", "restart", "terminate", "kill", "freeze", "unfreeze", "autostart", "autostop"],
     ),
     ("Inside", &["login", "run"]),
-    ("Look", &["list", "state", "exists", "show-ip"]),
+    ("Look", &["list", "events", "state", "exists", "show-ip"]),
     ("This host", &["host", "completions", "man"]),
 ];
 

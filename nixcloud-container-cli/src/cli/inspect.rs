@@ -16,7 +16,7 @@ pub(crate) struct ShowIpArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Go on showing what changes, looking every SECONDS (2 when not given); until Ctrl-C
+    /// Go on showing what changes, as it changes; figures are SECONDS old at most (2 when not given); until Ctrl-C
     #[arg(
         short, long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
         value_parser = clap::value_parser!(u32).range(1..=86_400)

@@ -4,6 +4,7 @@ mod autostart;
 mod confirm;
 mod declared;
 mod documents;
+mod events;
 mod generations;
 mod host;
 mod inspect;
@@ -282,6 +283,7 @@ fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failur
                 None => Box::new(move |context| inspect::list(context, &asked)),
             }
         }
+        Command::Events(args) => Box::new(|context| events::run(context, args)),
         Command::State(args) => Box::new(|context| inspect::state(context, args)),
         Command::Exists(args) => Box::new(|context| inspect::exists(context, args)),
         Command::ShowIp(args) => Box::new(|context| inspect::show_ip(context, args)),

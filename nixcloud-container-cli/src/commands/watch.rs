@@ -1,7 +1,11 @@
-//! `list --watch`: on a terminal the table, drawn anew; in a pipe a line for each container that changes.
+//! `list --watch`: on a terminal the table, drawn anew; in a pipe a line for each container that changes. Both follow what happens;
+//! the interval bounds how old the figures are of which nobody tells, memory for one.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use nixcloud_container::watch::{Watch, WatchRequest};
 
 use super::{Context, Failure, inspect};
 use crate::exit::ExitStatus;
@@ -17,6 +21,8 @@ pub(super) fn list(context: &Context<'_>, interval: Duration, asked: &Ls) -> Res
     let printer = context.printer;
     let screen = (printer.for_people() && !context.globals.json).then(|| AlternateScreen::enter(printer));
     let mut changes = Changes::default();
+    // Before the first look, so that nothing falls between. Where the host allows no further watch the interval is all there is.
+    let mut watch = context.manager.watch(WatchRequest::new().with_since(Timestamp::now())).ok();
     while !context.cancel.is_cancelled() {
         let view = ListView::of(&inspect::chosen(context, asked)?);
         match &screen {
@@ -28,10 +34,32 @@ pub(super) fn list(context: &Context<'_>, interval: Duration, asked: &Ls) -> Res
             if printer.reader_is_gone() {
                 return Ok(ExitStatus::Done);
             }
-            std::thread::sleep(TICK);
+            if something_happens(&mut watch) {
+                break;
+            }
         }
     }
     Ok(ExitStatus::Cancelled)
+}
+
+/// Waits a moment, and says whether something has happened.
+fn something_happens(watch: &mut Option<Watch>) -> bool {
+    let Some(watching) = watch else {
+        std::thread::sleep(TICK);
+        return false;
+    };
+    match watching.next_within(TICK) {
+        // What happened with it is in the next look, too.
+        Ok(Some(_)) => {
+            while let Ok(Some(_)) = watching.try_next() {}
+            true
+        }
+        Ok(None) => false,
+        Err(_) => {
+            *watch = None;
+            false
+        }
+    }
 }
 
 /// What was told of each container last.

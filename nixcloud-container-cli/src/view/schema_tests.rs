@@ -35,6 +35,7 @@ fn answers() -> Vec<(&'static str, &'static [&'static str], Schema)> {
         ("autostop", &["autostop"], schema_for!(AutostopView)),
         ("run", &["run", "login"], schema_for!(RunView)),
         ("list", &["list"], schema_for!(ListView)),
+        ("event", &["events"], schema_for!(EventView)),
         ("state", &["state"], schema_for!(ContainerView)),
         ("exists", &["exists"], schema_for!(Exists)),
         ("addresses", &["show-ip"], schema_for!(Addresses)),

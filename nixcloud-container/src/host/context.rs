@@ -3,10 +3,11 @@
 use std::fmt;
 
 use crate::error::Error;
-use crate::fs::lock::{self, Lock};
-use crate::host::Host;
+use crate::fs::lock;
+use crate::host::{Held, Host};
 use crate::model::name::ContainerName;
 use crate::model::observe::{self, Cancel, Event, Observer, Phase};
+use crate::model::occurrence::Operation;
 
 /// What an operation works with: the host, whom it tells what it does, and what stops it.
 pub(crate) struct Context<'a> {
@@ -56,11 +57,11 @@ impl<'a> Context<'a> {
     }
 
     /// Takes the lock of a container, see [`Host::lock`], and tells whom it waits for.
-    pub(crate) fn lock(&mut self, name: &ContainerName) -> Result<Lock, Error> {
-        if let Some(lock) = self.host.try_lock(name)? {
+    pub(crate) fn lock(&mut self, name: &ContainerName, operation: Operation) -> Result<Held, Error> {
+        if let Some(lock) = self.host.try_lock(name, operation)? {
             return Ok(lock);
         }
         self.tell(Event::Waiting { holder: lock::holder(&self.host.layout.container_lock(name)) });
-        self.host.lock(name, self.cancel)
+        self.host.lock(name, operation, self.cancel)
     }
 }

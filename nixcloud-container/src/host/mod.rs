@@ -2,6 +2,7 @@
 
 pub mod context;
 pub mod grants;
+mod held;
 pub mod lxcfs;
 pub mod name_files;
 pub mod parts;
@@ -14,6 +15,7 @@ use crate::model::config::HostConfig;
 use crate::model::layout::Layout;
 use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
+use crate::model::occurrence::Operation;
 use crate::net::sysctl::Sysctl;
 use crate::nix::{Nix, Program};
 use crate::render::HostFacts;
@@ -23,6 +25,8 @@ use crate::store::record::Record;
 use crate::store::rootfs;
 use crate::store::salvage;
 use crate::worker::Client;
+
+pub(crate) use held::Held;
 
 /// What operations stand on.
 #[derive(Debug, Clone)]
@@ -60,22 +64,28 @@ impl Host {
     }
 
     /// Takes the lock of a container, unless somebody has it.
-    pub(crate) fn try_lock(&self, name: &ContainerName) -> Result<Option<Lock>, Error> {
+    pub(crate) fn try_lock(&self, name: &ContainerName, operation: Operation) -> Result<Option<Held>, Error> {
         self.prepare()?;
         let (path, folder) = (self.layout.container_lock(name), self.layout.container_dir(name));
         // An empty folder of that name is nobody's lock, and would be in the way of everything, an end too.
         let _ = std::fs::remove_dir(&path);
-        Lock::try_acquire(Place { file: &path, folder: Some(&folder) }).map_err(Error::Lock)
+        let lock = Lock::try_acquire(Place { file: &path, folder: Some(&folder) }).map_err(Error::Lock)?;
+        Ok(lock.map(|lock| Held::by(&self.layout, name, operation, lock)))
     }
 
     /// Takes the lock of a container; it is held while the container is changed.
-    pub(crate) fn lock(&self, name: &ContainerName, cancel: &Cancel) -> Result<Lock, Error> {
+    pub(crate) fn lock(
+        &self,
+        name: &ContainerName,
+        operation: Operation,
+        cancel: &Cancel,
+    ) -> Result<Held, Error> {
         self.prepare()?;
         let (path, folder) = (self.layout.container_lock(name), self.layout.container_dir(name));
         // An empty folder of that name is nobody's lock, and would be in the way of everything, an end too.
         let _ = std::fs::remove_dir(&path);
         match self.acquire(Place { file: &path, folder: Some(&folder) }, cancel) {
-            Ok(lock) => Ok(lock),
+            Ok(lock) => Ok(Held::by(&self.layout, name, operation, lock)),
             Err(lock::Error::Cancelled { .. }) => Err(Error::Cancelled),
             Err(lock::Error::Held { pid, waited, .. }) => {
                 Err(Error::Busy { name: name.clone(), pid, waited })

@@ -264,10 +264,16 @@ impl Layout {
         self.interfaces().join(id.to_string())
     }
 
+    /// The folder of the locks of containers.
+    #[must_use]
+    pub fn container_locks(&self) -> PathBuf {
+        self.state.join("locks")
+    }
+
     /// The lock of a container: held while it is changed.
     #[must_use]
     pub fn container_lock(&self, name: &ContainerName) -> PathBuf {
-        self.state.join("locks").join(name.as_str())
+        self.container_locks().join(name.as_str())
     }
 
     /// The lock of the pools: held while the users of the shared ids are counted. The dot keeps it apart from names.
@@ -280,6 +286,24 @@ impl Layout {
     #[must_use]
     pub fn network_lock(&self) -> PathBuf {
         self.state.join("locks").join(".network")
+    }
+
+    /// The folder of the journal of what is done to containers.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.state.join("journal")
+    }
+
+    /// The newer part of the journal, to whose end lines are added.
+    #[must_use]
+    pub fn journal_now(&self) -> PathBuf {
+        self.journal().join("now")
+    }
+
+    /// The part of the journal before that.
+    #[must_use]
+    pub fn journal_before(&self) -> PathBuf {
+        self.journal().join("before")
     }
 
     /// The folder of work in progress of a container: the request to Nix and the roots of its build.
@@ -337,7 +361,7 @@ impl Layout {
     }
 
     /// The folders that must exist before anything is kept, outermost first.
-    pub(crate) fn state_dirs(&self) -> [PathBuf; 9] {
+    pub(crate) fn state_dirs(&self) -> [PathBuf; 10] {
         [
             self.records(),
             self.addresses(),
@@ -348,6 +372,7 @@ impl Layout {
             self.state.join("locks"),
             self.state.join("work"),
             self.state.join("closures"),
+            self.journal(),
         ]
     }
 }

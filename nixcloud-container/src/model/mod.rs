@@ -20,6 +20,7 @@ pub mod name;
 pub mod namespace;
 pub mod note;
 pub mod observe;
+pub mod occurrence;
 pub mod overrides;
 pub mod resources;
 pub mod run_error;

@@ -14,6 +14,7 @@ use crate::model::generation::GenerationId;
 use crate::model::name::ContainerName;
 use crate::model::note::FilesNote;
 use crate::model::observe::Phase;
+use crate::model::occurrence::Operation;
 use crate::model::setters::setters;
 use crate::model::state::Action;
 use crate::ops::claim;
@@ -24,6 +25,7 @@ use crate::ops::limits;
 use crate::ops::lxc_config::{self, GivenItems};
 use crate::ops::needs;
 use crate::ops::shown;
+use crate::store::journal::{self, Note};
 use crate::store::legacy;
 use crate::store::presence;
 use crate::store::record::{Record, RecordPhase};
@@ -83,7 +85,7 @@ pub(crate) fn create(
 ) -> Result<Created, Error> {
     let source = Source::container(&request.file, &request.nix_args)?;
     let given = GivenItems { items: request.lxc_items.clone(), log: request.log.clone() };
-    let _lock = context.lock(name)?;
+    let _lock = context.lock(name, Operation::Create)?;
     create_locked(context, name, &Order::of(&source), &given)
 }
 
@@ -222,7 +224,9 @@ fn build_and_install(
         record.save(&host.layout)?;
         name_files::publish(host, record, cancel)?;
         record.unsettled = false;
-        Ok(record.save(&host.layout)?)
+        record.save(&host.layout)?;
+        journal::note(&host.layout, &record.name, Note::Created { generation });
+        Ok(())
     })?;
     Ok(Created { name: record.name.clone(), generation, address: spec.effective.ip })
 }

@@ -23,6 +23,7 @@ use crate::ops::power;
 use crate::ops::waiting;
 use crate::store::closures;
 use crate::store::history::Generations;
+use crate::store::journal::{self, Note};
 use crate::store::legacy;
 use crate::store::presence;
 use crate::store::record::{Record, RecordPhase};
@@ -113,6 +114,8 @@ pub(crate) fn require_unmounted(host: &Host, name: &ContainerName) -> Result<(),
 pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
     let layout = &host.layout;
     let name = record.name.clone();
+    // What never was whole is not missed.
+    let was_whole = record.phase != RecordPhase::Creating;
     if record.phase != RecordPhase::Destroying {
         record.phase = RecordPhase::Destroying;
         note(host, &record)?;
@@ -143,6 +146,9 @@ pub(crate) fn remains(host: &Host, mut record: Record) -> Result<(), Error> {
         legacy::forget(layout, &name)?;
     }
     Record::delete(layout, &name)?;
+    if was_whole {
+        journal::note(layout, &name, Note::Destroyed);
+    }
     // What killed operations left, of whichever container: no matter of this one's.
     if let Err(error) = sweep(host) {
         tracing::debug!(%error, "what others left stays for the next operation");

@@ -14,6 +14,7 @@ use crate::fs::error::FileError;
 use crate::host::Host;
 use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
+use crate::model::occurrence::Operation;
 use crate::model::state::{Action, State};
 use crate::ops::locked::{self, Locked};
 use crate::ops::power::{self, StopRequest};
@@ -225,7 +226,7 @@ fn booted(
 /// Ends the guest of this very monitor, cleanly if it can be. The caller has cancelled: its token is not asked any more.
 fn end(host: &Host, name: &ContainerName, monitor: i32) -> Result<(), Error> {
     let fresh = Cancel::new();
-    let _lock = host.lock(name, &fresh)?;
+    let _lock = host.lock(name, Operation::Stop, &fresh)?;
     let record = host.record(name)?;
     if presence::look(&host.layout, &record)?.monitor.is_none_or(|here| here.pid != monitor) {
         return Ok(());
@@ -241,7 +242,7 @@ fn end(host: &Host, name: &ContainerName, monitor: i32) -> Result<(), Error> {
 /// What `stop` would have done. Where somebody else is at the container, or has destroyed it, that is theirs to do.
 fn tidy(host: &Host, name: &ContainerName) {
     let tidied = || -> Result<(), Error> {
-        let Locked { lock: _lock, record, .. } = locked::take(host, name, &Cancel::new())?;
+        let Locked { lock: _lock, record, .. } = locked::take(host, name, Operation::Stop, &Cancel::new())?;
         let limit = power::MONITOR_END;
         let here = waiting::while_passing(host, &record, Action::Start, limit, &Cancel::new())?;
         if here.state.is_live() { Ok(()) } else { power::stopped(host, &record) }

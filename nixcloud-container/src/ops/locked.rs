@@ -2,12 +2,12 @@
 //! operation left is ended, and the container's state permits the verb.
 
 use crate::error::Error;
-use crate::fs::lock::Lock;
-use crate::host::Host;
 use crate::host::context::Context;
+use crate::host::{Held, Host};
 use crate::model::generation::GenerationId;
 use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
+use crate::model::occurrence::Operation;
 use crate::model::state::{Action, Permission};
 use crate::ops::adopt;
 use crate::ops::recover;
@@ -19,7 +19,7 @@ use crate::store::record::{Record, RecordError, RecordPhase};
 #[derive(Debug)]
 pub(crate) struct Locked {
     /// Held until this is dropped.
-    pub(crate) lock: Lock,
+    pub(crate) lock: Held,
     /// As it is on the disk.
     pub(crate) record: Record,
     /// The generation that a killed operation had made the current one, and that was left just now for the one before it.
@@ -27,18 +27,28 @@ pub(crate) struct Locked {
 }
 
 /// Takes the lock of a container that is there. Its record is read with the lock alone: before, that it is there is enough.
-pub(crate) fn take(host: &Host, name: &ContainerName, cancel: &Cancel) -> Result<Locked, Error> {
+pub(crate) fn take(
+    host: &Host,
+    name: &ContainerName,
+    operation: Operation,
+    cancel: &Cancel,
+) -> Result<Locked, Error> {
     require(host, name)?;
-    let lock = host.lock(name, cancel)?;
+    let lock = host.lock(name, operation, cancel)?;
     Ok(Locked { lock, record: host.record(name)?, cut_off: None })
 }
 
 /// As [`take`], for a container that is to end: where its record is lost or damaged, what there is of it is what is to end.
-pub(crate) fn take_or_rest(host: &Host, name: &ContainerName, cancel: &Cancel) -> Result<Locked, Error> {
+pub(crate) fn take_or_rest(
+    host: &Host,
+    name: &ContainerName,
+    operation: Operation,
+    cancel: &Cancel,
+) -> Result<Locked, Error> {
     if !host.layout.record(name).exists() {
         host.record_or_rest(name)?;
     }
-    let lock = host.lock(name, cancel)?;
+    let lock = host.lock(name, operation, cancel)?;
     Ok(Locked { lock, record: host.record_or_rest(name)?, cut_off: None })
 }
 
@@ -62,7 +72,7 @@ pub(crate) fn take_to_remove(
     if cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
-    if let Some(lock) = host.try_lock(name)? {
+    if let Some(lock) = host.try_lock(name, Operation::Destroy)? {
         return Ok(Locked { lock, record: load()?, cut_off: None });
     }
     // Whoever asks for this has seen something that is not there yet, and is not asked again when it is.
@@ -73,7 +83,7 @@ pub(crate) fn take_to_remove(
     {
         return Err(Error::State { name: name.clone(), state, action: Action::Destroy });
     }
-    let lock = host.lock(name, cancel)?;
+    let lock = host.lock(name, Operation::Destroy, cancel)?;
     Ok(Locked { lock, record: load()?, cut_off: None })
 }
 
@@ -82,8 +92,9 @@ pub(crate) fn take_to_remove(
 pub(crate) fn take_name(
     context: &mut Context<'_>,
     name: &ContainerName,
-) -> Result<(Lock, Option<Record>), Error> {
-    let lock = context.lock(name)?;
+    operation: Operation,
+) -> Result<(Held, Option<Record>), Error> {
+    let lock = context.lock(name, operation)?;
     match adopt::record(context, name) {
         Ok(record) => Ok((lock, Some(record).filter(|record| !record.phase.is_unfinished()))),
         Err(Error::NotFound { .. }) => Ok((lock, None)),
@@ -92,16 +103,24 @@ pub(crate) fn take_name(
 }
 
 /// As [`take`]; one that the shell original made is adopted, and a switch that was cut off is ended.
-pub(crate) fn take_whole(context: &mut Context<'_>, name: &ContainerName) -> Result<Locked, Error> {
+pub(crate) fn take_whole(
+    context: &mut Context<'_>,
+    name: &ContainerName,
+    operation: Operation,
+) -> Result<Locked, Error> {
     require(context.host, name)?;
-    let lock = context.host.lock(name, context.cancel)?;
+    let lock = context.host.lock(name, operation, context.cancel)?;
     whole(context, name, lock)
 }
 
 /// As [`take_whole`], and tells whom it waits for.
-pub(crate) fn take_whole_observed(context: &mut Context<'_>, name: &ContainerName) -> Result<Locked, Error> {
+pub(crate) fn take_whole_observed(
+    context: &mut Context<'_>,
+    name: &ContainerName,
+    operation: Operation,
+) -> Result<Locked, Error> {
     require(context.host, name)?;
-    let lock = context.lock(name)?;
+    let lock = context.lock(name, operation)?;
     whole(context, name, lock)
 }
 
@@ -110,7 +129,7 @@ pub(crate) fn require(host: &Host, name: &ContainerName) -> Result<(), Error> {
     if host.layout.record(name).exists() { Ok(()) } else { host.record(name).map(drop) }
 }
 
-fn whole(context: &mut Context<'_>, name: &ContainerName, lock: Lock) -> Result<Locked, Error> {
+fn whole(context: &mut Context<'_>, name: &ContainerName, lock: Held) -> Result<Locked, Error> {
     let mut record = adopt::record(context, name)?;
     let cut_off = recover::interrupted_switch(context, &mut record)?;
     Ok(Locked { lock, record, cut_off })

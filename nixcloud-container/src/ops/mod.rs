@@ -32,3 +32,4 @@ pub mod switch;
 pub mod switch_request;
 pub mod update;
 pub mod waiting;
+pub mod watch;

@@ -11,6 +11,7 @@ use crate::host::Host;
 use crate::model::interface::Slot;
 use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
+use crate::model::occurrence::Operation;
 use crate::model::setters::setters;
 use crate::model::signal::Signal;
 use crate::model::spec::ContainerSpec;
@@ -23,6 +24,7 @@ use crate::ops::freeing::Freeing;
 use crate::ops::locked::{self, Locked};
 use crate::ops::waiting;
 use crate::store::history::Generations;
+use crate::store::journal::{self, Note};
 use crate::store::presence::{self, Presence};
 use crate::store::record::{Record, RecordPhase, Run, Signals};
 use crate::sys::cgroup::Search;
@@ -136,7 +138,7 @@ pub(crate) fn stop(
     request: &StopRequest,
     cancel: &Cancel,
 ) -> Result<StopOutcome, Error> {
-    let locked = locked::take(host, name, cancel)?;
+    let locked = locked::take(host, name, Operation::Stop, cancel)?;
     stop_locked(host, &locked.record, request, cancel)
 }
 
@@ -172,6 +174,7 @@ pub(crate) fn stop_locked(
         if let Some(init) = here.init
             && let Some(pidfd) = PidFd::open(init).map_err(proc::unreadable)?
         {
+            wish.note(host, name, init);
             pidfd.signal(wish.signal(init)).map_err(proc::unreadable)?;
         }
         return Ok(StopOutcome::Asked);
@@ -221,6 +224,15 @@ enum Wish {
 }
 
 impl Wish {
+    /// Notes it before this init is sent it: whoever sees the end of init is to know whose wish that was.
+    fn note(self, host: &Host, name: &ContainerName, init: Process) {
+        let wish = match self {
+            Self::Halt(_) => journal::Wish::Halt,
+            Self::Reboot(_) => journal::Wish::Reboot,
+        };
+        journal::note(&host.layout, name, Note::Asked { init, wish });
+    }
+
     /// The signal that says it to this init: the one that the guest was booted with, or else LXC's choice.
     fn signal(self, init: Process) -> i32 {
         match self {
@@ -245,6 +257,7 @@ fn ask(
         Some(_) => Error::RebootTimeout { name: record.name.clone(), limit },
         None => Error::StopTimeout { name: record.name.clone(), limit },
     };
+    let mut noted = None;
     loop {
         // Looked at anew each time: a guest that reboots instead has another init.
         let here = presence::look(&host.layout, record)?;
@@ -259,6 +272,9 @@ fn ask(
             && let Some(init) = here.init
             && let Some(pidfd) = PidFd::open(init).map_err(proc::unreadable)?
         {
+            if noted.replace(init) != Some(init) {
+                wish.note(host, &record.name, init);
+            }
             // Sent again: an init that has just been executed has no handler yet, and the kernel drops the signal.
             pidfd.signal(wish.signal(init)).map_err(proc::unreadable)?;
             let left = limit.saturating_sub(begin.elapsed());
@@ -282,7 +298,9 @@ fn note_reboot(host: &Host, record: &Record, init: Process) -> Result<(), Error>
     generations.root_booted(current)?;
     run.booted(init);
     (run.generation, run.switched, run.started) = (Some(current), false, Timestamp::now());
-    Ok(run.save(&host.layout, &record.name)?)
+    run.save(&host.layout, &record.name)?;
+    journal::note(&host.layout, &record.name, Note::Started { init, generation: run.generation });
+    Ok(())
 }
 
 /// What asks an init to shut down, chosen as LXC does: systemd blocks SIGRTMIN+3 to read it by signalfd.
@@ -309,12 +327,15 @@ pub(crate) fn kill(host: &Host, name: &ContainerName, signal: Signal, cancel: &C
     let ended = || refused(State::Stopping);
     let init = here.init.ok_or_else(ended)?;
     let pidfd = PidFd::open(init).map_err(proc::unreadable)?.ok_or_else(ended)?;
+    if signal.number() == libc::SIGKILL {
+        journal::note(&host.layout, name, Note::Asked { init, wish: journal::Wish::Kill });
+    }
     pidfd.signal(signal.number()).map_err(proc::unreadable)?;
     Ok(init.pid)
 }
 
 pub(crate) fn terminate(host: &Host, name: &ContainerName, cancel: &Cancel) -> Result<StopOutcome, Error> {
-    let locked = locked::take_or_rest(host, name, cancel)?;
+    let locked = locked::take_or_rest(host, name, Operation::Terminate, cancel)?;
     terminate_locked(host, &locked.record, cancel)
 }
 
@@ -334,6 +355,7 @@ pub(crate) fn terminate_locked(host: &Host, record: &Record, cancel: &Cancel) ->
     if let Some(init) = here.init
         && let Some(pidfd) = PidFd::open(init).map_err(proc::unreadable)?
     {
+        journal::note(&host.layout, &record.name, Note::Asked { init, wish: journal::Wish::Kill });
         pidfd.signal(libc::SIGKILL).map_err(proc::unreadable)?;
         if here.state == State::Frozen {
             // If that fails the monitor is killed, and init with it.
@@ -383,6 +405,9 @@ pub(crate) fn forget(host: &Host, record: &mut Record) -> Result<(), Error> {
     cut_off::end_left(&host.layout, record, Search::Quick);
     if let Ok(Some(run)) = &run {
         [run.init, run.monitor].into_iter().flatten().for_each(Process::reap);
+        if let Some(init) = run.init.filter(|init| !init.is_alive()) {
+            journal::note(&host.layout, &record.name, Note::Ended { init });
+        }
     }
     freeing.step(run.map(drop));
     freeing.step(Run::delete(&host.layout, &record.name));
@@ -398,14 +423,18 @@ pub(crate) fn forget(host: &Host, record: &mut Record) -> Result<(), Error> {
 }
 
 pub(crate) fn freeze(host: &Host, name: &ContainerName, frozen: bool, cancel: &Cancel) -> Result<(), Error> {
-    let Locked { lock: _lock, record, .. } = locked::take(host, name, cancel)?;
-    let action = if frozen { Action::Freeze } else { Action::Unfreeze };
+    let (action, operation) =
+        if frozen { (Action::Freeze, Operation::Freeze) } else { (Action::Unfreeze, Operation::Unfreeze) };
+    let Locked { lock: _lock, record, .. } = locked::take(host, name, operation, cancel)?;
     if locked::permitted(host, &record, action, cancel)?.already {
         return Ok(());
     }
     let request = Request::Freeze { target: target(host, name), frozen };
     match host.worker.call(&request, Stdio::Null, Some(host.config.timeouts.start()), cancel) {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            journal::note(&host.layout, name, if frozen { Note::Frozen } else { Note::Unfrozen });
+            Ok(())
+        }
         // With a signal to end it in wait, it may be gone before LXC can tell that it goes on.
         Err(_) if !frozen && presence::look(&host.layout, &record)?.state != State::Frozen => Ok(()),
         Err(failure) => Err(failure.into()),

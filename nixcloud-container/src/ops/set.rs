@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::host::context::Context;
 use crate::host::grants::granted;
 use crate::model::name::ContainerName;
+use crate::model::occurrence::Operation;
 use crate::model::overrides::{NONE, Overrides};
 use crate::model::setters::setters;
 use crate::ops::limits::{self, Below};
@@ -57,7 +58,7 @@ pub(crate) fn set(
     request: &SetRequest,
 ) -> Result<(), Error> {
     let host = context.host;
-    let Locked { lock: _lock, mut record, .. } = locked::take_whole_observed(context, name)?;
+    let Locked { lock: _lock, mut record, .. } = locked::take_whole_observed(context, name, Operation::Set)?;
     let generations = Generations::new(&host.layout, name);
     let spec = generations.spec(generations.current()?)?;
     let before = record.limits.take();

@@ -8,6 +8,7 @@ use crate::model::generation::{GenerationId, Health, Selection};
 use crate::model::name::ContainerName;
 use crate::model::note::{DeclarationNote, GenerationNote};
 use crate::model::observe::{Cancel, Event, Phase};
+use crate::model::occurrence::Operation;
 use crate::model::setters::setters;
 use crate::model::spec::ContainerSpec;
 use crate::model::state::{Action, State};
@@ -27,6 +28,7 @@ use crate::ops::shown;
 use crate::ops::switch_request::SwitchRequest;
 use crate::render::{PendingRestart, Rendered};
 use crate::store::history::Generations;
+use crate::store::journal::{self, Note};
 use crate::store::presence::{self, Presence};
 use crate::store::record::{Record, RecordPhase, Run};
 
@@ -60,7 +62,8 @@ pub(crate) fn switch(
     request: SwitchRequest,
 ) -> Result<Switched, Error> {
     let Context { host, cancel, .. } = *context;
-    let Locked { lock: _lock, mut record, cut_off } = locked::take_whole_observed(context, name)?;
+    let Locked { lock: _lock, mut record, cut_off } =
+        locked::take_whole_observed(context, name, Operation::Switch)?;
     allowed(host, &record, cancel)?;
     let generations = Generations::new(&host.layout, name);
     let (from, to) = (generations.current()?, request.choose(&generations, &record, cut_off, context)?);
@@ -358,7 +361,11 @@ fn prove_as(host: &Host, record: &mut Record, Step { from, to, pinned, .. }: Ste
     let limits = limits::overrides(record, to != from).cloned();
     let before =
         (std::mem::replace(&mut record.pinned, pinned), std::mem::replace(&mut record.limits, limits));
-    prove(host, record).inspect_err(|_| (record.pinned, record.limits) = before)
+    prove(host, record).inspect_err(|_| (record.pinned, record.limits) = before)?;
+    if from != to {
+        journal::note(&host.layout, &record.name, Note::Switched { from, to });
+    }
+    Ok(())
 }
 
 /// What follows from a generation that counts, after that is on disk, so that a kill in between undoes nothing that has
@@ -434,7 +441,8 @@ pub(crate) fn delete_generations(
     selection: &Selection,
 ) -> Result<Vec<GenerationId>, Error> {
     let Context { host, cancel, .. } = *context;
-    let Locked { lock: _lock, mut record, .. } = locked::take_whole_observed(context, name)?;
+    let Locked { lock: _lock, mut record, .. } =
+        locked::take_whole_observed(context, name, Operation::DeleteGenerations)?;
     let here = presence::look(&host.layout, &record)?;
     let generations = Generations::new(&host.layout, name);
     let chosen = generations.select(selection, &maybe_booted(&record, &here))?;

@@ -9,6 +9,7 @@ use crate::host::context::Context;
 use crate::model::generation::GenerationId;
 use crate::model::name::ContainerName;
 use crate::model::note::{DeclarationNote, GenerationNote};
+use crate::model::occurrence::Operation;
 use crate::model::setters::setters;
 use crate::model::spec::ContainerSpec;
 use crate::ops::claim;
@@ -83,7 +84,7 @@ pub(crate) fn update(
         Some(file) => drop(source(file, &[])?),
         None => locked::require(context.host, name)?,
     }
-    let (_lock, record) = locked::take_name(context, name)?;
+    let (_lock, record) = locked::take_name(context, name, Operation::Update)?;
     let Some(record) = record else {
         let Some(file) = &request.file else { return Err(Error::NotFound { name: name.clone() }) };
         let source = source(file, &[])?;

@@ -5,6 +5,7 @@ pub mod claims;
 pub mod closures;
 pub mod history;
 pub mod host_facts;
+pub(crate) mod journal;
 pub mod legacy;
 pub mod manifest;
 pub mod others;

@@ -151,8 +151,13 @@ pub(crate) fn in_hands(layout: &Layout, record: &Record) -> Option<State> {
         RecordPhase::Destroying => State::Destroying,
         RecordPhase::Ready | RecordPhase::Switching { .. } => return None,
     };
-    let (file, folder) = (layout.container_lock(&record.name), layout.container_dir(&record.name));
-    lock::is_held(Place { file: &file, folder: Some(&folder) }).then_some(state)
+    is_held(layout, &record.name).then_some(state)
+}
+
+/// Whether an operation holds the lock of a container.
+pub(crate) fn is_held(layout: &Layout, name: &ContainerName) -> bool {
+    let (file, folder) = (layout.container_lock(name), layout.container_dir(name));
+    lock::is_held(Place { file: &file, folder: Some(&folder) })
 }
 
 /// What a container is of which nothing runs.

@@ -13,6 +13,53 @@ use crate::sys::proc::Process;
 /// How often a waiting caller is asked whether it has given up.
 const TICK: Duration = Duration::from_millis(50);
 
+/// What the kernel tells of a process that has ended: what its parent was told, or would have been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// It has not ended, or its parent has not taken note of that yet: the descriptor hangs up when it does.
+    NotYet,
+    /// It ended so.
+    Exit(Ended),
+    /// This kernel tells nobody but the parent (before Linux 6.15).
+    Nothing,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl Ended {
+    /// Of what `wait` writes.
+    #[must_use]
+    pub fn of_status(status: i32) -> Self {
+        match status & 0x7f {
+            0 => Self::Code(status >> 8 & 0xff),
+            signal => Self::Signal(signal),
+        }
+    }
+}
+
+/// `struct pidfd_info` as its first version was.
+#[repr(C)]
+#[derive(Debug, Default)]
+struct Info {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// `PIDFD_GET_INFO`: `_IOWR(0xff, 11, struct pidfd_info)`.
+const GET_INFO: libc::c_ulong = 3 << 30 | (size_of::<Info>() as libc::c_ulong) << 16 | 0xff << 8 | 11;
+
+/// `PIDFD_INFO_EXIT`.
+const INFO_EXIT: u64 = 1 << 3;
+
 /// Why a wait for a process is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Woken {
@@ -89,6 +136,21 @@ impl PidFd {
         }
     }
 
+    /// How it ended, as far as the kernel tells who is not its parent. Of one that was ended by `reboot` in its pid namespace the
+    /// kernel keeps here what it did itself: code 0 of an init that called it, SIGKILL of one whose child did.
+    #[must_use]
+    pub fn told(&self) -> Told {
+        let mut info = Info { mask: INFO_EXIT, ..Info::default() };
+        // SAFETY: the descriptor is open for as long as `self` lives, and the kernel writes no more than the size that the request
+        // says, which is that of `info`.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), GET_INFO as _, &raw mut info) };
+        match result {
+            0 if info.mask & INFO_EXIT != 0 => Told::Exit(Ended::of_status(info.exit_code)),
+            0 => Told::NotYet,
+            _ => Told::Nothing,
+        }
+    }
+
     /// Waits until it has ended, the other end of `channel`, a socket, is closed, or it is time.
     ///
     /// # Errors
@@ -147,6 +209,21 @@ impl PidFd {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_a_process_ended_is_told_once_its_parent_knows() {
+        for (script, ended) in [("exit 3", Ended::Code(3)), ("kill -9 $$", Ended::Signal(9))] {
+            let mut child = std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
+            let pidfd = PidFd::of_child(&child).unwrap().unwrap();
+            assert!(pidfd.wait(Duration::from_secs(60), &|| false).unwrap());
+            assert_ne!(pidfd.told(), Told::Exit(ended), "its parent was not told yet");
+            child.wait().unwrap();
+            // Before Linux 6.15 there is nothing.
+            assert!(matches!(pidfd.told(), Told::Nothing) || pidfd.told() == Told::Exit(ended), "{script}");
+        }
+        assert_eq!(Ended::of_status(0x300), Ended::Code(3));
+        assert_eq!(Ended::of_status(0x80 | 6), Ended::Signal(6));
+    }
 
     #[test]
     fn a_signal_by_number_ends_a_process_and_the_wait() {

@@ -3,7 +3,10 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::protocol::Answer;
 use super::users::{UsersError, root};
@@ -34,6 +37,18 @@ pub(crate) fn has_activated(init: Process) -> bool {
     let there =
         |root: &File| LINKS.iter().all(|path| guest::is_there(root, path.as_ref(), true).unwrap_or(false));
     matches!(root(init), Ok(Some(root)) if there(&root))
+}
+
+/// The guest's folder in which those links appear, to be watched: the guest may have laid anything there, so that it is neither
+/// opened nor asked. `None` where there is none, or the kernel does not have it in memory.
+pub(crate) fn links_folder(init: Process) -> Option<OwnedFd> {
+    let resolve = ResolveFlags::IN_ROOT
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::CACHED;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = root(init).ok()??;
+    rustix::fs::openat2(root, "run", flags, Mode::empty(), resolve).ok()
 }
 
 fn has(root: &File, at_once: bool) -> io::Result<bool> {

@@ -55,7 +55,7 @@ use crate::sys::process;
 use crate::sys::reporter::{self, REPORT};
 
 pub use crate::model::exit::Exit;
-pub(crate) use booted::{has_activated, has_booted};
+pub(crate) use booted::{has_activated, has_booted, links_folder};
 pub(crate) use bridge_port::HookFailure;
 pub(crate) use client::{Client, PATH, Stdio};
 pub use client::{LxcWords, WorkerError};

@@ -175,6 +175,8 @@ fn files(root: &Path) -> Vec<String> {
     // Files beside the known folders.
     let known = |path: &Path| {
         path.starts_with(state.join("nix"))
+            // Of the host: what was done to containers.
+            || path.starts_with(state.join("journal"))
             // Of `host up`, as long as it is not undone.
             || path.starts_with(state.join("sysctl"))
             // Of the dnsmasqs, which are there while the host is up.

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::host::context::Context;
 use crate::model::name::ContainerName;
 use crate::model::observe::{Event, Observer, Phase, Planned};
+use crate::model::occurrence::Operation;
 use crate::model::spec::ContainerSpec;
 use crate::model::state::State;
 use crate::nix::StorePath;
@@ -129,7 +130,7 @@ impl Way<'_> {
         let order = item.order(by.map(|by| by.declared(what)))?;
         Some((|| {
             let context = &mut self.context(observer);
-            let _lock = context.lock(name)?;
+            let _lock = context.lock(name, Operation::Update)?;
             let record = self.still(name, by, context)?;
             update::update_locked(context, record, &order, &UpdateRequest::default()).map(Outcome::Updated)
         })())
@@ -164,7 +165,7 @@ impl Way<'_> {
         };
         if noted(known).is_some() {
             let context = &mut self.context(observer);
-            let _lock = context.lock(name)?;
+            let _lock = context.lock(name, Operation::Update)?;
             if let Some(record) = noted(&self.still(name, by, context)?) {
                 record.save(&self.host.layout)?;
             }
@@ -182,7 +183,7 @@ impl Way<'_> {
         let Hold::Known(known) = &item.hold else { return None };
         Some((|| {
             let context = &mut self.context(observer);
-            let _lock = context.lock(&known.name)?;
+            let _lock = context.lock(&known.name, Operation::Destroy)?;
             let alone = Way { take_over: false, ..self };
             let record = match alone.still(&known.name, by, context) {
                 Err(Error::NotFound { .. }) => return Ok(Outcome::Removed),

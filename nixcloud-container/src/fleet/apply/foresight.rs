@@ -16,12 +16,13 @@ use crate::build::evaluator;
 use crate::build::extra_check;
 use crate::build::instantiate::Instantiator;
 use crate::error::Error;
-use crate::fs::lock::Lock;
+use crate::host::Held;
 use crate::host::context::Context;
 use crate::model::foresight::PlanVerdict;
 use crate::model::generation::GenerationId;
 use crate::model::name::ContainerName;
 use crate::model::observe::{Event, Observer, Phase, Planned};
+use crate::model::occurrence::Operation;
 use crate::model::spec::ContainerSpec;
 use crate::nix::StorePath;
 use crate::ops::locked;
@@ -181,9 +182,9 @@ fn the_one(mut items: Vec<Item>) -> Result<Item, Error> {
 fn take(
     context: &mut Context<'_>,
     name: &ContainerName,
-) -> Result<(Lock, Record, Option<GenerationId>), Error> {
+) -> Result<(Held, Record, Option<GenerationId>), Error> {
     locked::require(context.host, name)?;
-    let lock = context.lock(name)?;
+    let lock = context.lock(name, Operation::Plan)?;
     let mut record = context.host.record(name)?;
     let cut_off = recover::interrupted_switch(context, &mut record)?;
     Ok((lock, record, cut_off))

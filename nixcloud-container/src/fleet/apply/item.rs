@@ -7,7 +7,7 @@ use crate::build::instantiate::Evaluated;
 use crate::build::source::Source;
 use crate::build::{Order, Stage};
 use crate::error::Error;
-use crate::fs::lock::Lock;
+use crate::host::Held;
 use crate::model::name::ContainerName;
 use crate::model::observe::Planned;
 use crate::model::spec::ContainerSpec;
@@ -29,7 +29,7 @@ pub(super) enum Hold {
     /// There is none yet, and it is only planned.
     Nothing,
     /// There is none yet: its name, its address and its lock are taken.
-    New(Lock, Box<Record>),
+    New(Held, Box<Record>),
     /// It exists.
     Known(Box<Record>),
 }

@@ -15,6 +15,7 @@ use crate::model::idmap::IdMapKind;
 use crate::model::name::ContainerName;
 use crate::model::note::DeclarationNote;
 use crate::model::observe::{self, Event, Observer, Phase, Planned};
+use crate::model::occurrence::Operation;
 use crate::model::state::Action;
 use crate::nix::StorePath;
 use crate::ops::claim;
@@ -144,7 +145,7 @@ impl Way<'_> {
             return Ok(Hold::Nothing);
         }
         let mut context = self.context(observer);
-        let lock = context.lock(name)?;
+        let lock = context.lock(name, Operation::Create)?;
         // Another apply may have been quicker.
         if let Some(known) = self.known(name, by)? {
             return Ok(Hold::Known(Box::new(known)));

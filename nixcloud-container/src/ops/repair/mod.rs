@@ -17,14 +17,15 @@ use std::path::PathBuf;
 
 use crate::error::{self, Error};
 use crate::fs::error::FileError;
-use crate::fs::lock::{self, Place};
 use crate::host::Host;
 use crate::host::context::Context;
 use crate::model::hint::{Hint, Remedy};
 use crate::model::host_report::{Finding, Part};
 use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
+use crate::model::occurrence::Operation;
 use crate::model::setters::setters;
+use crate::store::presence;
 use crate::store::salvage::{self, Held};
 use faults::{Fault, Mend};
 
@@ -117,7 +118,7 @@ pub(crate) fn repair(context: &mut Context<'_>, request: &RepairRequest) -> Resu
             continue;
         }
         // One that is being made may take an hour: it keeps no other from being repaired.
-        if request.name.is_none() && is_in_hands(host, &name) {
+        if request.name.is_none() && presence::is_held(&host.layout, &name) {
             continue;
         }
         if request.dry_run {
@@ -179,7 +180,7 @@ fn known(host: &Host, claims: &[Held]) -> Result<BTreeSet<ContainerName>, Error>
 
 /// What would be done. A container that somebody is changing has no faults, only unfinished work.
 fn planned(host: &Host, name: &ContainerName, claims: &[Held]) -> Result<Vec<Repair>, Error> {
-    if is_in_hands(host, name) {
+    if presence::is_held(&host.layout, name) {
         return Ok(Vec::new());
     }
     let faults = faults::of(host, name, claims)?;
@@ -187,11 +188,6 @@ fn planned(host: &Host, name: &ContainerName, claims: &[Held]) -> Result<Vec<Rep
 }
 
 /// Whether somebody is at a container. The lock is asked for and not taken: that would write.
-fn is_in_hands(host: &Host, name: &ContainerName) -> bool {
-    let (file, folder) = (host.layout.container_lock(name), host.layout.container_dir(name));
-    lock::is_held(Place { file: &file, folder: Some(&folder) })
-}
-
 /// Mends one container.
 fn one(context: &mut Context<'_>, name: &ContainerName, repairs: &mut Vec<Repair>) -> Result<(), Error> {
     let host = context.host;
@@ -199,7 +195,7 @@ fn one(context: &mut Context<'_>, name: &ContainerName, repairs: &mut Vec<Repair
     if let Some(fault) = faults::of_lock(host, name) {
         repairs.push(finish(fault, false, |fault| mend::folder_away(&fault.path)));
     }
-    let _lock = context.lock(name)?;
+    let _lock = context.lock(name, Operation::Repair)?;
     for _ in 0..ROUNDS {
         let faults = faults::of(host, name, &claims(host)?)?;
         let mut mended = false;

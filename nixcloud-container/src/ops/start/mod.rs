@@ -20,6 +20,7 @@ use crate::model::idmap::{IdMap, IdMapKind, RANGE};
 use crate::model::name::ContainerName;
 use crate::model::note::{GuestNote, NetworkNote};
 use crate::model::observe::Cancel;
+use crate::model::occurrence::Operation;
 use crate::model::resources::Limit;
 use crate::model::spec::ContainerSpec;
 use crate::model::state::Action;
@@ -43,6 +44,7 @@ use crate::store::boot_notes::BootNotes;
 use crate::store::closures;
 use crate::store::history::Generations;
 use crate::store::host_facts;
+use crate::store::journal::{self, Note};
 use crate::store::record::{Record, Run, Signals};
 use crate::store::shown::Shown;
 use crate::sys::cgroup::{Owner, Pair};
@@ -59,7 +61,7 @@ pub(crate) fn start(
     request: &StartRequest,
 ) -> Result<StartOutcome, Error> {
     let Context { host, cancel, .. } = *context;
-    let Locked { lock, mut record, .. } = locked::take_whole(context, name)?;
+    let Locked { lock, mut record, .. } = locked::take_whole(context, name, Operation::Start)?;
     tell_host(context, &record);
     cut_off::settle(host, &record)?;
     if locked::permitted(host, &record, Action::Start, cancel)?.already {
@@ -224,6 +226,7 @@ impl Boot<'_> {
         let init = Process::now(init_pid).ok_or_else(ended)?;
         run.booted(init);
         run.save(&host.layout, &record.name)?;
+        journal::note(&host.layout, &record.name, Note::Started { init, generation: run.generation });
         // In the foreground one sees what becomes of it.
         if self.foreground.is_none() && !has_begun(init) {
             return Err(ended());

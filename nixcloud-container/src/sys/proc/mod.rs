@@ -61,6 +61,8 @@ struct Stat {
     start: u64,
     /// Where its program's code begins; 0 while there is none.
     code: u64,
+    /// What its parent is told of its end, field 52.
+    exit: Option<i32>,
     /// It is on its way out, or a SIGKILL that it has not taken yet will send it there.
     ending: bool,
 }
@@ -81,6 +83,7 @@ fn stat(pid: i32) -> Option<Stat> {
         parent: fields.get(1)?.parse().ok()?,
         start: number(22)?,
         code: number(26)?,
+        exit: fields.get(52 - 3).and_then(|field| field.trim_end().parse().ok()),
         ending: number(9)? & PF_EXITING != 0 || number(31)? & SIGKILL_PENDING != 0,
     })
 }
@@ -116,6 +119,12 @@ impl Process {
     #[must_use]
     pub fn is_staying(self) -> bool {
         self.is_alive() && stat(self.pid).is_some_and(|stat| stat.start == self.start && !stat.ending)
+    }
+
+    /// What `wait` will write of it, of one that has ended and whose parent has not taken note of that yet.
+    #[must_use]
+    pub fn zombie_status(self) -> Option<i32> {
+        stat(self.pid).filter(|stat| stat.start == self.start && stat.state == 'Z').and_then(|stat| stat.exit)
     }
 
     /// Takes note of its end where nobody else would: the parent of what began in the background is whoever takes orphans, as this
@@ -291,6 +300,8 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         assert!(!process.is_alive());
+        assert_eq!(process.zombie_status(), Some(0));
         child.wait().unwrap();
+        assert_eq!(process.zombie_status(), None);
     }
 }
