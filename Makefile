@@ -15,7 +15,7 @@ BUILT ?= target/release
 # Of this repository: what people read, and what they begin with.
 PAGES = README.md CHANGELOG.md LICENSE docs examples
 
-.PHONY: demo test setup lint unit pure root-tests attack faults soak hogs vm-test vm-attack install-test bindings bench bench-before bench-store build install uninstall
+.PHONY: demo test setup lint package unit pure root-tests attack faults soak hogs vm-test vm-attack install-test bindings bench bench-before bench-store build install uninstall
 
 # The main job, shown: create, start, ping, update in place, roll back, stop, destroy.
 demo: setup
@@ -34,7 +34,12 @@ lint: setup
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --workspace --no-deps --locked
 	$(CARGO) clippy --quiet --locked -p nixcloud-container --no-default-features --target-dir target/pure -- -D warnings
 	lxc-sys/regenerate.sh --check
+	$(CARGO) package --quiet --offline --locked --allow-dirty --no-verify -p nixcloud-lxc-sys -p nixcloud-container -p nixcloud-container-cli
 	! command -v cargo-machete >/dev/null || cargo-machete
+
+# What could be published, built from its packages where there is no liblxc, and the documentation there. Minutes.
+package: setup
+	scripts/package.sh
 
 # The root scenarios have a target of their own.
 unit: setup

@@ -8,8 +8,8 @@ committed=src/pregenerated.rs
 
 version() { sed -n 's/^pub const LXC_VERSION: .*b"\(.*\)\\0";$/\1/p' "$1"; }
 
-fresh=$(cargo build --quiet -p lxc-sys --message-format=json |
-    sed -n 's/.*"reason":"build-script-executed".*lxc-sys.*"out_dir":"\([^"]*\)".*/\1/p' | tail -n 1)/bindings.rs
+fresh=$(cargo build --quiet -p nixcloud-lxc-sys --message-format=json |
+    sed -n 's/.*"reason":"build-script-executed".*nixcloud-lxc-sys.*"out_dir":"\([^"]*\)".*/\1/p' | tail -n 1)/bindings.rs
 test -s "$fresh" || { echo "no fresh bindings: are lxc-dev and libclang-dev installed?" >&2; exit 1; }
 
 new=$(mktemp)

@@ -193,7 +193,11 @@ pub use nix::{
 #[doc(inline)]
 pub use sys::tool::Error as ToolError;
 
-/// Compiles the program that the README shows.
+/// Compiles the programs that the READMEs show.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct OwnReadme;
