@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use nixcloud_container::{Error, ErrorKind, Exit};
+use nixcloud_container::{Error, ErrorKind, Exit, PlanVerdict};
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(crate) enum ExitStatus {
     Usage,
     /// 130: the user pressed Ctrl-C, and what had been begun was undone.
     Cancelled,
+    /// From 10 on: what a plan comes to.
+    Verdict(PlanVerdict),
     /// The code of a command in a guest.
     Guest(u8),
 }
@@ -27,6 +29,15 @@ impl ExitStatus {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::Cancelled => 130,
+            Self::Verdict(verdict) => match verdict {
+                PlanVerdict::Nothing => 0,
+                PlanVerdict::Live => 10,
+                PlanVerdict::Restart => 11,
+                PlanVerdict::NextStart => 12,
+                PlanVerdict::Create | PlanVerdict::Recreate => 13,
+                // And what a later version of the library may say.
+                _ => 14,
+            },
             Self::Guest(code) => code,
         }
     }

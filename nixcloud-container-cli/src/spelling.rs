@@ -73,6 +73,8 @@ const MEANT: &[(&str, &str)] = &[
     ("ip", "show-ip"),
     ("switch", "switch-generation"),
     ("generations", "list-generations"),
+    ("dry-activate", "plan"),
+    ("preview", "plan"),
 ];
 
 /// Words of other tools for which there is no command here: none that looks like them is what was meant.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::build::evaluator::{EvalRequest, Evaluation, Evaluator};
 use crate::container::Container;
 use crate::error::{self, Error};
-use crate::fleet::apply::{self, Applied, ApplyRequest, Removal, UpdateAllRequest};
+use crate::fleet::apply::{self, Applied, ApplyRequest, Removal, UpdateAllRequest, foresight};
 use crate::fleet::autostart::{self, AutostartRequest, Autostarted, AutostopRequest, Autostopped};
 use crate::host::Host;
 use crate::host::context::Context;
@@ -15,6 +15,7 @@ use crate::model::config::HostConfig;
 use crate::model::host_report::{Finding, HostChange, Part};
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Observer};
+use crate::ops::destroy::DestroyRequest;
 use crate::ops::inspect::{self, Listed};
 use crate::ops::repair::{self, Repair, RepairRequest};
 use crate::ops::watch::{self, Watch, WatchRequest};
@@ -127,6 +128,12 @@ impl Manager {
     ) -> Result<Applied, Error> {
         let _span = tracing::debug_span!("update_all").entered();
         apply::update_all(&mut self.context(observer), request)
+    }
+
+    /// What [`Container::destroy`] would come to for each of these: what they keep, and what it would be refused for. Nothing is changed.
+    #[must_use]
+    pub fn plan_destroy(&self, names: &[ContainerName], request: DestroyRequest) -> Applied {
+        foresight::plan_destroy(&self.context(&mut ()), names, request)
     }
 
     /// All containers of the LXC path, ours and others, sorted by name.

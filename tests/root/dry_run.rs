@@ -64,7 +64,12 @@ fn root_no_command_acts_on_a_dry_run(lab: &Lab) {
     // How those commands are called that take `--dry-run`: one that is new belongs here.
     let calls: BTreeMap<&str, Vec<Vec<String>>> = BTreeMap::from([
         ("apply", vec![vec![text(&all)]]),
+        ("create", vec![vec![new_name.clone(), text(&next)]]),
+        ("delete-generations", vec![vec![web_name.clone(), "old".to_owned()]]),
+        ("destroy", vec![vec![web_name.clone()], vec![db.name().to_string()]]),
         ("repair", vec![vec![web_name.clone()], Vec::new()]),
+        ("rollback", vec![vec![web_name.clone()]]),
+        ("switch-generation", vec![vec![web_name.clone(), "1".to_owned()]]),
         ("update", vec![vec![web_name], vec![new_name, text(&next)], vec!["--all".to_owned()]]),
     ]);
     let value = |option: &str| match option {

@@ -24,6 +24,7 @@ scenarios! {
         root_a_guest_that_hangs_in_a_plan_is_cut_off,
         root_a_guest_lies_in_a_plan_within_bounds,
         root_a_plan_of_a_rollback_is_what_it_then_does,
+        root_the_plan_of_the_command_line,
     ],
     both: [
         root_an_update_does_what_its_plan_said,
@@ -359,4 +360,61 @@ fn root_a_plan_of_a_rollback_is_what_it_then_does(lab: &Lab) {
     let switched = web.container().rollback(&mut ()).must("rollback");
     assert_eq!((switched.from, switched.to), (id(3), id(2)));
     assert_eq!(switched.pending_restart, back.pending_restart);
+}
+
+fn root_the_plan_of_the_command_line(lab: &Lab) {
+    let (web, new) = (lab.busybox("web"), lab.busybox("new"));
+    web.create_from(&file(&web, "1"));
+    web.start();
+    let next = lab.file("next", &file(&web, "2").keys("resources.memory = \"256M\";"));
+    let next = next.display();
+    let told = lab.plain(&lab.line(&format!("plan @web {next}")).done());
+    for line in [
+        "units, in the guest's own words:",
+        "  restart  greeting.service",
+        "resources.memory: - -> 256M",
+        "live: `update web /lab/files/next.nix` does all of it in the running guest",
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line}: {told}");
+    }
+    assert!(told.contains("closure: "), "{told}");
+    let code = |line: String| lab.line(&line).code;
+    assert_eq!(code(format!("plan @web {next} --exit-code")), 10);
+    assert_eq!(code("plan @web --exit-code".to_owned()), 0);
+    assert_eq!(code(format!("plan @new {next} --exit-code")), 13);
+    assert_eq!(code("plan @new".to_owned()), 1);
+    let json: serde_json::Value =
+        serde_json::from_str(&lab.line(&format!("plan @web {next} --json")).done()).unwrap();
+    crate::json::holds(&json, "plan");
+    assert_eq!((&json["verdict"], &json["units"]["known"]), (&"live".into(), &"told".into()), "{json}");
+    assert_eq!(json["units"]["restart"], serde_json::json!(["greeting.service"]));
+    assert_nothing_of_a_plan(lab, &web);
+    // What others say in a dry run is what they then do.
+    assert_eq!(code(format!("update @web {next}")), 0);
+    let told = lab.plain(&lab.line("rollback @web --dry-run").done());
+    assert!(told.ends_with("live: `rollback web` does all of it in the running guest"), "{told}");
+    let told = lab.line("switch-generation @web 7 --dry-run");
+    assert!(told.code == 1 && told.stderr.contains("there is no generation 7"), "{told:?}");
+    let told = lab.plain(&lab.line("delete-generations @web old --dry-run").done());
+    assert_eq!(told, "web has no such generation to delete", "the booted one and the current one stay");
+    web.stop();
+    let told = lab.plain(&lab.line("delete-generations @web old --dry-run").done());
+    assert_eq!((told.as_str(), web.generations()), ("would delete generation 1 of web", vec![1, 2]));
+    assert_eq!(lab.plain(&lab.line("delete-generations @web old").done()), "deleted generation 1 of web");
+    assert_eq!(lab.plain(&lab.line("destroy @web --dry-run").done()), "remove web");
+    web.start();
+    let told = lab.line("destroy @web --dry-run");
+    let refused = lab.line("destroy @web");
+    assert_eq!((told.code, refused.code), (1, 1));
+    assert!(
+        told.stderr.contains("it is running") && refused.stderr.contains("it is running"),
+        "{told:?} {refused:?}"
+    );
+    assert_eq!(lab.plain(&lab.line("destroy @web --dry-run --force").done()), "remove web");
+    assert_eq!(web.version().as_deref(), Some("2"));
+    let told = lab.line(&format!("create @web {next} --dry-run"));
+    assert!(told.code == 1 && told.stderr.contains("exists"), "{told:?}");
+    let told = lab.plain(&lab.line(&format!("create @new {next} --dry-run")).done());
+    assert!(told.ends_with("create: `create new /lab/files/next.nix` makes new"), "{told}");
+    assert!(!new.container().exists().must("exists"));
 }

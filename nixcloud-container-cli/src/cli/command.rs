@@ -4,9 +4,9 @@ use clap::Subcommand;
 
 use super::{
     ApplyArgs, AutostartArgs, AutostopArgs, CompletionsArgs, CreateArgs, DeleteGenerationsArgs, DestroyArgs,
-    EvalArgs, EventsArgs, HostCommand, KillArgs, ListArgs, LoginArgs, ManArgs, NameArgs, RepairArgs,
-    RollbackArgs, RunArgs, SetArgs, ShowIpArgs, StartArgs, StopArgs, SwitchGenerationArgs, ToolArgs,
-    UpdateArgs,
+    EvalArgs, EventsArgs, HostCommand, KillArgs, ListArgs, LoginArgs, ManArgs, NameArgs, PlanArgs,
+    RepairArgs, RollbackArgs, RunArgs, SetArgs, ShowIpArgs, StartArgs, StopArgs, SwitchGenerationArgs,
+    ToolArgs, UpdateArgs,
 };
 
 /// What is to be done.
@@ -42,6 +42,23 @@ Examples:
   nixcloud-container update web -n \"-I nixpkgs=/srv/nixpkgs-next\"
   nixcloud-container update --all")]
     Update(UpdateArgs),
+    /// Say what an update would do to packages and units
+    ///
+    /// It is evaluated, checked and built; a running container is asked what would become of its units (`switch-to-configuration
+    /// dry-activate`). No generation is made, nothing else is changed, and nothing is left. What would refuse the update fails the plan.
+    #[command(after_long_help = "\
+FILE, -n and -l are those of `update`. With --to it plans what `switch-generation` would do. What becomes of units is what the \
+guest says. The last line is the verdict: nothing to do, live (in the running guest), restart, next start (it does not run), create, \
+recreate (only remains are there), refused (by a check of the guest). The exit code is 0 for each of them, unless --exit-code is given. \
+`--dry-run` of other commands looks from outside alone: it builds nothing and asks no guest.
+
+Examples:
+  nixcloud-container plan web
+  nixcloud-container plan web web.nix
+  nixcloud-container plan web .#web -n \"-I nixpkgs=/srv/nixpkgs-next\"
+  nixcloud-container plan web --to 3
+  nixcloud-container plan web --json | jq -r '.packages.changes[].name'")]
+    Plan(PlanArgs),
     /// Change limits by hand, at once
     ///
     /// The keys are those of `resources` in a container file that have one value: memory, memoryHigh, swap, cpus, cpuset,
@@ -143,7 +160,8 @@ none did, it is the newest of which nothing is known. It is never one that faile
 `switch-generation` goes there all the same.
 
 Example:
-  nixcloud-container rollback web")]
+  nixcloud-container rollback web
+  nixcloud-container rollback web --dry-run  only say what changes")]
     Rollback(RollbackArgs),
     /// Boot a container
     #[command(after_long_help = "\

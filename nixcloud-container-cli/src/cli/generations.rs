@@ -10,6 +10,9 @@ pub(crate) struct DeleteGenerationsArgs {
     /// Numbers, or one of `old`, `30d`, `+5`
     #[arg(required = true)]
     pub(crate) generations: Vec<String>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -20,6 +23,9 @@ pub(crate) struct SwitchGenerationArgs {
     pub(crate) id: GenerationId,
     #[command(flatten)]
     pub(crate) limits: ForceArgs,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -28,6 +34,9 @@ pub(crate) struct RollbackArgs {
     pub(crate) name: ContainerName,
     #[command(flatten)]
     pub(crate) limits: ForceArgs,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// What is done about less memory than is in use.

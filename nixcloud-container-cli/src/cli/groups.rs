@@ -10,7 +10,7 @@ const NARROWEST: usize = 30;
 
 /// What a command is for, and the commands.
 pub(crate) const GROUPS: [(&str, &[&str]); 6] = [
-    ("Containers", &["create", "update", "apply", "eval", "set", "destroy", "repair"]),
+    ("Containers", &["create", "update", "plan", "apply", "eval", "set", "destroy", "repair"]),
     ("Generations", &["list-generations", "switch-generation", "rollback", "delete-generations"]),
     (
         "Power",

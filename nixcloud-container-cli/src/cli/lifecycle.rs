@@ -21,6 +21,9 @@ pub(crate) struct CreateArgs {
     pub(crate) name: ContainerName,
     /// The container file, a folder with a `default.nix`, FILE#ATTRIBUTE or FLAKE#ATTRIBUTE
     pub(crate) file: PathBuf,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) nix: NixArgs,
     #[command(flatten)]
@@ -43,6 +46,9 @@ pub(crate) struct DestroyArgs {
     /// Do not ask before several containers are destroyed
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) lxc: LxcArgs,
 }

@@ -19,6 +19,7 @@ pub(crate) use host::HostCommand;
 pub(crate) use inspect::{ListArgs, ShowIpArgs};
 pub(crate) use lifecycle::{BuildArgs, CreateArgs, DestroyArgs};
 pub(crate) use name_pattern::NamePattern;
+pub(crate) use plan::PlanArgs;
 pub(crate) use power::{KillArgs, StartArgs, StopArgs, seconds};
 pub(crate) use repair::RepairArgs;
 pub(crate) use session::{LoginArgs, RunArgs, SessionArgs};
@@ -36,6 +37,7 @@ mod host;
 mod inspect;
 mod lifecycle;
 mod name_pattern;
+mod plan;
 mod power;
 mod repair;
 mod session;
@@ -63,7 +65,8 @@ Examples:
 
 `nixcloud-container help COMMAND` tells all about a command.
 
-Exit codes: 0 done, 1 refused, failed or no, 2 wrong usage, 130 interrupted; `run` and `login` exit as their command."
+Exit codes: 0 done, 1 refused, failed or no, 2 wrong usage, 130 interrupted; `run` and `login` exit as their command; \
+`plan --exit-code` tells its verdict, from 10 on."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

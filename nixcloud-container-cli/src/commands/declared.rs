@@ -89,7 +89,7 @@ fn shown<'a>(context: &Context<'a>, build: &BuildArgs, dry_run: bool) -> impl Fn
     }
 }
 
-fn told(context: &Context<'_>, applied: &Applied, dry_run: bool) -> ExitStatus {
+pub(super) fn told(context: &Context<'_>, applied: &Applied, dry_run: bool) -> ExitStatus {
     context.reply(&ApplyView::of(applied, dry_run));
     let mut status = ExitStatus::Done;
     for (_, error) in applied.failures() {

@@ -2,7 +2,7 @@
 
 use nixcloud_container::{Selection, SwitchRequest};
 
-use super::{Context, Failure};
+use super::{Context, Failure, plan};
 use crate::cli::{DeleteGenerationsArgs, NameArgs, RollbackArgs, SwitchGenerationArgs};
 use crate::exit::ExitStatus;
 use crate::view::{ChangeView, Deleted, GenerationsView};
@@ -23,14 +23,23 @@ pub(super) fn delete(
     args: &DeleteGenerationsArgs,
     selection: &Selection,
 ) -> Result<ExitStatus, Failure> {
-    let deleted = context.container(&args.name).delete_generations(selection, &mut context.progress())?;
+    let container = context.container(&args.name);
+    let deleted = if args.dry_run {
+        container.plan_delete_generations(selection)?
+    } else {
+        container.delete_generations(selection, &mut context.progress())?
+    };
     let deleted = deleted.iter().map(|id| id.get()).collect();
-    context.reply(&Deleted { name: args.name.to_string(), deleted });
+    context.reply(&Deleted { name: args.name.to_string(), deleted, dry_run: args.dry_run });
     Ok(ExitStatus::Done)
 }
 
 pub(super) fn switch(context: &Context<'_>, args: &SwitchGenerationArgs) -> Result<ExitStatus, Failure> {
     let request = SwitchRequest::new().with_to(args.id).with_force_limits(args.limits.force);
+    if args.dry_run {
+        let call = format!("switch-generation {} {}", args.name, args.id);
+        return plan::of_switch(context, &args.name, request, &call);
+    }
     let done = context.container(&args.name).switch(request, &mut context.progress())?;
     context.reply(&ChangeView::switched(&done));
     Ok(ExitStatus::Done)
@@ -38,6 +47,9 @@ pub(super) fn switch(context: &Context<'_>, args: &SwitchGenerationArgs) -> Resu
 
 pub(super) fn rollback(context: &Context<'_>, args: &RollbackArgs) -> Result<ExitStatus, Failure> {
     let request = SwitchRequest::new().with_force_limits(args.limits.force);
+    if args.dry_run {
+        return plan::of_switch(context, &args.name, request, &format!("rollback {}", args.name));
+    }
     let done = context.container(&args.name).switch(request, &mut context.progress())?;
     context.reply(&ChangeView::rolled_back(&done));
     Ok(ExitStatus::Done)

@@ -3,7 +3,7 @@
 use nixcloud_container::{ContainerName, CreateRequest, Data, DestroyRequest, Error, UpdateRequest, Updated};
 
 use super::confirm::Doomed;
-use super::{Context, Failure, declared};
+use super::{Context, Failure, declared, plan};
 use crate::cli::{CreateArgs, DestroyArgs, NamePattern, UpdateArgs};
 use crate::exit::ExitStatus;
 use crate::lxc_args::{Create, Destroy};
@@ -14,6 +14,9 @@ pub(super) fn create(context: &Context<'_>, args: &CreateArgs, asked: Create) ->
         .with_nix_args(args.nix.words().unwrap_or_default())
         .with_lxc_items(asked.items.unwrap_or_default())
         .with_log(asked.log);
+    if args.dry_run {
+        return plan::of_creation(context, &args.name, request);
+    }
     let created =
         context.container(&args.name).create(&request, &mut context.builds(args.build.print_build_logs))?;
     context.reply(&ChangeView::created(&created, false));
@@ -50,7 +53,9 @@ pub(super) fn destroy(
     asked: Destroy,
 ) -> Result<ExitStatus, Failure> {
     let request = DestroyRequest::new().with_force(asked.force);
-    if let [NamePattern::This(name)] = args.names.as_slice() {
+    if let [NamePattern::This(name)] = args.names.as_slice()
+        && !args.dry_run
+    {
         context.shown(&format!("destroying {name}"), || context.container(name).destroy(request))?;
         context.reply(&Destroyed { name: name.to_string(), destroyed: true });
         return Ok(ExitStatus::Done);
@@ -63,6 +68,10 @@ pub(super) fn destroy(
     }
     names.sort();
     names.dedup();
+    if args.dry_run {
+        let planned = context.shown("counting files", || context.manager.plan_destroy(&names, request));
+        return Ok(declared::told(context, &planned, true));
+    }
     // One that is not there is told before anything goes.
     let kept: Vec<(ContainerName, Data)> = context.shown("counting files", || {
         names

@@ -5,7 +5,7 @@ use nixcloud_container::{ContainerName, UserArgs};
 use super::Failure;
 use crate::cli::{
     ApplyArgs, CreateArgs, DestroyArgs, EvalArgs, ListArgs, LoginArgs, LxcArgs, NamePattern, NixArgs,
-    RunArgs, SessionArgs, StartArgs, StopArgs, ToolArgs, UpdateArgs,
+    PlanArgs, RunArgs, SessionArgs, StartArgs, StopArgs, ToolArgs, UpdateArgs,
 };
 use crate::lxc_args::{ArgsError, Attach, Create, Destroy, Ls, Start, Stop};
 use crate::screen::printer::Printer;
@@ -28,6 +28,11 @@ impl Reader<'_> {
             Some(name) => self.items("update", &args.lxc, |words| Create::parse(name, words)),
             None => Ok(Create::default()),
         }
+    }
+
+    pub(super) fn plan(self, args: &PlanArgs) -> Result<Create, Failure> {
+        nix("plan", &args.nix)?;
+        self.items("plan", &args.lxc, |words| Create::parse(&args.name, words))
     }
 
     pub(super) fn apply(self, args: &ApplyArgs) -> Result<(), Failure> {

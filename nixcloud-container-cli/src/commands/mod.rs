@@ -10,6 +10,7 @@ mod host;
 mod inspect;
 mod lifecycle;
 mod lxc;
+mod plan;
 mod power;
 mod repair;
 mod session;
@@ -226,6 +227,10 @@ fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failur
                 Some(name) => Box::new(|context| lifecycle::update(context, name, args, asked)),
                 None => Box::new(|context| declared::update_all(context, args)),
             }
+        }
+        Command::Plan(args) => {
+            let asked = reader.plan(args)?;
+            Box::new(|context| plan::run(context, args, asked))
         }
         Command::Apply(args) => {
             reader.apply(args)?;

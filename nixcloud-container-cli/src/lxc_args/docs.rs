@@ -8,7 +8,7 @@ use super::listing::{seen, spellings};
 use super::option::{Here, Opt};
 
 const TOOLS: [(Tool, &str); 6] = [
-    (Tool::Create, "`create` and `update`"),
+    (Tool::Create, "`create`, `update` and `plan`"),
     (Tool::Start, "`start`"),
     (Tool::Stop, "`stop`, `restart` and `terminate`"),
     (Tool::Attach, "`login` and `run`"),

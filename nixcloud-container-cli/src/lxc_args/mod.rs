@@ -29,7 +29,7 @@ use option::Opt;
 /// An LXC tool, each one that of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tool {
-    /// lxc-create, of create and update.
+    /// lxc-create, of create, update and plan.
     Create,
     /// lxc-start.
     Start,
@@ -47,7 +47,7 @@ impl Tool {
     /// The tool of a command, if it has one.
     pub(crate) fn of(command: &str) -> Option<Self> {
         Some(match command {
-            "create" | "update" => Self::Create,
+            "create" | "update" | "plan" => Self::Create,
             "start" => Self::Start,
             "stop" | "restart" | "terminate" => Self::Stop,
             "login" | "run" => Self::Attach,

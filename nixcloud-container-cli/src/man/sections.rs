@@ -66,7 +66,7 @@ pub(super) fn environment(words: &[String]) -> Vec<Entry> {
             "What is traced to stderr, as targets and levels: `nixcloud_container=debug`. It wins over `-v`.",
         ),
     ];
-    if matches!(command, "" | "create" | "update") {
+    if matches!(command, "" | "create" | "update" | "plan") {
         let text = "Where Nix finds `<nixpkgs>`, unless the host configuration or `-n` says it.";
         variables.push(entry("NIX_PATH", text));
     }
@@ -105,7 +105,7 @@ pub(super) fn files(words: &[String]) -> Vec<Entry> {
 pub(super) fn elsewhere(words: &[String]) -> Vec<(&'static str, &'static str)> {
     match command(words) {
         "" => vec![("lxc", "7"), ("nix", "1")],
-        "create" | "update" => vec![("lxc.container.conf", "5")],
+        "create" | "update" | "plan" => vec![("lxc.container.conf", "5")],
         "completions" => vec![("bash", "1"), ("zsh", "1"), ("fish", "1")],
         "man" => vec![("man", "1")],
         "login" | "run" => vec![("lxc-attach", "1")],

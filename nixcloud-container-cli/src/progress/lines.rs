@@ -75,6 +75,7 @@ pub(super) fn doing(phase: Phase, undoing: bool) -> String {
         Phase::Evaluate => "evaluating",
         Phase::Build => "building",
         Phase::Install => "installing",
+        Phase::Foresee => "asking the guest",
         Phase::Activate if undoing => "activating the old generation again",
         Phase::Activate => "activating",
         Phase::Undo => "undoing",

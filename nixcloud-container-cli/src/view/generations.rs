@@ -104,7 +104,7 @@ impl GenerationView {
     }
 }
 
-/// The generations that were deleted.
+/// The generations that were deleted, or would be.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Deleted {
@@ -112,15 +112,18 @@ pub(crate) struct Deleted {
     pub(crate) name: String,
     /// Their numbers.
     pub(crate) deleted: Vec<u64>,
+    /// Whether it was only planned: they are there still.
+    pub(crate) dry_run: bool,
 }
 
 impl View for Deleted {
     fn tell(&self, printer: &Printer) {
         let ids: Vec<String> = self.deleted.iter().map(ToString::to_string).collect();
+        let deleted = if self.dry_run { "would delete" } else { "deleted" };
         printer.result(match ids.as_slice() {
             [] => format!("{} has no such generation to delete", self.name),
-            [id] => format!("deleted generation {id} of {}", self.name),
-            ids => format!("deleted generations {} of {}", ids.join(", "), self.name),
+            [id] => format!("{deleted} generation {id} of {}", self.name),
+            ids => format!("{deleted} generations {} of {}", ids.join(", "), self.name),
         });
     }
 }

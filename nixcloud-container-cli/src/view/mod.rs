@@ -17,6 +17,7 @@ mod host;
 mod kill;
 pub(crate) mod ls;
 mod pending;
+mod plan;
 mod power;
 mod repair;
 mod session;
@@ -40,6 +41,7 @@ pub(crate) use host::{CheckView, HostView};
 pub(crate) use kill::KillView;
 pub(crate) use ls::{LsView, NamesView};
 pub(crate) use pending::Pending;
+pub(crate) use plan::PlanView;
 pub(crate) use power::{Outcome, PowerView};
 pub(crate) use repair::RepairView;
 #[cfg(test)]

@@ -21,6 +21,7 @@ struct Failed {
 fn answers() -> Vec<(&'static str, &'static [&'static str], Schema)> {
     vec![
         ("change", &["create", "update", "switch-generation", "rollback"], schema_for!(ChangeView)),
+        ("plan", &["plan"], schema_for!(PlanView)),
         ("apply", &["apply"], schema_for!(ApplyView)),
         ("eval", &["eval"], schema_for!(EvalView)),
         ("destroyed", &["destroy"], schema_for!(Destroyed)),

@@ -160,6 +160,14 @@ impl Container {
         foresight::plan(&mut self.context(observer), &self.name, request)
     }
 
+    /// Which generations [`delete_generations`](Self::delete_generations) would remove. Nothing is changed.
+    ///
+    /// # Errors
+    /// Those of the removal itself.
+    pub fn plan_delete_generations(&self, selection: &Selection) -> Result<Vec<GenerationId>, Error> {
+        switch::foreseen_deletion(&self.host, &self.name, selection)
+    }
+
     /// Sets limits by hand: in the running guest at once, and for its next starts. A new generation begins with its own, unless they
     /// are kept.
     ///

@@ -59,14 +59,33 @@ pub(crate) fn destroy(
             tracing::debug!(%name, %error, "its lock stays for the next destroy");
         }
     })?;
-    // The remains of one are nobody's any more.
-    if let Some(declared) = &record.declared
-        && !request.force
-        && !record.phase.is_unfinished()
-    {
-        return Err(Error::Declared { name: name.clone(), by: declared.words() });
-    }
+    refuse_declared(&record, request)?;
     destroy_locked(host, record, request, cancel)
+}
+
+/// The remains of one are nobody's any more.
+fn refuse_declared(record: &Record, request: DestroyRequest) -> Result<(), Error> {
+    match &record.declared {
+        Some(declared) if !request.force && !record.phase.is_unfinished() => {
+            Err(Error::Declared { name: record.name.clone(), by: declared.words() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what [`destroy`] would refuse, as far as it does not pass by itself. Nothing is changed.
+pub(crate) fn foreseen(host: &Host, name: &ContainerName, request: DestroyRequest) -> Result<(), Error> {
+    let record = locked::to_remove(host, name, request.force)?;
+    refuse_declared(&record, request)?;
+    require_unmounted(host, name)?;
+    let state = presence::look(&host.layout, &record)?.state;
+    let ends = request.force && state.is_live();
+    match state.permits(Action::Destroy) {
+        Permission::Refused if !ends => {
+            Err(Error::State { name: name.clone(), state, action: Action::Destroy })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// With the container's lock held.

@@ -60,12 +60,7 @@ pub(crate) fn take_to_remove(
     force: bool,
     cancel: &Cancel,
 ) -> Result<Locked, Error> {
-    let load = || match host.record(name) {
-        // What a newer version claimed, and where, only that one knows.
-        Err(error @ Error::Record(RecordError::Newer { .. })) => Err(error),
-        Err(_) if force => host.record_or_rest(name),
-        other => other,
-    };
+    let load = || to_remove(host, name, force);
     if !host.layout.record(name).exists() {
         load()?;
     }
@@ -85,6 +80,16 @@ pub(crate) fn take_to_remove(
     }
     let lock = host.lock(name, Operation::Destroy, cancel)?;
     Ok(Locked { lock, record: load()?, cut_off: None })
+}
+
+/// The record of a container that is to go; with `force`, what there is of it.
+pub(crate) fn to_remove(host: &Host, name: &ContainerName, force: bool) -> Result<Record, Error> {
+    match host.record(name) {
+        // What a newer version claimed, and where, only that one knows.
+        Err(error @ Error::Record(RecordError::Newer { .. })) => Err(error),
+        Err(_) if force => host.record_or_rest(name),
+        other => other,
+    }
 }
 
 /// Takes a name, and tells whom it waits for. One that the shell original made is adopted; `None` where there is no container of

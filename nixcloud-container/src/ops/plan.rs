@@ -19,6 +19,7 @@ use crate::model::setters::setters;
 use crate::model::spec::ContainerSpec;
 use crate::model::state::State;
 use crate::nix::{Nix, StorePath};
+use crate::ops::create::CreateRequest;
 use crate::ops::devices;
 use crate::ops::dry_activate;
 use crate::ops::lxc_config;
@@ -59,6 +60,8 @@ setters!(PlanRequest: "To be built, and asked of the guest." (target: PlanTarget
 pub enum PlanTarget {
     /// An update, or a creation where there is no such container.
     Update(UpdateRequest),
+    /// A creation, which is refused where there is such a container.
+    Create(CreateRequest),
     /// A switch to a generation that is there, or a rollback.
     Switch(SwitchRequest),
 }

@@ -459,6 +459,17 @@ pub(crate) fn delete_generations(
     Ok(chosen)
 }
 
+/// Which generations [`delete_generations`] would remove. Nothing is changed.
+pub(crate) fn foreseen_deletion(
+    host: &Host,
+    name: &ContainerName,
+    selection: &Selection,
+) -> Result<Vec<GenerationId>, Error> {
+    let record = host.record(name)?;
+    let here = presence::look(&host.layout, &record)?;
+    Ok(Generations::new(&host.layout, name).select(selection, &maybe_booted(&record, &here))?)
+}
+
 /// The generations that the running guest may have been booted from. After a reboot from inside that is not known:
 /// then each that was ever activated, and the one that it was started with.
 fn maybe_booted(record: &Record, here: &Presence) -> Vec<GenerationId> {

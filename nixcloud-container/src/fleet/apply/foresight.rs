@@ -8,9 +8,9 @@
 //!
 //! What is built is rooted by a folder of this process's. A killed one leaves it to the next operation on any container.
 
-use super::Way;
 use super::item::{Hold, Item, What};
 use super::wanted::Wanted;
+use super::{Applied, AppliedContainer, Outcome, Way};
 use crate::build::batch::SharedWork;
 use crate::build::evaluator;
 use crate::build::extra_check;
@@ -25,6 +25,9 @@ use crate::model::observe::{Event, Observer, Phase, Planned};
 use crate::model::occurrence::Operation;
 use crate::model::spec::ContainerSpec;
 use crate::nix::StorePath;
+use crate::ops::create::{self, CreateRequest};
+use crate::ops::destroy::{self, DestroyRequest};
+use crate::ops::inspect;
 use crate::ops::locked;
 use crate::ops::plan::{self, Candidate, Plan, PlanRequest, PlanTarget};
 use crate::ops::recover;
@@ -44,8 +47,36 @@ pub(crate) fn plan(
 ) -> Result<Plan, Error> {
     match &request.target {
         PlanTarget::Update(update) => plan_update(context, name, update, request.look_only),
+        PlanTarget::Create(CreateRequest { file, nix_args, lxc_items, log, .. }) => {
+            create::refuse(context.host, name)?;
+            if context.host.record(name).is_ok_and(|record| !record.phase.is_unfinished()) {
+                return Err(Error::Exists { name: name.clone() });
+            }
+            let update = UpdateRequest::new(file.clone())
+                .with_nix_args(nix_args.clone())
+                .with_lxc_items(lxc_items.clone())
+                .with_log(log.clone());
+            plan_update(context, name, &update, request.look_only)
+        }
         PlanTarget::Switch(switch) => plan_switch(context, name, *switch, request.look_only),
     }
+}
+
+/// What would go with these containers, and what would refuse it. Nothing is changed.
+pub(crate) fn plan_destroy(
+    context: &Context<'_>,
+    names: &[ContainerName],
+    request: DestroyRequest,
+) -> Applied {
+    let (host, cancel) = (context.host, context.cancel);
+    let one = |name: &ContainerName| match destroy::foreseen(host, name, request) {
+        Ok(()) => {
+            let data = inspect::data_of(host, name, cancel);
+            AppliedContainer::new(name.to_string(), Planned::Remove { data }, Outcome::Planned)
+        }
+        Err(error) => AppliedContainer::new(name.to_string(), Planned::Blocked, Outcome::Failed(error)),
+    };
+    Applied::new().with_containers(names.iter().map(one).collect::<Vec<_>>())
 }
 
 fn plan_update(
@@ -173,7 +204,7 @@ fn refuse(
 fn the_one(mut items: Vec<Item>) -> Result<Item, Error> {
     let Some(item) = items.pop() else { return Err(Error::Cancelled) };
     match item.outcome {
-        super::Outcome::Failed(error) => Err(error),
+        Outcome::Failed(error) => Err(error),
         _ => Ok(item),
     }
 }
