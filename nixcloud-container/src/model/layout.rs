@@ -288,7 +288,7 @@ impl Layout {
         self.state.join("locks").join(".network")
     }
 
-    /// The folder of the journal of what is done to containers.
+    /// The folder of the journal of what is done to containers. Nobody needs it: it is made by who writes there, where there is room.
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.state.join("journal")
@@ -361,7 +361,7 @@ impl Layout {
     }
 
     /// The folders that must exist before anything is kept, outermost first.
-    pub(crate) fn state_dirs(&self) -> [PathBuf; 10] {
+    pub(crate) fn state_dirs(&self) -> [PathBuf; 9] {
         [
             self.records(),
             self.addresses(),
@@ -372,7 +372,6 @@ impl Layout {
             self.state.join("locks"),
             self.state.join("work"),
             self.state.join("closures"),
-            self.journal(),
         ]
     }
 }

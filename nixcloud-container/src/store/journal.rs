@@ -115,7 +115,11 @@ fn write(layout: &Layout, line: &Line) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let open = |flags| rustix::fs::openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR);
     let mut file = File::from(match open(flags) {
-        Err(Errno::NOENT) => open(flags | OFlags::CREATE)?,
+        Err(Errno::NOENT) => {
+            // Mostly it is there, and else the next call says why it cannot be.
+            let _ = rustix::fs::mkdir(layout.journal(), Mode::RWXU);
+            open(flags | OFlags::CREATE)?
+        }
         other => other?,
     });
     // With an end of its own before it: the line before may have been cut off by a disk that was full then.
@@ -234,7 +238,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let layout =
             Layout::new(&HostConfig { root: root.path().to_owned(), ..HostConfig::default() }).unwrap();
-        std::fs::create_dir_all(layout.journal()).unwrap();
+        std::fs::create_dir_all(layout.state()).unwrap();
         (root, layout, "web".parse().unwrap())
     }
 
@@ -294,11 +298,12 @@ mod tests {
     #[test]
     fn what_cannot_be_written_fails_nobody() {
         let (_root, layout, name) = layout();
-        std::fs::create_dir(layout.journal_now()).unwrap();
+        std::fs::create_dir_all(layout.journal_now()).unwrap();
         note(&layout, &name, Note::Frozen);
         assert_eq!(Reader::new(&layout).read(), (vec![], false));
         std::fs::remove_dir(layout.journal_now()).unwrap();
         std::fs::remove_dir(layout.journal()).unwrap();
+        std::fs::write(layout.journal(), "").unwrap();
         note(&layout, &name, Note::Frozen);
         assert_eq!(Reader::new(&layout).read(), (vec![], false));
     }

@@ -153,7 +153,7 @@ mod tests {
         let layout = layout(root.path());
         let mut folders = Folders::new(&layout).unwrap();
         assert_eq!(folders.read().unwrap(), []);
-        for folder in layout.state_dirs() {
+        for folder in layout.state_dirs().into_iter().chain([layout.journal()]) {
             fs::create_dir_all(folder).unwrap();
             assert!(folders.read().unwrap().iter().all(|news| *news == News::All));
         }
@@ -181,7 +181,7 @@ mod tests {
     fn more_changes_than_the_kernel_keeps_lead_to_a_look_at_all() {
         let root = tempfile::tempdir().unwrap();
         let layout = layout(root.path());
-        for folder in layout.state_dirs() {
+        for folder in layout.state_dirs().into_iter().chain([layout.journal()]) {
             fs::create_dir_all(folder).unwrap();
         }
         let mut folders = Folders::new(&layout).unwrap();
