@@ -135,7 +135,7 @@ install:
 	$(BUILT)/nixcloud-container completions fish >$(DESTDIR)$(DATADIR)/fish/vendor_completions.d/nixcloud-container.fish
 	$(BUILT)/nixcloud-container man --output $(DESTDIR)$(DATADIR)/man
 	install -d $(DESTDIR)$(UNITDIR)
-	for unit in systemd/*.service; do \
+	for unit in systemd/*.service systemd/*.timer; do \
 		sed 's|/usr/bin/nixcloud-container|$(BINDIR)/nixcloud-container|' "$$unit" >$(DESTDIR)$(UNITDIR)/$${unit##*/} || exit 1; \
 	done
 
@@ -148,5 +148,5 @@ uninstall:
 	rm -f $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/nixcloud-container.fish
 	rm -f $(DESTDIR)$(DATADIR)/man/man1/nixcloud-container.1 $(DESTDIR)$(DATADIR)/man/man1/nixcloud-container-*.1
 	rm -f $(DESTDIR)$(DATADIR)/man/man5/nixcloud-container.toml.5
-	for unit in systemd/*.service; do rm -f $(DESTDIR)$(UNITDIR)/$${unit##*/}; done
+	for unit in systemd/*.service systemd/*.timer; do rm -f $(DESTDIR)$(UNITDIR)/$${unit##*/}; done
 	rm -rf $(DESTDIR)$(DATADIR)/doc/nixcloud-container

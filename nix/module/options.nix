@@ -117,6 +117,20 @@ in
       ceilings = perContainer;
     };
 
+    generations = {
+      keep = maybe types.ints.unsigned 5 "How many of a container's newest generations the timer keeps; none by this rule when not given.";
+      keepDays = maybe types.ints.unsigned 30 "It keeps those that were current within so many days; none by this rule when not given.";
+      keepGood = maybe types.ints.unsigned 2 "It keeps so many of the newest that have worked; none by this rule when not given.";
+      dates = mkOption {
+        type = types.str;
+        default = "weekly";
+        description = ''
+          When old generations go, as `systemd.time` has it. Without a rule above none goes by itself. The store is freed by the next
+          garbage collection of Nix.
+        '';
+      };
+    };
+
     autostart = {
       parallel = maybe types.int 4 "How many containers start at once; as many as there are processors when not given.";
       stopTimeout = mkOption {

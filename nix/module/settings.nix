@@ -16,6 +16,8 @@ let
   limits = given { inherit (cfg.limits) pids reserve share connections; }
     // filterAttrs (_: value: value != { }) { defaults = table cfg.limits.defaults; ceilings = table cfg.limits.ceilings; };
 
+  generations = given { inherit (cfg.generations) keep; keep_days = cfg.generations.keepDays; keep_good = cfg.generations.keepGood; };
+
   # What is in the store stays there as long as this configuration does.
   nixpkgs =
     let
@@ -54,6 +56,7 @@ let
     nix = { bin = "${config.nix.package}/bin"; } // optionalAttrs (cfg.nixpkgs != null) { inherit nixpkgs; };
   } // given { inherit (cfg) store; }
     // optionalAttrs (limits != { }) { inherit limits; }
+    // optionalAttrs (generations != { }) { inherit generations; }
     // optionalAttrs (cfg.autostart.parallel != null) { autostart = { inherit (cfg.autostart) parallel; }; };
 in
 {

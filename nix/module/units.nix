@@ -19,6 +19,8 @@ let
   # told of our names.
   resolvers = [ "systemd-resolved.service" "resolvconf.service" "NetworkManager.service" ];
 
+  keeps = builtins.filter (rule: rule != null) [ cfg.generations.keep cfg.generations.keepDays cfg.generations.keepGood ];
+
   common = {
     # LXC's monitors, and what serves the networks, may live in the cgroup of the unit that started them.
     KillMode = "process";
@@ -89,6 +91,19 @@ in
         ExecStart = "${program} autostart";
         Delegate = true;
         TasksMax = "infinity";
+        TimeoutStartSec = "infinity";
+      };
+    };
+
+    # Only where the configuration of this host says which generations are kept.
+    systemd.services.nixcloud-container-gc = mkIf (keeps != [ ]) {
+      description = "Old generations of containers";
+      startAt = cfg.generations.dates;
+      unitConfig.RequiresMountsFor = mounts;
+      restartIfChanged = false;
+      serviceConfig = {
+        Type = "oneshot";
+        ExecStart = "${program} gc --all";
         TimeoutStartSec = "infinity";
       };
     };

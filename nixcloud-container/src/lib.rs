@@ -113,6 +113,7 @@ pub use fleet::autostart::{
     AfterError, AutostartOutcome, AutostartRequest, Autostarted, AutostopOutcome, AutostopRequest,
     Autostopped,
 };
+pub use fleet::gc::{Collected, GcRequest};
 pub use fs::atomic::Error as WriteError;
 pub use fs::beneath::Error as BeneathError;
 pub use fs::claim::Error as ClaimError;
@@ -127,6 +128,7 @@ pub use model::generation::{Generation, GenerationId, Selection};
 pub use model::hint::{Hint, Remedy};
 pub use model::host_report::{Change, Finding, HostChange, Part, Verdict};
 pub use model::idmap::IdMap;
+pub use model::keep::Keep;
 pub use model::layout::LayoutError;
 pub use model::log_level::{Level as LogLevel, UnknownLevel};
 pub use model::name::{ContainerName, InterfaceName};

@@ -8,6 +8,7 @@ use crate::container::Container;
 use crate::error::{self, Error};
 use crate::fleet::apply::{self, Applied, ApplyRequest, Removal, UpdateAllRequest, foresight};
 use crate::fleet::autostart::{self, AutostartRequest, Autostarted, AutostopRequest, Autostopped};
+use crate::fleet::gc::{self, Collected, GcRequest};
 use crate::host::Host;
 use crate::host::context::Context;
 use crate::host::parts;
@@ -229,6 +230,28 @@ impl Manager {
         observer: &mut dyn Observer,
     ) -> Result<Vec<Autostopped>, Error> {
         autostart::stop_all(&mut self.context(observer), request)
+    }
+
+    /// Deletes old generations, of one container after the other. The answer names each, with what went.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use nixcloud_container::{GcRequest, HostConfig, Keep, Manager};
+    ///
+    /// let manager = Manager::open(HostConfig::load(None)?)?;
+    /// let keep = Keep::new().with_newest(5_u32).with_days(30_u32).with_good(2_u32);
+    /// for container in manager.gc(&GcRequest::new().with_keep(keep), &mut ())? {
+    ///     println!("{}: {} went", container.name, container.outcome?.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoPolicy`] where nothing says what is kept, or when containers cannot be listed, or it is cancelled: what went by then
+    /// is gone. A container that fails is no error: it is in the answer as such.
+    pub fn gc(&self, request: &GcRequest, observer: &mut dyn Observer) -> Result<Vec<Collected>, Error> {
+        gc::collect(&mut self.context(observer), request)
     }
 
     /// Makes what containers need of this host: the bridges and all that belongs to them. Idempotent.

@@ -107,6 +107,7 @@ let
             ceilings = { memory = 8589934592; io."/dev/sda".readBytes = "10M"; hugepages."2MB" = "4M"; };
           };
           autostart.parallel = 3;
+          generations = { keep = 5; keepGood = 2; };
           autostart.stopTimeout = 90;
           addresses.web = "10.55.1.2";
           containers.web.configuration = { };
@@ -158,6 +159,8 @@ in
         delegate = [ (unit "apply").serviceConfig.Delegate (unit "autostart").serviceConfig.Delegate ];
         network = { inherit (unit "network") reloadIfChanged partOf wantedBy after; propagated = (unit "network").unitConfig.ReloadPropagatedFrom; };
         mounts = lib.genAttrs [ "network" "apply" "autostart" "autostop" ] (name: (unit name).unitConfig.RequiresMountsFor);
+        gc = let gc = systemd.services.nixcloud-container-gc or null; in
+          if gc == null then null else [ gc.startAt (builtins.match ".* (gc .*)" gc.serviceConfig.ExecStart) ];
         autostart = { inherit (unit "autostart") stopIfChanged after; };
         autostop = { inherit (unit "autostop") restartIfChanged stopIfChanged; limit = (unit "autostop").serviceConfig.TimeoutStopSec; };
         # What units run, and how they behave, to be compared with those of `make install`.

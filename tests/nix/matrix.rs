@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use libtest_mimic::Trial;
-use nixcloud_container::HostConfig;
 use nixcloud_container::config::Share;
 use nixcloud_container::resources::{Bytes, Resources};
+use nixcloud_container::{HostConfig, Keep};
 use serde_json::{Value, json};
 
 use super::tools::{Folder, Nix, RELEASES, root};
@@ -100,6 +100,9 @@ fn facts_hold(release: &str, case: &str, facts: &Value) {
     let limit = if case == "everything" { "120" } else { "180" };
     let autostop = json!({ "restartIfChanged": false, "stopIfChanged": false, "limit": limit });
     assert_eq!(facts["autostop"], autostop, "{release} {case}");
+    // Generations go by a timer only where somebody said which ones stay.
+    let gc = if case == "everything" { json!(["weekly", ["gc --all"]]) } else { Value::Null };
+    assert_eq!(facts["gc"], gc, "{release} {case}");
     // What is declared no more stays, unless it was ephemeral or the host says otherwise.
     let prunes = facts["apply"][0].as_str().unwrap().ends_with(" --prune --yes");
     assert_eq!(prunes, case == "everything", "{release} {case}");
@@ -193,6 +196,12 @@ fn configs_are_read(folder: &Folder, release: &str, matrix: &Value) {
         }
         assert_eq!(tools.nft.starts_with("/nix/store"), case != "everything", "{release} {case}");
         limits_are_what_the_options_say(case == "everything", &config);
+        let keep = Keep::new().with_newest(5_u32).with_good(2_u32);
+        assert_eq!(
+            config.generations,
+            if case == "everything" { keep } else { Keep::new() },
+            "{release} {case}"
+        );
         assert_eq!(config.autostart.parallel, if case == "everything" { 3 } else { 0 }, "{release} {case}");
         // Another root keeps off this machine's containers.
         let file = folder.path(&format!("{release}-{case}.toml"));

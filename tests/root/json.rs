@@ -126,6 +126,9 @@ fn root_json_of_every_command(lab: &Lab, kind: Kind) {
     assert_eq!(said("restart @web", "power")["outcome"], "restarted");
     assert_eq!(said("delete-generations @web 1", "deleted")["deleted"], json!([1]));
 
+    let gone = said("gc --all --keep 1 --dry-run", "gc");
+    assert_eq!((&gone["dry_run"], &gone["containers"][0]["deleted"]), (&json!(true), &json!([])));
+
     // What a failed activation came to.
     lab.file("web", &web.file().version("3").module("standin.switchExit = 4;"));
     let told = lab.line("--json update @web");

@@ -1,7 +1,8 @@
 //! New generations and old ones: stopped, and in place while the guest runs.
 
 use nixcloud_container::{
-    Error, Event, FailedActivation, Selection, State, UpdateRequest, Updated, generation::Health,
+    Collected, Error, ErrorKind, Event, FailedActivation, GcRequest, Keep, Manager, Selection, State,
+    UpdateRequest, Updated, generation::Health,
 };
 
 use crate::harness::guest::id;
@@ -14,6 +15,7 @@ scenarios! {
         root_what_lxc_cannot_change_live_waits_for_a_restart,
         root_rollback_to_an_address_that_another_has_is_refused,
         root_delete_generations_spares_current_and_booted,
+        root_gc_leaves_what_a_rule_keeps,
         root_only_the_changed_service_is_restarted,
         root_a_frozen_guest_is_not_updated,
         root_generations_that_do_not_exist_are_named,
@@ -294,6 +296,57 @@ fn root_delete_generations_spares_current_and_booted(lab: &Lab) {
     assert_eq!(delete(Selection::KeepNewest(1)).must("delete"), [id(4)]);
     assert_eq!(web.generations(), [5]);
     web.start();
+}
+
+fn root_gc_leaves_what_a_rule_keeps(lab: &Lab) {
+    let (web, db) = (lab.busybox("web"), lab.busybox("db"));
+    web.boot();
+    db.create();
+    db.update(&db.file().version("2"));
+    for version in ["2", "3"] {
+        web.update(&web.file().version(version));
+    }
+    // A fourth that does not do, and is current all the same.
+    web.try_update(&web.file().version("4").module("standin.switchExit = 4;")).unwrap_err();
+    assert_eq!((web.generations(), web.generation()), (vec![1, 2, 3, 4], 4));
+    let gone = |manager: &Manager, request: GcRequest| -> Vec<(String, Vec<u64>)> {
+        let all = manager.gc(&request, &mut ()).must("gc").into_iter();
+        let of = |one: Collected| {
+            let ids = one.outcome.must("gc of one").iter().map(|id| id.get()).collect();
+            (lab.plain(one.name.as_str()), ids)
+        };
+        all.map(of).collect()
+    };
+    let both =
+        |db: &[u64], web: &[u64]| vec![("db".to_owned(), db.to_vec()), ("web".to_owned(), web.to_vec())];
+
+    let error = lab.manager().gc(&GcRequest::new(), &mut ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
+    let told = lab.line("gc --all");
+    assert!(told.code == 1 && told.stderr.contains("keep_good"), "{told:?}");
+    assert_eq!(lab.line("gc").code, 2);
+
+    // The first one is what the guest was booted with, the third what to go back to.
+    let by_config = lab.manager_with(|config| config.generations = Keep::new().with_good(1_u32));
+    assert_eq!(gone(&by_config, GcRequest::new().with_dry_run(true)), both(&[1], &[2]));
+    assert_eq!((db.generations(), web.generations()), (vec![1, 2], vec![1, 2, 3, 4]));
+    let told = lab.line("gc @web --keep-good 1 --keep-days 1 --dry-run").done();
+    assert_eq!(told, "all generations are worth keeping", "they are of today");
+    assert_eq!(gone(&by_config, GcRequest::new()), both(&[1], &[2]));
+    assert_eq!((db.generations(), web.generations()), (vec![2], vec![1, 3, 4]));
+    web.container().rollback(&mut ()).must("rollback");
+    assert_eq!((web.generation(), web.version().as_deref()), (3, Some("3")));
+
+    // One that cannot be read is told, and keeps nobody from theirs.
+    web.stop();
+    let record = lab.path("/var/lib/nixcloud/container/records").join(format!("{}.toml", db.name()));
+    let text = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, "no record").unwrap();
+    let told = lab.line("gc --all --keep 2");
+    assert_eq!((told.code, web.generations()), (1, vec![3, 4]), "{told:?}");
+    assert!(told.stdout.contains("deleted generation 1 of web"), "{}", told.stdout);
+    assert!(told.stderr.contains(db.name().as_str()), "{}", told.stderr);
+    std::fs::write(&record, text).unwrap();
 }
 
 fn root_only_the_changed_service_is_restarted(lab: &Lab) {

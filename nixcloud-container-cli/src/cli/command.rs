@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::{
     ApplyArgs, AutostartArgs, AutostopArgs, CompletionsArgs, CreateArgs, DeleteGenerationsArgs, DestroyArgs,
-    EvalArgs, EventsArgs, HostCommand, KillArgs, ListArgs, LoginArgs, ManArgs, NameArgs, PlanArgs,
+    EvalArgs, EventsArgs, GcArgs, HostCommand, KillArgs, ListArgs, LoginArgs, ManArgs, NameArgs, PlanArgs,
     RepairArgs, RollbackArgs, RunArgs, SetArgs, ShowIpArgs, StartArgs, StopArgs, SwitchGenerationArgs,
     ToolArgs, UpdateArgs,
 };
@@ -142,6 +142,17 @@ Examples:
   nixcloud-container delete-generations web 30d  those older than 30 days
   nixcloud-container delete-generations web +5   all but the newest 5")]
     DeleteGenerations(DeleteGenerationsArgs),
+    /// Delete generations that are not worth keeping
+    ///
+    /// A generation stays that one of the rules keeps, and always the current and the booted one. Without a rule here those of the
+    /// host configuration count (`[generations]`).
+    /// What no generation needs any more is freed by the next garbage collection of Nix.
+    #[command(after_long_help = "\
+Examples:
+  nixcloud-container gc --all      as the host configuration says
+  nixcloud-container gc web --keep 5 --keep-good 2
+  nixcloud-container gc --all --keep-days 30 --dry-run")]
+    Gc(GcArgs),
     /// Switch to a generation that is already built
     ///
     /// As `update` does, but without a build: a running container is switched in place. It is pinned there: `update --all`

@@ -1,4 +1,4 @@
-//! delete-generations, switch-generation.
+//! delete-generations, gc, switch-generation.
 
 use clap::Args;
 use nixcloud_container::{ContainerName, GenerationId};
@@ -11,6 +11,28 @@ pub(crate) struct DeleteGenerationsArgs {
     #[arg(required = true)]
     pub(crate) generations: Vec<String>,
     /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    /// The containers
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) names: Vec<ContainerName>,
+    /// All containers
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Keep so many of the newest
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: Option<u32>,
+    /// Keep those that were current within so many days
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) keep_days: Option<u32>,
+    /// Keep so many of the newest that have worked
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_good: Option<u32>,
+    /// Only say what would go
     #[arg(long)]
     pub(crate) dry_run: bool,
 }

@@ -11,7 +11,7 @@ const NARROWEST: usize = 30;
 /// What a command is for, and the commands.
 pub(crate) const GROUPS: [(&str, &[&str]); 6] = [
     ("Containers", &["create", "update", "plan", "apply", "eval", "set", "destroy", "repair"]),
-    ("Generations", &["list-generations", "switch-generation", "rollback", "delete-generations"]),
+    ("Generations", &["list-generations", "switch-generation", "rollback", "delete-generations", "gc"]),
     (
         "Power",
         &["start", "stop", "restart", "terminate", "kill", "freeze", "unfreeze", "autostart", "autostop"],

@@ -14,7 +14,7 @@ pub(crate) use command::Command;
 pub(crate) use declared::{ApplyArgs, EvalArgs, UpdateArgs};
 pub(crate) use documents::{CompletionsArgs, ManArgs, Shell};
 pub(crate) use events::EventsArgs;
-pub(crate) use generations::{DeleteGenerationsArgs, RollbackArgs, SwitchGenerationArgs};
+pub(crate) use generations::{DeleteGenerationsArgs, GcArgs, RollbackArgs, SwitchGenerationArgs};
 pub(crate) use host::HostCommand;
 pub(crate) use inspect::{ListArgs, ShowIpArgs};
 pub(crate) use lifecycle::{BuildArgs, CreateArgs, DestroyArgs};

@@ -1,11 +1,11 @@
-//! list-generations, delete-generations, switch-generation, rollback.
+//! list-generations, delete-generations, gc, switch-generation, rollback.
 
-use nixcloud_container::{Selection, SwitchRequest};
+use nixcloud_container::{GcRequest, Keep, Selection, SwitchRequest};
 
 use super::{Context, Failure, plan};
-use crate::cli::{DeleteGenerationsArgs, NameArgs, RollbackArgs, SwitchGenerationArgs};
+use crate::cli::{DeleteGenerationsArgs, GcArgs, NameArgs, RollbackArgs, SwitchGenerationArgs};
 use crate::exit::ExitStatus;
-use crate::view::{ChangeView, Deleted, GenerationsView};
+use crate::view::{ChangeView, Deleted, GcView, GenerationsView};
 
 pub(super) fn list(context: &Context<'_>, args: &NameArgs) -> Result<ExitStatus, Failure> {
     let generations = context.container(&args.name).generations()?;
@@ -32,6 +32,19 @@ pub(super) fn delete(
     let deleted = deleted.iter().map(|id| id.get()).collect();
     context.reply(&Deleted { name: args.name.to_string(), deleted, dry_run: args.dry_run });
     Ok(ExitStatus::Done)
+}
+
+pub(super) fn gc(context: &Context<'_>, args: &GcArgs) -> Result<ExitStatus, Failure> {
+    let rules = [args.keep, args.keep_days, args.keep_good];
+    let keep = rules.iter().any(Option::is_some).then(|| {
+        let [newest, days, good] = rules.map(Option::unwrap_or_default);
+        Keep::new().with_newest(newest).with_days(days).with_good(good)
+    });
+    let names = (!args.all).then(|| args.names.clone());
+    let request = GcRequest::new().with_names(names).with_keep(keep).with_dry_run(args.dry_run);
+    let view = GcView::of(&context.manager.gc(&request, &mut context.progress())?, args.dry_run);
+    context.reply(&view);
+    Ok(if view.is_good() { ExitStatus::Done } else { ExitStatus::Failed })
 }
 
 pub(super) fn switch(context: &Context<'_>, args: &SwitchGenerationArgs) -> Result<ExitStatus, Failure> {

@@ -247,6 +247,7 @@ fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failur
             let selection = generations::selection(args)?;
             Box::new(move |context| generations::delete(context, args, &selection))
         }
+        Command::Gc(args) => Box::new(|context| generations::gc(context, args)),
         Command::SwitchGeneration(args) => Box::new(|context| generations::switch(context, args)),
         Command::Rollback(args) => Box::new(|context| generations::rollback(context, args)),
         Command::Start(args) => {

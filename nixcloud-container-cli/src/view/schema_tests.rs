@@ -30,6 +30,7 @@ fn answers() -> Vec<(&'static str, &'static [&'static str], Schema)> {
         ("destroyed-all", &["destroy"], schema_for!(DestroyedAll)),
         ("generations", &["list-generations"], schema_for!(GenerationsView)),
         ("deleted", &["delete-generations"], schema_for!(Deleted)),
+        ("gc", &["gc"], schema_for!(GcView)),
         ("power", &["start", "stop", "restart", "terminate", "freeze", "unfreeze"], schema_for!(PowerView)),
         ("kill", &["kill"], schema_for!(KillView)),
         ("autostart", &["autostart"], schema_for!(AutostartView)),

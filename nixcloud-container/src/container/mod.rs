@@ -20,6 +20,7 @@ use crate::ops::addresses::{self, Address};
 use crate::ops::create::{self, CreateRequest, Created};
 use crate::ops::destroy::{self, DestroyRequest};
 use crate::ops::exec::{self, RunRequest, Streams};
+use crate::ops::generations;
 use crate::ops::inspect::{self, Status};
 use crate::ops::plan::{Plan, PlanRequest};
 use crate::ops::power::{self, StopOutcome, StopRequest};
@@ -165,7 +166,7 @@ impl Container {
     /// # Errors
     /// Those of the removal itself.
     pub fn plan_delete_generations(&self, selection: &Selection) -> Result<Vec<GenerationId>, Error> {
-        switch::foreseen_deletion(&self.host, &self.name, selection)
+        generations::foreseen_deletion(&self.host, &self.name, selection)
     }
 
     /// Sets limits by hand: in the running guest at once, and for its next starts. A new generation begins with its own, unless they
@@ -249,7 +250,7 @@ impl Container {
         observer: &mut dyn Observer,
     ) -> Result<Vec<GenerationId>, Error> {
         let _span = tracing::debug_span!("delete_generations", name = %self.name).entered();
-        switch::delete_generations(&mut self.context(observer), &self.name, selection)
+        generations::delete(&mut self.context(observer), &self.name, selection)
     }
 
     /// What it keeps: the files that go with it when it is destroyed. They are counted one by one.

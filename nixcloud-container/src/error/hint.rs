@@ -241,6 +241,8 @@ impl Error {
                 "install dnsmasq (Debian: dnsmasq-base), or name it in the host configuration (`tools.dnsmasq`)".to_owned()
             }
             Self::Resolver(ResolverError::Start { words, .. }) => resolver::in_the_way(words)?.to_owned(),
+            Self::NoPolicy => "say it with the call, or for all in the host configuration: `[generations]` with `keep`, `keep_days`, `keep_good`"
+                .to_owned(),
             Self::Busy { pid, .. } | Self::HostBusy { pid, .. } => {
                 let who = match pid {
                     Some(pid) => format!("`ps -fp {pid}` shows what it is doing"),

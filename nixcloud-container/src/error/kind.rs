@@ -77,6 +77,7 @@ impl Error {
             | Self::NameHeld { .. }
             | Self::IdsInUse { .. }
             | Self::Mounted { .. }
+            | Self::NoPolicy
             | Self::Unconfirmed
             | Self::Declared { .. }
             | Self::DeclaredByHost { .. }

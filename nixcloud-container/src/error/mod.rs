@@ -466,6 +466,9 @@ pub enum Error {
     /// Containers were to be destroyed, and it was not confirmed. Nothing was changed.
     #[error("nothing was changed: it was not confirmed")]
     Unconfirmed,
+    /// Generations were to go, and nothing says which are kept.
+    #[error("nothing says which generations are kept")]
+    NoPolicy,
     /// The caller cancelled. What had been done was undone.
     #[error("cancelled")]
     Cancelled,

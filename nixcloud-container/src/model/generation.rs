@@ -7,6 +7,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::model::keep::Keep;
 use crate::model::setters::setters;
 use crate::model::words::words;
 
@@ -123,6 +124,8 @@ pub enum Selection {
     OlderThanDays(u32),
     /// All but the newest `n` and those after the current one.
     KeepNewest(u32),
+    /// All that no rule keeps.
+    Keep(Keep),
 }
 
 /// Words that select no generations.

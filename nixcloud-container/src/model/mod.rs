@@ -14,6 +14,7 @@ pub mod hint;
 pub mod host_report;
 pub mod idmap;
 pub mod interface;
+pub mod keep;
 pub mod layout;
 pub mod log_level;
 pub mod name;

@@ -14,6 +14,7 @@ pub mod durable;
 pub mod exec;
 pub mod foreground;
 pub mod freeing;
+pub mod generations;
 pub mod guest_units;
 pub mod idmap_move;
 pub mod inspect;

@@ -1,10 +1,10 @@
-//! Switch, rollback and delete-generations; and the step that they share with update: making a generation the one
+//! Switch and rollback; and the step that they share with update: making a generation the one
 //! that counts, in the profile, on LXC's side and in the running guest.
 
 use crate::error::{self, Error, FailedActivation};
 use crate::host::Host;
 use crate::host::context::Context;
-use crate::model::generation::{GenerationId, Health, Selection};
+use crate::model::generation::{GenerationId, Health};
 use crate::model::name::ContainerName;
 use crate::model::note::{DeclarationNote, GenerationNote};
 use crate::model::observe::{Cancel, Event, Phase};
@@ -29,7 +29,7 @@ use crate::ops::switch_request::SwitchRequest;
 use crate::render::{PendingRestart, Rendered};
 use crate::store::history::Generations;
 use crate::store::journal::{self, Note};
-use crate::store::presence::{self, Presence};
+use crate::store::presence::Presence;
 use crate::store::record::{Record, RecordPhase, Run};
 
 /// What an update, switch or rollback came to.
@@ -433,52 +433,4 @@ fn put_back_and_activate(
         Err(error) => Err(error),
     };
     failure.undone(undo)
-}
-
-pub(crate) fn delete_generations(
-    context: &mut Context<'_>,
-    name: &ContainerName,
-    selection: &Selection,
-) -> Result<Vec<GenerationId>, Error> {
-    let Context { host, cancel, .. } = *context;
-    let Locked { lock: _lock, mut record, .. } =
-        locked::take_whole_observed(context, name, Operation::DeleteGenerations)?;
-    let here = presence::look(&host.layout, &record)?;
-    let generations = Generations::new(&host.layout, name);
-    let chosen = generations.select(selection, &maybe_booted(&record, &here))?;
-    if !chosen.is_empty() {
-        let ids: Vec<u64> = chosen.iter().map(|id| id.get()).collect();
-        host.nix().delete_generations(&host.layout.profile(name), &ids, cancel)?;
-        // They are gone, whether that can be noted or not: notes of those that are gone say nothing.
-        let current = generations.current()?;
-        if let Err(failure) = prove(host, &mut record) {
-            return Err(unsettled(name, current, failure));
-        }
-        follow(context, &mut record, current)?;
-    }
-    Ok(chosen)
-}
-
-/// Which generations [`delete_generations`] would remove. Nothing is changed.
-pub(crate) fn foreseen_deletion(
-    host: &Host,
-    name: &ContainerName,
-    selection: &Selection,
-) -> Result<Vec<GenerationId>, Error> {
-    let record = host.record(name)?;
-    let here = presence::look(&host.layout, &record)?;
-    Ok(Generations::new(&host.layout, name).select(selection, &maybe_booted(&record, &here))?)
-}
-
-/// The generations that the running guest may have been booted from. After a reboot from inside that is not known:
-/// then each that was ever activated, and the one that it was started with.
-fn maybe_booted(record: &Record, here: &Presence) -> Vec<GenerationId> {
-    if !here.state.is_live() {
-        return Vec::new();
-    }
-    if let Some(booted) = here.booted() {
-        return vec![booted];
-    }
-    let started = here.run.as_ref().and_then(|run| run.generation);
-    record.generations.iter().map(|note| note.id).chain(started).collect()
 }

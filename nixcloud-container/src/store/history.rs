@@ -10,6 +10,7 @@ use crate::model::name::ContainerName;
 use crate::model::spec::{ContainerSpec, SpecError};
 use crate::nix::{self, Profile, ProfileGeneration, StorePath, roots};
 use crate::store::closures;
+use crate::store::keeping;
 use crate::store::legacy::{self, OriginalError};
 use crate::store::record::Record;
 
@@ -219,6 +220,7 @@ impl Generations {
         &self,
         selection: &Selection,
         booted: &[GenerationId],
+        health: &dyn Fn(GenerationId) -> Health,
     ) -> Result<Vec<GenerationId>, GenerationsError> {
         let current = self.current()?;
         let all = self.all()?;
@@ -252,6 +254,10 @@ impl Generations {
                 // The newest of them was the active one at that time: it stays, as with Nix.
                 old.pop();
                 old
+            }
+            Selection::Keep(keep) => {
+                let all: Vec<_> = ids.map(|(id, made)| (id, made, health(id))).collect();
+                keeping::leaves(*keep, &all, jiff::Timestamp::now())
             }
             Selection::KeepNewest(count) => {
                 let mut up_to_current: Vec<GenerationId> =

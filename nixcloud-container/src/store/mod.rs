@@ -6,6 +6,7 @@ pub mod closures;
 pub mod history;
 pub mod host_facts;
 pub(crate) mod journal;
+pub mod keeping;
 pub mod legacy;
 pub mod manifest;
 pub mod others;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::keep::Keep;
 use crate::model::setters::setters;
 use crate::model::store_view::StoreView;
 
@@ -58,6 +59,8 @@ pub struct HostConfig {
     pub store: StoreView,
     /// What every container is limited to.
     pub limits: Limits,
+    /// Which generations are kept when old ones go.
+    pub generations: Keep,
     /// How containers start with the host.
     pub autostart: AutostartConfig,
     /// How long is waited for what, in seconds.
@@ -81,6 +84,7 @@ setters!(HostConfig: "All defaults." {
     with_tools => tools: Tools,
     with_store => store: StoreView,
     with_limits => limits: Limits,
+    with_generations => generations: Keep,
     with_autostart => autostart: AutostartConfig,
     with_timeouts => timeouts: Timeouts,
     with_allow_lxc_keys => allow_lxc_keys: Vec<String>,
@@ -220,6 +224,7 @@ impl Default for HostConfig {
             tools: Tools::default(),
             store: StoreView::default(),
             limits: Limits::default(),
+            generations: Keep::default(),
             autostart: AutostartConfig::default(),
             timeouts: Timeouts::default(),
             allow_lxc_keys: Vec::new(),

@@ -138,6 +138,7 @@ in
           bindsTo = names;
           partOf = names;
           conflicts = names;
+          startAt = option (types.either types.str (types.listOf types.str)) [ ];
           reload = option types.lines "";
           reloadIfChanged = option types.bool false;
           stopIfChanged = option types.bool true;
