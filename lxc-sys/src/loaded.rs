@@ -30,26 +30,26 @@ pub struct Liblxc {
 /// # Errors
 /// The loader's own words: it is not there, or lacks a function. The first answer stays.
 pub fn liblxc() -> Result<&'static Liblxc, &'static Error> {
-    static LOADED: OnceLock<Result<Liblxc, Error>> = OnceLock::new();
-    LOADED.get_or_init(load).as_ref()
+    // With the library, which is never dropped here: its functions are handed out without a lifetime.
+    static LOADED: OnceLock<Result<(Library, Liblxc), Error>> = OnceLock::new();
+    LOADED.get_or_init(load).as_ref().map(|(_, lxc)| lxc)
 }
 
-fn load() -> Result<Liblxc, Error> {
+fn load() -> Result<(Library, Liblxc), Error> {
     let folders = option_env!("LXC_SYS_FOLDERS").unwrap_or_default();
     let mut files = std::env::split_paths(folders).map(|folder| folder.join(SONAME));
     let file = files.find(|file| file.exists()).unwrap_or_else(|| SONAME.into());
     // SAFETY: liblxc and what it needs have no constructors but those that linking would have run as well.
     let library = unsafe { Library::new(file) }?;
-    // It stays: its functions are handed out without a lifetime.
-    let library: &'static Library = Box::leak(Box::new(library));
     // SAFETY: the types are those of the headers.
-    unsafe {
-        Ok(Liblxc {
+    let lxc = unsafe {
+        Liblxc {
             lxc_get_version: *library.get("lxc_get_version")?,
             lxc_log_init: *library.get("lxc_log_init")?,
             lxc_container_new: *library.get("lxc_container_new")?,
             lxc_container_put: *library.get("lxc_container_put")?,
             lxc_config_item_is_supported: *library.get("lxc_config_item_is_supported")?,
-        })
-    }
+        }
+    };
+    Ok((library, lxc))
 }

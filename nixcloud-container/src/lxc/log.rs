@@ -17,6 +17,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU8;
 
 use ::nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -198,11 +199,14 @@ fn fd_path(fd: &OwnedFd) -> PathBuf {
 
 /// Gives C's `stderr` a buffer which [`hush`] empties before it is ever written.
 fn buffer_stderr() -> Result<(), Error> {
-    let buffer = Box::leak(vec![0_u8; STDERR_BUFFER].into_boxed_slice());
+    // Others write to it: C, which takes the stream's lock for that.
+    static BUFFER: [AtomicU8; STDERR_BUFFER] = [const { AtomicU8::new(0) }; STDERR_BUFFER];
+    let buffer = BUFFER.as_ptr().cast_mut();
     // SAFETY: the C library's own variable, which nothing assigns.
     let stream = unsafe { stderr };
-    // SAFETY: the buffer is leaked, so it lives as long as the stream, whose lock the C library takes itself.
-    let result = unsafe { libc::setvbuf(stream, buffer.as_mut_ptr().cast(), libc::_IOFBF, STDERR_BUFFER) };
+    // SAFETY: the buffer is static, may be written to (its bytes are atomic) and is of that length; the C library takes the
+    // stream's lock itself.
+    let result = unsafe { libc::setvbuf(stream, buffer.cast(), libc::_IOFBF, STDERR_BUFFER) };
     if result == 0 { Ok(()) } else { Err(Error::Stderr) }
 }
 

@@ -93,6 +93,7 @@ fn work(
     rest: &[&str],
 ) -> Result<String, Box<dyn std::error::Error>> {
     match job {
+        "memory" => return memory(worker, path, name, rest),
         "scratch" => return Ok(format!("{:#?}", scratch::check(worker, &pairs(rest))?)),
         "mounts" => return mounts(Path::new(rest[0])),
         "squat" => return squat(path, name),
@@ -167,6 +168,51 @@ fn work(
         "signals" => signals(worker, &mut handle)?,
         other => return Err(format!("no job {other}").into()),
     })
+}
+
+/// Each call that a worker makes of liblxc `rest[0]` times, and entering the guest `rest[1]` times.
+fn memory(
+    worker: &Worker,
+    path: &Path,
+    name: &str,
+    rest: &[&str],
+) -> Result<String, Box<dyn std::error::Error>> {
+    let (rounds, entries): (u32, u32) = (rest[0].parse()?, rest[1].parse()?);
+    for _ in 0..rounds {
+        let mut handle = Handle::open(worker, path, name)?;
+        handle.set_config_item("lxc.environment", "A=1")?;
+        handle.set_config_item("lxc.no.such", "1").unwrap_err();
+        handle.config_item("lxc.idmap")?.ok_or("idmap")?;
+        handle.config_item("lxc.no.such").unwrap_err();
+        handle.running_config_item("lxc.uts.name")?.ok_or("name")?;
+        handle.running_config_item("lxc.no.such").unwrap_err();
+        handle.cgroup_item("pids.max")?;
+        handle.set_cgroup_item("pids.max", "77")?;
+        handle.cgroup_item("no.such.file").unwrap_err();
+        handle.init_pid()?.ok_or("init")?;
+        if !(handle.is_defined()? && handle.may_control()? && handle.state()? == LxcState::Running) {
+            return Err("it does not run".into());
+        }
+        handle.wait(LxcState::Running, Duration::ZERO)?;
+        drop(handle.open_terminal()?);
+        handle.freeze()?;
+        handle.unfreeze()?;
+        handle.clear_config()?;
+        handle.load_config(&path.join(name).join("config"))?;
+        handle.load_config(Path::new("/no/such/config")).unwrap_err();
+        drop(handle);
+        Handle::open(worker, path, "undefined")?;
+        Handle::open(worker, path, "broken").unwrap_err();
+        scratch::check(worker, &[("lxc.cap.drop", "sys_time"), ("lxc.no.such", "1")])?;
+    }
+    for _ in 0..entries {
+        let mut handle = Handle::open(worker, path, name)?;
+        run_in(&mut handle, &["env=1", "--", "sh", "-c", "exit 3"])?;
+        worker.reset_signals()?;
+        run_in(&mut handle, &["--", "/no/such/program"]).unwrap_err();
+        worker.reset_signals()?;
+    }
+    Ok("remembered".into())
 }
 
 fn pairs<'a>(rest: &[&'a str]) -> Vec<(&'a str, &'a str)> {
