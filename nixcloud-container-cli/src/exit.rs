@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use nixcloud_container::{Error, ErrorKind, Exit, PlanVerdict};
+use nixcloud_container::{Error, ErrorKind, Exit, PlanVerdict, Readiness};
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,10 @@ pub(crate) enum ExitStatus {
     Cancelled,
     /// From 10 on: what a plan comes to.
     Verdict(PlanVerdict),
+    /// 4: the guest is ready, but units of it have failed.
+    Degraded,
+    /// 124: the guest runs, but was not ready in time.
+    NotReady,
     /// The code of a command in a guest.
     Guest(u8),
 }
@@ -38,6 +42,8 @@ impl ExitStatus {
                 // And what a later version of the library may say.
                 _ => 14,
             },
+            Self::Degraded => 4,
+            Self::NotReady => 124,
             Self::Guest(code) => code,
         }
     }
@@ -49,9 +55,20 @@ impl From<Exit> for ExitStatus {
     }
 }
 
+/// How a start ends, by what was found of its guest, where that was waited for.
+impl From<Option<&Readiness>> for ExitStatus {
+    fn from(readiness: Option<&Readiness>) -> Self {
+        if readiness.is_none_or(Readiness::is_good) { Self::Done } else { Self::Degraded }
+    }
+}
+
 impl From<&Error> for ExitStatus {
     fn from(error: &Error) -> Self {
-        if error.kind() == ErrorKind::Cancelled { Self::Cancelled } else { Self::Failed }
+        match error.kind() {
+            ErrorKind::Cancelled => Self::Cancelled,
+            ErrorKind::Timeout if matches!(error, Error::NotReady { .. }) => Self::NotReady,
+            _ => Self::Failed,
+        }
     }
 }
 

@@ -140,6 +140,7 @@ pub use model::observe::{
     Cancel, ContainerChange, Data, Event, Observer, PassedSignals, Phase, Planned, UnitChange,
 };
 pub use model::overrides::SetError;
+pub use model::ready::{GuestEnd, Missing, Readiness, Ready, ReadyError, SystemState, Unready};
 pub use model::run_error::RunError;
 pub use model::signal::{Signal, SignalError};
 pub use model::spec::ContainerSpec;
@@ -154,6 +155,7 @@ pub use ops::foreground::Screen;
 pub use ops::inspect::{Listed, Status};
 pub use ops::plan::{Plan, PlanRequest, PlanTarget};
 pub use ops::power::{StopOutcome, StopRequest};
+pub use ops::ready::WaitRequest;
 pub use ops::repair::{Repair, RepairOutcome, RepairRequest};
 pub use ops::set::SetRequest;
 pub use ops::start::{StartOutcome, StartRequest};

@@ -95,7 +95,7 @@ fn root_items_hold_for_one_boot(lab: &Lab) {
     web.await_version();
     eventually("it rebooted", Duration::from_secs(10), || web.init() != init);
     assert!(holds(web.init()));
-    assert!(matches!(web.container().start_with(&request, &mut ()), Ok(StartOutcome::AlreadyRunning)));
+    assert!(matches!(web.container().start_with(&request, &mut ()), Ok(StartOutcome::AlreadyRunning { .. })));
     web.stop();
     assert!(!holds(web.start()));
     // What does wait for a restart is told all the same.

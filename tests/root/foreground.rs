@@ -91,7 +91,7 @@ fn root_a_foreground_guest_on_a_terminal(lab: &Lab, kind: Kind) {
     assert!(!pty.seen().contains("\r\r"), "{:?}", pty.seen());
     let init = web.init();
     assert_eq!(web.state(), State::Running);
-    assert!(matches!(web.container().start(&mut ()), Ok(StartOutcome::AlreadyRunning)));
+    assert!(matches!(web.container().start(&mut ()), Ok(StartOutcome::AlreadyRunning { .. })));
     // The guest has a console of its own, of the terminal's size.
     assert_eq!(web.shell("stty -F /dev/console size"), "33 101");
     pty.resize(44, 111);

@@ -68,6 +68,7 @@ mod ports;
 mod power;
 mod power_cut;
 mod progress;
+mod ready;
 mod repair;
 mod rollback;
 mod room;
@@ -114,6 +115,7 @@ fn scenarios() -> Vec<Scenario> {
         booting::scenarios(),
         callers::scenarios(),
         progress::scenarios(),
+        ready::scenarios(),
         repair::scenarios(),
         room::scenarios(),
         update::scenarios(),

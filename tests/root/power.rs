@@ -259,7 +259,7 @@ fn root_a_reboot_from_inside_is_still_the_same_container(lab: &Lab) {
         Some(1),
         "the note of its start is lost"
     );
-    assert!(matches!(web.container().start(&mut ()), Ok(StartOutcome::AlreadyRunning)));
+    assert!(matches!(web.container().start(&mut ()), Ok(StartOutcome::AlreadyRunning { .. })));
     web.stop();
     assert_eq!(web.state(), State::Stopped);
 }

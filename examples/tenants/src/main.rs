@@ -93,12 +93,12 @@ enum Refused {
     /// That cannot be a name.
     NoName(String),
     /// The library's words.
-    Library(Error),
+    Library(Box<Error>),
 }
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        Self::Library(error)
+        Self::Library(Box::new(error))
     }
 }
 

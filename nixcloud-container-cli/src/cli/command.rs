@@ -180,8 +180,12 @@ In the foreground, a terminal shows the guest's console and all keys go to it, C
 (`nixcloud-container stop` from elsewhere, or `poweroff` in it). Without a terminal what the console shows is copied to \
 stdout, and Ctrl-C or SIGTERM shuts the guest down.
 
+With --wait it returns when the guest is ready; Ctrl-C ends the waiting, and the guest runs on. The exit code is 4 where units of the guest have failed by then, and 124 where it was not ready in time.
+
 Examples:
   nixcloud-container start web
+  nixcloud-container start web --wait             until its units run
+  nixcloud-container start web --wait=port:80     until it listens there
   nixcloud-container start web -F                 boot it on this terminal
   nixcloud-container start web -F | tee boot      the same, kept
   nixcloud-container start web -l \"-L /tmp/log\"  its console to a file, too")]

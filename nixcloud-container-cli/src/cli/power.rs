@@ -1,7 +1,9 @@
 //! start, stop, kill.
 
+use std::time::Duration;
+
 use clap::Args;
-use nixcloud_container::{ContainerName, Signal};
+use nixcloud_container::{ContainerName, Ready, Signal, WaitRequest};
 
 use super::LxcArgs;
 
@@ -13,7 +15,33 @@ pub(crate) struct StartArgs {
     #[arg(short = 'F', long)]
     pub(crate) foreground: bool,
     #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+    #[command(flatten)]
     pub(crate) lxc: LxcArgs,
+}
+
+/// What is waited for once a container runs.
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// Wait until it is ready: system-running (the default), activated, address, port:NUMBER, probe:COMMAND
+    ///
+    /// activated: NixOS has activated its system; system-running: its systemd has started all units, too (a guest without systemd
+    /// has none); address: it has its addresses; port:80: a program listens on this TCP port; probe:COMMAND: a shell of the guest
+    /// runs this, again and again, until it exits with 0.
+    #[arg(
+        long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "system-running"
+    )]
+    pub(crate) wait: Option<Ready>,
+    /// How long that may take [default: as configured for a boot, 60]
+    #[arg(long, value_name = "SECONDS", requires = "wait", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) wait_timeout: Option<u32>,
+}
+
+impl WaitArgs {
+    pub(crate) fn request(&self) -> Option<WaitRequest> {
+        let limit = self.wait_timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        self.wait.clone().map(|level| WaitRequest::new(level).with_limit(limit))
+    }
 }
 
 #[derive(Debug, Args)]

@@ -65,6 +65,12 @@ impl Reader<'_> {
                 "in the foreground, the console is shown here: `-c` is for others",
             ));
         }
+        if asked.request.foreground && args.wait.wait.is_some() {
+            return Err(Failure::usage(
+                "start",
+                "in the foreground, the guest's end is waited for: `--wait` is for others",
+            ));
+        }
         self.quiet(asked.quiet);
         Ok(asked)
     }

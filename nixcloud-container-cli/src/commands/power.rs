@@ -1,6 +1,6 @@
 //! start, stop, restart, terminate, kill, freeze, unfreeze.
 
-use nixcloud_container::{Container, ContainerName, Error, Screen, StartOutcome, StopOutcome};
+use nixcloud_container::{Container, ContainerName, Error, Readiness, Screen, StartOutcome, StopOutcome};
 
 use super::{Context, Failure};
 use crate::cli::{KillArgs, NameArgs, StartArgs, StopArgs, ToolArgs};
@@ -11,18 +11,29 @@ use crate::view::{KillView, Outcome, PowerView};
 pub(super) fn start(context: &Context<'_>, args: &StartArgs, asked: Start) -> Result<ExitStatus, Failure> {
     // What is printed as JSON is nothing else.
     let screen = if context.globals.json { Screen::Null } else { Screen::Inherit };
-    let request = asked.request.with_screen(screen);
+    let request = asked.request.with_screen(screen).with_wait(args.wait.request());
     let started = context.container(&args.name).start_with(&request, &mut context.progress())?;
     context.reply(&started_view(&args.name, &started, Outcome::Started));
-    Ok(ExitStatus::Done)
+    Ok(readiness(&started).into())
+}
+
+/// How the guest is that was started, where that was waited for.
+fn readiness(started: &StartOutcome) -> Option<&Readiness> {
+    match started {
+        StartOutcome::Started { readiness, .. } | StartOutcome::AlreadyRunning { readiness, .. } => {
+            readiness.as_ref()
+        }
+        _ => None,
+    }
 }
 
 fn started_view(name: &ContainerName, started: &StartOutcome, done: Outcome) -> PowerView {
-    match started {
+    let view = match started {
         StartOutcome::Started { init_pid, .. } => PowerView::new(name, done).with_init(*init_pid),
         StartOutcome::Ended { .. } => PowerView::new(name, Outcome::Ended),
         _ => PowerView::new(name, Outcome::AlreadyRunning),
-    }
+    };
+    view.with_readiness(readiness(started))
 }
 
 fn stop_as(container: &Container, asked: &Stop) -> Result<StopOutcome, Error> {

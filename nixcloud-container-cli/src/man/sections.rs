@@ -25,6 +25,7 @@ pub(super) fn exit_status(words: &[String]) -> Vec<Entry> {
             entry("1", "Refused, failed, or no; stderr says why and how to go on."),
             usage,
             interrupted,
+            entry("4, 124", "Of `start --wait`: units of the guest have failed; it was not ready in time."),
             entry("other", "That of the command in the guest: `run` and `login` pass it on."),
         ],
         "run" | "login" => vec![
@@ -35,6 +36,20 @@ pub(super) fn exit_status(words: &[String]) -> Vec<Entry> {
             entry("126", "The command cannot be executed."),
             entry("127", "The command is not found."),
             entry("128+N", "Signal N ended the command."),
+        ],
+        "start" => vec![
+            entry("0", "Done."),
+            entry(
+                "1",
+                "Refused or failed; stderr says why and how to go on. With `--wait` also: the guest ended meanwhile.",
+            ),
+            usage,
+            entry("4", "With `--wait`: the guest's systemd has started all units, and some have failed."),
+            entry("124", "With `--wait`: the guest runs, and was not ready in time."),
+            entry(
+                "130",
+                "It was interrupted, and what it had begun was undone; a guest that ran and was waited for runs on.",
+            ),
         ],
         "exists" => vec![
             entry("0", "It exists."),

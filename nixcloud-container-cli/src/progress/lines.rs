@@ -81,6 +81,7 @@ pub(super) fn doing(phase: Phase, undoing: bool) -> String {
         Phase::Undo => "undoing",
         Phase::Start => "starting",
         Phase::Stop => "stopping",
+        Phase::Wait => "waiting until it is ready",
         _ => return phase.to_string(),
     }
     .to_owned()

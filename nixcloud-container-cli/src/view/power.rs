@@ -1,10 +1,10 @@
 //! start, stop, restart, terminate, freeze, unfreeze.
 
-use nixcloud_container::ContainerName;
+use nixcloud_container::{ContainerName, Readiness, SystemState};
 use serde::Serialize;
 
 use super::View;
-use crate::screen::printer::Printer;
+use crate::screen::printer::{Printer, Tone};
 
 /// What became of a container that was to start or to end.
 #[derive(Debug, Serialize)]
@@ -16,6 +16,45 @@ pub(crate) struct PowerView {
     outcome: Outcome,
     /// Its init, in the host's pid namespace, where it was started.
     init_pid: Option<i32>,
+    /// How it is, where that was waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ready: Option<ReadyView>,
+}
+
+/// How a guest is that was waited for.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ReadyView {
+    /// The level that was waited for, and reached.
+    level: String,
+    /// What its systemd says: `running`, `degraded`, or `plain` of a guest without; null where it was not asked.
+    system: Option<&'static str>,
+    /// The units that failed, where it is degraded.
+    failed_units: Vec<String>,
+    /// How long it was waited for, in seconds.
+    seconds: f64,
+}
+
+impl ReadyView {
+    fn of(readiness: &Readiness) -> Self {
+        let (system, units) = match &readiness.system {
+            None => (None, Vec::new()),
+            Some(SystemState::Degraded { units, .. }) => (Some("degraded"), units.clone()),
+            Some(SystemState::Plain) => (Some("plain"), Vec::new()),
+            Some(_) => (Some("running"), Vec::new()),
+        };
+        Self {
+            level: readiness.level.to_string(),
+            system,
+            failed_units: units,
+            seconds: readiness.took.as_secs_f64(),
+        }
+    }
+
+    /// Behind what was done.
+    fn words(&self) -> String {
+        format!(": {} after {:.1} s", self.level, self.seconds)
+    }
 }
 
 /// What was done, or found.
@@ -51,11 +90,16 @@ pub(crate) enum Outcome {
 
 impl PowerView {
     pub(crate) fn new(name: &ContainerName, outcome: Outcome) -> Self {
-        Self { name: name.to_string(), outcome, init_pid: None }
+        Self { name: name.to_string(), outcome, init_pid: None, ready: None }
     }
 
     pub(crate) fn with_init(mut self, pid: i32) -> Self {
         self.init_pid = Some(pid);
+        self
+    }
+
+    pub(crate) fn with_readiness(mut self, readiness: Option<&Readiness>) -> Self {
+        self.ready = readiness.map(ReadyView::of);
         self
     }
 
@@ -82,6 +126,18 @@ impl PowerView {
 
 impl View for PowerView {
     fn tell(&self, printer: &Printer) {
-        printer.result(self.words());
+        let Some(ready) = &self.ready else { return printer.result(self.words()) };
+        printer.result(self.words() + &ready.words());
+        if ready.system == Some("degraded") {
+            let units = match ready.failed_units.as_slice() {
+                [] => "units have failed, and the guest does not name them".to_owned(),
+                units => format!("these units failed: {}", units.join(", ")),
+            };
+            printer.labelled(Tone::Warning, "warning", &units);
+            let unit = ready.failed_units.first().map_or("--failed", String::as_str);
+            let status = if unit.starts_with('-') { String::new() } else { "status ".to_owned() };
+            let hint = format!("`nixcloud-container run {} systemctl {status}{unit}` shows why", self.name);
+            printer.labelled(Tone::Hint, "hint", &hint);
+        }
     }
 }

@@ -14,16 +14,19 @@ use crate::host::context::Context;
 use crate::model::generation::{Generation, GenerationId, Selection};
 use crate::model::name::ContainerName;
 use crate::model::observe::{Cancel, Data, Observer};
+use crate::model::ready::Readiness;
 use crate::model::signal::Signal;
 use crate::model::state::State;
 use crate::ops::addresses::{self, Address};
 use crate::ops::create::{self, CreateRequest, Created};
 use crate::ops::destroy::{self, DestroyRequest};
+use crate::ops::ended;
 use crate::ops::exec::{self, RunRequest, Streams};
 use crate::ops::generations;
 use crate::ops::inspect::{self, Status};
 use crate::ops::plan::{Plan, PlanRequest};
 use crate::ops::power::{self, StopOutcome, StopRequest};
+use crate::ops::ready::{self, WaitRequest};
 use crate::ops::set::{self, SetRequest};
 use crate::ops::start::{self, StartOutcome, StartRequest};
 use crate::ops::switch::{self, Switched};
@@ -290,6 +293,43 @@ impl Container {
     ) -> Result<StartOutcome, Error> {
         let _span = tracing::debug_span!("start", name = %self.name).entered();
         start::start(&mut self.context(observer), &self.name, request)
+    }
+
+    /// Waits until it is ready. It is left as it is whatever comes of that.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), nixcloud_container::Error> {
+    /// use std::time::Duration;
+    /// use nixcloud_container::{HostConfig, Manager, Ready, SystemState, WaitRequest};
+    ///
+    /// let manager = Manager::open(HostConfig::default())?;
+    /// let web = manager.container("web".parse()?);
+    /// let request = WaitRequest::new(Ready::SystemRunning).with_limit(Duration::from_secs(90));
+    /// let ready = web.wait_ready(&request, &mut ())?;
+    /// if let Some(SystemState::Degraded { units, .. }) = ready.system {
+    ///     eprintln!("web runs, but for {}", units.join(", "));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] when the time is over, the guest ends or it is cancelled; it has how far the guest came and what was
+    /// missing. [`Error::State`] when it does not run.
+    pub fn wait_ready(&self, request: &WaitRequest, observer: &mut dyn Observer) -> Result<Readiness, Error> {
+        let _span = tracing::debug_span!("wait_ready", name = %self.name).entered();
+        ready::wait_observed(&mut self.context(observer), &self.name, request, false)
+    }
+
+    /// Waits until nothing of it runs, and does nothing about it: [`StopOutcome::Stopped`], or at once
+    /// [`StopOutcome::NotRunning`]. A reboot from inside is no end. The kernel wakes the caller; no lock is taken, and any number
+    /// may wait.
+    ///
+    /// # Errors
+    /// When `limit` is over, it is cancelled, or the container does not exist.
+    pub fn wait_stopped(&self, limit: Option<Duration>) -> Result<StopOutcome, Error> {
+        let _span = tracing::debug_span!("wait_stopped", name = %self.name).entered();
+        ended::wait_stopped(&self.host, &self.name, limit, &self.cancel)
     }
 
     /// Shuts it down cleanly, within `limit` or the configured time.

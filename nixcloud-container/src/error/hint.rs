@@ -5,6 +5,7 @@ use crate::fs::error::FileError;
 use crate::model::devices::DeviceFault;
 use crate::model::hint::{Hint, Remedy};
 use crate::model::name::ContainerName;
+use crate::model::ready::{Missing, Unready};
 use crate::model::run_error::RunError;
 use crate::model::state::{Action, State};
 use crate::net::bridge;
@@ -46,6 +47,7 @@ impl Error {
                 by(Remedy::Restart { name: name.clone() }, " shuts it down and boots it again")
             }
             Self::Activation { name, outcome, .. } => activation_hint(name, outcome)?,
+            Self::NotReady { name, missing, why, .. } => unready_hint(name, missing, *why),
             Self::Undo { failure, .. } => failure.hint()?,
             Self::Remains { failures, .. } => failures.iter().find_map(Self::hint)?,
             Self::HostParts { failures, .. } => failures.iter().find_map(|(_, error)| error.hint())?,
@@ -316,6 +318,26 @@ fn activation_hint(name: &ContainerName, outcome: &FailedActivation) -> Option<H
     })
 }
 
+fn unready_hint(name: &ContainerName, missing: &Missing, why: Unready) -> Hint {
+    let name = name.clone();
+    let run = |words: &[&str]| {
+        let command = words.iter().map(|word| (*word).to_owned()).collect();
+        Hint::from("it runs on: ").remedy(Remedy::Run { name: name.clone(), command })
+    };
+    match (why, missing) {
+        (Unready::Ended { .. }, _) => Hint::from(Remedy::Start { name })
+            .words(" boots it again; one in the foreground shows what it says"),
+        (Unready::Cancelled, _) => {
+            Hint::from("it runs on: ").remedy(Remedy::Stop { name: Some(name) }).words(" shuts it down")
+        }
+        (_, Missing::Activation) => "it runs on; a start in the foreground shows what it says".into(),
+        (_, Missing::System { .. }) => run(&["systemctl", "list-jobs"]).words(" shows what it waits for"),
+        (_, Missing::Address { .. }) => run(&["ip", "address"]).words(" shows those that it has"),
+        (_, Missing::Port { .. }) => run(&["ss", "-ltn"]).words(" shows who listens"),
+        (_, Missing::Probe { .. }) => "it runs on; the probe by hand shows what it says".into(),
+    }
+}
+
 fn state_hint(name: &ContainerName, state: State, action: Action) -> Option<Hint> {
     let name = || name.clone();
     let destroy = |force| Remedy::Destroy { name: name(), force };
@@ -337,7 +359,7 @@ fn state_hint(name: &ContainerName, state: State, action: Action) -> Option<Hint
                 .remedy(terminate())
                 .words(" ends it")
         }
-        (Action::Enter | Action::Freeze | Action::Signal, State::Stopped) => {
+        (Action::Enter | Action::Freeze | Action::Signal | Action::Await, State::Stopped) => {
             Hint::from(Remedy::Start { name: name() }).words(" boots it")
         }
         (_, State::Frozen) => Hint::from(Remedy::Unfreeze { name: name() }).words(" first"),

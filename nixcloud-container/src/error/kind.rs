@@ -4,6 +4,7 @@ use std::io;
 
 use super::Error;
 use crate::model::devices::DeviceFault;
+use crate::model::ready::Unready;
 use crate::model::run_error::RunError;
 use crate::model::words::words;
 use crate::net::sysctl::SysctlError;
@@ -113,6 +114,11 @@ impl Error {
             Self::StopTimeout { .. } | Self::RebootTimeout { .. } | Self::StillThere { .. } => {
                 ErrorKind::Timeout
             }
+            Self::NotReady { why, .. } => match why {
+                Unready::Late { .. } => ErrorKind::Timeout,
+                Unready::Ended { .. } => ErrorKind::Lxc,
+                Unready::Cancelled => ErrorKind::Cancelled,
+            },
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Reference(error) => of_reference(error),
             Self::Generations(error) => of_generations(error),

@@ -24,6 +24,7 @@ use crate::model::host_report::{HostChange, Part};
 use crate::model::layout::LayoutError;
 use crate::model::name::{ContainerName, InterfaceName, NameError};
 use crate::model::overrides::SetError;
+use crate::model::ready::{Missing, Ready, Unready};
 use crate::model::resources::{Bytes, Limit, Unheld};
 use crate::model::run_error::RunError;
 use crate::model::spec::SpecError;
@@ -50,7 +51,7 @@ use crate::worker::{NoAccount, WorkerError, resolver::ResolverError};
 pub use activation::FailedActivation;
 pub use kind::ErrorKind;
 pub(crate) use words::chain;
-use words::{holder, list, list_above, list_unheld, parts};
+use words::{holder, list, list_above, list_unheld, parts, unready};
 
 /// Why an operation failed. `Display` says what, `source()` says why, [`hint`](Error::hint) how to go on.
 #[derive(Debug, thiserror::Error)]
@@ -348,6 +349,21 @@ pub enum Error {
         with: String,
         /// Why not.
         why: String,
+    },
+    /// A guest did not come as far as it was waited for. It is left as it is: what was started goes on.
+    #[error("{}", unready(.name, .wanted, .missing, *.why))]
+    #[non_exhaustive]
+    NotReady {
+        /// The container.
+        name: ContainerName,
+        /// The level that was waited for.
+        wanted: Box<Ready>,
+        /// The level that the guest had reached; none of one that had not activated its system.
+        reached: Option<Ready>,
+        /// The part of `wanted` that the guest lacked when it was last looked at.
+        missing: Missing,
+        /// Why it was not waited for any longer.
+        why: Unready,
     },
     /// A container did not reboot in time.
     #[error("container `{name}` did not reboot within {} s", .limit.as_secs())]

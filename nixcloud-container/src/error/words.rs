@@ -3,6 +3,8 @@
 use super::Error;
 use crate::model::config::Above;
 use crate::model::host_report::Part;
+use crate::model::name::ContainerName;
+use crate::model::ready::{Missing, Ready, Unready};
 use crate::model::resources::Unheld;
 
 pub(super) fn holder(pid: Option<u32>) -> String {
@@ -40,4 +42,18 @@ pub(super) fn list_above(above: &[Above]) -> String {
     let each =
         above.iter().map(|Above { key, asked, most }| format!("`resources.{key}` {asked}, at most {most}"));
     each.collect::<Vec<_>>().join("; ")
+}
+
+pub(super) fn unready(name: &ContainerName, wanted: &Ready, missing: &Missing, why: Unready) -> String {
+    match why {
+        Unready::Late { limit } => {
+            format!("container `{name}` is not ready (`{wanted}`) after {} s: {missing}", limit.as_secs())
+        }
+        Unready::Ended { how } => {
+            format!("container `{name}` {} before it was ready (`{wanted}`)", how.words())
+        }
+        Unready::Cancelled => {
+            format!("container `{name}` was not waited for until it is ready (`{wanted}`): {missing}")
+        }
+    }
 }

@@ -23,6 +23,7 @@ pub mod note;
 pub mod observe;
 pub mod occurrence;
 pub mod overrides;
+pub mod ready;
 pub mod resources;
 pub mod run_error;
 pub(crate) mod setters;

@@ -219,6 +219,8 @@ pub enum Phase {
     Start,
     /// Containers end with the host.
     Stop,
+    /// A guest is waited for until it is ready.
+    Wait,
 }
 
 words!(Phase {
@@ -230,6 +232,7 @@ words!(Phase {
     Undo => "undo",
     Start => "start",
     Stop => "stop",
+    Wait => "wait",
 });
 
 /// What a switch does to units of the running guest.

@@ -45,6 +45,8 @@ pub enum Action {
     Enter,
     /// Send its init a signal.
     Signal,
+    /// Wait until it is ready.
+    Await,
     /// Remove it.
     Destroy,
     /// Make a new generation, or go to another.
@@ -101,9 +103,10 @@ impl State {
                 Already
             }
 
-            (Action::Enter, Self::Running) => Allowed,
-            (Action::Enter, Self::Starting) => Wait,
-            (Action::Enter, _) => Refused,
+            // Who waits may have to ask inside.
+            (Action::Enter | Action::Await, Self::Running) => Allowed,
+            (Action::Enter | Action::Await, Self::Starting) => Wait,
+            (Action::Enter | Action::Await, _) => Refused,
 
             // The kernel gives it to init; a frozen one takes it when it is thawed.
             (Action::Signal, Self::Running | Self::Frozen | Self::Unreachable) => Allowed,
@@ -155,6 +158,7 @@ words!(Action {
     Terminate => "terminate",
     Enter => "enter",
     Signal => "signal",
+    Await => "await",
     Destroy => "destroy",
     Update => "update",
     Freeze => "freeze",
@@ -166,6 +170,7 @@ impl Action {
     pub(crate) const fn words(self) -> &'static str {
         match self {
             Self::Signal => "send a signal to",
+            Self::Await => "wait for",
             other => other.as_str(),
         }
     }

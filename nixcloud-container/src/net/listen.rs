@@ -1,6 +1,7 @@
 //! Which ports programs of this network namespace listen on.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
 
 /// The state of a TCP socket that listens, and of a UDP socket that is not connected.
@@ -18,6 +19,28 @@ pub fn is_listened_on(tcp: bool, port: u16, at: Option<IpAddr>) -> bool {
         let text = fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default();
         text.lines().skip(1).any(|line| takes(line, port, at, state))
     })
+}
+
+/// Whether a program takes TCP connections to `port` in the network namespace of the process `pid`, at another address than the
+/// loopback's. The kernel is asked; nothing enters that namespace. Its table begins with the sockets that listen: what else a guest
+/// has, however much, is not read.
+#[must_use]
+pub fn is_listened_on_in(pid: u32, port: u16) -> bool {
+    ["tcp", "tcp6"].iter().any(|table| {
+        let Ok(file) = File::open(format!("/proc/{pid}/net/{table}")) else { return false };
+        let lines = BufReader::new(file).lines().map_while(Result::ok).skip(1).take(MOST_LISTENERS);
+        lines
+            .take_while(|line| state(line) == Some(LISTENING))
+            .any(|line| takes(&line, port, None, LISTENING))
+    })
+}
+
+/// A guest that listens on more is asked for the first ones alone.
+const MOST_LISTENERS: usize = 65_536;
+
+/// The state of the socket of a line.
+fn state(line: &str) -> Option<&str> {
+    line.split_whitespace().nth(3)
 }
 
 /// One line: number, local address, remote address, state; addresses are words of the kernel's in hexadecimal.
@@ -64,6 +87,13 @@ mod tests {
             let _udp = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 5353)).unwrap();
             let _lo = (TcpListener::bind("127.0.0.1:81").unwrap(), TcpListener::bind("[::1]:81").unwrap());
             assert!(is_listened_on(true, 8080, None) && is_listened_on(false, 5353, None));
+            let here = ::nix::unistd::gettid().as_raw().unsigned_abs();
+            let connected = std::net::TcpStream::connect("127.0.0.1:8080").unwrap();
+            assert!(is_listened_on_in(here, 8080));
+            let own = connected.local_addr().unwrap().port();
+            for port in [81, 5353, 80, own] {
+                assert!(!is_listened_on_in(here, port), "{port}");
+            }
             let at = |text: &str| Some(text.parse().unwrap());
             assert!(
                 is_listened_on(true, 8080, at("192.0.2.1")) && !is_listened_on(true, 8080, at("2001:db8::1"))

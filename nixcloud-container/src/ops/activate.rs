@@ -77,8 +77,7 @@ pub(crate) fn await_units(
     init: Process,
 ) -> Result<(), Error> {
     let Context { host, cancel, .. } = *context;
-    let command = || in_guest(&["systemctl", "is-system-running", "--wait"], &[]);
-    let started = |limit| match run(host, name, command(), limit, cancel, &mut drop) {
+    let started = |limit| match system_state(host, name, limit, cancel) {
         Err(Error::Worker(WorkerError::Deadline { .. })) => Ok(false),
         Err(Error::Cancelled) => Err(Error::Cancelled),
         // Whatever it says: units may have failed, or there is no systemd. Who cannot be entered is told so by the switch.
@@ -94,6 +93,23 @@ pub(crate) fn await_units(
         context.tell(GuestNote::StillStartsUnits { name: name.clone() });
     }
     Ok(())
+}
+
+/// What the guest's systemd calls its state, once it has started all that it was to start: one call that waits in the guest. `None`
+/// where nobody answers.
+///
+/// # Errors
+/// When it has not answered within `limit`, it was cancelled, or the guest cannot be entered.
+pub(crate) fn system_state(
+    host: &Host,
+    name: &ContainerName,
+    limit: Duration,
+    cancel: &Cancel,
+) -> Result<Option<&'static str>, Error> {
+    let command = in_guest(&["systemctl", "is-system-running", "--wait"], &[]);
+    let mut state = None;
+    run(host, name, command, limit, cancel, &mut |line| state = state.or(guest_units::state(&line)))?;
+    Ok(state)
 }
 
 /// Switches the running guest. Units that had failed `before` are not blamed on what it is switched to.

@@ -13,7 +13,7 @@ use crate::model::spec::ContainerSpec;
 use crate::model::words::words;
 use crate::net::{Netlink, netns};
 use crate::store::history::Generations;
-use crate::store::presence;
+use crate::store::presence::{self, Presence};
 use crate::store::record::Record;
 
 /// The interfaces of a guest, as LXC names them.
@@ -74,7 +74,23 @@ pub(crate) fn all(host: &Host, name: &ContainerName) -> Result<Vec<Address>, Err
     Ok(merged(planned, live, dhcp))
 }
 
-/// What the current generation asks for.
+/// What a running guest lacks of the addresses that it is to have: those of the generation that it was booted from. `None` where it
+/// lacks nothing; without one where its bridge would give it any. IPv6 behind NAT is left out: the guest asks for it or not.
+pub(crate) fn lacking(host: &Host, record: &Record, here: &Presence) -> Result<Option<Vec<IpAddr>>, Error> {
+    let Some(init) = here.init else { return Ok(Some(Vec::new())) };
+    let generations = Generations::new(&host.layout, &record.name);
+    let spec = generations.spec(here.booted().map_or_else(|| generations.current(), Ok)?)?;
+    let live = netns::addresses_of_netns_of(&mut Netlink::open()?, init.pid.unsigned_abs())?;
+    let given = spec.effective.ip.is_none();
+    let all = merged(planned(record, &spec, &host.config), live, given);
+    let is_asked_for = |one: &Address| one.origin == Origin::Dhcp && one.address.is_ipv6();
+    let lacks: Vec<IpAddr> =
+        all.iter().filter(|one| !one.live && !is_asked_for(one)).map(|one| one.address.ip()).collect();
+    let has_given = || all.iter().any(|one| one.live && one.interface == HOSTONLY);
+    Ok((!lacks.is_empty() || given && !has_given()).then_some(lacks))
+}
+
+/// What a generation asks for.
 fn planned(record: &Record, spec: &ContainerSpec, config: &HostConfig) -> Vec<Address> {
     let network = &spec.network;
     let address = |interface: &str, address: IpAddr, prefix: u8, origin| {

@@ -54,7 +54,7 @@ pub(crate) fn wait(context: &mut Context<'_>, name: &ContainerName, init: Proces
 }
 
 /// Whether it has booted, or ended, within the time.
-fn wait_for(host: &Host, init: Process, limit: Duration, cancel: &Cancel) -> Result<bool, Error> {
+pub(crate) fn wait_for(host: &Host, init: Process, limit: Duration, cancel: &Cancel) -> Result<bool, Error> {
     match host.worker.call(&Request::AwaitBoot { init }, Stdio::Null, Some(limit), cancel) {
         Ok(Answer::Done) => Ok(true),
         Ok(other) => Err(other.unexpected().into()),

@@ -55,6 +55,13 @@ fn named(names: &str) -> Option<Vec<String>> {
     (!names.is_empty()).then_some(names)
 }
 
+/// systemd's word for the state of the whole system, where the line is one.
+pub(crate) fn state(line: &str) -> Option<&'static str> {
+    const STATES: [&str; 8] =
+        ["initializing", "starting", "running", "degraded", "maintenance", "stopping", "offline", "unknown"];
+    STATES.into_iter().find(|state| *state == line.trim())
+}
+
 /// The unit of a line of `systemctl list-units`. Some versions put a mark before it.
 pub(crate) fn listed(line: &str) -> Option<String> {
     line.split_whitespace().find(|word| is_unit(word)).map(str::to_owned)
@@ -124,6 +131,14 @@ mod tests {
         assert_eq!(names, ["a@b.service"]);
         let many = format!("starting the following units: {}", "a.service, ".repeat(1000));
         assert_eq!(cut(changed(&many).unwrap().1).len(), MOST_UNITS);
+    }
+
+    #[test]
+    fn a_state_is_one_of_systemds_words() {
+        assert_eq!(state("degraded"), Some("degraded"));
+        for line in ["", "fine", "running now", "Failed to connect to bus: running"] {
+            assert_eq!(state(line), None, "{line}");
+        }
     }
 
     #[test]

@@ -60,6 +60,19 @@ pub(crate) fn pause(
     limit: Duration,
     cancel: &Cancel,
 ) -> Result<(), Error> {
+    let waited = within(name, state, begin, limit, cancel)?;
+    std::thread::sleep(if waited < Duration::from_millis(200) { TICK } else { SLOW_TICK });
+    Ok(())
+}
+
+/// How long was waited, unless it was cancelled or that is no shorter than `limit`.
+pub(crate) fn within(
+    name: &ContainerName,
+    state: State,
+    begin: Instant,
+    limit: Duration,
+    cancel: &Cancel,
+) -> Result<Duration, Error> {
     let waited = begin.elapsed();
     if cancel.is_cancelled() {
         return Err(Error::Cancelled);
@@ -67,6 +80,5 @@ pub(crate) fn pause(
     if waited >= limit {
         return Err(Error::StillThere { name: name.clone(), state, limit });
     }
-    std::thread::sleep(if waited < Duration::from_millis(200) { TICK } else { SLOW_TICK });
-    Ok(())
+    Ok(waited)
 }

@@ -264,7 +264,7 @@ pub(crate) fn has_booted(layout: &Layout, name: &ContainerName, init: Process) -
 
 /// Whether it was booted from a system without systemd, which has nothing to wait for after its activation. The host's own link
 /// says so: of what is not there, a file system in memory remembers nothing that could be asked at once.
-fn is_plain(layout: &Layout, name: &ContainerName) -> bool {
+pub(crate) fn is_plain(layout: &Layout, name: &ContainerName) -> bool {
     let system = layout.booted(name).join("container");
     system.is_dir() && !system.join("etc/systemd/system").exists()
 }

@@ -148,7 +148,7 @@ fn await_boot(context: &mut Context<'_>, name: &ContainerName) {
 fn start(context: &mut Context<'_>, step: &Step) -> Ended<AutostartOutcome> {
     let _span = tracing::debug_span!("autostart", name = %step.name).entered();
     match start::start(context, &step.name, &StartRequest::default()) {
-        Ok(StartOutcome::Started { init_pid }) => Ended {
+        Ok(StartOutcome::Started { init_pid, .. }) => Ended {
             outcome: AutostartOutcome::Started { init_pid },
             change: ContainerChange::Started,
             delay: Some(step.delay),

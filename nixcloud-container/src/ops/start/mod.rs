@@ -38,6 +38,7 @@ use crate::ops::needs;
 use crate::ops::power::{
     MONITOR_END, forget, forget_neighbours, remove_left_interfaces, target, terminate_locked,
 };
+use crate::ops::ready;
 use crate::ops::waiting;
 use crate::render::{self, Rendered};
 use crate::store::boot_notes::BootNotes;
@@ -60,12 +61,27 @@ pub(crate) fn start(
     name: &ContainerName,
     request: &StartRequest,
 ) -> Result<StartOutcome, Error> {
+    let locked = locked::take_whole(context, name, Operation::Start)?;
+    start_locked(context, locked, request)
+}
+
+/// Starts a container whose lock is given up when it runs: others may stop it while it is waited for.
+pub(crate) fn start_locked(
+    context: &mut Context<'_>,
+    locked: Locked,
+    request: &StartRequest,
+) -> Result<StartOutcome, Error> {
     let Context { host, cancel, .. } = *context;
-    let Locked { lock, mut record, .. } = locked::take_whole(context, name, Operation::Start)?;
+    let Locked { lock, mut record, .. } = locked;
+    let name = &record.name.clone();
+    let ready = |context: &mut Context<'_>| {
+        request.wait.as_ref().map(|wait| ready::wait_observed(context, name, wait, true)).transpose()
+    };
     tell_host(context, &record);
     cut_off::settle(host, &record)?;
     if locked::permitted(host, &record, Action::Start, cancel)?.already {
-        return Ok(StartOutcome::AlreadyRunning);
+        drop(lock);
+        return Ok(StartOutcome::AlreadyRunning { readiness: ready(context)? });
     }
     needs::require_folders(host, name)?;
     let plan = BootPlan::new(host, name, request, cancel)?;
@@ -74,10 +90,11 @@ pub(crate) fn start(
     let starts = Owner::of(&host.layout, name).starts();
     if !request.foreground {
         let mut boot = Boot { plan: &plan, foreground: None, starts };
-        return match boot.run(context, &mut record)? {
-            Some(init_pid) => Ok(StartOutcome::Started { init_pid }),
-            None => Err(Answer::Ended.unexpected().into()),
+        let Some(init_pid) = boot.run(context, &mut record)? else {
+            return Err(Answer::Ended.unexpected().into());
         };
+        drop(lock);
+        return Ok(StartOutcome::Started { init_pid, readiness: ready(context)? });
     }
     let mut foreground = Foreground::open(host, &starts, request.screen)?;
     let mut boot = Boot { plan: &plan, foreground: Some(&mut foreground), starts };

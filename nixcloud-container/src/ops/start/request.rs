@@ -1,10 +1,13 @@
 //! What one start can be asked, and what comes of it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::model::namespace::Namespace;
+use crate::model::ready::{Readiness, Ready};
 use crate::model::setters::setters;
 use crate::ops::foreground::Screen;
+use crate::ops::ready::WaitRequest;
 use crate::worker::LogRequest;
 
 /// How to start, and what is to hold for this boot alone: nothing of it is written into the configuration file, and the
@@ -33,6 +36,9 @@ pub struct StartRequest {
     pub share: Vec<(Namespace, String)>,
     /// Where LXC logs, and how much.
     pub log: LogRequest,
+    /// What is waited for once it runs, also where it ran already. A start is not undone because its guest was not ready: see
+    /// [`Error::NotReady`](crate::Error::NotReady). Nothing in the foreground, which waits for the end.
+    pub wait: Option<WaitRequest>,
 }
 
 setters!(StartRequest: "A boot in the background, as the container file says." {
@@ -44,7 +50,29 @@ setters!(StartRequest: "A boot in the background, as the container file says." {
     with_pidfile => pidfile: Option<PathBuf>,
     with_share => share: Vec<(Namespace, String)>,
     with_log => log: LogRequest,
+    with_wait => wait: Option<WaitRequest>,
 });
+
+impl StartRequest {
+    /// Waits until the guest is ready, at most for `limit`.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), nixcloud_container::Error> {
+    /// use std::time::Duration;
+    /// use nixcloud_container::{HostConfig, Manager, Ready, StartRequest};
+    ///
+    /// let manager = Manager::open(HostConfig::default())?;
+    /// let web = manager.container("web".parse()?);
+    /// let request = StartRequest::new().wait_for(Ready::port(80), Duration::from_secs(30));
+    /// web.start_with(&request, &mut ())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn wait_for(self, level: Ready, limit: Duration) -> Self {
+        self.with_wait(WaitRequest::new(level).with_limit(limit))
+    }
+}
 
 /// What a start came to.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -56,9 +84,15 @@ pub enum StartOutcome {
     Started {
         /// The guest's init, by its pid in the host's pid namespace.
         init_pid: i32,
+        /// How it is, where that was waited for.
+        readiness: Option<Readiness>,
     },
     /// The container ran already; nothing was done.
-    AlreadyRunning,
+    #[non_exhaustive]
+    AlreadyRunning {
+        /// How it is, where that was waited for.
+        readiness: Option<Readiness>,
+    },
     /// The container was booted in the foreground and has ended since.
     #[non_exhaustive]
     Ended {
