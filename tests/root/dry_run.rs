@@ -67,6 +67,13 @@ fn root_no_command_acts_on_a_dry_run(lab: &Lab) {
         ("create", vec![vec![new_name.clone(), text(&next)]]),
         ("delete-generations", vec![vec![web_name.clone(), "old".to_owned()]]),
         ("destroy", vec![vec![web_name.clone()], vec![db.name().to_string()]]),
+        (
+            "gc",
+            vec![
+                vec![web_name.clone(), "--keep-good=1".to_owned()],
+                vec!["--all".to_owned(), "--keep-good=1".to_owned()],
+            ],
+        ),
         ("repair", vec![vec![web_name.clone()], Vec::new()]),
         ("rollback", vec![vec![web_name.clone()]]),
         ("switch-generation", vec![vec![web_name.clone(), "1".to_owned()]]),
