@@ -191,7 +191,7 @@ impl Manager {
     /// notices (an overflow), everything is looked at again. A container that cannot be read is told once and harms no other.
     ///
     /// **What can only be asked.** LXC tells nobody when it is done with starting or ending a guest: while it is at that, and only
-    /// then, it is asked again, first after 20 ms and then ever more rarely. On cgroup v1 a freeze by another tool (`lxc-freeze`) is
+    /// then, it is asked again, first after 10 ms and then ever more rarely. On cgroup v1 a freeze by another tool (`lxc-freeze`) is
     /// seen when something else of that container changes; so is a guest started by another tool, on any host. How a guest ended
     /// that no operation asked to is known from Linux 6.15 on, see [`End`](crate::watch::End).
     ///
