@@ -140,7 +140,7 @@ pub use model::observe::{
     Cancel, ContainerChange, Data, Event, Observer, PassedSignals, Phase, Planned, UnitChange,
 };
 pub use model::overrides::SetError;
-pub use model::ready::{GuestEnd, Missing, Readiness, Ready, ReadyError, SystemState, Unready};
+pub use model::ready::{Missing, Readiness, Ready, ReadyError, SystemState, Unready};
 pub use model::run_error::RunError;
 pub use model::signal::{Signal, SignalError};
 pub use model::spec::ContainerSpec;

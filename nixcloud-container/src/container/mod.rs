@@ -318,7 +318,7 @@ impl Container {
     /// missing. [`Error::State`] when it does not run.
     pub fn wait_ready(&self, request: &WaitRequest, observer: &mut dyn Observer) -> Result<Readiness, Error> {
         let _span = tracing::debug_span!("wait_ready", name = %self.name).entered();
-        ready::wait_observed(&mut self.context(observer), &self.name, request, false)
+        ready::wait_observed(&mut self.context(observer), &self.name, request, None)
     }
 
     /// Waits until nothing of it runs, and does nothing about it: [`StopOutcome::Stopped`], or at once

@@ -4,6 +4,7 @@ use super::Error;
 use crate::model::config::Above;
 use crate::model::host_report::Part;
 use crate::model::name::ContainerName;
+use crate::model::occurrence::End;
 use crate::model::ready::{Missing, Ready, Unready};
 use crate::model::resources::Unheld;
 
@@ -50,7 +51,14 @@ pub(super) fn unready(name: &ContainerName, wanted: &Ready, missing: &Missing, w
             format!("container `{name}` is not ready (`{wanted}`) after {} s: {missing}", limit.as_secs())
         }
         Unready::Ended { how } => {
-            format!("container `{name}` {} before it was ready (`{wanted}`)", how.words())
+            let how = match how {
+                End::ByItself => "ended by itself",
+                End::Rebooted => "ended to boot again, and did not,",
+                End::Stopped => "was shut down",
+                End::Killed => "was killed",
+                End::Unknown => "has ended",
+            };
+            format!("container `{name}` {how} before it was ready (`{wanted}`)")
         }
         Unready::Cancelled => {
             format!("container `{name}` was not waited for until it is ready (`{wanted}`): {missing}")

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::exit::Exit;
+use crate::model::occurrence::End;
 use crate::model::setters::setters;
-use crate::model::words::words;
 
 /// How far a guest is to have come. Each level begins where [`Activated`](Self::Activated) is reached.
 ///
@@ -167,40 +167,10 @@ pub enum Unready {
     #[non_exhaustive]
     Ended {
         /// How.
-        how: GuestEnd,
+        how: End,
     },
     /// The caller cancelled.
     Cancelled,
-}
-
-/// How a guest ended, as far as that is seen by who waits for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum GuestEnd {
-    /// Nobody on this host asked for it: it shut down, its init failed or was killed.
-    Itself,
-    /// An operation ended it: a stop, terminate or destroy.
-    Operation,
-    /// Nobody knows any more.
-    Unknown,
-}
-
-words!(GuestEnd {
-    Itself => "itself",
-    Operation => "operation",
-    Unknown => "unknown",
-});
-
-impl GuestEnd {
-    /// As a sentence has it: it ended ...
-    pub(crate) const fn words(self) -> &'static str {
-        match self {
-            Self::Itself => "ended by itself",
-            Self::Operation => "was ended by another operation",
-            Self::Unknown => "has ended",
-        }
-    }
 }
 
 /// What a guest lacks that is not as far as it is to be.
@@ -237,7 +207,7 @@ pub enum Missing {
 }
 
 impl Missing {
-    /// How far a guest is that lacks this.
+    /// How far a guest has come that lacks this; nowhere where it has not activated its system.
     #[must_use]
     pub fn reached(&self) -> Option<Ready> {
         match self {

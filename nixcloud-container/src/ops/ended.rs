@@ -3,17 +3,17 @@
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::fs::lock::{self, Place};
 use crate::host::Host;
 use crate::model::name::ContainerName;
 use crate::model::observe::Cancel;
-use crate::model::ready::GuestEnd;
+use crate::model::occurrence::End;
 use crate::ops::power::StopOutcome;
 use crate::ops::waiting;
+use crate::ops::watch;
+use crate::store::journal::{self, Note};
 use crate::store::presence;
-use crate::store::record::{Record, Run};
-use crate::sys::pidfd::PidFd;
-use crate::sys::proc;
+use crate::sys::pidfd::{PidFd, Told};
+use crate::sys::proc::{self, Process};
 
 /// Waits until nothing of a container runs. A guest that reboots from inside has not ended.
 pub(crate) fn wait_stopped(
@@ -49,19 +49,16 @@ pub(crate) fn wait_stopped(
     }
 }
 
-/// How a guest ended that was waited for until just now: whoever ends one holds its lock, and forgets its boot before giving it
-/// back. The note of the boot of one that ended by itself stays until the next operation.
-pub(crate) fn how(host: &Host, record: &Record) -> GuestEnd {
-    if is_operated(host, record) {
-        return GuestEnd::Operation;
-    }
-    let run =
-        proc::boot_id().ok().and_then(|boot| Run::load(&host.layout, &record.name, &boot).ok()).flatten();
-    if run.is_some() { GuestEnd::Itself } else { GuestEnd::Unknown }
-}
-
-/// Whether an operation is at it.
-pub(crate) fn is_operated(host: &Host, record: &Record) -> bool {
-    let (file, folder) = (host.layout.container_lock(&record.name), host.layout.container_dir(&record.name));
-    lock::is_held(Place { file: &file, folder: Some(&folder) })
+/// How a guest ended whose init was held: what operations noted that they asked it for, and what the kernel tells of it.
+pub(crate) fn how(host: &Host, name: &ContainerName, init: Process, held: Option<&PidFd>) -> End {
+    let told = held.map(PidFd::told).and_then(|told| match told {
+        Told::Exit(ended) => Some(ended),
+        _ => None,
+    });
+    let (lines, _) = journal::Reader::new(&host.layout).read();
+    let asked = lines.into_iter().rev().find_map(|line| match line.note {
+        Note::Asked { init: asked, wish } if line.name == *name && asked == init => Some(wish),
+        _ => None,
+    });
+    watch::judged(asked, told, false)
 }

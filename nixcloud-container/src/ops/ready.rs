@@ -12,7 +12,8 @@ use crate::host::context::Context;
 use crate::model::exit::Exit;
 use crate::model::name::ContainerName;
 use crate::model::observe::Phase;
-use crate::model::ready::{GuestEnd, Missing, Readiness, Ready, SystemState, Unready};
+use crate::model::occurrence::End;
+use crate::model::ready::{Missing, Readiness, Ready, SystemState, Unready};
 use crate::model::setters::setters;
 use crate::model::state::{Action, Permission, State};
 use crate::net::listen;
@@ -50,22 +51,33 @@ setters!(WaitRequest: "Within the configured time." (level: Ready) {
     with_limit => limit: Option<Duration>,
 });
 
+/// A guest that is known to run, by its init, which is held so that the kernel can tell how it ended.
+#[derive(Debug)]
+pub(crate) struct Known(Option<(Process, Option<PidFd>)>);
+
+impl Known {
+    /// Of one whose init is this; of one that has none any more, nobody knows how it ended.
+    pub(crate) fn by(init: Option<Process>) -> Self {
+        Self(init.map(|init| (init, PidFd::open(init).ok().flatten())))
+    }
+}
+
 /// As [`wait`], and tells of it.
 pub(crate) fn wait_observed(
     context: &mut Context<'_>,
     name: &ContainerName,
     request: &WaitRequest,
-    is_known: bool,
+    known: Option<Known>,
 ) -> Result<Readiness, Error> {
-    context.phase(Phase::Wait, |context| wait(context, name, request, is_known))
+    context.phase(Phase::Wait, |context| wait(context, name, request, known))
 }
 
-/// Waits until a guest is ready. Of one that `is_known` to run, that it does not is its end.
+/// Waits until a guest is ready. Of one that is `known` to run, that it does not is its end.
 fn wait(
     context: &mut Context<'_>,
     name: &ContainerName,
     request: &WaitRequest,
-    mut is_known: bool,
+    mut known: Option<Known>,
 ) -> Result<Readiness, Error> {
     let host = context.host;
     let record = host.record(name)?;
@@ -79,7 +91,6 @@ fn wait(
         why,
     };
     let mut missing = Missing::Activation;
-    let mut by_operation = false;
     loop {
         let left = limit.saturating_sub(begin.elapsed());
         let here = match waiting::while_passing(host, &record, Action::Await, left, context.cancel) {
@@ -89,12 +100,14 @@ fn wait(
         };
         let now = match here.init {
             Some(now) if here.state.permits(Action::Await) == Permission::Allowed => now,
-            _ if is_known && !here.state.is_live() => {
-                let how = if by_operation { GuestEnd::Operation } else { ended::how(host, &record) };
+            _ if known.is_some() && !here.state.is_live() => {
+                let init = known.and_then(|known| known.0);
+                let how =
+                    init.map_or(End::Unknown, |(init, held)| ended::how(host, name, init, held.as_ref()));
                 return Err(unready(missing, Unready::Ended { how }));
             }
             // It ends, to boot again or not; or is about to say who its init is.
-            _ if is_known && here.state == State::Stopping || here.state == State::Running => {
+            _ if known.is_some() && here.state == State::Stopping || here.state == State::Running => {
                 match waiting::pause(name, here.state, begin, limit, context.cancel) {
                     Err(Error::Cancelled) => return Err(unready(missing, Unready::Cancelled)),
                     Err(_) => return Err(unready(missing, Unready::Late { limit })),
@@ -103,7 +116,6 @@ fn wait(
             }
             _ => return Err(refused(host, &record, here.state)),
         };
-        is_known = true;
         let mut guest = Awaited::new(context, &record, &here, now, (begin, limit))?;
         match guest.reaches(&request.level) {
             Ok(system) => {
@@ -117,7 +129,7 @@ fn wait(
             // It may boot again.
             Err(Halt::Ended) => {
                 missing = guest.missing;
-                by_operation = ended::is_operated(host, &record);
+                known = Some(Known(Some((now, guest.pidfd))));
             }
         }
     }

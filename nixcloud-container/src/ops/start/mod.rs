@@ -11,10 +11,10 @@ use jiff::Timestamp;
 
 use crate::error::{self, Error};
 use crate::fs::atomic::{self, Durability};
-use crate::host::Host;
 use crate::host::context::Context;
 use crate::host::lxcfs::{self, Lxcfs};
 use crate::host::name_files;
+use crate::host::{Held, Host};
 use crate::lxc::command::{self, Holder};
 use crate::model::idmap::{IdMap, IdMapKind, RANGE};
 use crate::model::name::ContainerName;
@@ -32,13 +32,13 @@ use crate::ops::devices;
 use crate::ops::foreground::Foreground;
 use crate::ops::idmap_move;
 use crate::ops::limits;
-use crate::ops::locked::{self, Locked};
+use crate::ops::locked::{self, Locked, Permitted};
 use crate::ops::lxc_config;
 use crate::ops::needs;
 use crate::ops::power::{
     MONITOR_END, forget, forget_neighbours, remove_left_interfaces, target, terminate_locked,
 };
-use crate::ops::ready;
+use crate::ops::ready::{self, Known};
 use crate::ops::waiting;
 use crate::render::{self, Rendered};
 use crate::store::boot_notes::BootNotes;
@@ -74,14 +74,17 @@ pub(crate) fn start_locked(
     let Context { host, cancel, .. } = *context;
     let Locked { lock, mut record, .. } = locked;
     let name = &record.name.clone();
-    let ready = |context: &mut Context<'_>| {
-        request.wait.as_ref().map(|wait| ready::wait_observed(context, name, wait, true)).transpose()
+    // Its init is held before its lock is given back.
+    let ready = |context: &mut Context<'_>, init, lock: Held| {
+        let known = Known::by(init);
+        drop(lock);
+        request.wait.as_ref().map(|wait| ready::wait_observed(context, name, wait, Some(known))).transpose()
     };
     tell_host(context, &record);
     cut_off::settle(host, &record)?;
-    if locked::permitted(host, &record, Action::Start, cancel)?.already {
-        drop(lock);
-        return Ok(StartOutcome::AlreadyRunning { readiness: ready(context)? });
+    let Permitted { here, already } = locked::permitted(host, &record, Action::Start, cancel)?;
+    if already {
+        return Ok(StartOutcome::AlreadyRunning { readiness: ready(context, here.init, lock)? });
     }
     needs::require_folders(host, name)?;
     let plan = BootPlan::new(host, name, request, cancel)?;
@@ -93,8 +96,8 @@ pub(crate) fn start_locked(
         let Some(init_pid) = boot.run(context, &mut record)? else {
             return Err(Answer::Ended.unexpected().into());
         };
-        drop(lock);
-        return Ok(StartOutcome::Started { init_pid, readiness: ready(context)? });
+        let readiness = ready(context, Process::now(init_pid), lock)?;
+        return Ok(StartOutcome::Started { init_pid, readiness });
     }
     let mut foreground = Foreground::open(host, &starts, request.screen)?;
     let mut boot = Boot { plan: &plan, foreground: Some(&mut foreground), starts };

@@ -243,18 +243,7 @@ impl Known {
         self.ended = Some(init);
         let ended = how(init);
         let asked = self.asked.filter(|(asked, _)| *asked == init).map(|(_, wish)| wish);
-        let how = match (asked, ended) {
-            (Some(Wish::Kill), _) => End::Killed,
-            // One that shuts down where it was to reboot is known by that no other follows.
-            (Some(Wish::Reboot), Some(Ended::Signal(libc::SIGHUP))) => End::Rebooted,
-            (Some(Wish::Reboot), _) if rebooted => End::Rebooted,
-            (Some(Wish::Halt | Wish::Reboot), _) => End::Stopped,
-            (None, Some(Ended::Signal(libc::SIGHUP))) => End::Rebooted,
-            (None, _) if rebooted => End::Rebooted,
-            (None, Some(Ended::Signal(libc::SIGKILL))) => End::Killed,
-            (None, Some(_)) => End::ByItself,
-            (None, None) => End::Unknown,
-        };
+        let how = judged(asked, ended, rebooted);
         let (code, signal) = match ended {
             Some(Ended::Code(code)) => (Some(code), None),
             Some(Ended::Signal(signal)) => (None, Some(signal)),
@@ -279,6 +268,23 @@ impl Known {
             tell(at, Occurred::Destroyed);
         }
         *self = Self { there: Some(false), busy: self.busy, ended: self.ended, ..Self::default() };
+    }
+}
+
+/// How a guest ended: what an operation had asked its init for, how the init ended as far as that was seen, and whether another init
+/// of the same guest follows.
+pub(crate) fn judged(asked: Option<Wish>, ended: Option<Ended>, rebooted: bool) -> End {
+    match (asked, ended) {
+        (Some(Wish::Kill), _) => End::Killed,
+        // One that shuts down where it was to reboot is known by that no other follows.
+        (Some(Wish::Reboot), Some(Ended::Signal(libc::SIGHUP))) => End::Rebooted,
+        (Some(Wish::Reboot), _) if rebooted => End::Rebooted,
+        (Some(Wish::Halt | Wish::Reboot), _) => End::Stopped,
+        (None, Some(Ended::Signal(libc::SIGHUP))) => End::Rebooted,
+        (None, _) if rebooted => End::Rebooted,
+        (None, Some(Ended::Signal(libc::SIGKILL))) => End::Killed,
+        (None, Some(_)) => End::ByItself,
+        (None, None) => End::Unknown,
     }
 }
 

@@ -35,6 +35,7 @@ use crate::sys::inotify::{Inotify, Told};
 use crate::sys::readiness::{Flag, Readiness, Timer};
 use eyes::Eyes;
 use folders::{Folders, News};
+pub(crate) use known::judged;
 use known::{Known, Seen};
 pub use request::WatchRequest;
 
