@@ -157,6 +157,7 @@ pub use ops::plan::{Plan, PlanRequest, PlanTarget};
 pub use ops::power::{StopOutcome, StopRequest};
 pub use ops::ready::WaitRequest;
 pub use ops::repair::{Repair, RepairOutcome, RepairRequest};
+pub use ops::restart::{RestartRequest, Restarted};
 pub use ops::set::SetRequest;
 pub use ops::start::{StartOutcome, StartRequest};
 pub use ops::switch::Switched;

@@ -1,11 +1,13 @@
 //! Freezing, hanging, dying: what a container's state makes of start, stop and terminate.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use nixcloud_container::{
-    DestroyRequest, Error, ErrorKind, GenerationId, RunRequest, StartOutcome, State, StopOutcome, StopRequest,
+    DestroyRequest, Error, ErrorKind, Event, GenerationId, Phase, RestartRequest, RunRequest, StartOutcome,
+    StartRequest, State, StopOutcome, StopRequest, UpdateRequest, Updated,
 };
 
 use crate::harness::{Guest, Kind, Lab, Must, eventually, scenarios};
@@ -30,7 +32,63 @@ scenarios! {
         root_a_reboot_that_is_asked_for,
         root_signals_of_the_container_file_are_what_its_init_is_sent,
         root_a_signal_reaches_the_init,
+        root_a_restart_lets_nobody_in_between,
     ],
+}
+
+fn root_a_restart_lets_nobody_in_between(lab: &Lab, kind: Kind) {
+    let web = lab.guest("web", kind);
+    web.create();
+    let restarted = web.container().restart(&RestartRequest::new(), &mut ()).must("restart");
+    assert_eq!(restarted.stopped, StopOutcome::NotRunning);
+    assert!(matches!(restarted.started, StartOutcome::Started { .. }), "{restarted:?}");
+    web.await_version();
+    let init = web.init();
+
+    // What a start refuses leaves it as it is.
+    let items = vec![("lxc.rootfs.path".to_owned(), "/".to_owned())];
+    let request = RestartRequest::new().with_start(StartRequest::new().with_items(items));
+    let error = web.container().restart(&request, &mut ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Input, "{error:?}");
+    assert_eq!((web.state(), web.init()), (State::Running, init));
+
+    // An update that comes while it ends finds it running again.
+    kill(Pid::from_raw(init), Signal::SIGSTOP).unwrap();
+    let (asked, waits) = (AtomicBool::new(false), AtomicBool::new(false));
+    let file = lab.file(web.name().as_str(), &web.file().version("2"));
+    let (restarting, updating) = (web.container(), web.container());
+    let (restarted, updated) = std::thread::scope(|scope| {
+        let restart = scope.spawn(|| {
+            let mut observer = |event: Event| {
+                asked.fetch_or(matches!(event, Event::Phase(Phase::Stop)), Ordering::SeqCst);
+            };
+            restarting.restart(&RestartRequest::new(), &mut observer)
+        });
+        eventually("it is asked to end", Duration::from_secs(30), || asked.load(Ordering::SeqCst));
+        let update = scope.spawn(|| {
+            let mut observer = |event: Event| {
+                waits.fetch_or(matches!(event, Event::Waiting { .. }), Ordering::SeqCst);
+            };
+            updating.update(&UpdateRequest::new(&file), &mut observer)
+        });
+        eventually("the update waits", Duration::from_secs(60), || waits.load(Ordering::SeqCst));
+        kill(Pid::from_raw(init), Signal::SIGCONT).unwrap();
+        (restart.join().unwrap().must("restart"), update.join().unwrap().must("update"))
+    });
+    assert_eq!(restarted.stopped, StopOutcome::Stopped);
+    assert!(matches!(restarted.started, StartOutcome::Started { .. }), "{restarted:?}");
+    let Updated::Switched(switched) = updated else { panic!("{updated:?}") };
+    assert!(switched.activated, "it came between: {switched:?}");
+    assert_ne!(web.init(), init);
+
+    // One that can hear nothing is ended at once, as asked.
+    web.container().freeze().must("freeze");
+    let at_once = RestartRequest::new().with_stop(None);
+    let restarted = web.container().restart(&at_once, &mut ()).must("restart");
+    assert_eq!((restarted.stopped, web.state()), (StopOutcome::Stopped, State::Running));
+    let told = lab.line("restart @web --wait");
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(lab.plain(&told.stdout).starts_with("restarted web: system-running after "), "{told:?}");
 }
 
 fn root_freeze_and_unfreeze(lab: &Lab, kind: Kind) {

@@ -5,8 +5,8 @@ use clap::Subcommand;
 use super::{
     ApplyArgs, AutostartArgs, AutostopArgs, CompletionsArgs, CreateArgs, DeleteGenerationsArgs, DestroyArgs,
     EvalArgs, EventsArgs, GcArgs, HostCommand, KillArgs, ListArgs, LoginArgs, ManArgs, NameArgs, PlanArgs,
-    RepairArgs, RollbackArgs, RunArgs, SetArgs, ShowIpArgs, StartArgs, StopArgs, SwitchGenerationArgs,
-    ToolArgs, UpdateArgs,
+    RepairArgs, RestartArgs, RollbackArgs, RunArgs, SetArgs, ShowIpArgs, StartArgs, StopArgs,
+    SwitchGenerationArgs, ToolArgs, UpdateArgs,
 };
 
 /// What is to be done.
@@ -235,10 +235,14 @@ Examples:
   nixcloud-container stop web -l \"-t 10\"   wait 10 s, then kill it")]
     Stop(StopArgs),
     /// Shut a container down cleanly and boot it again
+    ///
+    /// As one operation: no other comes between, and what a start refuses is found before the guest ends. One that does not run is
+    /// started. With --wait as `start --wait`.
     #[command(after_long_help = "\
-Example:
-  nixcloud-container restart web")]
-    Restart(StopArgs),
+Examples:
+  nixcloud-container restart web
+  nixcloud-container restart web --wait    until its units run")]
+    Restart(RestartArgs),
     /// End a container at once
     ///
     /// Nothing in it is asked. When this returns, its name can be used again.

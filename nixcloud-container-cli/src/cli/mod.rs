@@ -20,7 +20,7 @@ pub(crate) use inspect::{ListArgs, ShowIpArgs};
 pub(crate) use lifecycle::{BuildArgs, CreateArgs, DestroyArgs};
 pub(crate) use name_pattern::NamePattern;
 pub(crate) use plan::PlanArgs;
-pub(crate) use power::{KillArgs, StartArgs, StopArgs, seconds};
+pub(crate) use power::{KillArgs, RestartArgs, StartArgs, StopArgs, seconds};
 pub(crate) use repair::RepairArgs;
 pub(crate) use session::{LoginArgs, RunArgs, SessionArgs};
 pub(crate) use set::SetArgs;

@@ -259,7 +259,7 @@ fn prepare<'a>(cli: &'a Cli, reader: lxc::Reader<'_>) -> Result<Work<'a>, Failur
             Box::new(move |context| power::stop(context, args, &asked))
         }
         Command::Restart(args) => {
-            let asked = reader.restart(args)?;
+            let asked = reader.restart(&args.stop)?;
             Box::new(move |context| power::restart(context, args, &asked))
         }
         Command::Terminate(args) => {

@@ -1,9 +1,12 @@
 //! start, stop, restart, terminate, kill, freeze, unfreeze.
 
-use nixcloud_container::{Container, ContainerName, Error, Readiness, Screen, StartOutcome, StopOutcome};
+use nixcloud_container::{
+    Container, ContainerName, Error, Readiness, RestartRequest, Screen, StartOutcome, StartRequest,
+    StopOutcome,
+};
 
 use super::{Context, Failure};
-use crate::cli::{KillArgs, NameArgs, StartArgs, StopArgs, ToolArgs};
+use crate::cli::{KillArgs, NameArgs, RestartArgs, StartArgs, StopArgs, ToolArgs};
 use crate::exit::ExitStatus;
 use crate::lxc_args::{How, Start, Stop};
 use crate::view::{KillView, Outcome, PowerView};
@@ -62,15 +65,25 @@ pub(super) fn stop(context: &Context<'_>, args: &StopArgs, asked: &Stop) -> Resu
     Ok(ExitStatus::Done)
 }
 
-pub(super) fn restart(context: &Context<'_>, args: &StopArgs, asked: &Stop) -> Result<ExitStatus, Failure> {
-    let container = context.container(&args.name);
-    let done = match context.shown(&format!("stopping {}", args.name), || stop_as(&container, asked))? {
+pub(super) fn restart(
+    context: &Context<'_>,
+    args: &RestartArgs,
+    asked: &Stop,
+) -> Result<ExitStatus, Failure> {
+    let name = &args.stop.name;
+    let stop = match &asked.how {
+        How::Kill => None,
+        How::Ask(request) => Some(*request),
+    };
+    let start = StartRequest::new().with_wait(args.wait.request());
+    let request = RestartRequest::new().with_stop(stop).with_start(start);
+    let done = context.container(name).restart(&request, &mut context.progress())?;
+    let told = match done.stopped {
         StopOutcome::NotRunning => Outcome::Started,
         _ => Outcome::Restarted,
     };
-    let started = container.start(&mut context.progress())?;
-    context.reply(&started_view(&args.name, &started, done));
-    Ok(ExitStatus::Done)
+    context.reply(&started_view(name, &done.started, told));
+    Ok(readiness(&done.started).into())
 }
 
 pub(super) fn terminate(context: &Context<'_>, args: &ToolArgs) -> Result<ExitStatus, Failure> {

@@ -27,6 +27,7 @@ use crate::ops::inspect::{self, Status};
 use crate::ops::plan::{Plan, PlanRequest};
 use crate::ops::power::{self, StopOutcome, StopRequest};
 use crate::ops::ready::{self, WaitRequest};
+use crate::ops::restart::{self, RestartRequest, Restarted};
 use crate::ops::set::{self, SetRequest};
 use crate::ops::start::{self, StartOutcome, StartRequest};
 use crate::ops::switch::{self, Switched};
@@ -347,6 +348,26 @@ impl Container {
     pub fn stop_with(&self, request: &StopRequest) -> Result<StopOutcome, Error> {
         let _span = tracing::debug_span!("stop", name = %self.name).entered();
         power::stop(&self.host, &self.name, request, &self.cancel)
+    }
+
+    /// Shuts it down and boots it again, as one operation: no other comes between, and what a start refuses is found before the
+    /// guest ends. One that does not run is started.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), nixcloud_container::Error> {
+    /// use nixcloud_container::{HostConfig, Manager, RestartRequest};
+    ///
+    /// let web = Manager::open(HostConfig::default())?.container("web".parse()?);
+    /// web.restart(&RestartRequest::new(), &mut ())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of a stop, after which it still runs, and those of a start, after which it does not.
+    pub fn restart(&self, request: &RestartRequest, observer: &mut dyn Observer) -> Result<Restarted, Error> {
+        let _span = tracing::debug_span!("restart", name = %self.name).entered();
+        restart::restart(&mut self.context(observer), &self.name, request)
     }
 
     /// Ends it at once; returns when its name can be used again.

@@ -173,6 +173,8 @@ pub enum Operation {
     Start,
     /// It is being shut down, or asked to reboot.
     Stop,
+    /// It is being shut down and booted again.
+    Restart,
     /// It is being ended at once.
     Terminate,
     /// It is being frozen.
@@ -194,6 +196,7 @@ words!(Operation {
     Set => "set",
     Start => "start",
     Stop => "stop",
+    Restart => "restart",
     Terminate => "terminate",
     Freeze => "freeze",
     Unfreeze => "unfreeze",

@@ -28,6 +28,7 @@ pub mod power;
 pub mod ready;
 pub mod recover;
 pub mod repair;
+pub mod restart;
 pub mod set;
 pub mod shown;
 pub mod start;

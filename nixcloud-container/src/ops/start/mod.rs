@@ -1,16 +1,15 @@
 //! Start: what may be asked of one boot, and the boot itself.
 
+mod pidfile;
 mod plan;
 mod request;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ::nix::errno::Errno;
 use jiff::Timestamp;
 
 use crate::error::{self, Error};
-use crate::fs::atomic::{self, Durability};
 use crate::host::context::Context;
 use crate::host::lxcfs::{self, Lxcfs};
 use crate::host::name_files;
@@ -65,6 +64,16 @@ pub(crate) fn start(
     start_locked(context, locked, request)
 }
 
+/// Refuses what a start would refuse before it does anything.
+pub(crate) fn require(
+    context: &Context<'_>,
+    name: &ContainerName,
+    request: &StartRequest,
+) -> Result<(), Error> {
+    needs::require_folders(context.host, name)?;
+    BootPlan::new(context.host, name, request, context.cancel).map(drop)
+}
+
 /// Starts a container whose lock is given up when it runs: others may stop it while it is waited for.
 pub(crate) fn start_locked(
     context: &mut Context<'_>,
@@ -106,7 +115,7 @@ pub(crate) fn start_locked(
     drop(lock);
     let cancelled = foreground.wait(host, name, cancel);
     if let Some((path, init)) = plan.pidfile.zip(init) {
-        remove_pidfile(&path, init);
+        pidfile::remove(&path, init);
     }
     Ok(StartOutcome::Ended { cancelled: cancelled? })
 }
@@ -255,7 +264,7 @@ impl Boot<'_> {
             return Err(Error::Cancelled);
         }
         if let Some(path) = &self.plan.pidfile {
-            write_pidfile(host, record, path, init_pid)?;
+            pidfile::write(host, record, path, init_pid)?;
         }
         Ok(Some(init_pid))
     }
@@ -402,23 +411,6 @@ fn own_size(context: &mut Context<'_>, record: &Record) -> Result<Vec<String>, E
 
 /// LXC's item for the preference with which the kernel ends the guest's processes.
 const OOM_KEY: &str = "lxc.proc.oom_score_adj";
-
-fn write_pidfile(host: &Host, record: &Record, path: &Path, init: i32) -> Result<(), Error> {
-    let written = atomic::write(path, format!("{init}\n").as_bytes(), 0o644, Durability::Volatile);
-    written.map_err(|error| {
-        let undo = terminate_locked(host, record, &Cancel::new()).map(drop);
-        Error::from(error).undone(undo)
-    })
-}
-
-/// Removes it if it is still that of this guest.
-fn remove_pidfile(path: &Path, init: i32) {
-    if std::fs::read_to_string(path).is_ok_and(|text| text.trim() == init.to_string())
-        && let Err(error) = std::fs::remove_file(path)
-    {
-        tracing::debug!(path = %path.display(), %error, "the pidfile stays behind");
-    }
-}
 
 /// LXC's words where a mount cannot get the guest's ids: too old a kernel, or its file system. It does not say which
 /// mount; if it was one of the container file's own, the start without ids for the store fails too. A fault of the moment is
