@@ -54,7 +54,8 @@ fn root_from_another_network_nothing_is_started_twice_nor_removed(lab: &Lab) {
     assert!(web.rootfs().join("etc").is_dir());
     // From here the same calls are understood.
     let start = act(lab, false, "start", &web, None);
-    assert_eq!(String::from_utf8_lossy(&start.stdout), "AlreadyRunning\n", "{start:?}");
+    let said = String::from_utf8_lossy(&start.stdout);
+    assert!(said.starts_with("AlreadyRunning"), "{start:?}");
     // Without our own note of the start, the kernel still knows.
     let note = lab.path("/var/lib/nixcloud/container/running").join(format!("{}.toml", web.name()));
     fs::remove_file(&note).unwrap();
