@@ -75,11 +75,7 @@ impl Known {
                 self.start(at, init, generation, false, how, tell);
             }
             Note::Asked { init, wish } => self.asked = Some((init, wish)),
-            Note::Ended { init } => {
-                if self.guest.is_some_and(|guest| guest.init == init) {
-                    self.end(at, false, how, tell);
-                }
-            }
+            Note::Ended { init } => self.note_end(at, init, how, tell),
             Note::Frozen => self.freeze(at, true, tell),
             Note::Unfrozen => self.freeze(at, false, tell),
             Note::Switched { from, to } => {
@@ -236,6 +232,23 @@ impl Known {
         self.guest = Some(Guest { init, ready: false, frozen: false, before: false });
         tell(at, Occurred::Started { init: init.pid, generation });
         tell(at, Occurred::Booting);
+    }
+
+    /// A guest whose start was noted with this init is gone.
+    fn note_end(&mut self, at: Timestamp, init: Process, how: How<'_>, tell: Tell<'_>) {
+        if self.there.is_none() {
+            // The line of its start is older than the journal. Of what was looked at it is known that it had ended.
+            self.there = Some(true);
+            self.guest = Some(Guest { init, ready: true, frozen: false, before: true });
+        }
+        if self.guest.is_none_or(|guest| guest.init != init) {
+            return;
+        }
+        // Where nobody saw it boot again from inside, it is the later init that was asked.
+        if let Some((_, wish)) = self.asked.filter(|(asked, _)| asked.start > init.start) {
+            self.asked = Some((init, wish));
+        }
+        self.end(at, false, how, tell);
     }
 
     fn end(&mut self, at: Timestamp, rebooted: bool, how: How<'_>, tell: Tell<'_>) {
@@ -452,6 +465,28 @@ mod tests {
                 "created",
             ]
         );
+    }
+
+    #[test]
+    fn an_end_is_told_whose_start_the_journal_has_no_more() {
+        let mut play = Play::default();
+        play.read(Note::Begun { operation: Operation::Stop, pid: 7 });
+        play.read(Note::Asked { init: A, wish: Wish::Halt }).read(Note::Ended { init: A }).read(Note::Done);
+        play.look(State::Stopped, None);
+        assert_eq!(play.told(), ["busy", "stopped", "idle"]);
+        // Of one that was looked at, it was seen that it had ended.
+        let mut play = Play::default();
+        play.known.adopt(&seen(State::Stopped, None));
+        play.read(Note::Ended { init: A });
+        assert_eq!(play.told().len(), 0);
+    }
+
+    #[test]
+    fn a_guest_that_booted_again_unseen_ended_as_its_later_init_was_asked() {
+        let mut play = Play::default();
+        play.read(Note::Started { init: A, generation: None });
+        play.read(Note::Asked { init: B, wish: Wish::Halt }).read(Note::Ended { init: A });
+        assert_eq!(play.told(), ["started 100", "booting", "stopped"]);
     }
 
     #[test]
