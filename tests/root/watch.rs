@@ -4,12 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use nixcloud_container::watch::{End, Occurred, Occurrence, Operation, Watch, WatchRequest};
-use nixcloud_container::{ContainerName, DestroyRequest, Manager, State, StopRequest};
+use nixcloud_container::{ContainerName, DestroyRequest, Manager, StartRequest, State, StopRequest};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::harness::{Guest, Kind, Lab, Must, scenarios};
 
@@ -20,6 +23,8 @@ scenarios! {
         root_a_watch_is_there_before_the_state_folder,
         root_a_damaged_record_is_told_once,
         root_a_killed_operation_is_over_for_who_watches,
+        root_a_watch_without_descriptors_goes_on_where_it_was,
+        root_a_watch_of_a_guest_that_does_not_go_rests,
         root_a_thousand_containers_leave_a_watch_as_it_was,
         root_an_overflow_loses_no_state,
         root_events_are_lines_for_people_and_objects_for_programs,
@@ -310,26 +315,105 @@ fn root_a_killed_operation_is_over_for_who_watches(lab: &Lab) {
     let web = lab.busybox("web");
     let mut told = Told::all(lab);
     let file = lab.file("web", &web.file().module("standin.buildSeconds = 100;"));
-    let mut create = lab
-        .command(["create", web.name().as_str(), file.to_str().unwrap()])
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let create = || {
+        let mut command = lab.command(["create", web.name().as_str(), file.to_str().unwrap()]);
+        let null = std::process::Stdio::null;
+        command.stdout(null()).stderr(null()).spawn().unwrap()
+    };
+    let mut killed = create();
     let busy = told.next();
-    assert!(matches!(busy.what, Occurred::Busy(busy) if busy.pid == Some(create.id())), "{busy:?}");
+    assert!(matches!(busy.what, Occurred::Busy(busy) if busy.pid == Some(killed.id())), "{busy:?}");
     let record = lab.path(&format!("/var/lib/nixcloud/container/records/{}.toml", web.name()));
     crate::harness::eventually("it has begun", LONG, || record.exists());
     // One that begins now knows it too, and what it is.
     let mut late = Told::of(lab, WatchRequest::new());
     let found = late.next();
     assert_eq!(word(&found.what), "create", "{found:?}");
-    create.kill().unwrap();
-    create.wait().unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
     for told in [&mut told, &mut late] {
         assert_eq!(word(&told.next().what), "idle");
     }
     web.container().destroy(DestroyRequest::new().with_force(true)).must("destroy");
+
+    // And where the kernel has no room to tell of it.
+    told.so_far();
+    let mut killed = create();
+    assert_eq!(word(&told.next().what), "create");
+    let left = overflow(lab);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(word(&told.next().what), "idle");
+    fs::remove_file(left).unwrap();
+    web.container().destroy(DestroyRequest::new().with_force(true)).must("destroy");
+}
+
+/// Fills the kernel's queue of each watch with what is nobody's. What is left of that.
+fn overflow(lab: &Lab) -> std::path::PathBuf {
+    let limit: usize =
+        fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
+    let notes = lab.path("/var/lib/nixcloud/container/running");
+    let [mut from, mut to] = ["one", "other"].map(|name| notes.join(name));
+    fs::write(&from, "").unwrap();
+    for _ in 0..=limit {
+        fs::rename(&from, &to).unwrap();
+        std::mem::swap(&mut from, &mut to);
+    }
+    from
+}
+
+fn root_a_watch_without_descriptors_goes_on_where_it_was(lab: &Lab) {
+    let web = lab.busybox("web");
+    web.boot();
+    let mut told = Told::all(lab);
+    // One is the most that `poll` takes then.
+    let all = getrlimit(Resource::Nofile);
+    let fails = |told: &mut Told| {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(1), ..all }).unwrap();
+        let next =
+            std::iter::from_fn(|| Some(told.watch.next_within(LONG).transpose())).find_map(|next| next);
+        setrlimit(Resource::Nofile, all).unwrap();
+        assert!(matches!(next, Some(Err(_))), "{next:?}");
+    };
+    kill(Pid::from_raw(web.init()), Signal::SIGKILL).unwrap();
+    fails(&mut told);
+    told.tells(web.name(), &[&told_by_the_kernel(End::Killed)]);
+    // That changes were lost is heard once.
+    let left = overflow(lab);
+    let record = lab.path(&format!("/var/lib/nixcloud/container/records/{}.toml", web.name()));
+    let aside = lab.path("/files/record");
+    fs::rename(&record, &aside).unwrap();
+    fails(&mut told);
+    told.tells(web.name(), &["unreadable"]);
+    fs::rename(aside, record).unwrap();
+    fs::remove_file(left).unwrap();
+}
+
+/// Whoever waits for the descriptor of a watch is not woken without end by a guest that LXC is not done with: by a hook that hangs.
+fn root_a_watch_of_a_guest_that_does_not_go_rests(lab: &Lab) {
+    let (hook, hangs) = (lab.path("/files/hook"), lab.path("/files/hangs"));
+    fs::write(&hangs, "").unwrap();
+    fs::write(&hook, format!("#!/bin/sh\nwhile test -e {}; do sleep 0.1; done\n", hangs.display())).unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let key = "lxc.hook.post-stop".to_owned();
+    let manager = lab.manager_with(|config| config.allow_lxc_keys = vec![key.clone()]);
+    let web = lab.busybox("web");
+    let since = jiff::Timestamp::now();
+    web.create();
+    let request = StartRequest::new().with_items(vec![(key, hook.display().to_string())]);
+    manager.container(web.name().clone()).start_with(&request, &mut ()).must("start");
+    web.await_version();
+    kill(Pid::from_raw(web.init()), Signal::SIGKILL).unwrap();
+    crate::harness::eventually("the hook hangs", LONG, || web.state() == State::Stopping);
+    let mut told = Told::of(lab, WatchRequest::new().with_since(since));
+    told.tells(web.name(), &["created", "started", "booting"]);
+    crate::harness::eventually("it rests", LONG, || {
+        told.so_far();
+        let mut fds = [PollFd::new(&told.watch, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 200_000_000 })).unwrap() == 0
+    });
+    fs::remove_file(hangs).unwrap();
+    told.tells(web.name(), &[&End::Unknown.to_string()]);
 }
 
 fn root_events_are_lines_for_people_and_objects_for_programs(lab: &Lab) {
@@ -479,15 +563,8 @@ fn root_an_overflow_loses_no_state(lab: &Lab) {
     web.boot();
     db.create();
     let mut told = Told::all(lab);
-    // The kernel's queue is filled with what is nobody's, and with the journal nothing is to be had either.
-    let limit: usize =
-        fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
-    let notes = lab.path("/var/lib/nixcloud/container/running");
-    fs::write(notes.join("one"), "").unwrap();
-    for turn in 0..=limit {
-        let (from, to) = if turn % 2 == 0 { ("one", "other") } else { ("other", "one") };
-        fs::rename(notes.join(from), notes.join(to)).unwrap();
-    }
+    // With the journal nothing is to be had either.
+    let left = overflow(lab);
     let journal = lab.path("/var/lib/nixcloud/container/journal");
     let aside = lab.path("/files/journal");
     fs::rename(&journal, &aside).unwrap();
@@ -510,7 +587,7 @@ fn root_an_overflow_loses_no_state(lab: &Lab) {
     late.destroy();
     fs::remove_file(&journal).unwrap();
     fs::rename(aside, journal).unwrap();
-    fs::remove_file(notes.join(if limit.is_multiple_of(2) { "other" } else { "one" })).unwrap();
+    fs::remove_file(left).unwrap();
     assert_eq!(last[web.name()], told_by_the_kernel(End::Killed));
     // Without its record it is still one of ours, and cannot be read.
     assert_eq!(last[db.name()], "unreadable");

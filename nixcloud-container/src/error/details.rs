@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use super::Error;
 use crate::fs::room;
 use crate::nix;
@@ -33,9 +35,19 @@ impl Error {
     /// Whether a file system had no room for something new: it is full, out of inodes, over a quota or read-only.
     #[must_use]
     pub fn lacks_room(&self) -> bool {
+        self.is_caused_by(room::lacked)
+    }
+
+    /// Whether nothing was wrong with what was asked for: there was no descriptor left to ask with.
+    pub(crate) fn lacks_descriptors(&self) -> bool {
+        let lacks = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+        self.is_caused_by(|error| lacks.contains(&error.raw_os_error()))
+    }
+
+    fn is_caused_by(&self, judge: impl Fn(&io::Error) -> bool) -> bool {
         let mut next: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = next {
-            if error.downcast_ref::<io::Error>().is_some_and(room::lacked) {
+            if error.downcast_ref::<io::Error>().is_some_and(&judge) {
                 return true;
             }
             next = error.source();

@@ -110,9 +110,8 @@ impl Known {
                 if seen.state != State::Unreachable {
                     self.freeze(at, seen.state == State::Frozen, tell);
                 }
-                if let Some(guest) = self.guest.as_mut().filter(|guest| !guest.ready && !seen.booting) {
-                    guest.ready = true;
-                    tell(at, Occurred::Ready);
+                if !seen.booting {
+                    self.ready(at, tell);
                 }
                 false
             }
@@ -241,14 +240,12 @@ impl Known {
             self.there = Some(true);
             self.guest = Some(Guest { init, ready: true, frozen: false, before: true });
         }
-        if self.guest.is_none_or(|guest| guest.init != init) {
-            return;
+        if self.guest.is_some_and(|guest| guest.init == init) {
+            // Where nobody saw it boot again from inside, it is the later init that was asked.
+            self.asked =
+                self.asked.map(|(asked, wish)| (if asked.start > init.start { init } else { asked }, wish));
+            self.end(at, false, how, tell);
         }
-        // Where nobody saw it boot again from inside, it is the later init that was asked.
-        if let Some((_, wish)) = self.asked.filter(|(asked, _)| asked.start > init.start) {
-            self.asked = Some((init, wish));
-        }
-        self.end(at, false, how, tell);
     }
 
     fn end(&mut self, at: Timestamp, rebooted: bool, how: How<'_>, tell: Tell<'_>) {

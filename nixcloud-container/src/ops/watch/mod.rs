@@ -10,6 +10,7 @@
 mod begin;
 mod eyes;
 mod folders;
+mod hear;
 mod known;
 mod request;
 
@@ -31,10 +32,10 @@ use crate::store::history::Generations;
 use crate::store::journal;
 use crate::store::presence::{self, Survey};
 use crate::store::record::RecordPhase;
-use crate::sys::inotify::{Inotify, Told};
+use crate::sys::inotify::Inotify;
 use crate::sys::readiness::{Flag, Readiness, Timer};
 use eyes::Eyes;
-use folders::{Folders, News};
+use folders::Folders;
 pub(crate) use known::judged;
 use known::{Known, Seen};
 pub use request::WatchRequest;
@@ -82,6 +83,10 @@ pub struct Watch {
     to_look_at: BTreeSet<ContainerName>,
     /// Those that are to be looked at again, since nobody tells when what LXC does is done.
     passing: BTreeSet<ContainerName>,
+    /// Those whose lock was about to be freed, as it seems, and is asked for once more.
+    freeing: BTreeSet<ContainerName>,
+    /// Whether a turn failed: what it had heard is gone.
+    missed: bool,
     again: Duration,
     again_at: Option<Instant>,
     /// When guests that still boot are taken for booted.
@@ -124,6 +129,8 @@ pub(crate) fn watch(host: Arc<Host>, request: WatchRequest, cancel: Cancel) -> R
         told: VecDeque::new(),
         to_look_at: BTreeSet::new(),
         passing: BTreeSet::new(),
+        freeing: BTreeSet::new(),
+        missed: false,
         again: AGAIN,
         again_at: None,
         booted_at: BTreeMap::new(),
@@ -181,125 +188,17 @@ impl Watch {
         self.try_next()
     }
 
-    /// Takes note of all that the kernel and the journal have to tell by now.
+    /// Takes note of all that the kernel and the journal have to tell by now. What a turn that fails has heard is found by looking
+    /// at everything in the next one, for which it wakes whoever waits.
     fn turn(&mut self) -> Result<(), Error> {
-        for number in self.ready.ready().map_err(failed)? {
-            match number {
-                PENDING => {}
-                FOLDERS => self.read_folders()?,
-                INSIDE => self.read_inside()?,
-                TIMER => self.time_is_up(),
-                guest => self.guest_stirs(guest)?,
-            }
-        }
-        self.read_journal()?;
-        self.look_at_those()?;
-        self.set_timer()
+        let freeing = self.time_is_up();
+        let turned = self.hear(&freeing).and_then(|()| self.look_at_those());
+        self.missed |= turned.is_err();
+        turned.and(self.set_timer())
     }
 
     fn is_asked_for(&self, name: &ContainerName) -> bool {
         self.request.names.is_empty() || self.request.names.contains(name)
-    }
-
-    fn read_folders(&mut self) -> Result<(), Error> {
-        for news in self.folders.read().map_err(failed)? {
-            match news {
-                News::Container(name) if self.is_asked_for(&name) => drop(self.to_look_at.insert(name)),
-                News::Lock(name) => {
-                    // Whoever held it may have been killed: others say themselves that they are done.
-                    let busy = self.known.get(&name).is_some_and(|known| known.busy.is_some());
-                    if busy && !presence::is_held(&self.host.layout, &name) {
-                        self.read_journal()?;
-                        self.tell(&name, |known, _, tell| known.idle(Timestamp::now(), tell));
-                    }
-                }
-                News::Container(_) => {}
-                News::All => self.look_at_all()?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Something was missed: whatever is known, and whatever is there, is looked at.
-    fn look_at_all(&mut self) -> Result<(), Error> {
-        let names = self.host.names()?.into_iter().filter(|name| self.is_asked_for(name)).collect::<Vec<_>>();
-        self.to_look_at.extend(names);
-        self.to_look_at.extend(self.known.keys().cloned());
-        Ok(())
-    }
-
-    fn read_inside(&mut self) -> Result<(), Error> {
-        let mut boots = BTreeSet::new();
-        for told in self.inside.read().map_err(failed)? {
-            match told {
-                Told::Overflow => {
-                    boots.extend(self.eyes.keys().cloned());
-                    self.to_look_at.extend(self.eyes.keys().cloned());
-                }
-                Told::Change { watch, .. } => {
-                    for (name, eyes) in &self.eyes {
-                        if eyes.links == Some(watch) {
-                            boots.insert(name.clone());
-                        } else if eyes.cgroups.contains(&watch) {
-                            self.to_look_at.insert(name.clone());
-                        }
-                    }
-                }
-                Told::Over { .. } => {}
-            }
-        }
-        for name in boots {
-            self.ask_whether_booted(&name);
-        }
-        Ok(())
-    }
-
-    /// Its init has ended, or its mounts have changed.
-    fn guest_stirs(&mut self, number: u64) -> Result<(), Error> {
-        let Some(name) = self.numbers.get(&number).cloned() else { return Ok(()) };
-        let Some(eyes) = self.eyes.get_mut(&name) else { return Ok(()) };
-        if eyes.init.is_alive() {
-            eyes.follow_links(&self.inside).map_err(failed)?;
-            self.ask_whether_booted(&name);
-        } else {
-            eyes.ended();
-            self.to_look_at.insert(name);
-        }
-        Ok(())
-    }
-
-    fn ask_whether_booted(&mut self, name: &ContainerName) {
-        let Some(init) = self.eyes.get(name).map(|eyes| eyes.init) else { return };
-        if !init.is_alive() || booting::is_booting(&self.host, init) {
-            return;
-        }
-        self.tell(name, |known, _, tell| known.ready(Timestamp::now(), tell));
-        self.close_if_ready(name);
-    }
-
-    fn close_if_ready(&mut self, name: &ContainerName) {
-        let ready = self.known.get(name).and_then(|known| known.guest).is_some_and(|guest| guest.ready);
-        if ready && let Some(eyes) = self.eyes.get_mut(name) {
-            eyes.booted(&self.ready, &self.inside);
-            self.booted_at.remove(name);
-        }
-    }
-
-    fn time_is_up(&mut self) {
-        let now = Instant::now();
-        if self.again_at.is_some_and(|at| at <= now) {
-            self.to_look_at.append(&mut self.passing);
-            self.again_at = None;
-            self.again = (self.again * 2).min(LONGEST_AGAIN);
-        }
-        let to_look_at = &mut self.to_look_at;
-        self.booted_at.retain(|name, at| {
-            let waits = *at > now;
-            if !waits {
-                to_look_at.insert(name.clone());
-            }
-            waits
-        });
     }
 
     /// Lets what is known of a container take note of something, and keeps what that tells.
@@ -367,6 +266,10 @@ impl Watch {
             survey = None;
             seen = self.look(name, survey);
         }
+        let seen = match seen {
+            Err(error) if error.lacks_descriptors() => return Err(error),
+            seen => seen,
+        };
         let at = Timestamp::now();
         let mut passes = false;
         self.tell(name, |known, how, tell| match seen {
@@ -380,6 +283,13 @@ impl Watch {
             self.passing.remove(name);
         }
         self.open_eyes(name)?;
+        let is_seen =
+            self.known.get(name).is_none_or(|known| known.guest.is_none()) || self.eyes.contains_key(name);
+        if !is_seen && self.to_look_at.remove(name) {
+            // Its init has ended, and nobody tells when LXC is done with it.
+            self.passing.insert(name.clone());
+        }
+        self.is_idle(name)?;
         self.forget_if_gone(name);
         Ok(())
     }
@@ -453,13 +363,13 @@ impl Watch {
 
     fn set_timer(&mut self) -> Result<(), Error> {
         let now = Instant::now();
-        if self.passing.is_empty() {
+        if self.passing.is_empty() && self.freeing.is_empty() && !self.missed {
             (self.again, self.again_at) = (AGAIN, None);
         } else if self.again_at.is_none() {
             self.again_at = Some(now + self.again);
         }
         // What is to be looked at since a guest was found meanwhile is looked at in the next turn.
-        let next = (!self.to_look_at.is_empty()).then_some(now);
+        let next = (!self.to_look_at.is_empty() && !self.missed).then_some(now);
         let times = [self.again_at, next].into_iter().flatten().chain(self.booted_at.values().copied());
         self.timer.set(times.min().map(|at| at.saturating_duration_since(now))).map_err(failed)
     }
